@@ -1,0 +1,69 @@
+#include "base/memory.h"
+
+#include "base/checked.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *tmb_calloc(size_t count, size_t size) {
+    size_t bytes = 0;
+    if (!tmb_mul_size(count, size, &bytes)) {
+        return NULL;
+    }
+    return calloc(1, bytes == 0 ? 1 : bytes);
+}
+
+void *tmb_alloc_aligned(size_t count, size_t size) {
+    size_t bytes = 0;
+    if (!tmb_mul_size(count, size, &bytes) || !tmb_pad_size(bytes, TMB_ALIGNMENT, &bytes)) {
+        return NULL;
+    }
+    if (bytes == 0) {
+        bytes = TMB_ALIGNMENT;
+    }
+    void *memory = aligned_alloc(TMB_ALIGNMENT, bytes);
+    if (memory != NULL) {
+        memset(memory, 0, bytes);
+    }
+    return memory;
+}
+
+void *tmb_realloc(void *pointer, size_t count, size_t size) {
+    size_t bytes = 0;
+    if (!tmb_mul_size(count, size, &bytes)) {
+        return NULL;
+    }
+    return realloc(pointer, bytes == 0 ? 1 : bytes);
+}
+
+char *tmb_strdup(const char *text) {
+    if (text == NULL) {
+        return NULL;
+    }
+    size_t length = strlen(text);
+    char *copy = malloc(length + 1);
+    if (copy != NULL) {
+        memcpy(copy, text, length + 1);
+    }
+    return copy;
+}
+
+char *tmb_asprintf(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        return NULL;
+    }
+    char *text = malloc((size_t)length + 1);
+    if (text == NULL) {
+        return NULL;
+    }
+    va_start(arguments, format);
+    (void)vsnprintf(text, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+    return text;
+}

@@ -1,0 +1,26 @@
+/* Allocation with checked sizes. Everything returned here is freed with free(). */
+#ifndef TMB_BASE_MEMORY_H
+#define TMB_BASE_MEMORY_H
+
+#include <stddef.h>
+
+/* Alignment of tmb_alloc_aligned: one cache line, one AVX-512 register. */
+#define TMB_ALIGNMENT 64
+
+/* `count` zeroed elements of `size` bytes, or NULL (also where the product wraps). count 0 gives a
+ * pointer that may be freed. */
+void *tmb_calloc(size_t count, size_t size);
+
+/* The same, aligned to TMB_ALIGNMENT and padded to a multiple of it. */
+void *tmb_alloc_aligned(size_t count, size_t size);
+
+/* Resizes `pointer` to count * size bytes; NULL (and `pointer` still valid) where that fails. */
+void *tmb_realloc(void *pointer, size_t count, size_t size);
+
+/* A copy of `text` (NULL gives NULL), or NULL when out of memory. */
+char *tmb_strdup(const char *text);
+
+/* printf into a new string; NULL when out of memory. */
+char *tmb_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,62 @@
+#include "base/thread.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+/* The whole CPUs that a cgroup (version 2) quota allows, or 0 where there is none. */
+static int cgroup_cpus(void) {
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (file == NULL) {
+        return 0;
+    }
+    long quota = 0;
+    long period = 0;
+    int fields = fscanf(file, "%ld %ld", &quota, &period);
+    (void)fclose(file);
+    if (fields != 2 || quota <= 0 || period <= 0) {
+        return 0;
+    }
+    long cpus = (quota + period - 1) / period;
+    return cpus < 4096 ? (int)cpus : 4096;
+}
+
+int tmb_cpu_count(void) {
+    cpu_set_t set;
+    int count = 1;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        count = CPU_COUNT(&set);
+    }
+    int quota = cgroup_cpus();
+    if (quota > 0 && quota < count) {
+        count = quota;
+    }
+    return count < 1 ? 1 : count;
+}
+
+double tmb_now(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+unsigned tmb_denormals_flush(void) {
+#if defined(__x86_64__)
+    unsigned state = _mm_getcsr();
+    _mm_setcsr(state | 0x8040u); /* FTZ is bit 15, DAZ bit 6 */
+    return state;
+#else
+    return 0;
+#endif
+}
+
+void tmb_denormals_restore(unsigned state) {
+#if defined(__x86_64__)
+    _mm_setcsr(state);
+#else
+    (void)state;
+#endif
+}

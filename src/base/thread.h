@@ -1,0 +1,58 @@
+/* Threads: a pool of bounded workers and a bounded channel. */
+#ifndef TMB_BASE_THREAD_H
+#define TMB_BASE_THREAD_H
+
+#include "timbre/timbre.h"
+
+/* A fixed number of workers that run tasks in the order they were given. Any thread may call. */
+typedef struct tmb_pool tmb_pool;
+typedef void (*tmb_task)(void *argument);
+
+/* `workers` >= 1 threads; at most `queue_limit` tasks wait (0 = no limit). `name` (copied, 15 bytes)
+ * names the threads. Workers flush denormals to zero. Fails with TMB_ERROR_MEMORY where a thread
+ * cannot be started. */
+tmb_status tmb_pool_create(const char *name, int workers, size_t queue_limit, tmb_pool **out, tmb_error *error);
+
+/* Queues a task. Waits while the queue is full. After tmb_pool_destroy began: TMB_ERROR_CANCELLED.
+ * A task may submit tasks only to another pool, or to one without a limit. */
+tmb_status tmb_pool_submit(tmb_pool *pool, tmb_task task, void *argument, tmb_error *error);
+
+/* Waits until every task that was queued before the call is done. Not from a task of this pool. */
+void tmb_pool_drain(tmb_pool *pool);
+
+/* Runs what is queued, ends the workers, frees. */
+void tmb_pool_destroy(tmb_pool **pool);
+
+/* A bounded queue of pointers between threads. */
+typedef struct tmb_channel tmb_channel;
+
+tmb_status tmb_channel_create(size_t capacity, tmb_channel **out, tmb_error *error);
+
+/* Waits for room; false when the channel was closed (the item stays the caller's). */
+bool tmb_channel_send(tmb_channel *channel, void *item);
+
+/* Does not wait; false when full or closed. */
+bool tmb_channel_try_send(tmb_channel *channel, void *item);
+
+/* Waits for an item; false when closed and empty. */
+bool tmb_channel_receive(tmb_channel *channel, void **item);
+
+/* Waits at most `seconds` (0: not at all). */
+bool tmb_channel_receive_within(tmb_channel *channel, void **item, double seconds);
+
+/* No more sends; receivers still get what is queued. May be called twice. */
+void tmb_channel_close(tmb_channel *channel);
+void tmb_channel_destroy(tmb_channel **channel);
+
+/* CPUs that this process may use (affinity and cgroup quota respected), at least 1. */
+int tmb_cpu_count(void);
+
+/* Seconds of the monotonic clock. */
+double tmb_now(void);
+
+/* Sets flush-to-zero and denormals-are-zero for the calling thread and returns the previous state,
+ * for tmb_denormals_restore. Long silence otherwise fills recurrent states with denormals. */
+unsigned tmb_denormals_flush(void);
+void tmb_denormals_restore(unsigned state);
+
+#endif

@@ -1,0 +1,25 @@
+/* What the CPU can do. */
+#ifndef TMB_CPU_CPU_H
+#define TMB_CPU_CPU_H
+
+/* One bit is one level that kernels are written for; each implies what the comment says. */
+enum {
+    TMB_CPU_AVX2 = 1 << 0,       /* AVX2, FMA, F16C, BMI2 */
+    TMB_CPU_AVX512 = 1 << 1,     /* AVX2 level and AVX-512 F, CD, BW, DQ, VL */
+    TMB_CPU_AVX512VNNI = 1 << 2, /* AVX512 level and VNNI */
+    TMB_CPU_AVX512BF16 = 1 << 3  /* AVX512 level and BF16 */
+};
+
+/* The levels that CPU and operating system (saved registers, XGETBV) offer, less what the variable
+ * TIMBRE_CPU forbids: "generic" leaves none, "avx2" at most AVX2, "avx512" all. An unknown value is
+ * taken for "avx512". Thread-safe; computed once. */
+unsigned tmb_cpu_flags(void);
+
+/* Forbids every level that is not in `mask`, for tests and benchmarks: call it before the first
+ * kernel table is asked for, from one thread. ~0u forbids nothing. */
+void tmb_cpu_mask(unsigned mask);
+
+/* "avx512+vnni+bf16", "avx2", "generic"; static storage. */
+const char *tmb_cpu_name(void);
+
+#endif

@@ -1,0 +1,30 @@
+#include "tts/engine.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+tmb_voice *tmb_voice_retain(tmb_voice *voice) {
+    if (voice != NULL) {
+        (void)atomic_fetch_add_explicit(&voice->references, 1, memory_order_relaxed);
+    }
+    return voice;
+}
+
+void tmb_voice_release(tmb_voice **voice_address) {
+    tmb_voice *voice = *voice_address;
+    *voice_address = NULL;
+    if (voice != NULL && atomic_fetch_sub_explicit(&voice->references, 1, memory_order_acq_rel) == 1) {
+        voice->destroy(voice);
+    }
+}
+
+void tmb_speak_request_default(tmb_speak_request *request) {
+    memset(request, 0, sizeof *request);
+    request->temperature = -1;
+    request->top_p = -1;
+    request->repetition_penalty = -1;
+    request->top_k = -1;
+    request->subtalker_temperature = -1;
+    request->subtalker_top_p = -1;
+    request->subtalker_top_k = -1;
+}

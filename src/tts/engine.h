@@ -1,0 +1,118 @@
+/* What every text-to-speech engine offers, shaped for continuous batching and streamed output.
+ *
+ * One scheduler thread owns an engine: at every frame boundary it admits what waits and fits, cancels
+ * what was cancelled, and steps. prepare_voice and the voice functions may run on other threads.
+ */
+#ifndef TMB_TTS_ENGINE_H
+#define TMB_TTS_ENGINE_H
+
+#include "base/log.h"
+#include "timbre/timbre.h"
+
+typedef struct tmb_engine tmb_engine;
+typedef struct tmb_voice tmb_voice;
+
+/* The reference of a voice: mono samples at any rate. */
+typedef struct tmb_reference {
+    const float *samples;
+    size_t count;
+    int rate;
+    const char *text;     /* transcript, or NULL: x-vector only */
+    const char *language; /* of the reference, may be NULL */
+} tmb_reference;
+
+/* One utterance. Strings are borrowed for admit only. */
+typedef struct tmb_speak_request {
+    const char *text;
+    const char *language;  /* "auto", a code ("en") or an English name; NULL = auto */
+    bool greedy;
+    double temperature, top_p, repetition_penalty; /* < 0: the model's default */
+    int top_k;                                     /* < 0: the model's default; 0: no limit */
+    double subtalker_temperature, subtalker_top_p; /* < 0: default */
+    int subtalker_top_k;
+    uint64_t seed;
+    int max_frames;        /* as the official max_new_tokens; 0 = default */
+    double max_seconds;    /* 0 = no further limit */
+    bool non_streaming_text;
+    bool x_vector_only;
+    int first_chunk_frames; /* frames in the first audio event; 0 = default */
+    bool want_codes;
+    bool guard_runaway;    /* frame budget from the text's length, one retry, cut */
+} tmb_speak_request;
+
+typedef enum tmb_finish_reason {
+    TMB_FINISH_STOP = 0, /* the model said end of speech */
+    TMB_FINISH_LENGTH,   /* a length limit */
+    TMB_FINISH_RUNAWAY,  /* cut by the runaway guard */
+    TMB_FINISH_CANCELLED
+} tmb_finish_reason;
+
+typedef enum tmb_engine_event_kind {
+    TMB_ENGINE_AUDIO, /* samples are valid during the callback */
+    TMB_ENGINE_FINISHED,
+    TMB_ENGINE_FAILED
+} tmb_engine_event_kind;
+
+typedef struct tmb_engine_event {
+    tmb_engine_event_kind kind;
+    uint64_t sequence;
+    const float *samples;     /* AUDIO: mono at the engine's rate */
+    size_t sample_count;
+    size_t frames_done;       /* codec frames so far, for progress */
+    double progress;          /* 0 to 1, an estimate */
+    const int16_t *codes;     /* FINISHED with want_codes: [code_frames, code_books] */
+    size_t code_frames, code_books;
+    tmb_finish_reason finish_reason;
+    tmb_error error;          /* FAILED */
+} tmb_engine_event;
+
+typedef void (*tmb_engine_sink)(void *user, const tmb_engine_event *event);
+
+typedef struct tmb_engine_operations {
+    const char *name;  /* "preview", "qwen3", "remote" */
+    bool clones_voice; /* false for the preview voice: results say so */
+
+    /* Output rate in Hz, and how many sequences may be live. */
+    int (*sample_rate)(const tmb_engine *engine);
+    size_t (*max_sequences)(const tmb_engine *engine);
+
+    /* Encodes a reference; thread-safe. `x_vector_only` ignores the text. */
+    tmb_status (*prepare_voice)(tmb_engine *engine, const tmb_reference *reference, bool x_vector_only, tmb_voice **out,
+                                tmb_error *error);
+    /* Bytes that admitting this would reserve. */
+    size_t (*memory_needed)(tmb_engine *engine, const tmb_speak_request *request, const tmb_voice *voice);
+    /* Starts an utterance (prefill); retains the voice. */
+    tmb_status (*admit)(tmb_engine *engine, const tmb_speak_request *request, tmb_voice *voice, uint64_t *sequence,
+                        tmb_error *error);
+    /* One frame for every live sequence (or, for an engine that waits on something outside, at most
+     * 50 ms of waiting). Events go to `sink` on this thread. *live = sequences that are still live. */
+    tmb_status (*step)(tmb_engine *engine, tmb_engine_sink sink, void *user, size_t *live, tmb_error *error);
+    /* Ends a sequence without an event. Unknown ids are ignored. */
+    void (*cancel)(tmb_engine *engine, uint64_t sequence);
+    /* Bytes of weights that the engine holds. */
+    size_t (*model_bytes)(const tmb_engine *engine);
+    void (*destroy)(tmb_engine *engine);
+
+    /* Saved voices; NULL where the engine has none. *data is allocated (free()). */
+    tmb_status (*voice_serialize)(const tmb_voice *voice, void **data, size_t *size, tmb_error *error);
+    tmb_status (*voice_deserialize)(tmb_engine *engine, const void *data, size_t size, tmb_voice **out, tmb_error *error);
+} tmb_engine_operations;
+
+/* Every engine's struct begins with this. */
+struct tmb_engine {
+    const tmb_engine_operations *operations;
+};
+
+/* Every voice's struct begins with this; counted, immutable, shared between threads. */
+struct tmb_voice {
+    void (*destroy)(tmb_voice *voice);
+    _Atomic(int) references;
+    size_t bytes; /* that it holds */
+};
+
+tmb_voice *tmb_voice_retain(tmb_voice *voice);
+void tmb_voice_release(tmb_voice **voice);
+
+void tmb_speak_request_default(tmb_speak_request *request);
+
+#endif

@@ -1,0 +1,178 @@
+#include "test.h"
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/fifo.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/thread.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void test_error_message_is_one_line(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    assert_int_equal(tmb_fail(&error, TMB_ERROR_FORMAT, "bad\nfile %d", 7), TMB_ERROR_FORMAT);
+    assert_string_equal(error.message, "bad file 7");
+    tmb_error_prefix(&error, "%s", "a.wav");
+    assert_string_equal(error.message, "a.wav: bad file 7");
+    assert_int_equal(tmb_fail(NULL, TMB_ERROR_IO, "no one listens"), TMB_ERROR_IO);
+    assert_string_equal(tmb_status_name(TMB_ERROR_TIMEOUT), "timeout");
+    assert_string_equal(tmb_status_name((tmb_status)99), "unknown");
+}
+
+static void test_checked_arithmetic(void **state) {
+    (void)state;
+    size_t result = 0;
+    assert_true(tmb_mul_size(3, 5, &result));
+    assert_int_equal(result, 15);
+    assert_false(tmb_mul_size(SIZE_MAX / 2, 3, &result));
+    assert_false(tmb_add_size(SIZE_MAX, 1, &result));
+    assert_true(tmb_pad_size(65, 64, &result));
+    assert_int_equal(result, 128);
+    assert_false(tmb_pad_size(SIZE_MAX - 3, 64, &result));
+    assert_null(tmb_alloc_aligned(SIZE_MAX / 2, 4));
+    assert_null(tmb_calloc(SIZE_MAX / 2, 4));
+    assert_null(tmb_realloc(NULL, SIZE_MAX / 2, 4));
+}
+
+static void test_fifo(void **state) {
+    (void)state;
+    tmb_fifo fifo = {.maximum = 5000};
+    float in[700];
+    float out[700];
+    for (int i = 0; i < 700; i++) {
+        in[i] = (float)i;
+    }
+    size_t written = 0;
+    size_t read = 0;
+    unsigned seed = 1;
+    for (int round = 0; round < 2000; round++) {
+        seed = seed * 1664525u + 1013904223u;
+        size_t count = (seed >> 8) % 700;
+        for (size_t i = 0; i < count; i++) {
+            in[i] = (float)((written + i) % 9973);
+        }
+        if (tmb_fifo_write(&fifo, in, count)) {
+            written += count;
+        } else {
+            assert_true(fifo.count + count > 5000);
+        }
+        seed = seed * 1664525u + 1013904223u;
+        size_t got = tmb_fifo_read(&fifo, out, (seed >> 8) % 700);
+        for (size_t i = 0; i < got; i++) {
+            assert_true(out[i] == (float)((read + i) % 9973));
+        }
+        read += got;
+        assert_int_equal(written - read, fifo.count);
+    }
+    tmb_fifo_free(&fifo);
+    assert_int_equal(fifo.count, 0);
+}
+
+static void count_task(void *argument) { (void)atomic_fetch_add((atomic_int *)argument, 1); }
+
+static void test_pool_runs_everything(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    tmb_pool *pool = NULL;
+    atomic_int counter = 0;
+    assert_ok(tmb_pool_create("test", 3, 4, &pool, &error), error);
+    for (int i = 0; i < 1000; i++) {
+        assert_ok(tmb_pool_submit(pool, count_task, &counter, &error), error);
+    }
+    tmb_pool_drain(pool);
+    assert_int_equal(atomic_load(&counter), 1000);
+    for (int i = 0; i < 100; i++) {
+        assert_ok(tmb_pool_submit(pool, count_task, &counter, &error), error);
+    }
+    tmb_pool_destroy(&pool);
+    assert_null(pool);
+    assert_int_equal(atomic_load(&counter), 1100);
+    assert_int_equal(tmb_pool_create("test", 0, 0, &pool, &error), TMB_ERROR_ARGUMENT);
+}
+
+static void *produce(void *argument) {
+    for (size_t i = 1; i <= 500; i++) {
+        (void)tmb_channel_send(argument, (void *)i);
+    }
+    return NULL;
+}
+
+static void test_channel(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    tmb_channel *channel = NULL;
+    void *item = NULL;
+    assert_ok(tmb_channel_create(3, &channel, &error), error);
+    assert_false(tmb_channel_receive_within(channel, &item, 0.01));
+    assert_true(tmb_channel_try_send(channel, &error));
+    assert_true(tmb_channel_try_send(channel, &error));
+    assert_true(tmb_channel_try_send(channel, &error));
+    assert_false(tmb_channel_try_send(channel, &error));
+    for (int i = 0; i < 3; i++) {
+        assert_true(tmb_channel_receive(channel, &item));
+        assert_ptr_equal(item, &error);
+    }
+    pthread_t producers[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&producers[i], NULL, produce, channel), 0);
+    }
+    size_t sum = 0;
+    for (int i = 0; i < 1000; i++) {
+        assert_true(tmb_channel_receive(channel, &item));
+        sum += (size_t)item;
+    }
+    assert_int_equal(sum, 2 * 500 * 501 / 2);
+    for (int i = 0; i < 2; i++) {
+        (void)pthread_join(producers[i], NULL);
+    }
+    tmb_channel_close(channel);
+    assert_false(tmb_channel_send(channel, &error));
+    assert_false(tmb_channel_receive(channel, &item));
+    tmb_channel_destroy(&channel);
+    assert_int_equal(tmb_channel_create(0, &channel, &error), TMB_ERROR_ARGUMENT);
+}
+
+static void remember(void *user, tmb_log_level level, const char *line) {
+    (void)level;
+    (void)strncpy(user, line, 63);
+}
+
+static void test_log_levels(void **state) {
+    (void)state;
+    char line[64] = "";
+    tmb_logger logger;
+    tmb_logger_init(&logger, remember, line, TMB_LOG_WARNING);
+    tmb_log(&logger, TMB_LOG_INFO, "dropped");
+    assert_string_equal(line, "");
+    tmb_log(&logger, TMB_LOG_ERROR, "kept\n%d", 3);
+    assert_string_equal(line, "kept 3");
+    tmb_log(NULL, TMB_LOG_ERROR, "silent");
+    tmb_logger_deinit(&logger);
+}
+
+static void test_strings(void **state) {
+    (void)state;
+    char *text = tmb_asprintf("%s-%d", "a", 5);
+    assert_string_equal(text, "a-5");
+    char *copy = tmb_strdup(text);
+    assert_string_equal(copy, text);
+    free(copy);
+    free(text);
+    assert_null(tmb_strdup(NULL));
+    assert_true(tmb_cpu_count() >= 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_error_message_is_one_line), cmocka_unit_test(test_checked_arithmetic),
+        cmocka_unit_test(test_fifo),                      cmocka_unit_test(test_pool_runs_everything),
+        cmocka_unit_test(test_channel),                   cmocka_unit_test(test_log_levels),
+        cmocka_unit_test(test_strings),
+    };
+    return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}
