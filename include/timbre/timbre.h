@@ -62,6 +62,331 @@ typedef enum tmb_log_level { TMB_LOG_ERROR = 0, TMB_LOG_WARNING = 1, TMB_LOG_INF
  * itself for one context. `user` is the pointer given with the callback. */
 typedef void (*tmb_log_callback)(void *user, tmb_log_level level, const char *line);
 
+
+/* ---- Context ------------------------------------------------------------------------------- */
+
+/* Models, workers and the memory budget of a process. Any thread may use a context. */
+typedef struct tmb_context tmb_context;
+
+typedef struct tmb_options {
+    size_t struct_size;         /* set by tmb_options_default */
+    const char *engine;         /* "auto" (default: qwen3 where its model is found, else preview),
+                                   "preview", "qwen3", "remote" */
+    const char *model;          /* folder of a Qwen3-TTS Base checkpoint, or "0.6b" / "1.7b" (looked up
+                                   in the Hugging Face cache); NULL = the smallest that is installed */
+    const char *precision;      /* "auto" (default), "f32", "bf16", "int8", "int4", or per network
+                                   "talker=int8,predictor=int4,codec=bf16" */
+    const char *denoiser;       /* DeepFilterNet3 archive; NULL = looked up */
+    const char *remote_url;     /* engine "remote": base URL of an OpenAI-style speech server */
+    const char *remote_key;     /* its key, or NULL */
+    int threads;                /* of one model step; 0 = the CPUs of this process */
+    int resample_workers;       /* stages 1 and 4; default 3 */
+    int enhance_workers;        /* stages 2 and 5; default 3 */
+    int max_batch;              /* live sequences in stage 3; 0 = the engine's default */
+    double max_batch_wait;      /* seconds that an empty batch waits for company; default 0 */
+    uint64_t memory_budget;     /* bytes for models and sequences; 0 = three quarters of the machine's
+                                   or cgroup's memory */
+    double idle_unload;         /* seconds after which an idle model is dropped; 0 = never (default) */
+    double max_input_seconds;   /* of decoded audio per input; default 1800 */
+    uint64_t max_input_bytes;   /* of decoded samples per reference; default 256 MiB */
+    size_t max_queued;          /* items that may wait; default 1024; more: TMB_ERROR_LIMIT */
+    size_t voice_cache_entries; /* prepared voices kept; default 64 */
+    tmb_log_callback log;       /* NULL = silent */
+    void *log_user;
+    tmb_log_level log_level;    /* default TMB_LOG_WARNING */
+} tmb_options;
+
+TMB_API void tmb_options_default(tmb_options *options);
+
+/* Opens a context. Nothing is loaded yet: each model loads when it is first needed, once. The strings
+ * are copied. TMB_ERROR_ARGUMENT for an unknown engine or precision, TMB_ERROR_MEMORY. */
+TMB_API tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *error);
+
+/* Cancels what runs, waits for its callbacks, frees. No other call may be under way. */
+TMB_API void tmb_close(tmb_context **context);
+
+/* What the context holds and does, for monitoring. */
+typedef struct tmb_statistics {
+    uint64_t memory_budget;   /* bytes */
+    uint64_t memory_reserved; /* bytes: models and sequences */
+    size_t queued_items;      /* submitted, stage 3 not yet entered */
+    size_t live_sequences;    /* in the TTS batch now */
+    uint64_t finished_items, failed_items, cancelled_items;
+    uint64_t batch_steps;       /* steps of the TTS batch so far */
+    uint64_t batch_sequences;   /* sum of the live sequences over those steps */
+    double audio_seconds;     /* produced by stage 3 so far */
+    const char *engine;       /* the one in use, static storage */
+    bool engine_loaded, denoiser_loaded;
+} tmb_statistics;
+TMB_API void tmb_get_statistics(tmb_context *context, tmb_statistics *out);
+
+/* Loads the denoiser and the engine now instead of at first use. */
+TMB_API tmb_status tmb_preload(tmb_context *context, tmb_error *error);
+
+/* ---- Audio files --------------------------------------------------------------------------- */
+
+typedef enum tmb_encoding { TMB_ENCODING_S16 = 0, TMB_ENCODING_S24, TMB_ENCODING_FLOAT } tmb_encoding;
+
+typedef enum tmb_container {
+    TMB_CONTAINER_AUTO = 0, /* from the file name's ending; WAV for "-" */
+    TMB_CONTAINER_WAV,
+    TMB_CONTAINER_FLAC,
+    TMB_CONTAINER_OGG, /* Vorbis */
+    TMB_CONTAINER_OPUS,
+    TMB_CONTAINER_MP3,
+    TMB_CONTAINER_RAW
+} tmb_container;
+
+/* What is in an audio file. */
+typedef struct tmb_audio_info {
+    int rate; /* Hz */
+    int channels;
+    uint64_t length; /* samples per channel as the header says; a hint, 0 = unknown */
+    char format[48]; /* "WAV, 16-bit PCM" */
+} tmb_audio_info;
+
+/* Limits on what is decoded, against decompression bombs. Both hold while decoding. */
+typedef struct tmb_audio_limits {
+    double max_seconds; /* <= 0 = none */
+    uint64_t max_bytes; /* of decoded float samples, all channels; 0 = none */
+} tmb_audio_limits;
+
+/* Headerless PCM. */
+typedef struct tmb_raw_format {
+    int rate, channels;
+    tmb_encoding encoding; /* little-endian */
+} tmb_raw_format;
+
+/* Reads one file front to back; used by one thread at a time. */
+typedef struct tmb_audio_reader tmb_audio_reader;
+
+/* `path` "-" is standard input. `raw` NULL: the format is read from the file. `limits` NULL: 1800 s.
+ * Refuses, each with one clear error: empty, not audio, truncated, rates outside 4000 to 192000 Hz,
+ * more than 8 channels, compressed formats other than FLAC, Vorbis, Opus, MP3, A-law, u-law. */
+TMB_API tmb_status tmb_audio_open(const char *path, const tmb_raw_format *raw, const tmb_audio_limits *limits,
+                                  tmb_audio_reader **out, tmb_audio_info *info, tmb_error *error);
+/* The same from memory; `data` is borrowed until close. */
+TMB_API tmb_status tmb_audio_open_memory(const void *data, size_t size, const tmb_audio_limits *limits,
+                                         tmb_audio_reader **out, tmb_audio_info *info, tmb_error *error);
+/* Up to `capacity` samples per channel, interleaved, into `out` [capacity, channels]; *count = 0 is
+ * the end. NaN or infinity: TMB_ERROR_FORMAT with its position. Over a limit: TMB_ERROR_LIMIT. */
+TMB_API tmb_status tmb_audio_read(tmb_audio_reader *reader, float *out, size_t capacity, size_t *count,
+                                  tmb_error *error);
+TMB_API void tmb_audio_close(tmb_audio_reader **reader);
+
+/* Writes one file front to back; used by one thread at a time. */
+typedef struct tmb_audio_writer tmb_audio_writer;
+
+/* `path` "-" streams to standard output. A file is written beside its final name under a temporary
+ * one and renamed by finish; abort (or a failure) leaves nothing. Integer encodings clip. */
+TMB_API tmb_status tmb_audio_create(const char *path, tmb_container container, tmb_encoding encoding, int rate,
+                                    int channels, tmb_audio_writer **out, tmb_error *error);
+/* `count` samples per channel, interleaved. */
+TMB_API tmb_status tmb_audio_write(tmb_audio_writer *writer, const float *samples, size_t count, tmb_error *error);
+/* Completes the file and frees the writer; on failure nothing is left and the writer is freed too. */
+TMB_API tmb_status tmb_audio_finish(tmb_audio_writer **writer, tmb_error *error);
+TMB_API void tmb_audio_abort(tmb_audio_writer **writer);
+/* Removes the temporary files of all open writers; async-signal-safe, for signal handlers. */
+TMB_API void tmb_audio_remove_temporary_files(void);
+
+/* ---- Resampling ---------------------------------------------------------------------------- */
+
+typedef enum tmb_resampler_kind {
+    TMB_RESAMPLER_AUTO = 0, /* soxr, and the next of the cascade where one cannot be created or fails */
+    TMB_RESAMPLER_SOXR,
+    TMB_RESAMPLER_POLYPHASE, /* as scipy.signal.resample_poly */
+    TMB_RESAMPLER_SINC       /* as torchaudio.functional.resample */
+} tmb_resampler_kind;
+
+/* One channel as a stream; used by one thread at a time. The output does not depend on how the input
+ * was cut. Equal rates pass through bit for bit. */
+typedef struct tmb_resample_stream tmb_resample_stream;
+TMB_API tmb_status tmb_resample_open(tmb_context *context, int input_rate, int output_rate, tmb_resampler_kind kind,
+                                     tmb_resample_stream **out, tmb_error *error);
+TMB_API tmb_status tmb_resample_push(tmb_resample_stream *stream, const float *samples, size_t count, tmb_error *error);
+/* The input is complete. */
+TMB_API tmb_status tmb_resample_flush(tmb_resample_stream *stream, tmb_error *error);
+/* Up to `capacity` ready samples; returns how many. */
+TMB_API size_t tmb_resample_pull(tmb_resample_stream *stream, float *out, size_t capacity);
+/* "soxr", "polyphase", "sinc", or "none" at equal rates. */
+TMB_API const char *tmb_resample_name(const tmb_resample_stream *stream);
+TMB_API void tmb_resample_close(tmb_resample_stream **stream);
+
+/* ---- Enhancement (DeepFilterNet3) ----------------------------------------------------------- */
+
+typedef struct tmb_enhance_options {
+    float attenuation_limit_db; /* no bin is lowered by more; 100 (default) is no limit, 0 a bypass */
+    float post_filter_beta;     /* 0 is off (default), 0.02 the official strength */
+    int input_rate;             /* Hz; default 48000; other rates are resampled first */
+    int output_rate;            /* Hz; default 48000 */
+    int channels;               /* default 1; each channel is enhanced by itself */
+    bool low_latency;           /* evaluate frame by frame (10 ms) instead of in blocks */
+    bool compensate_delay;      /* default true: aligned with the input and as long */
+    tmb_resampler_kind resampler;
+} tmb_enhance_options;
+TMB_API void tmb_enhance_options_default(tmb_enhance_options *options);
+
+/* A stream through resampling and denoising; used by one thread at a time, many at once share the
+ * weights. */
+typedef struct tmb_enhance_stream tmb_enhance_stream;
+/* Loads the denoiser if this is its first use: TMB_ERROR_MODEL where it is missing. */
+TMB_API tmb_status tmb_enhance_open(tmb_context *context, const tmb_enhance_options *options, tmb_enhance_stream **out,
+                                    tmb_error *error);
+/* `count` samples per channel, interleaved. */
+TMB_API tmb_status tmb_enhance_push(tmb_enhance_stream *stream, const float *samples, size_t count, tmb_error *error);
+TMB_API tmb_status tmb_enhance_flush(tmb_enhance_stream *stream, tmb_error *error);
+/* Up to `capacity` ready samples per channel, interleaved; returns how many. */
+TMB_API size_t tmb_enhance_pull(tmb_enhance_stream *stream, float *out, size_t capacity);
+/* Local SNR in dB that the model saw in its last frame (first channel). */
+TMB_API float tmb_enhance_local_snr(const tmb_enhance_stream *stream);
+TMB_API void tmb_enhance_close(tmb_enhance_stream **stream);
+
+/* A whole buffer at once: interleaved in, *out allocated (free it with tmb_free), *out_count per channel. */
+TMB_API tmb_status tmb_enhance_buffer(tmb_context *context, const tmb_enhance_options *options, const float *samples,
+                                      size_t count, float **out, size_t *out_count, tmb_error *error);
+TMB_API void tmb_free(void *pointer);
+
+/* ---- Cloning ------------------------------------------------------------------------------- */
+
+/* Where a reference or voice comes from: exactly one of the groups is set. */
+typedef struct tmb_clone_request {
+    size_t struct_size;         /* set by tmb_clone_request_default */
+    const char *custom_id;      /* the caller's name for the item; handed back; may be NULL */
+    const char *text;           /* what to say, UTF-8 */
+    const char *language;       /* "auto" (default), "en" or "English", ... */
+
+    const char *ref_audio;      /* reference: a file ... */
+    const void *ref_data;       /* ... or an audio file's bytes (borrowed until the result) ... */
+    size_t ref_data_size;
+    const float *ref_samples;   /* ... or mono samples (borrowed until the result) */
+    size_t ref_sample_count;
+    int ref_rate;               /* Hz of ref_samples */
+    const char *ref_text;       /* its transcript; NULL: x-vector only */
+    const char *voice;          /* or a saved voice's file */
+    bool x_vector_only;
+
+    bool greedy;
+    double temperature, top_p, repetition_penalty; /* < 0 (default): the model's */
+    int top_k;                                     /* < 0 (default): the model's; 0: no limit */
+    double subtalker_temperature, subtalker_top_p; /* the code predictor's own; < 0: the model's */
+    int subtalker_top_k;
+    bool has_seed;              /* false: a random one, reported in the result */
+    uint64_t seed;
+    int max_frames;             /* as the official max_new_tokens: at most one less; 0 = the model's */
+    double max_seconds;         /* 0 = no further limit */
+    bool non_streaming_text;
+    bool guard_runaway;         /* budget from the text's length, one retry, then cut */
+
+    bool run_pre_processing;    /* stages 1 and 2; default true */
+    bool run_post_processing;   /* stages 4 and 5; default true; false gives the engine's own rate */
+    tmb_enhance_options pre, post; /* strength of stages 2 and 5; rates and channels are ignored */
+
+    int priority;               /* higher first; default 0 */
+    uint64_t group;             /* items of one group take turns with other groups; default 0 */
+    double deadline;            /* seconds from submit until TMB_ERROR_TIMEOUT; 0 = none */
+    bool want_codes;            /* hand the generated codes to the result */
+    bool want_samples;          /* collect the whole audio for the result; default true */
+} tmb_clone_request;
+TMB_API void tmb_clone_request_default(tmb_clone_request *request);
+
+typedef enum tmb_stage {
+    TMB_STAGE_QUEUED = 0,
+    TMB_STAGE_RESAMPLE_REFERENCE, /* 1 */
+    TMB_STAGE_ENHANCE_REFERENCE,  /* 2 */
+    TMB_STAGE_SPEECH,             /* 3 */
+    TMB_STAGE_RESAMPLE_SPEECH,    /* 4 */
+    TMB_STAGE_ENHANCE_SPEECH,     /* 5 */
+    TMB_STAGE_DONE,
+    TMB_STAGE_COUNT
+} tmb_stage;
+TMB_API const char *tmb_stage_name(tmb_stage stage);
+
+/* A piece of a long text and where it lies in the result. */
+typedef struct tmb_segment {
+    const char *text;
+    double start, end; /* seconds */
+} tmb_segment;
+
+/* What became of an item; everything is valid during the callback only. */
+typedef struct tmb_clone_result {
+    uint64_t item;
+    const char *custom_id; /* or NULL */
+    tmb_error error;       /* status TMB_OK: the rest is set */
+    const float *samples;  /* with want_samples */
+    size_t sample_count;
+    int sample_rate;          /* Hz */
+    double duration;          /* seconds */
+    const char *engine;       /* "preview", "qwen3", "remote" */
+    bool is_clone;            /* false: a preview voice spoke, not the reference's */
+    const char *finish_reason; /* "stop", "length", "runaway" */
+    uint64_t seed;
+    double timings[TMB_STAGE_COUNT]; /* seconds spent in each stage, [TMB_STAGE_QUEUED] waiting */
+    double first_audio;              /* seconds from submit to the first audio */
+    double total;                    /* seconds from submit to the result */
+    const int16_t *codes;            /* [code_frames, code_books], with want_codes */
+    size_t code_frames, code_books;
+    const tmb_segment *segments;
+    size_t segment_count;
+    const float *reference_clean; /* 48 kHz reference after stage 2, where it ran for this item; or NULL */
+    size_t reference_clean_count;
+} tmb_clone_result;
+
+/* Callbacks of one item; any may be NULL. They come one at a time for an item, from the library's
+ * threads, and must not call tmb_close. `result` is always the last and comes exactly once. */
+typedef struct tmb_clone_callbacks {
+    void *user;
+    void (*progress)(void *user, uint64_t item, tmb_stage stage, double fraction);
+    /* Audio as it is made, mono, after stages 4 and 5. Return false to cancel. A slow callback holds
+     * up its own item only. */
+    bool (*audio)(void *user, uint64_t item, const float *samples, size_t count, int rate);
+    void (*result)(void *user, const tmb_clone_result *result);
+} tmb_clone_callbacks;
+
+/* Starts an item and returns its number. Everything but ref_data and ref_samples is copied. Errors
+ * that can be seen at once (bad argument, queue full: TMB_ERROR_LIMIT) come from this call, and then
+ * there is no callback; everything later comes through the result. */
+TMB_API tmb_status tmb_clone_submit(tmb_context *context, const tmb_clone_request *request,
+                                    const tmb_clone_callbacks *callbacks, uint64_t *item, tmb_error *error);
+
+/* Asks an item to stop; its result comes with TMB_ERROR_CANCELLED. Unknown numbers are ignored. */
+TMB_API void tmb_clone_cancel(tmb_context *context, uint64_t item);
+
+/* Waits until no item is under way. Not from a callback. */
+TMB_API void tmb_clone_wait(tmb_context *context);
+
+/* ---- Saved voices --------------------------------------------------------------------------- */
+
+/* Runs stages 1 and 2 (as the request says) and the engine's encoders over the request's reference
+ * and writes a voice file. TMB_ERROR_UNSUPPORTED where the engine has no voices to save. */
+TMB_API tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request, const char *path,
+                                  tmb_error *error);
+
+/* ---- Models -------------------------------------------------------------------------------- */
+
+typedef struct tmb_model_info {
+    const char *name;        /* "qwen3-tts-0.6b", "qwen3-tts-1.7b", "dfn3" */
+    const char *title;       /* for people */
+    const char *license;
+    const char *path;        /* where it is, or NULL: not installed */
+    uint64_t bytes;          /* on disk, or of the download where it is not installed */
+    bool installed;
+} tmb_model_info;
+
+/* Calls back once for each model that timbre knows. */
+TMB_API tmb_status tmb_models(void (*each)(void *user, const tmb_model_info *model), void *user, tmb_error *error);
+
+/* Downloads a model. `progress` (may be NULL) returns false to cancel; `total` 0 = unknown. */
+TMB_API tmb_status tmb_pull(const char *name, bool (*progress)(void *user, const char *file, uint64_t done, uint64_t total),
+                            void *user, tmb_error *error);
+
+/* Token ids of `text` by the tokenizer in a checkpoint's folder; *ids is allocated (tmb_free). */
+TMB_API tmb_status tmb_tokenize(const char *model, const char *text, size_t text_bytes, int32_t **ids, size_t *count,
+                                tmb_error *error);
+
+/* The CPU level that runs ("avx2", ...), and the CPUs of this process. */
+TMB_API const char *tmb_cpu_level(void);
+TMB_API int tmb_cpu_threads(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -10,13 +10,6 @@
 #include "base/log.h"
 #include "timbre/timbre.h"
 
-typedef enum tmb_resampler_kind {
-    TMB_RESAMPLER_AUTO = 0, /* soxr, and the next of the cascade where one cannot be created or fails */
-    TMB_RESAMPLER_SOXR,
-    TMB_RESAMPLER_POLYPHASE,
-    TMB_RESAMPLER_SINC
-} tmb_resampler_kind;
-
 /* One stream, one channel. A handle is used by one thread at a time; handles are independent. */
 typedef struct tmb_resampler tmb_resampler;
 
