@@ -17,6 +17,22 @@ tmb_status tmb_pool_create(const char *name, int workers, size_t queue_limit, tm
  * A task may submit tasks only to another pool, or to one without a limit. */
 tmb_status tmb_pool_submit(tmb_pool *pool, tmb_task task, void *argument, tmb_error *error);
 
+/* The same with `least` threads from the start and up to `most` while tasks wait for a free one; those
+ * beyond `least` end after some seconds of idleness. For tasks that may block. No limit on the queue. */
+tmb_status tmb_pool_create_elastic(const char *name, int least, int most, tmb_pool **out, tmb_error *error);
+
+/* A task in memory of its owner, zeroed before its first use, so that queuing it cannot fail. The task may post
+ * or free the work that it runs from; nobody else touches it between post and the task's start. */
+typedef struct tmb_work {
+    struct tmb_work *next;
+    tmb_task task;
+    void *argument;
+    bool owned; /* the pool's own, freed by it */
+} tmb_work;
+
+/* Queues work whatever the limit; from any thread, also from tasks of this pool, until they are done. */
+void tmb_pool_post(tmb_pool *pool, tmb_work *work, tmb_task task, void *argument);
+
 /* Waits until every task that was queued before the call is done. Not from a task of this pool. */
 void tmb_pool_drain(tmb_pool *pool);
 

@@ -64,6 +64,8 @@ typedef struct tmb_engine_event {
     size_t code_frames, code_books;
     tmb_finish_reason finish_reason;
     tmb_error error;          /* FAILED */
+    const tmb_segment *segments; /* FINISHED: the pieces of a long text and where they lie, or NULL */
+    size_t segment_count;
 } tmb_engine_event;
 
 typedef void (*tmb_engine_sink)(void *user, const tmb_engine_event *event);
@@ -96,6 +98,10 @@ typedef struct tmb_engine_operations {
     /* Saved voices; NULL where the engine has none. *data is allocated (free()). */
     tmb_status (*voice_serialize)(const tmb_voice *voice, void **data, size_t *size, tmb_error *error);
     tmb_status (*voice_deserialize)(tmb_engine *engine, const void *data, size_t size, tmb_voice **out, tmb_error *error);
+
+    /* A held sequence stays live but is left out of step() until it is let go: its listener is too far
+     * behind. NULL: the engine cannot; its audio then waits in memory. On the scheduler's thread. */
+    void (*hold)(tmb_engine *engine, uint64_t sequence, bool held);
 } tmb_engine_operations;
 
 /* Every engine's struct begins with this. */

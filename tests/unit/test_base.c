@@ -95,6 +95,81 @@ static void test_pool_runs_everything(void **state) {
     assert_int_equal(tmb_pool_create("test", 0, 0, &pool, &error), TMB_ERROR_ARGUMENT);
 }
 
+typedef struct test_gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int inside;
+    bool open;
+} test_gate;
+
+typedef struct gate_work {
+    tmb_work work;
+    test_gate *gate;
+} gate_work;
+
+static void wait_at_gate(void *argument) {
+    test_gate *gate = ((gate_work *)argument)->gate;
+    (void)pthread_mutex_lock(&gate->lock);
+    gate->inside++;
+    (void)pthread_cond_broadcast(&gate->changed);
+    while (!gate->open) {
+        (void)pthread_cond_wait(&gate->changed, &gate->lock);
+    }
+    (void)pthread_mutex_unlock(&gate->lock);
+}
+
+/* Tasks that block get a thread each, up to the most; the rest waits its turn. */
+static void test_elastic_pool(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    tmb_pool *pool = NULL;
+    test_gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    gate_work works[12] = {0};
+    assert_ok(tmb_pool_create_elastic("elastic", 1, 8, &pool, &error), error);
+    for (int i = 0; i < 12; i++) {
+        works[i].gate = &gate;
+        tmb_pool_post(pool, &works[i].work, wait_at_gate, &works[i]);
+    }
+    (void)pthread_mutex_lock(&gate.lock);
+    while (gate.inside < 8) {
+        (void)pthread_cond_wait(&gate.changed, &gate.lock);
+    }
+    assert_int_equal(gate.inside, 8);
+    gate.open = true;
+    (void)pthread_cond_broadcast(&gate.changed);
+    (void)pthread_mutex_unlock(&gate.lock);
+    tmb_pool_drain(pool);
+    assert_int_equal(gate.inside, 12);
+    tmb_pool_destroy(&pool);
+    assert_int_equal(tmb_pool_create_elastic("elastic", 3, 2, &pool, &error), TMB_ERROR_ARGUMENT);
+}
+
+typedef struct test_chain {
+    tmb_work work;
+    tmb_pool *pool;
+    int left;
+} test_chain;
+
+static void follow_chain(void *argument) {
+    test_chain *chain = argument;
+    if (--chain->left > 0) {
+        tmb_pool_post(chain->pool, &chain->work, follow_chain, chain);
+    }
+}
+
+/* Work may post itself again, also while the pool is being destroyed. */
+static void test_pool_chain(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    test_chain chain = {.left = 1000};
+    tmb_pool *pool = NULL;
+    assert_ok(tmb_pool_create("chain", 2, 0, &pool, &error), error);
+    chain.pool = pool;
+    tmb_pool_post(pool, &chain.work, follow_chain, &chain);
+    tmb_pool_destroy(&pool);
+    assert_int_equal(chain.left, 0);
+}
+
 static void *produce(void *argument) {
     for (size_t i = 1; i <= 500; i++) {
         (void)tmb_channel_send(argument, (void *)i);
@@ -172,7 +247,8 @@ int main(void) {
         cmocka_unit_test(test_error_message_is_one_line), cmocka_unit_test(test_checked_arithmetic),
         cmocka_unit_test(test_fifo),                      cmocka_unit_test(test_pool_runs_everything),
         cmocka_unit_test(test_channel),                   cmocka_unit_test(test_log_levels),
-        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_strings),                   cmocka_unit_test(test_elastic_pool),
+        cmocka_unit_test(test_pool_chain),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
