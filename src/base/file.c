@@ -1,0 +1,75 @@
+#include "base/file.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+tmb_status tmb_file_open(const char *path, int *file, uint64_t *bytes, tmb_error *error) {
+    *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*file < 0) {
+        return tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, strerror(errno));
+    }
+    struct stat status;
+    if (fstat(*file, &status) != 0 || !S_ISREG(status.st_mode)) {
+        (void)close(*file);
+        *file = -1;
+        return tmb_fail(error, TMB_ERROR_IO, "%s: not a regular file", path);
+    }
+    *bytes = (uint64_t)status.st_size;
+    return TMB_OK;
+}
+
+tmb_status tmb_file_read_at(int file, uint64_t offset, void *out, size_t bytes, const char *name, tmb_error *error) {
+    char *position = out;
+    while (bytes != 0) {
+        ssize_t got = pread(file, position, bytes, (off_t)offset);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return tmb_fail(error, TMB_ERROR_IO, "%s: %s", name, strerror(errno));
+        }
+        if (got == 0) {
+            return tmb_fail(error, TMB_ERROR_IO, "%s: the file became shorter while it was read", name);
+        }
+        position += got;
+        offset += (uint64_t)got;
+        bytes -= (size_t)got;
+    }
+    return TMB_OK;
+}
+
+tmb_status tmb_file_read(const char *path, size_t limit, char **data, size_t *bytes, tmb_error *error) {
+    *data = NULL;
+    int file = -1;
+    uint64_t size = 0;
+    tmb_status status = tmb_file_open(path, &file, &size, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    if (size > limit) {
+        (void)close(file);
+        return tmb_fail(error, TMB_ERROR_LIMIT, "%s: %llu bytes, but %zu are the limit for such a file", path,
+                        (unsigned long long)size, limit);
+    }
+    char *buffer = tmb_calloc((size_t)size + 1, 1);
+    if (buffer == NULL) {
+        status = tmb_fail_memory(error, path, (size_t)size);
+    } else {
+        status = tmb_file_read_at(file, 0, buffer, (size_t)size, path, error);
+    }
+    (void)close(file);
+    if (status != TMB_OK) {
+        free(buffer);
+        return status;
+    }
+    *data = buffer;
+    *bytes = (size_t)size;
+    return TMB_OK;
+}

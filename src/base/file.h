@@ -1,0 +1,18 @@
+/* Files that are read whole or mapped, with limits. */
+#ifndef TMB_BASE_FILE_H
+#define TMB_BASE_FILE_H
+
+#include "timbre/timbre.h"
+
+/* Opens a regular file (symbolic links are followed) to read; *bytes = its size. Never waits, also not
+ * on a pipe. TMB_ERROR_IO names the path and the system's reason; a folder or device is one too. */
+tmb_status tmb_file_open(const char *path, int *file, uint64_t *bytes, tmb_error *error);
+
+/* The whole file with a 0 byte after it that *bytes does not count; free() it. A file over `limit` bytes is
+ * TMB_ERROR_LIMIT. */
+tmb_status tmb_file_read(const char *path, size_t limit, char **data, size_t *bytes, tmb_error *error);
+
+/* Reads exactly `bytes` at `offset`; TMB_ERROR_IO where the file ends earlier. `name` is for the message. */
+tmb_status tmb_file_read_at(int file, uint64_t offset, void *out, size_t bytes, const char *name, tmb_error *error);
+
+#endif
