@@ -36,6 +36,9 @@ static unsigned detect(void) {
         return 0;
     }
     unsigned flags = TMB_CPU_AVX2;
+#ifdef TMB_EMULATE_AVX512
+    return flags | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16;
+#endif
     const unsigned avx512 = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31); /* F DQ CD BW VL */
     if ((saved & 0xe6) == 0xe6 && (b & avx512) == avx512) {
         flags |= TMB_CPU_AVX512;
