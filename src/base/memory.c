@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((size_t)2 << 20)
 
 void *tmb_calloc(size_t count, size_t size) {
     size_t bytes = 0;
@@ -25,6 +28,24 @@ void *tmb_alloc_aligned(size_t count, size_t size) {
     }
     void *memory = aligned_alloc(TMB_ALIGNMENT, bytes);
     if (memory != NULL) {
+        memset(memory, 0, bytes);
+    }
+    return memory;
+}
+
+void *tmb_alloc_huge(size_t count, size_t size) {
+    size_t bytes = 0;
+    if (!tmb_mul_size(count, size, &bytes) || bytes < HUGE_PAGE) {
+        return tmb_alloc_aligned(count, size);
+    }
+    if (!tmb_pad_size(bytes, TMB_ALIGNMENT, &bytes)) {
+        return NULL;
+    }
+    void *memory = aligned_alloc(HUGE_PAGE, bytes);
+    if (memory != NULL) {
+#ifdef MADV_HUGEPAGE
+        (void)madvise(memory, bytes & ~(HUGE_PAGE - 1), MADV_HUGEPAGE); /* advice: a refusal changes nothing */
+#endif
         memset(memory, 0, bytes);
     }
     return memory;

@@ -14,6 +14,10 @@ void *tmb_calloc(size_t count, size_t size);
 /* The same, aligned to TMB_ALIGNMENT and padded to a multiple of it. */
 void *tmb_alloc_aligned(size_t count, size_t size);
 
+/* The same for weights that are read from end to end: where the system has huge pages and the size is worth
+ * it, the memory is made of them, which spares a memory-bound loop its page table walks. */
+void *tmb_alloc_huge(size_t count, size_t size);
+
 /* Resizes `pointer` to count * size bytes; NULL (and `pointer` still valid) where that fails. */
 void *tmb_realloc(void *pointer, size_t count, size_t size);
 

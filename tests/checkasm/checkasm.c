@@ -23,6 +23,8 @@ static const struct {
     const char *name;
     void (*check)(void);
 } families[] = {
+    {"activation", checkasm_activation},
+    {"conv", checkasm_conv},
     {"fir", checkasm_fir},
 };
 

@@ -88,6 +88,8 @@ bool checkasm_compare_bytes(const void *reference, const void *new_bytes, size_t
     __attribute__((format(printf, 4, 5)));
 
 /* The families, one a file. */
+void checkasm_activation(void);
+void checkasm_conv(void);
 void checkasm_fir(void);
 
 #endif

@@ -9,6 +9,8 @@
 #ifdef TMB_SIMDE
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
+
+#include "kernels/x86/simde_gaps.h"
 #endif
 
 #endif

@@ -1,0 +1,100 @@
+/* Convolutions over time as matrix products.
+ *
+ * Activations are time-major, [time, channels]: the window that an output row sees is then (for dilation 1) one
+ * contiguous stretch of memory, a causal layer's history is some rows before the first, and a transposed
+ * convolution is a plain one whose output row holds `stride` time steps. Nothing is copied into columns; the
+ * product reads its operand where it lies.
+ *
+ *   out[t, o] = bias[o] + sum_{p < taps, i < in} x[t * stride + p * dilation, i] * w[p, i, o]
+ *
+ * A linear layer has one tap. Weights are packed once: depth blocks that fit into the L1 cache, in each of them
+ * panels of `width` outputs, in a panel depth after depth. Each output is summed in one fixed order,
+ * whatever rows are computed beside it, by whichever thread: results do not depend on chunks, batch or threads.
+ */
+#ifndef TMB_KERNELS_CONV_H
+#define TMB_KERNELS_CONV_H
+
+#include "base/team.h"
+#include "timbre/timbre.h"
+
+/* What one instruction set does. */
+typedef struct tmb_conv_kernels {
+    size_t width; /* outputs in a panel */
+    size_t rows;  /* output rows that the kernel computes at a time; shares of work are multiples of it */
+
+    /* One panel and one depth block for `rows` >= 1 rows:
+     *   c[r * c_pitch + j] = start[j] + sum_{p < taps, k < depth} a[r * a_pitch + p * tap_pitch + k] * b[(p * depth +
+     * k) * width + j] for j < width; pitches in floats. start NULL: what c holds instead. `next` (may be NULL):
+     * `next_bytes` bytes that will be wanted after this call. */
+    void (*panel)(const float *a, size_t a_pitch, size_t rows, size_t taps, size_t tap_pitch, size_t depth,
+                  const float *b, const float *start, float *c, size_t c_pitch, const void *next, size_t next_bytes);
+
+    /* sum_{k < count} a[k] * b[k] for `rows` rows a + r * a_pitch; c[r * c_pitch] = start + sum. For layers with one
+     * output. */
+    void (*dot)(const float *a, size_t a_pitch, size_t rows, size_t count, const float *b, float start, float *c,
+                size_t c_pitch);
+} tmb_conv_kernels;
+
+/* The fastest for this CPU, and the portable reference. Static storage. */
+const tmb_conv_kernels *tmb_conv_kernels_get(void);
+extern const tmb_conv_kernels tmb_conv_kernels_portable;
+
+/* Where the weight w[p, i, o] lies: data[p * tap + i * in + (o / group) * group_pitch + (o % group) * out]. Plain
+ * layers have group = number of outputs. */
+typedef struct tmb_conv_source {
+    const float *data;
+    ptrdiff_t tap, in, out;
+    size_t group;
+    ptrdiff_t group_pitch;
+} tmb_conv_source;
+
+/* A packed layer; immutable, shared between threads. */
+typedef struct tmb_conv {
+    const tmb_conv_kernels *kernels;
+    size_t taps, in, out; /* as in the formula */
+    size_t stride, dilation;
+    size_t panels;           /* ceil(out / width) */
+    bool single;             /* one output, contiguous windows: no panels, weights as one row */
+    size_t run_taps, run_in; /* the same sum as fewer taps over more inputs, where windows are contiguous */
+    size_t block_taps;       /* a depth block: this many taps... */
+    size_t block_in;         /* ...of this many inputs (the last block of a row may have less of either) */
+    float *bias;             /* [panels * width], zeros without a bias */
+    float *weights;
+} tmb_conv;
+
+/* Bytes that tmb_conv_create takes, with this CPU's kernels; SIZE_MAX where that does not fit. */
+size_t tmb_conv_bytes(size_t taps, size_t in, size_t out);
+
+/* Packs. `bias` (may be NULL): [group], the same for each group of outputs. All sizes >= 1. On failure
+ * (TMB_ERROR_MEMORY) *conv is zeroed. */
+tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const float *bias, size_t taps, size_t in,
+                           size_t out, size_t stride, size_t dilation, tmb_error *error);
+void tmb_conv_free(tmb_conv *conv);
+
+/* Rows between the first input of an output and its last, plus one: taps spread by dilation. */
+static inline size_t tmb_conv_span(const tmb_conv *conv) { return (conv->taps - 1) * conv->dilation + 1; }
+
+/* Consecutive output rows of one signal. */
+typedef struct tmb_conv_run {
+    const float *input; /* row 0 of the first output's window: [(rows - 1) * stride + span, in] */
+    float *output;      /* [rows, out], rows `output_pitch` apart */
+    size_t rows;        /* may be 0 */
+} tmb_conv_run;
+
+/* What was just computed and is still in the cache: output rows [row, row + rows) of runs[run], columns
+ * [column, column + columns). */
+typedef struct tmb_conv_tile {
+    size_t run, row, rows, column, columns;
+    float *output; /* its first element */
+    size_t pitch;
+} tmb_conv_tile;
+
+/* Called once for every part of the output, from any thread of the team: bias is in, activation or residual
+ * are for this function to do. Tiles begin at multiples of the panel's width. */
+typedef void (*tmb_conv_finish)(void *argument, const tmb_conv_tile *tile);
+
+/* Computes `count` runs on the team (NULL: on this thread). `finish` may be NULL. */
+void tmb_conv_apply(const tmb_conv *conv, const tmb_conv_run *runs, size_t count, size_t output_pitch,
+                    tmb_conv_finish finish, void *argument, tmb_team *team);
+
+#endif

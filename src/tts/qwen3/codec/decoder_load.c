@@ -1,0 +1,392 @@
+#include "tts/qwen3/codec/decoder_internal.h"
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "tts/qwen3/layers.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const size_t dilations[TMB_CODEC_UNITS] = {1, 3, 9};
+
+/* Weights of blocks that may be read again for every slice of the tail: they stay in the last-level cache. */
+#define TAIL_WEIGHTS_MAX ((size_t)16 << 20)
+
+static void reserve_history(tmb_codec_decoder *decoder, tmb_codec_history *history, size_t rows, size_t width) {
+    *history = (tmb_codec_history){rows, width, decoder->history_floats};
+    decoder->history_floats += rows * width;
+}
+
+/* Entries are sums over training vectors, divided by how many there were. */
+static tmb_status load_book(const tmb_safetensors *weights, size_t size, size_t width, float *out, tmb_error *error,
+                            const char *prefix, size_t index) {
+    float *sums = NULL;
+    float *usage = NULL;
+    tmb_status status = tmb_layer_tensor(weights, size, width, 0, &sums, error,
+                                         "decoder.quantizer.%s.vq.layers.%zu._codebook.embedding_sum", prefix, index);
+    if (status == TMB_OK) {
+        status = tmb_layer_vector(weights, size, &usage, error,
+                                  "decoder.quantizer.%s.vq.layers.%zu._codebook.cluster_usage", prefix, index);
+    }
+    for (size_t i = 0; status == TMB_OK && i < size; i++) {
+        float count = fmaxf(usage[i], 1e-5f);
+        for (size_t k = 0; k < width; k++) {
+            out[i * width + k] = sums[i * width + k] / count;
+        }
+    }
+    free(sums);
+    free(usage);
+    return status;
+}
+
+static tmb_status load_quantizer(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
+    const tmb_qwen3_codec_decoder_config *config = &decoder->config;
+    size_t width = config->codebook_dim / 2;
+    size_t book = config->codebook_size * width;
+    decoder->entries = tmb_alloc_aligned(config->quantizers * book, sizeof *decoder->entries);
+    if (decoder->entries == NULL) {
+        return tmb_fail_memory(error, "the codec's codebooks", config->quantizers * book * sizeof(float));
+    }
+    tmb_status status = TMB_OK;
+    for (size_t i = 0; i < config->quantizers && status == TMB_OK; i++) {
+        bool first = i < config->semantic_quantizers;
+        status = load_book(weights, config->codebook_size, width, decoder->entries + i * book, error,
+                           first ? "rvq_first" : "rvq_rest", first ? i : i - config->semantic_quantizers);
+    }
+    const tmb_conv_shape shape = {.taps = 1, .in = width, .out = config->codebook_dim};
+    if (status == TMB_OK) {
+        status = tmb_layer_conv(&decoder->first_projection, weights, &shape, error,
+                                "decoder.quantizer.rvq_first.output_proj");
+    }
+    if (status == TMB_OK) {
+        status =
+            tmb_layer_conv(&decoder->rest_projection, weights, &shape, error, "decoder.quantizer.rvq_rest.output_proj");
+    }
+    return status;
+}
+
+static tmb_status load_transformer(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
+    const tmb_qwen3_codec_decoder_config *config = &decoder->config;
+    const tmb_conv_shape pre = {
+        .taps = TMB_CODEC_PRE_TAPS, .in = config->codebook_dim, .out = config->latent_dim, .bias = true};
+    reserve_history(decoder, &decoder->pre_history, TMB_CODEC_PRE_TAPS - 1, config->codebook_dim);
+    tmb_status status = tmb_layer_conv(&decoder->pre_conv, weights, &pre, error, "decoder.pre_conv.conv");
+    if (status == TMB_OK) {
+        status = tmb_layer_linear(&decoder->transformer_in, weights, config->latent_dim, config->hidden_size, true,
+                                  error, "decoder.pre_transformer.input_proj");
+    }
+    if (status == TMB_OK) {
+        status = tmb_layer_linear(&decoder->transformer_out, weights, config->hidden_size, config->latent_dim, true,
+                                  error, "decoder.pre_transformer.output_proj");
+    }
+    if (status == TMB_OK) {
+        status = tmb_layer_vector(weights, config->hidden_size, &decoder->transformer_norm, error,
+                                  "decoder.pre_transformer.norm.weight");
+    }
+    if (status == TMB_OK) {
+        status = tmb_codec_transformer_load(&decoder->transformer_config, weights, "decoder.pre_transformer.",
+                                            &decoder->transformer, error);
+    }
+    return status;
+}
+
+/* [channels, 1, 7] as [7, channels]. */
+static tmb_status load_depthwise(const tmb_safetensors *weights, size_t channels, size_t index, float **out,
+                                 tmb_error *error) {
+    float *by_channel = NULL;
+    tmb_status status = tmb_layer_tensor(weights, channels, 1, TMB_CODEC_WIDE_TAPS, &by_channel, error,
+                                         "decoder.upsample.%zu.1.dwconv.conv.weight", index);
+    if (status != TMB_OK) {
+        return status;
+    }
+    *out = tmb_alloc_aligned(channels * TMB_CODEC_WIDE_TAPS, sizeof **out);
+    if (*out == NULL) {
+        free(by_channel);
+        return tmb_fail_memory(error, "the codec's weights", 0);
+    }
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t p = 0; p < TMB_CODEC_WIDE_TAPS; p++) {
+            (*out)[p * channels + c] = by_channel[c * TMB_CODEC_WIDE_TAPS + p];
+        }
+    }
+    free(by_channel);
+    return TMB_OK;
+}
+
+static tmb_status load_upsample(tmb_codec_decoder *decoder, const tmb_safetensors *weights, size_t index,
+                                tmb_error *error) {
+    tmb_codec_upsample *stage = &decoder->upsample[index];
+    size_t latent = decoder->config.latent_dim;
+    stage->ratio = decoder->config.upsample_ratios[index];
+    reserve_history(decoder, &stage->history, TMB_CODEC_WIDE_TAPS - 1, latent);
+    tmb_status status = tmb_layer_transposed(&stage->transposed, weights, stage->ratio, stage->ratio, latent, latent,
+                                             error, "decoder.upsample.%zu.0.conv", index);
+    if (status == TMB_OK) {
+        status = load_depthwise(weights, latent, index, &stage->depthwise, error);
+    }
+    struct {
+        float **vector;
+        const char *name;
+    } vectors[] = {{&stage->depthwise_bias, "dwconv.conv.bias"},
+                   {&stage->norm, "norm.weight"},
+                   {&stage->norm_bias, "norm.bias"},
+                   {&stage->gamma, "gamma"}};
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0] && status == TMB_OK; i++) {
+        status = tmb_layer_vector(weights, latent, vectors[i].vector, error, "decoder.upsample.%zu.1.%s", index,
+                                  vectors[i].name);
+    }
+    if (status == TMB_OK) {
+        status = tmb_layer_linear(&stage->expand, weights, latent, 4 * latent, true, error,
+                                  "decoder.upsample.%zu.1.pwconv1", index);
+    }
+    if (status == TMB_OK) {
+        status = tmb_layer_linear(&stage->contract, weights, 4 * latent, latent, true, error,
+                                  "decoder.upsample.%zu.1.pwconv2", index);
+    }
+    return status;
+}
+
+/* PREFIX.alpha and PREFIX.beta, which are logarithms, `repeat` times one after the other. */
+static tmb_status load_snake(const tmb_safetensors *weights, size_t channels, size_t repeat, tmb_codec_snake *out,
+                             tmb_error *error, const char *prefix) {
+    float *alpha = NULL;
+    float *beta = NULL;
+    tmb_status status = tmb_layer_vector(weights, channels, &alpha, error, "%s.alpha", prefix);
+    if (status == TMB_OK) {
+        status = tmb_layer_vector(weights, channels, &beta, error, "%s.beta", prefix);
+    }
+    if (status == TMB_OK) {
+        out->frequency = tmb_alloc_aligned(channels * repeat, sizeof(float));
+        out->gain = tmb_alloc_aligned(channels * repeat, sizeof(float));
+        if (out->frequency == NULL || out->gain == NULL) {
+            status = tmb_fail_memory(error, "the codec's weights", 0);
+        }
+    }
+    for (size_t i = 0; status == TMB_OK && i < channels * repeat; i++) {
+        out->frequency[i] = expf(alpha[i % channels]);
+        out->gain[i] = 1 / (expf(beta[i % channels]) + 1e-9f);
+    }
+    free(alpha);
+    free(beta);
+    return status;
+}
+
+static tmb_status load_unit(tmb_codec_decoder *decoder, const tmb_safetensors *weights, size_t block, size_t index,
+                            tmb_error *error) {
+    tmb_codec_block *parent = &decoder->blocks[block];
+    tmb_codec_unit *unit = &parent->units[index];
+    const tmb_conv_shape wide = {
+        .taps = TMB_CODEC_WIDE_TAPS, .in = parent->out, .out = parent->out, .dilation = dilations[index], .bias = true};
+    const tmb_conv_shape pointwise = {.taps = 1, .in = parent->out, .out = parent->out, .bias = true};
+    char prefix[TMB_LAYER_NAME_MAX];
+    reserve_history(decoder, &unit->history, (TMB_CODEC_WIDE_TAPS - 1) * dilations[index], parent->out);
+    (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu.block.%zu.act1", block + 1, index + 2);
+    tmb_status status = load_snake(weights, parent->out, index == 0 ? parent->rate : 1, &unit->before, error, prefix);
+    if (status == TMB_OK) {
+        (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu.block.%zu.act2", block + 1, index + 2);
+        status = load_snake(weights, parent->out, 1, &unit->between, error, prefix);
+    }
+    if (status == TMB_OK) {
+        status = tmb_layer_conv(&unit->wide, weights, &wide, error, "decoder.decoder.%zu.block.%zu.conv1.conv",
+                                block + 1, index + 2);
+    }
+    if (status == TMB_OK) {
+        status = tmb_layer_conv(&unit->pointwise, weights, &pointwise, error,
+                                "decoder.decoder.%zu.block.%zu.conv2.conv", block + 1, index + 2);
+    }
+    return status;
+}
+
+static tmb_status load_block(tmb_codec_decoder *decoder, const tmb_safetensors *weights, size_t index,
+                             tmb_error *error) {
+    tmb_codec_block *block = &decoder->blocks[index];
+    char prefix[TMB_LAYER_NAME_MAX];
+    block->in = decoder->config.decoder_dim >> index;
+    block->out = decoder->config.decoder_dim >> (index + 1);
+    block->rate = decoder->config.decoder_rates[index];
+    reserve_history(decoder, &block->history, 1, block->in);
+    (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu.block.0", index + 1);
+    tmb_status status = load_snake(weights, block->in, 1, &block->before, error, prefix);
+    if (status == TMB_OK) {
+        status = tmb_layer_transposed(&block->transposed, weights, 2 * block->rate, block->rate, block->in, block->out,
+                                      error, "decoder.decoder.%zu.block.1.conv", index + 1);
+    }
+    for (size_t i = 0; i < TMB_CODEC_UNITS && status == TMB_OK; i++) {
+        status = load_unit(decoder, weights, index, i, error);
+    }
+    return status;
+}
+
+static tmb_status load_waveform(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
+    const tmb_qwen3_codec_decoder_config *config = &decoder->config;
+    size_t channels = config->decoder_dim >> config->decoder_stages;
+    const tmb_conv_shape in = {
+        .taps = TMB_CODEC_WIDE_TAPS, .in = config->latent_dim, .out = config->decoder_dim, .bias = true};
+    const tmb_conv_shape out = {.taps = TMB_CODEC_WIDE_TAPS, .in = channels, .out = 1, .bias = true};
+    char prefix[TMB_LAYER_NAME_MAX];
+    reserve_history(decoder, &decoder->wide_history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim);
+    reserve_history(decoder, &decoder->last_history, TMB_CODEC_WIDE_TAPS - 1, channels);
+    tmb_status status = tmb_layer_conv(&decoder->wide_in, weights, &in, error, "decoder.decoder.0.conv");
+    for (size_t i = 0; i < config->decoder_stages && status == TMB_OK; i++) {
+        status = load_block(decoder, weights, i, error);
+    }
+    if (status == TMB_OK) {
+        (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu", config->decoder_stages + 1);
+        status = load_snake(weights, channels, 1, &decoder->last_snake, error, prefix);
+    }
+    if (status == TMB_OK) {
+        status = tmb_layer_conv(&decoder->last, weights, &out, error, "decoder.decoder.%zu.conv",
+                                config->decoder_stages + 2);
+    }
+    return status;
+}
+
+static size_t block_bytes(const tmb_qwen3_codec_decoder_config *config, size_t index) {
+    size_t in = config->decoder_dim >> index;
+    size_t out = config->decoder_dim >> (index + 1);
+    const size_t parts[] = {tmb_conv_bytes(2, in, config->decoder_rates[index] * out),
+                            tmb_conv_bytes(TMB_CODEC_WIDE_TAPS, out, out),
+                            tmb_conv_bytes(TMB_CODEC_WIDE_TAPS, out, out),
+                            tmb_conv_bytes(TMB_CODEC_WIDE_TAPS, out, out),
+                            tmb_conv_bytes(1, out, out),
+                            tmb_conv_bytes(1, out, out),
+                            tmb_conv_bytes(1, out, out)};
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (!tmb_add_size(bytes, parts[i], &bytes)) {
+            return SIZE_MAX;
+        }
+    }
+    return bytes;
+}
+
+static tmb_codec_transformer_config transformer_config_of(const tmb_qwen3_codec_decoder_config *config) {
+    return (tmb_codec_transformer_config){.layers = config->layers,
+                                          .hidden = config->hidden_size,
+                                          .intermediate = config->intermediate_size,
+                                          .heads = config->attention_heads,
+                                          .key_value_heads = config->key_value_heads,
+                                          .head_dim = config->head_dim,
+                                          .window = config->sliding_window,
+                                          .theta = config->rope_theta,
+                                          .eps = config->rms_norm_eps,
+                                          .gated = true};
+}
+
+size_t tmb_codec_decoder_estimate(const tmb_qwen3_codec_config *codec, tmb_codec_precision precision) {
+    const tmb_qwen3_codec_decoder_config *config = &codec->decoder;
+    const tmb_codec_transformer_config transformer = transformer_config_of(config);
+    size_t latent = config->latent_dim;
+    size_t bytes = 0;
+    size_t parts[8 + 3 * TMB_QWEN3_STAGES_MAX];
+    size_t count = 0;
+    (void)precision;
+    parts[count++] = tmb_conv_bytes(config->quantizers, config->codebook_size, config->codebook_dim / 2);
+    parts[count++] = tmb_conv_bytes(1, config->codebook_dim, config->codebook_dim);
+    parts[count++] = tmb_conv_bytes(TMB_CODEC_PRE_TAPS, config->codebook_dim, latent);
+    parts[count++] = tmb_conv_bytes(2, config->hidden_size, latent);
+    parts[count++] = tmb_codec_transformer_bytes(&transformer);
+    parts[count++] = tmb_conv_bytes(TMB_CODEC_WIDE_TAPS, latent, config->decoder_dim);
+    for (size_t i = 0; i < config->upsample_stages; i++) {
+        parts[count++] = tmb_conv_bytes(1, latent, config->upsample_ratios[i] * latent);
+        parts[count++] = tmb_conv_bytes(8, latent, latent);
+    }
+    for (size_t i = 0; i < config->decoder_stages; i++) {
+        parts[count++] = block_bytes(config, i);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!tmb_add_size(bytes, parts[i], &bytes)) {
+            return SIZE_MAX;
+        }
+    }
+    return bytes;
+}
+
+tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
+                                  tmb_codec_precision precision, tmb_codec_decoder **out, tmb_error *error) {
+    *out = NULL;
+    tmb_codec_decoder *decoder = tmb_calloc(1, sizeof *decoder);
+    if (decoder == NULL) {
+        return tmb_fail_memory(error, "the codec decoder", sizeof *decoder);
+    }
+    decoder->config = config->decoder;
+    decoder->samples_per_frame = config->samples_per_frame;
+    decoder->precision = precision;
+    decoder->activation = tmb_activation_kernels_get();
+    decoder->transformer_config = transformer_config_of(&config->decoder);
+    decoder->cache_rows = config->decoder.sliding_window - 1 + TMB_CODEC_STREAM_FRAMES;
+    decoder->bytes = tmb_codec_decoder_estimate(config, precision);
+    tmb_status status = load_quantizer(decoder, weights, error);
+    if (status == TMB_OK) {
+        status = load_transformer(decoder, weights, error);
+    }
+    for (size_t i = 0; i < config->decoder.upsample_stages && status == TMB_OK; i++) {
+        status = load_upsample(decoder, weights, i, error);
+    }
+    if (status == TMB_OK) {
+        status = load_waveform(decoder, weights, error);
+    }
+    if (status != TMB_OK) {
+        tmb_codec_decoder_destroy(&decoder);
+        return status;
+    }
+    size_t rest = 0;
+    decoder->tail = config->decoder.decoder_stages - 1;
+    for (size_t i = config->decoder.decoder_stages;
+         i-- > 0 && (rest += block_bytes(&config->decoder, i)) <= TAIL_WEIGHTS_MAX;) {
+        decoder->tail = i;
+    }
+    *out = decoder;
+    return TMB_OK;
+}
+
+static void free_snake(tmb_codec_snake *snake) {
+    free(snake->frequency);
+    free(snake->gain);
+}
+
+void tmb_codec_decoder_destroy(tmb_codec_decoder **address) {
+    tmb_codec_decoder *decoder = *address;
+    *address = NULL;
+    if (decoder == NULL) {
+        return;
+    }
+    free(decoder->entries);
+    tmb_conv_free(&decoder->first_projection);
+    tmb_conv_free(&decoder->rest_projection);
+    tmb_conv_free(&decoder->pre_conv);
+    tmb_conv_free(&decoder->transformer_in);
+    tmb_conv_free(&decoder->transformer_out);
+    tmb_codec_transformer_destroy(&decoder->transformer);
+    free(decoder->transformer_norm);
+    for (size_t i = 0; i < TMB_QWEN3_STAGES_MAX; i++) {
+        tmb_codec_upsample *stage = &decoder->upsample[i];
+        tmb_conv_free(&stage->transposed);
+        tmb_conv_free(&stage->expand);
+        tmb_conv_free(&stage->contract);
+        free(stage->depthwise);
+        free(stage->depthwise_bias);
+        free(stage->norm);
+        free(stage->norm_bias);
+        free(stage->gamma);
+        tmb_codec_block *block = &decoder->blocks[i];
+        tmb_conv_free(&block->transposed);
+        free_snake(&block->before);
+        for (size_t k = 0; k < TMB_CODEC_UNITS; k++) {
+            free_snake(&block->units[k].before);
+            free_snake(&block->units[k].between);
+            tmb_conv_free(&block->units[k].wide);
+            tmb_conv_free(&block->units[k].pointwise);
+        }
+    }
+    tmb_conv_free(&decoder->wide_in);
+    free_snake(&decoder->last_snake);
+    tmb_conv_free(&decoder->last);
+    free(decoder);
+}
+
+size_t tmb_codec_decoder_bytes(const tmb_codec_decoder *decoder) { return decoder->bytes; }
+size_t tmb_codec_samples_per_frame(const tmb_codec_decoder *decoder) { return decoder->samples_per_frame; }
+size_t tmb_codec_decoder_books(const tmb_codec_decoder *decoder) { return decoder->config.quantizers; }

@@ -1,0 +1,116 @@
+#include "checkasm.h"
+
+#include "kernels/conv.h"
+
+#include <string.h>
+
+enum { REFERENCE_WIDTH = 16, WIDTH_MAX = 32, ROWS_MAX = 30 };
+
+/* What panel should give, from the portable kernel: its panels are 16 wide. */
+static void expected_panel(size_t width, const float *a, size_t a_pitch, size_t rows, size_t taps, size_t tap_pitch,
+                           size_t depth, const float *b, const float *start, float *c, size_t c_pitch) {
+    static float narrow[4096 * REFERENCE_WIDTH];
+    for (size_t first = 0; first < width; first += REFERENCE_WIDTH) {
+        for (size_t k = 0; k < taps * depth; k++) {
+            memcpy(narrow + k * REFERENCE_WIDTH, b + k * width + first, REFERENCE_WIDTH * sizeof *narrow);
+        }
+        tmb_conv_kernels_portable.panel(a, a_pitch, rows, taps, tap_pitch, depth, narrow,
+                                        start != NULL ? start + first : NULL, c + first, c_pitch, NULL, 0);
+    }
+}
+
+static void check_panel(const tmb_conv_kernels *kernels, size_t rows, size_t taps, size_t depth, bool with_start) {
+    CHECKASM_DECLARE(void, const float *, size_t, size_t, size_t, size_t, size_t, const float *, const float *, float *,
+                     size_t, const void *, size_t);
+    size_t width = kernels->width;
+    size_t a_pitch = depth + checkasm_random_below(5);
+    size_t tap_pitch = depth * (1 + checkasm_random_below(3)) + checkasm_random_below(3);
+    size_t c_pitch = width + checkasm_random_below(9);
+    float *a = checkasm_alloc_f32((rows - 1) * a_pitch + (taps - 1) * tap_pitch + depth);
+    float *b = checkasm_alloc(taps * depth * width * sizeof *b);
+    float *start = checkasm_alloc_f32(width);
+    float *expected = checkasm_alloc_f32((rows - 1) * c_pitch + width);
+    float *actual = checkasm_alloc_f32((rows - 1) * c_pitch + width);
+    checkasm_random_f32(a, (rows - 1) * a_pitch + (taps - 1) * tap_pitch + depth, -1, 1);
+    checkasm_random_f32(b, taps * depth * width, -1, 1);
+    checkasm_random_f32(start, width, -1, 1);
+    checkasm_random_f32(expected, (rows - 1) * c_pitch + width, -1, 1);
+    memcpy(actual, expected, ((rows - 1) * c_pitch + width) * sizeof *actual);
+    expected_panel(width, a, a_pitch, rows, taps, tap_pitch, depth, b, with_start ? start : NULL, expected, c_pitch);
+    checkasm_new(a, a_pitch, rows, taps, tap_pitch, depth, b, with_start ? start : NULL, actual, c_pitch, b,
+                 taps * depth * width * sizeof *b);
+    (void)checkasm_compare_f32(expected, actual, (rows - 1) * c_pitch + width, 1e-7f * (float)(taps * depth + 1), 0,
+                               "rows %zu, taps %zu, depth %zu, start %d", rows, taps, depth, with_start);
+}
+
+static void check_dot(size_t rows, size_t count) {
+    CHECKASM_DECLARE(void, const float *, size_t, size_t, size_t, const float *, float, float *, size_t);
+    size_t a_pitch = 1 + checkasm_random_below(count + 3);
+    size_t c_pitch = 1 + checkasm_random_below(2);
+    float *a = checkasm_alloc_f32((rows - 1) * a_pitch + count);
+    float *b = checkasm_alloc_f32(count);
+    float *expected = checkasm_alloc_f32((rows - 1) * c_pitch + 1);
+    float *actual = checkasm_alloc_f32((rows - 1) * c_pitch + 1);
+    checkasm_random_f32(a, (rows - 1) * a_pitch + count, -1, 1);
+    checkasm_random_f32(b, count, -1, 1);
+    checkasm_reference(a, a_pitch, rows, count, b, 0.25f, expected, c_pitch);
+    checkasm_new(a, a_pitch, rows, count, b, 0.25f, actual, c_pitch);
+    for (size_t r = 0; r < rows; r++) {
+        (void)checkasm_compare_f32(expected + r * c_pitch, actual + r * c_pitch, 1, 1e-7f * (float)(count + 1), 0,
+                                   "rows %zu, count %zu", rows, count);
+    }
+}
+
+/* A row's result is the same, to the last bit, wherever it is in a tile: streams depend on it. */
+static void check_rows_alone(const tmb_conv_kernels *kernels, size_t depth) {
+    CHECKASM_DECLARE(void, const float *, size_t, size_t, size_t, size_t, size_t, const float *, const float *, float *,
+                     size_t, const void *, size_t);
+    size_t width = kernels->width;
+    float *a = checkasm_alloc_f32(ROWS_MAX * depth);
+    float *b = checkasm_alloc(depth * width * sizeof *b);
+    float *start = checkasm_alloc_f32(width);
+    float *together = checkasm_alloc_f32(ROWS_MAX * width);
+    float *alone = checkasm_alloc_f32(width);
+    checkasm_random_f32(a, ROWS_MAX * depth, -1, 1);
+    checkasm_random_f32(b, depth * width, -1, 1);
+    checkasm_random_f32(start, width, -1, 1);
+    checkasm_new(a, depth, ROWS_MAX, 1, 0, depth, b, start, together, width, NULL, 0);
+    for (size_t r = 0; r < ROWS_MAX; r++) {
+        checkasm_new(a + r * depth, depth, 1, 1, 0, depth, b, start, alone, width, NULL, 0);
+        (void)checkasm_compare_bytes(together + r * width, alone, width * sizeof *alone, "row %zu alone, depth %zu", r,
+                                     depth);
+    }
+}
+
+void checkasm_conv(void) {
+    (void)checkasm_cpu_flags();
+    const tmb_conv_kernels *kernels = tmb_conv_kernels_get();
+    CHECKASM_DECLARE(void, const float *, size_t, size_t, size_t, size_t, size_t, const float *, const float *, float *,
+                     size_t, const void *, size_t);
+    if (checkasm_check(kernels->panel, "conv_panel")) {
+        for (size_t rows = 1; rows <= ROWS_MAX; rows++) {
+            check_panel(kernels, rows, 1 + checkasm_random_below(4), 1 + checkasm_random_below(40), rows % 2 == 0);
+            checkasm_release();
+            check_panel(kernels, rows, 1, 1 + checkasm_random_below(320), rows % 2 != 0);
+            checkasm_release();
+        }
+        check_rows_alone(kernels, 77);
+    }
+    if (checkasm_check(kernels->panel, "conv_panel_96x288_16")) { /* rows x depth, 16 outputs or more */
+        float *a = checkasm_alloc_f32(96 * 288);
+        float *b = checkasm_alloc(288 * kernels->width * sizeof *b);
+        float *c = checkasm_alloc_f32(96 * kernels->width);
+        checkasm_random_f32(a, 96 * 288, -1, 1);
+        checkasm_random_f32(b, 288 * kernels->width, -1, 1);
+        checkasm_random_f32(c, 96 * kernels->width, -1, 1);
+        checkasm_bench(a, 288, 96, 1, 0, 288, b, b, c, kernels->width, NULL, 0);
+    }
+    if (checkasm_check(kernels->dot, "conv_dot")) {
+        for (size_t rows = 1; rows <= 9; rows++) {
+            for (size_t count = 1; count <= 70; count++) {
+                check_dot(rows, count);
+                checkasm_release();
+            }
+        }
+    }
+}
