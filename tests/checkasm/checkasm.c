@@ -26,6 +26,8 @@ static const struct {
     {"activation", checkasm_activation},
     {"conv", checkasm_conv},
     {"fir", checkasm_fir},
+    {"matmul", checkasm_matmul},
+    {"vector", checkasm_vector},
 };
 
 static const struct {

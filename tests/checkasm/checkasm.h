@@ -91,5 +91,7 @@ bool checkasm_compare_bytes(const void *reference, const void *new_bytes, size_t
 void checkasm_activation(void);
 void checkasm_conv(void);
 void checkasm_fir(void);
+void checkasm_matmul(void);
+void checkasm_vector(void);
 
 #endif

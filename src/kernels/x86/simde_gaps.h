@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 static inline simde__m512 tmb_gap_maskz_loadu_ps(simde__mmask16 mask, const float *p) {
@@ -66,5 +67,35 @@ static inline simde__m512i tmb_gap_cvtps_epi32(simde__m512 v) {
     return simde_mm512_loadu_si512(whole);
 }
 #define _mm512_cvtps_epi32(v) tmb_gap_cvtps_epi32(v)
+
+static inline simde__m512 tmb_gap_cvtph_ps(simde__m256i halves) {
+    float lanes[16];
+    _mm256_storeu_ps(lanes, _mm256_cvtph_ps(_mm256_castsi256_si128(halves)));
+    _mm256_storeu_ps(lanes + 8, _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)));
+    return simde_mm512_loadu_ps(lanes);
+}
+#define _mm512_cvtph_ps(halves) tmb_gap_cvtph_ps(halves)
+
+static inline simde__m512 tmb_gap_cvtepi32_ps(simde__m512i v) {
+    int32_t whole[16];
+    float lanes[16];
+    simde_mm512_storeu_si512(whole, v);
+    for (size_t i = 0; i < 16; i++) {
+        lanes[i] = (float)whole[i];
+    }
+    return simde_mm512_loadu_ps(lanes);
+}
+#define _mm512_cvtepi32_ps(v) tmb_gap_cvtepi32_ps(v)
+
+static inline simde__m512i tmb_gap_cvtepu8_epi32(__m128i v) {
+    uint8_t bytes[16];
+    int32_t whole[16];
+    memcpy(bytes, &v, sizeof bytes);
+    for (size_t i = 0; i < 16; i++) {
+        whole[i] = bytes[i];
+    }
+    return simde_mm512_loadu_si512(whole);
+}
+#define _mm512_cvtepu8_epi32(v) tmb_gap_cvtepu8_epi32(v)
 
 #endif

@@ -1,0 +1,85 @@
+/* Inside the matrix kernels: where things lie in packed panels and prepared vectors. */
+#ifndef TMB_KERNELS_MATMUL_FORMS_H
+#define TMB_KERNELS_MATMUL_FORMS_H
+
+#include "kernels/matmul.h"
+
+/* Tells the compiler to unroll a loop of constant length, so that arrays of accumulators live in
+ * registers. */
+#if defined(__clang__)
+#define TMB_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TMB_UNROLL _Pragma("GCC unroll 16")
+#endif
+/* Holds a vector in a register at this point of the source. Without it GCC moves products far ahead of the
+ * sums that take them, and spills. */
+#define TMB_IN_REGISTER(vector) __asm__("" : "+x"(vector))
+#define TMB_INLINE static inline __attribute__((always_inline))
+
+static inline size_t tmb_round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
+static inline size_t tmb_block_count(size_t columns) { return (columns + TMB_BLOCK_COLUMNS - 1) / TMB_BLOCK_COLUMNS; }
+
+/* Q8: pairs of blocks: 2 x 16 scales, then 2 x 512 weights. Inside a block, quads of columns: 16 rows of 4
+ * bytes each, in the order of rows that tmb_q8_row_order lists (adding neighbours in pairs, as AVX2
+ * does, then gives the natural order). */
+#define TMB_Q8_PAIR_BYTES 1088
+static inline size_t tmb_q8_scales(size_t block) { return block / 2 * TMB_Q8_PAIR_BYTES + block % 2 * 32; }
+static inline size_t tmb_q8_weights(size_t block) { return block / 2 * TMB_Q8_PAIR_BYTES + 64 + block % 2 * 512; }
+static const uint8_t tmb_q8_row_order[TMB_PANEL_ROWS] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15};
+
+/* Q4: super-blocks of up to 8 blocks: 16 units of scale (f16), 16 of offset, then for each block 16 scales
+ * and 16 offsets (bytes), to a multiple of 64; then for each block 4 x 64 bytes: 16 rows of 4 bytes, low
+ * halves = columns 8i to 8i + 3, high halves = columns 8i + 4 to 8i + 7. */
+static inline size_t tmb_q4_head_bytes(size_t blocks) { return tmb_round_up(64 + blocks * 32, 64); }
+/* Units are stored 256 times as large: as they are, many would be f16 subnormals. */
+#define TMB_Q4_UNIT 0x1p-8f
+#define TMB_Q4_SUPER_BYTES (320 + TMB_SUPER_BLOCKS * 256)
+
+/* A prepared vector of the quantized types: bytes, then the same as 16-bit integers, then a scale for
+ * each block, then the sum of each block's bytes. */
+typedef struct tmb_quantized {
+    const int8_t *bytes;
+    const int16_t *words;
+    const float *scales;
+    const int32_t *sums;
+} tmb_quantized;
+
+static inline size_t tmb_quantized_row_bytes(size_t columns) {
+    size_t blocks = tmb_block_count(columns);
+    return tmb_round_up(blocks * (3 * TMB_BLOCK_COLUMNS + 8), 64);
+}
+
+static inline tmb_quantized tmb_quantized_row(const void *row, size_t blocks) {
+    const uint8_t *bytes = row;
+    return (tmb_quantized){
+        .bytes = (const int8_t *)bytes,
+        .words = (const int16_t *)(const void *)(bytes + blocks * TMB_BLOCK_COLUMNS),
+        .scales = (const float *)(const void *)(bytes + blocks * 3 * TMB_BLOCK_COLUMNS),
+        .sums = (const int32_t *)(const void *)(bytes + blocks * (3 * TMB_BLOCK_COLUMNS + 4)),
+    };
+}
+
+/* Floats: the values and zeros up to a multiple of 16. */
+static inline size_t tmb_float_row_bytes(size_t columns) { return tmb_round_up(columns, 16) * sizeof(float); }
+/* bf16: the same. */
+static inline size_t tmb_bf16_row_bytes(size_t columns) { return tmb_round_up(columns * 2, 64); }
+
+size_t tmb_matmul_float_row_bytes(size_t columns);
+size_t tmb_matmul_quantized_row_bytes(size_t columns);
+void tmb_matmul_float_prepare(const float *values, size_t columns, void *row);
+
+/* How many of `left` vectors go into the next tile of at most `most`, so that tiles come out even. */
+static inline size_t tmb_tile(size_t left, size_t most) {
+    size_t tiles = (left + most - 1) / most;
+    return (left + tiles - 1) / tiles;
+}
+
+#if defined(__x86_64__)
+void tmb_matmul_quantized_prepare_avx2(const float *values, size_t columns, void *row);
+extern const tmb_matmul tmb_matmul_avx2[TMB_WEIGHT_TYPES];
+extern const tmb_matmul tmb_matmul_avx512[TMB_WEIGHT_TYPES];     /* F32, BF16 */
+extern const tmb_matmul tmb_matmul_avx512vnni[TMB_WEIGHT_TYPES]; /* Q8, Q4 */
+extern const tmb_matmul tmb_matmul_avx512bf16;                   /* BF16 with rounded vectors */
+#endif
+
+#endif

@@ -1,0 +1,115 @@
+#include "kernels/vector.h"
+
+#include "cpu/cpu.h"
+#include "kernels/matmul.h"
+
+#include <math.h>
+
+static void rms_norm(const float *x, const float *weight, float epsilon, size_t n, float *out) {
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] * x[i];
+    }
+    float scale = 1.0f / sqrtf(sum / (float)n + epsilon);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = weight[i] * (x[i] * scale);
+    }
+}
+
+static void rotate(float *x, const float *cosine, const float *sine, size_t half) {
+    for (size_t i = 0; i < half; i++) {
+        float a = x[i];
+        float b = x[i + half];
+        x[i] = a * cosine[i] - b * sine[i];
+        x[i + half] = b * cosine[i] + a * sine[i];
+    }
+}
+
+static void silu_multiply(const float *gate, const float *up, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+    }
+}
+
+static void softmax(float *x, size_t n) {
+    float largest = x[0];
+    for (size_t i = 1; i < n; i++) {
+        largest = x[i] > largest ? x[i] : largest;
+    }
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = expf(x[i] - largest);
+        sum += x[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        x[i] /= sum;
+    }
+}
+
+static void scores_f32(const float *query, size_t heads, size_t size, const float *keys, size_t count, float scale,
+                       float *scores, size_t stride) {
+    for (size_t h = 0; h < heads; h++) {
+        for (size_t p = 0; p < count; p++) {
+            float sum = 0;
+            for (size_t d = 0; d < size; d++) {
+                sum += query[h * size + d] * keys[p * size + d];
+            }
+            scores[h * stride + p] = sum * scale;
+        }
+    }
+}
+
+static void scores_f16(const float *query, size_t heads, size_t size, const uint16_t *keys, size_t count, float scale,
+                       float *scores, size_t stride) {
+    for (size_t p = 0; p < count; p++) {
+        for (size_t h = 0; h < heads; h++) {
+            float sum = 0;
+            for (size_t d = 0; d < size; d++) {
+                sum += query[h * size + d] * tmb_half_to_float(keys[p * size + d]);
+            }
+            scores[h * stride + p] = sum * scale;
+        }
+    }
+}
+
+static void mix_f32(const float *scores, size_t stride, size_t heads, size_t size, const float *values, size_t count,
+                    float *out) {
+    for (size_t h = 0; h < heads; h++) {
+        for (size_t p = 0; p < count; p++) {
+            for (size_t d = 0; d < size; d++) {
+                out[h * size + d] += scores[h * stride + p] * values[p * size + d];
+            }
+        }
+    }
+}
+
+static void mix_f16(const float *scores, size_t stride, size_t heads, size_t size, const uint16_t *values, size_t count,
+                    float *out) {
+    for (size_t p = 0; p < count; p++) {
+        for (size_t d = 0; d < size; d++) {
+            float value = tmb_half_to_float(values[p * size + d]);
+            for (size_t h = 0; h < heads; h++) {
+                out[h * size + d] += scores[h * stride + p] * value;
+            }
+        }
+    }
+}
+
+static void to_f16(const float *x, size_t n, uint16_t *out) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = tmb_float_to_half(x[i]);
+    }
+}
+
+const tmb_vector_kernels tmb_vector_portable = {
+    rms_norm, rotate, silu_multiply, softmax, scores_f32, scores_f16, mix_f32, mix_f16, to_f16,
+};
+
+const tmb_vector_kernels *tmb_vector_get(void) {
+#if defined(__x86_64__)
+    if ((tmb_cpu_flags() & TMB_CPU_AVX2) != 0) {
+        return &tmb_vector_avx2;
+    }
+#endif
+    return &tmb_vector_portable;
+}

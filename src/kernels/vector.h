@@ -1,0 +1,45 @@
+/* The small operations between a transformer's matrix products. */
+#ifndef TMB_KERNELS_VECTOR_H
+#define TMB_KERNELS_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Lengths marked "units" are multiples of TMB_VECTOR_UNIT in every kernel but the portable ones. */
+#define TMB_VECTOR_UNIT 16
+
+typedef struct tmb_vector_kernels {
+    /* out[i] = weight[i] * (x[i] / sqrt(mean(x^2) + epsilon)), i < n. out may be x. */
+    void (*rms_norm)(const float *x, const float *weight, float epsilon, size_t n, float *out);
+    /* Rotates the pairs (x[i], x[i + half]) by the angles whose cosine and sine are given, i < half. */
+    void (*rotate)(float *x, const float *cosine, const float *sine, size_t half);
+    /* out[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)). out may be gate or up. */
+    void (*silu_multiply)(const float *gate, const float *up, size_t n, float *out);
+    /* x[i] = exp(x[i] - max(x)) / sum: in place, n >= 1. */
+    void (*softmax)(float *x, size_t n);
+
+    /* Attention of `heads` queries that share keys and values. query, out: [heads, size], size in units;
+     * keys, values: [count, size], f32 or f16 as the name says; scores: [heads, stride].
+     * scores_*: scores[h, p] = scale * sum_d query[h, d] keys[p, d].
+     * mix_*: out[h, d] += sum_p scores[h, p] values[p, d], added in the order of p. */
+    void (*scores_f32)(const float *query, size_t heads, size_t size, const float *keys, size_t count, float scale,
+                       float *scores, size_t stride);
+    void (*scores_f16)(const float *query, size_t heads, size_t size, const uint16_t *keys, size_t count, float scale,
+                       float *scores, size_t stride);
+    void (*mix_f32)(const float *scores, size_t stride, size_t heads, size_t size, const float *values, size_t count,
+                    float *out);
+    void (*mix_f16)(const float *scores, size_t stride, size_t heads, size_t size, const uint16_t *values, size_t count,
+                    float *out);
+    /* Rounds to f16 to nearest even; over 65504 to infinity. n in units. */
+    void (*to_f16)(const float *x, size_t n, uint16_t *out);
+} tmb_vector_kernels;
+
+/* The fastest for this CPU (cpu.h); static storage. */
+const tmb_vector_kernels *tmb_vector_get(void);
+
+extern const tmb_vector_kernels tmb_vector_portable;
+#if defined(__x86_64__)
+extern const tmb_vector_kernels tmb_vector_avx2;
+#endif
+
+#endif

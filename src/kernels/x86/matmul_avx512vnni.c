@@ -1,0 +1,161 @@
+/* The matrix kernels for AVX-512 VNNI, Q8 and Q4: one instruction multiplies four columns of 16 rows. */
+#include "kernels/matmul_forms.h"
+#include "kernels/x86/intrinsics.h"
+
+#include <string.h>
+
+#define MOST_VECTORS 6
+
+TMB_INLINE __m512i quad_of(const int8_t *bytes) {
+    int32_t quad = 0;
+    memcpy(&quad, bytes, sizeof quad);
+    return _mm512_set1_epi32(quad);
+}
+
+/* The instruction wants one unsigned factor: weights plus 128; what that adds is 128 times the sum of the
+ * vector's bytes, with which the sums begin. */
+TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out,
+                        size_t out_stride, int count) {
+    const __m512i bias = _mm512_set1_epi8((char)0x80);
+    const __m512i natural = _mm512_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+    tmb_quantized x[MOST_VECTORS];
+    __m512 sums[MOST_VECTORS];
+    TMB_UNROLL
+    for (int i = 0; i < count; i++) {
+        x[i] = tmb_quantized_row((const uint8_t *)rows + (size_t)i * row_stride, blocks);
+        sums[i] = _mm512_setzero_ps();
+    }
+    for (size_t b = 0; b < blocks; b++) {
+        const uint8_t *q = w + tmb_q8_weights(b);
+        __m512i even[MOST_VECTORS];
+        __m512i odd[MOST_VECTORS];
+        TMB_UNROLL
+        for (int i = 0; i < count; i++) {
+            even[i] = _mm512_set1_epi32(-128 * x[i].sums[b]);
+            odd[i] = _mm512_setzero_si512();
+        }
+        TMB_UNROLL
+        for (int pair = 0; pair < 4; pair++) {
+            __m512i first = _mm512_xor_si512(_mm512_loadu_si512((const void *)(q + pair * 128)), bias);
+            __m512i second = _mm512_xor_si512(_mm512_loadu_si512((const void *)(q + pair * 128 + 64)), bias);
+            TMB_UNROLL
+            for (int i = 0; i < count; i++) {
+                const int8_t *values = x[i].bytes + b * 32 + pair * 8;
+                even[i] = _mm512_dpbusd_epi32(even[i], first, quad_of(values));
+                odd[i] = _mm512_dpbusd_epi32(odd[i], second, quad_of(values + 4));
+            }
+        }
+        __m512 scales = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)(w + tmb_q8_scales(b))));
+        TMB_UNROLL
+        for (int i = 0; i < count; i++) {
+            __m512i dot = _mm512_permutexvar_epi32(natural, _mm512_add_epi32(even[i], odd[i]));
+            __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x[i].scales[b]));
+            sums[i] = _mm512_add_ps(sums[i], _mm512_mul_ps(scale, _mm512_cvtepi32_ps(dot)));
+        }
+    }
+    TMB_UNROLL
+    for (int i = 0; i < count; i++) {
+        _mm512_storeu_ps(out + (size_t)i * out_stride, sums[i]);
+    }
+}
+
+TMB_INLINE __m512 bytes_to_floats(const uint8_t *bytes) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)bytes)));
+}
+
+TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out,
+                        size_t out_stride, int count) {
+    const __m512i low_nibbles = _mm512_set1_epi8(15);
+    const __m512 unit = _mm512_set1_ps(TMB_Q4_UNIT);
+    tmb_quantized x[MOST_VECTORS];
+    __m512 sums[MOST_VECTORS];
+    TMB_UNROLL
+    for (int i = 0; i < count; i++) {
+        x[i] = tmb_quantized_row((const uint8_t *)rows + (size_t)i * row_stride, blocks);
+        sums[i] = _mm512_setzero_ps();
+    }
+    for (size_t first = 0; first < blocks; first += TMB_SUPER_BLOCKS) {
+        size_t end = blocks - first < TMB_SUPER_BLOCKS ? blocks : first + TMB_SUPER_BLOCKS;
+        const uint8_t *q = w + tmb_q4_head_bytes(end - first);
+        __m512 scaled[MOST_VECTORS];
+        __m512 offset[MOST_VECTORS];
+        TMB_UNROLL
+        for (int i = 0; i < count; i++) {
+            scaled[i] = offset[i] = _mm512_setzero_ps();
+        }
+        for (size_t b = first; b < end; b++, q += 256) {
+            __m512i even[MOST_VECTORS];
+            __m512i odd[MOST_VECTORS];
+            TMB_UNROLL
+            for (int i = 0; i < count; i++) {
+                even[i] = odd[i] = _mm512_setzero_si512();
+            }
+            TMB_UNROLL
+            for (int pair = 0; pair < 4; pair++) {
+                __m512i both = _mm512_load_si512((const void *)(q + pair * 64));
+                __m512i low = _mm512_and_si512(both, low_nibbles);
+                __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low_nibbles);
+                TMB_UNROLL
+                for (int i = 0; i < count; i++) {
+                    const int8_t *values = x[i].bytes + b * 32 + pair * 8;
+                    even[i] = _mm512_dpbusd_epi32(even[i], low, quad_of(values));
+                    odd[i] = _mm512_dpbusd_epi32(odd[i], high, quad_of(values + 4));
+                }
+            }
+            __m512 scales = bytes_to_floats(w + 64 + (b - first) * 32);
+            __m512 offsets = bytes_to_floats(w + 64 + (b - first) * 32 + 16);
+            TMB_UNROLL
+            for (int i = 0; i < count; i++) {
+                __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(even[i], odd[i]));
+                __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x[i].scales[b]));
+                __m512 x_sum = _mm512_set1_ps(x[i].scales[b] * (float)x[i].sums[b]);
+                scaled[i] = _mm512_add_ps(scaled[i], _mm512_mul_ps(scale, dot));
+                offset[i] = _mm512_add_ps(offset[i], _mm512_mul_ps(offsets, x_sum));
+            }
+        }
+        __m512 scale_unit = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)w));
+        __m512 offset_unit = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)(w + 32)));
+        scale_unit = _mm512_mul_ps(scale_unit, unit);
+        offset_unit = _mm512_mul_ps(offset_unit, unit);
+        TMB_UNROLL
+        for (int i = 0; i < count; i++) {
+            __m512 part = _mm512_sub_ps(_mm512_mul_ps(scale_unit, scaled[i]), _mm512_mul_ps(offset_unit, offset[i]));
+            sums[i] = _mm512_add_ps(sums[i], part);
+        }
+        w += TMB_Q4_SUPER_BYTES;
+    }
+    TMB_UNROLL
+    for (int i = 0; i < count; i++) {
+        _mm512_storeu_ps(out + (size_t)i * out_stride, sums[i]);
+    }
+}
+
+#define DEFINE_MULTIPLY(name, tile)                                                                                       \
+    static void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,            \
+                     size_t count, float *out, size_t out_stride) {                                                       \
+        size_t blocks = tmb_block_count(weights->columns);                                                                \
+        for (size_t panel = first; panel < end; panel++) {                                                                \
+            const uint8_t *w = weights->data + panel * weights->panel_bytes;                                              \
+            for (size_t i = 0; i < count;) {                                                                              \
+                size_t here = tmb_tile(count - i, MOST_VECTORS);                                                          \
+                const void *x = (const uint8_t *)rows + i * row_stride;                                                   \
+                float *to = out + i * out_stride + panel * TMB_PANEL_ROWS;                                                \
+                switch (here) {                                                                                           \
+                case 1: tile(w, blocks, x, row_stride, to, out_stride, 1); break;                                         \
+                case 2: tile(w, blocks, x, row_stride, to, out_stride, 2); break;                                         \
+                case 3: tile(w, blocks, x, row_stride, to, out_stride, 3); break;                                         \
+                case 4: tile(w, blocks, x, row_stride, to, out_stride, 4); break;                                         \
+                case 5: tile(w, blocks, x, row_stride, to, out_stride, 5); break;                                         \
+                default: tile(w, blocks, x, row_stride, to, out_stride, 6); break;                                        \
+                }                                                                                                         \
+                i += here;                                                                                                \
+            }                                                                                                             \
+        }                                                                                                                 \
+    }
+DEFINE_MULTIPLY(multiply_q8, q8_tile)
+DEFINE_MULTIPLY(multiply_q4, q4_tile)
+
+const tmb_matmul tmb_matmul_avx512vnni[TMB_WEIGHT_TYPES] = {
+    [TMB_WEIGHT_Q8] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, multiply_q8},
+    [TMB_WEIGHT_Q4] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, multiply_q4},
+};

@@ -1,0 +1,177 @@
+#include "checkasm.h"
+
+#include "kernels/vector.h"
+
+#include <string.h>
+
+static void check_rms_norm(const tmb_vector_kernels *kernels) {
+    CHECKASM_DECLARE(void, const float *, const float *, float, size_t, float *);
+    if (checkasm_check(kernels->rms_norm, "rms_norm")) {
+        for (size_t n = 1; n <= 200; n++) {
+            float *x = checkasm_alloc_f32(n), *weight = checkasm_alloc_f32(n);
+            float *expected = checkasm_alloc_f32(n), *actual = checkasm_alloc_f32(n);
+            checkasm_random_f32(x, n, -3, 3);
+            checkasm_random_f32(weight, n, -2, 2);
+            checkasm_reference(x, weight, 1e-6f, n, expected);
+            checkasm_new(x, weight, 1e-6f, n, actual);
+            (void)checkasm_compare_f32(expected, actual, n, 1e-7f, 2e-6f, "n %zu", n);
+            checkasm_release();
+        }
+        float *x = checkasm_alloc_f32(1024), *out = checkasm_alloc_f32(1024);
+        checkasm_random_f32(x, 1024, -1, 1);
+        checkasm_bench(x, x, 1e-6f, 1024, out);
+    }
+}
+
+static void check_rotate(const tmb_vector_kernels *kernels) {
+    CHECKASM_DECLARE(void, float *, const float *, const float *, size_t);
+    if (checkasm_check(kernels->rotate, "rotate")) {
+        for (size_t half = 1; half <= 70; half++) {
+            float *expected = checkasm_alloc_f32(2 * half), *actual = checkasm_alloc_f32(2 * half);
+            float *cosine = checkasm_alloc_f32(half), *sine = checkasm_alloc_f32(half);
+            checkasm_random_f32(expected, 2 * half, -3, 3);
+            memcpy(actual, expected, 2 * half * sizeof *actual);
+            checkasm_random_f32(cosine, half, -1, 1);
+            checkasm_random_f32(sine, half, -1, 1);
+            checkasm_reference(expected, cosine, sine, half);
+            checkasm_new(actual, cosine, sine, half);
+            (void)checkasm_compare_f32(expected, actual, 2 * half, 0, 0, "half %zu", half);
+            checkasm_release();
+        }
+    }
+}
+
+static void check_silu_multiply(const tmb_vector_kernels *kernels) {
+    CHECKASM_DECLARE(void, const float *, const float *, size_t, float *);
+    if (checkasm_check(kernels->silu_multiply, "silu_multiply")) {
+        for (size_t n = 1; n <= 70; n++) {
+            float *gate = checkasm_alloc_f32(n), *up = checkasm_alloc_f32(n);
+            float *expected = checkasm_alloc_f32(n), *actual = checkasm_alloc_f32(n);
+            float range = n % 3 == 0 ? 100.0f : 4.0f;
+            checkasm_random_f32(gate, n, -range, range);
+            checkasm_random_f32(up, n, -3, 3);
+            checkasm_reference(gate, up, n, expected);
+            checkasm_new(gate, up, n, actual);
+            (void)checkasm_compare_f32(expected, actual, n, 1e-35f, 2e-6f, "n %zu", n);
+            checkasm_release();
+        }
+        float *x = checkasm_alloc_f32(1024), *out = checkasm_alloc_f32(1024);
+        checkasm_random_f32(x, 1024, -1, 1);
+        checkasm_bench(x, x, 1024, out);
+    }
+}
+
+static void check_softmax(const tmb_vector_kernels *kernels) {
+    CHECKASM_DECLARE(void, float *, size_t);
+    if (checkasm_check(kernels->softmax, "softmax")) {
+        for (size_t n = 1; n <= 200; n++) {
+            float *expected = checkasm_alloc_f32(n), *actual = checkasm_alloc_f32(n);
+            float range = n % 3 == 0 ? 60.0f : 5.0f;
+            checkasm_random_f32(expected, n, -range, range);
+            memcpy(actual, expected, n * sizeof *actual);
+            checkasm_reference(expected, n);
+            checkasm_new(actual, n);
+            (void)checkasm_compare_f32(expected, actual, n, 1e-35f, 1e-5f, "n %zu", n);
+            checkasm_release();
+        }
+        float *x = checkasm_alloc_f32(256);
+        checkasm_random_f32(x, 256, -1, 1);
+        checkasm_bench(x, 256);
+    }
+}
+
+/* Elements as f32, or as f16 with the same values. */
+static void *random_elements(size_t count, bool half) {
+    float *values = checkasm_alloc_f32(count);
+    checkasm_random_f32(values, count, -1, 1);
+    if (!half) {
+        return values;
+    }
+    uint16_t *halves = checkasm_alloc(count * sizeof *halves);
+    tmb_vector_portable.to_f16(values, count, halves);
+    return halves;
+}
+
+static void check_scores(void (*function)(void), bool half) {
+    CHECKASM_DECLARE(void, const float *, size_t, size_t, const void *, size_t, float, float *, size_t);
+    if (checkasm_check(function, "scores_%s", half ? "f16" : "f32")) {
+        for (size_t heads = 1; heads <= 5; heads++) {
+            for (size_t count = 0; count <= 13; count++) {
+                size_t size = TMB_VECTOR_UNIT * (1 + checkasm_random_below(9));
+                size_t stride = count + checkasm_random_below(4);
+                float *query = checkasm_alloc_f32(heads * size);
+                checkasm_random_f32(query, heads * size, -1, 1);
+                void *keys = random_elements(count * size, half);
+                float *expected = checkasm_alloc_f32(heads * stride), *actual = checkasm_alloc_f32(heads * stride);
+                checkasm_reference(query, heads, size, keys, count, 0.5f, expected, stride);
+                checkasm_new(query, heads, size, keys, count, 0.5f, actual, stride);
+                (void)checkasm_compare_f32(expected, actual, heads * stride, 2e-7f * (float)size, 0,
+                                           "%zu heads of %zu, %zu positions", heads, size, count);
+                checkasm_release();
+            }
+        }
+        float *query = checkasm_alloc_f32(256), *scores = checkasm_alloc_f32(256);
+        checkasm_random_f32(query, 256, -1, 1);
+        void *keys = random_elements(128 * 128, half);
+        checkasm_bench(query, 2, 128, keys, 128, 0.1f, scores, 128);
+    }
+}
+
+static void check_mix(void (*function)(void), bool half) {
+    CHECKASM_DECLARE(void, const float *, size_t, size_t, size_t, const void *, size_t, float *);
+    if (checkasm_check(function, "mix_%s", half ? "f16" : "f32")) {
+        for (size_t heads = 1; heads <= 5; heads++) {
+            for (size_t count = 0; count <= 13; count++) {
+                size_t size = TMB_VECTOR_UNIT * (1 + checkasm_random_below(9));
+                size_t stride = count + checkasm_random_below(4);
+                float *scores = checkasm_alloc_f32(heads * stride);
+                checkasm_random_f32(scores, heads * stride, 0, 1);
+                void *values = random_elements(count * size, half);
+                float *expected = checkasm_alloc_f32(heads * size), *actual = checkasm_alloc_f32(heads * size);
+                checkasm_random_f32(expected, heads * size, -1, 1);
+                memcpy(actual, expected, heads * size * sizeof *actual);
+                checkasm_reference(scores, stride, heads, size, values, count, expected);
+                checkasm_new(scores, stride, heads, size, values, count, actual);
+                (void)checkasm_compare_f32(expected, actual, heads * size, 2e-6f, 0, "%zu heads of %zu, %zu positions", heads,
+                                           size, count);
+                checkasm_release();
+            }
+        }
+        float *scores = checkasm_alloc_f32(256), *out = checkasm_alloc_f32(256);
+        checkasm_random_f32(scores, 256, 0, 1);
+        checkasm_random_f32(out, 256, 0, 1);
+        void *values = random_elements(128 * 128, half);
+        checkasm_bench(scores, 128, 2, 128, values, 128, out);
+    }
+}
+
+static void check_to_f16(const tmb_vector_kernels *kernels) {
+    CHECKASM_DECLARE(void, const float *, size_t, uint16_t *);
+    if (checkasm_check(kernels->to_f16, "to_f16")) {
+        static const float ranges[] = {1e-7f, 1e-4f, 1, 1000, 70000};
+        for (size_t n = 0; n <= 8 * TMB_VECTOR_UNIT; n += TMB_VECTOR_UNIT) {
+            for (size_t r = 0; r < 5; r++) {
+                float *x = checkasm_alloc_f32(n);
+                uint16_t *expected = checkasm_alloc(n * 2), *actual = checkasm_alloc(n * 2);
+                checkasm_random_f32(x, n, -ranges[r], ranges[r]);
+                checkasm_reference(x, n, expected);
+                checkasm_new(x, n, actual);
+                (void)checkasm_compare_bytes(expected, actual, n * 2, "n %zu, range %g", n, (double)ranges[r]);
+                checkasm_release();
+            }
+        }
+    }
+}
+
+void checkasm_vector(void) {
+    const tmb_vector_kernels *kernels = tmb_vector_get();
+    check_rms_norm(kernels);
+    check_rotate(kernels);
+    check_silu_multiply(kernels);
+    check_softmax(kernels);
+    check_scores((void (*)(void))kernels->scores_f32, false);
+    check_scores((void (*)(void))kernels->scores_f16, true);
+    check_mix((void (*)(void))kernels->mix_f32, false);
+    check_mix((void (*)(void))kernels->mix_f16, true);
+    check_to_f16(kernels);
+}
