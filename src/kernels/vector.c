@@ -25,27 +25,6 @@ static void rotate(float *x, const float *cosine, const float *sine, size_t half
     }
 }
 
-static void silu_multiply(const float *gate, const float *up, size_t n, float *out) {
-    for (size_t i = 0; i < n; i++) {
-        out[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
-    }
-}
-
-static void softmax(float *x, size_t n) {
-    float largest = x[0];
-    for (size_t i = 1; i < n; i++) {
-        largest = x[i] > largest ? x[i] : largest;
-    }
-    float sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        x[i] = expf(x[i] - largest);
-        sum += x[i];
-    }
-    for (size_t i = 0; i < n; i++) {
-        x[i] /= sum;
-    }
-}
-
 static void scores_f32(const float *query, size_t heads, size_t size, const float *keys, size_t count, float scale,
                        float *scores, size_t stride) {
     for (size_t h = 0; h < heads; h++) {
@@ -102,7 +81,7 @@ static void to_f16(const float *x, size_t n, uint16_t *out) {
 }
 
 const tmb_vector_kernels tmb_vector_portable = {
-    rms_norm, rotate, silu_multiply, softmax, scores_f32, scores_f16, mix_f32, mix_f16, to_f16,
+    rms_norm, rotate, scores_f32, scores_f16, mix_f32, mix_f16, to_f16,
 };
 
 const tmb_vector_kernels *tmb_vector_get(void) {

@@ -1,4 +1,4 @@
-/* The small operations between a transformer's matrix products. */
+/* The small operations between a language model's matrix products; activation.h has the others. */
 #ifndef TMB_KERNELS_VECTOR_H
 #define TMB_KERNELS_VECTOR_H
 
@@ -13,10 +13,6 @@ typedef struct tmb_vector_kernels {
     void (*rms_norm)(const float *x, const float *weight, float epsilon, size_t n, float *out);
     /* Rotates the pairs (x[i], x[i + half]) by the angles whose cosine and sine are given, i < half. */
     void (*rotate)(float *x, const float *cosine, const float *sine, size_t half);
-    /* out[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)). out may be gate or up. */
-    void (*silu_multiply)(const float *gate, const float *up, size_t n, float *out);
-    /* x[i] = exp(x[i] - max(x)) / sum: in place, n >= 1. */
-    void (*softmax)(float *x, size_t n);
 
     /* Attention of `heads` queries that share keys and values. query, out: [heads, size], size in units;
      * keys, values: [count, size], f32 or f16 as the name says; scores: [heads, stride].

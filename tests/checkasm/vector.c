@@ -41,45 +41,6 @@ static void check_rotate(const tmb_vector_kernels *kernels) {
     }
 }
 
-static void check_silu_multiply(const tmb_vector_kernels *kernels) {
-    CHECKASM_DECLARE(void, const float *, const float *, size_t, float *);
-    if (checkasm_check(kernels->silu_multiply, "silu_multiply")) {
-        for (size_t n = 1; n <= 70; n++) {
-            float *gate = checkasm_alloc_f32(n), *up = checkasm_alloc_f32(n);
-            float *expected = checkasm_alloc_f32(n), *actual = checkasm_alloc_f32(n);
-            float range = n % 3 == 0 ? 100.0f : 4.0f;
-            checkasm_random_f32(gate, n, -range, range);
-            checkasm_random_f32(up, n, -3, 3);
-            checkasm_reference(gate, up, n, expected);
-            checkasm_new(gate, up, n, actual);
-            (void)checkasm_compare_f32(expected, actual, n, 1e-35f, 2e-6f, "n %zu", n);
-            checkasm_release();
-        }
-        float *x = checkasm_alloc_f32(1024), *out = checkasm_alloc_f32(1024);
-        checkasm_random_f32(x, 1024, -1, 1);
-        checkasm_bench(x, x, 1024, out);
-    }
-}
-
-static void check_softmax(const tmb_vector_kernels *kernels) {
-    CHECKASM_DECLARE(void, float *, size_t);
-    if (checkasm_check(kernels->softmax, "softmax")) {
-        for (size_t n = 1; n <= 200; n++) {
-            float *expected = checkasm_alloc_f32(n), *actual = checkasm_alloc_f32(n);
-            float range = n % 3 == 0 ? 60.0f : 5.0f;
-            checkasm_random_f32(expected, n, -range, range);
-            memcpy(actual, expected, n * sizeof *actual);
-            checkasm_reference(expected, n);
-            checkasm_new(actual, n);
-            (void)checkasm_compare_f32(expected, actual, n, 1e-35f, 1e-5f, "n %zu", n);
-            checkasm_release();
-        }
-        float *x = checkasm_alloc_f32(256);
-        checkasm_random_f32(x, 256, -1, 1);
-        checkasm_bench(x, 256);
-    }
-}
-
 /* Elements as f32, or as f16 with the same values. */
 static void *random_elements(size_t count, bool half) {
     float *values = checkasm_alloc_f32(count);
@@ -167,8 +128,6 @@ void checkasm_vector(void) {
     const tmb_vector_kernels *kernels = tmb_vector_get();
     check_rms_norm(kernels);
     check_rotate(kernels);
-    check_silu_multiply(kernels);
-    check_softmax(kernels);
     check_scores((void (*)(void))kernels->scores_f32, false);
     check_scores((void (*)(void))kernels->scores_f16, true);
     check_mix((void (*)(void))kernels->mix_f32, false);

@@ -1,7 +1,6 @@
 #include "kernels/vector.h"
 
 #include "kernels/matmul_forms.h"
-#include "kernels/x86/exp_avx2.h"
 #include "kernels/x86/intrinsics.h"
 
 #include <math.h>
@@ -10,18 +9,6 @@ TMB_INLINE float sum_of(__m256 v) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
-}
-
-TMB_INLINE float most_of(__m256 v) {
-    __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
-}
-
-/* All ones in the first `left` (1 to 7) lanes. */
-TMB_INLINE __m256i first_lanes(size_t left) {
-    static const int32_t lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-    return _mm256_loadu_si256((const __m256i *)(const void *)(lanes + 8 - left));
 }
 
 static void rms_norm(const float *x, const float *weight, float epsilon, size_t n, float *out) {
@@ -64,57 +51,6 @@ static void rotate(float *x, const float *cosine, const float *sine, size_t half
         float b = x[i + half];
         x[i] = a * cosine[i] - b * sine[i];
         x[i + half] = b * cosine[i] + a * sine[i];
-    }
-}
-
-TMB_INLINE __m256 silu_multiply8(__m256 gate, __m256 up) {
-    __m256 e = tmb_exp_avx2(_mm256_xor_ps(gate, _mm256_set1_ps(-0.0f)));
-    return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(_mm256_set1_ps(1.0f), e)), up);
-}
-
-static void silu_multiply(const float *gate, const float *up, size_t n, float *out) {
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        _mm256_storeu_ps(out + i, silu_multiply8(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
-    }
-    if (i < n) {
-        __m256i mask = first_lanes(n - i);
-        __m256 result = silu_multiply8(_mm256_maskload_ps(gate + i, mask), _mm256_maskload_ps(up + i, mask));
-        _mm256_maskstore_ps(out + i, mask, result);
-    }
-}
-
-static void softmax(float *x, size_t n) {
-    __m256 most = _mm256_set1_ps(x[0]);
-    size_t whole = n / 8 * 8;
-    for (size_t i = 0; i < whole; i += 8) {
-        most = _mm256_max_ps(most, _mm256_loadu_ps(x + i));
-    }
-    float largest = most_of(most);
-    for (size_t i = whole; i < n; i++) {
-        largest = x[i] > largest ? x[i] : largest;
-    }
-    __m256 shift = _mm256_set1_ps(largest);
-    __m256 sums = _mm256_setzero_ps();
-    for (size_t i = 0; i < whole; i += 8) {
-        __m256 e = tmb_exp_avx2(_mm256_sub_ps(_mm256_loadu_ps(x + i), shift));
-        _mm256_storeu_ps(x + i, e);
-        sums = _mm256_add_ps(sums, e);
-    }
-    if (whole < n) {
-        __m256i mask = first_lanes(n - whole);
-        __m256 e = tmb_exp_avx2(_mm256_sub_ps(_mm256_maskload_ps(x + whole, mask), shift));
-        e = _mm256_and_ps(e, _mm256_castsi256_ps(mask));
-        _mm256_maskstore_ps(x + whole, mask, e);
-        sums = _mm256_add_ps(sums, e);
-    }
-    float inverse = 1.0f / sum_of(sums);
-    __m256 factor = _mm256_set1_ps(inverse);
-    for (size_t i = 0; i < whole; i += 8) {
-        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), factor));
-    }
-    for (size_t i = whole; i < n; i++) {
-        x[i] *= inverse;
     }
 }
 
@@ -278,5 +214,5 @@ static void to_f16(const float *x, size_t n, uint16_t *out) {
 }
 
 const tmb_vector_kernels tmb_vector_avx2 = {
-    rms_norm, rotate, silu_multiply, softmax, scores_f32, scores_f16, mix_f32, mix_f16, to_f16,
+    rms_norm, rotate, scores_f32, scores_f16, mix_f32, mix_f16, to_f16,
 };
