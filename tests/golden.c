@@ -101,6 +101,19 @@ static void convert_integers(golden_array *array, char kind, size_t size, const 
     }
 }
 
+/* [rows, columns] elements that lie column after column (Fortran's order), row after row instead. */
+static void order_by_rows(char *data, size_t rows, size_t columns, size_t size) {
+    char *ordered = malloc(rows * columns * size + 1);
+    assert_non_null(ordered);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < columns; c++) {
+            memcpy(ordered + (r * columns + c) * size, data + (c * rows + r) * size, size);
+        }
+    }
+    memcpy(data, ordered, rows * columns * size);
+    free(ordered);
+}
+
 golden_array golden_load(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -119,7 +132,8 @@ golden_array golden_load(const char *format, ...) {
     char order = '\0';
     char kind = '\0';
     size_t size = 0;
-    if (descr == NULL || shape == NULL || strstr(file + 10, "'fortran_order': False") == NULL ||
+    bool by_columns = strstr(file + 10, "'fortran_order': True") != NULL;
+    if (descr == NULL || shape == NULL || (!by_columns && strstr(file + 10, "'fortran_order': False") == NULL) ||
         sscanf(descr, "'descr': '%c%c%zu'", &order, &kind, &size) != 3 || order == '>' ||
         strchr("fiub", kind) == NULL || (size != 1 && size != 2 && size != 4 && size != 8)) {
         fail_msg("%s: an array of a kind that is not read here: %s", path, file + 10);
@@ -135,6 +149,10 @@ golden_array golden_load(const char *format, ...) {
         position = end + strspn(end, ", ");
     }
     assert_int_equal(bytes - begin, array.count * size);
+    if (by_columns) {
+        assert_true(array.rank == 2);
+        order_by_rows(file + begin, array.dims[0], array.dims[1], size);
+    }
     if (kind == 'f') {
         convert_floats(&array, size, file + begin);
     } else {

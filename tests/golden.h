@@ -9,8 +9,8 @@
 /* tests/golden/<the formatted name>; valid until the 8th call after this one. */
 const char *golden_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A NumPy array, C order. Exactly one of `f32` and `i64` is set: floats (f2, f4, f8 are converted) and whole
- * numbers (i1, u1, b1, i2, i4, i8); for i2 `i16` is set as well. */
+/* A NumPy array, in C order (a matrix in Fortran's order is turned into it). Exactly one of `f32` and `i64` is set:
+ * floats (f2, f4, f8 are converted) and whole numbers (i1, u1, b1, i2, i4, i8); for i2 `i16` is set as well. */
 typedef struct golden_array {
     int rank;
     size_t dims[8];

@@ -44,6 +44,12 @@ static void silu_multiply(const float *x, const float *up, float *y, size_t coun
     }
 }
 
+static void exp_portable(const float *x, float *y, size_t count) {
+    for (size_t k = 0; k < count; k++) {
+        y[k] = expf(fmaxf(fminf(x[k], 88), -87));
+    }
+}
+
 static void tanh_portable(const float *x, float *y, size_t count) {
     for (size_t k = 0; k < count; k++) {
         y[k] = tanhf(x[k]);
@@ -91,6 +97,7 @@ const tmb_activation_kernels tmb_activation_kernels_portable = {
     .elu = elu,
     .gelu = gelu,
     .silu_multiply = silu_multiply,
+    .exp = exp_portable,
     .tanh = tanh_portable,
     .softmax = softmax,
     .attend = attend,

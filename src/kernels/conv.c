@@ -209,6 +209,24 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
     return TMB_OK;
 }
 
+void tmb_conv_unpack(const tmb_conv *conv, size_t output, float *row) {
+    if (conv->single) {
+        memcpy(row, conv->weights, conv->run_in * sizeof *row);
+        return;
+    }
+    size_t width = conv->kernels->width;
+    depth_block block;
+    for (bool more = first_block(conv, &block); more; more = next_block(conv, &block)) {
+        const float *packed =
+            conv->weights + block.offset + output / width * block.taps * block.depth * width + output % width;
+        for (size_t p = 0; p < block.taps; p++) {
+            for (size_t k = 0; k < block.depth; k++, packed += width) {
+                row[(block.tap + p) * conv->run_in + block.in + k] = *packed;
+            }
+        }
+    }
+}
+
 void tmb_conv_free(tmb_conv *conv) {
     free(conv->weights);
     free(conv->bias);

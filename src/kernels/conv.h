@@ -71,6 +71,9 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
                            size_t out, size_t stride, size_t dilation, tmb_error *error);
 void tmb_conv_free(tmb_conv *conv);
 
+/* The weights of output `output` as they were before packing, row: [taps, in]. */
+void tmb_conv_unpack(const tmb_conv *conv, size_t output, float *row);
+
 /* Rows between the first input of an output and its last, plus one: taps spread by dilation. */
 static inline size_t tmb_conv_span(const tmb_conv *conv) { return (conv->taps - 1) * conv->dilation + 1; }
 

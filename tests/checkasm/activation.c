@@ -125,6 +125,19 @@ static void check_tanh(const tmb_activation_kernels *kernels) {
     }
 }
 
+static void check_exp(const tmb_activation_kernels *kernels) {
+    CHECKASM_DECLARE(void, const float *, float *, size_t);
+    if (checkasm_check(kernels->exp, "exp")) {
+        for (size_t count = 1; count <= 50; count++) {
+            tile t = make_tile(1, count, count % 2 != 0 ? 2 : 100);
+            checkasm_reference(t.x[0], t.y[0], count);
+            checkasm_new(t.x[1], t.y[1], count);
+            compare_tile(&t, 0, 3e-7f, 100);
+            checkasm_release();
+        }
+    }
+}
+
 static void check_softmax(const tmb_activation_kernels *kernels) {
     CHECKASM_DECLARE(void, float *, size_t);
     if (checkasm_check(kernels->softmax, "softmax")) {
@@ -180,6 +193,7 @@ void checkasm_activation(void) {
     check_elu(kernels);
     check_gelu(kernels);
     check_silu(kernels);
+    check_exp(kernels);
     check_tanh(kernels);
     check_softmax(kernels);
     check_attend(kernels);

@@ -53,6 +53,7 @@ const tmb_activation_kernels tmb_activation_kernels_avx2 = {
     .elu = elu,
     .gelu = gelu,
     .silu_multiply = silu_multiply,
+    .exp = exp_vector,
     .tanh = tanh_vector,
     .softmax = softmax,
     .attend = attend,

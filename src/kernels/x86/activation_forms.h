@@ -162,6 +162,16 @@ static void silu_multiply(const float *x, const float *up, float *y, size_t coun
     }
 }
 
+static void exp_vector(const float *x, float *y, size_t count) {
+    size_t k = 0;
+    for (; k + LANES <= count; k += LANES) {
+        v_store(y + k, v_exp(v_load(x + k)));
+    }
+    if (k < count) {
+        v_store_part(y + k, v_exp(v_load_part(x + k, count - k)), count - k);
+    }
+}
+
 static inline vec v_tanh(vec x) {
     vec e = v_exp(v_mul(v_set(2.0f), x));
     return v_sub(v_set(1.0f), v_div(v_set(2.0f), v_add(e, v_set(1.0f))));

@@ -22,8 +22,8 @@ void tmb_speaker_encoder_destroy(tmb_speaker_encoder **encoder);
 size_t tmb_speaker_encoder_bytes(const tmb_speaker_encoder *encoder);
 size_t tmb_speaker_size(const tmb_speaker_encoder *encoder); /* of an embedding [1024] */
 
-/* embedding: [tmb_speaker_size], the x-vector of `count` mono samples at 24 kHz. Fewer than its widest layer can
- * reflect (1280 samples, as the official implementation), or values that are not finite: TMB_ERROR_ARGUMENT.
+/* embedding: [tmb_speaker_size], the x-vector of `count` mono samples at 24 kHz. TMB_ERROR_ARGUMENT for fewer than the
+ * widest layer can reflect [1280], as the official implementation, and for values that are not finite.
  * Thread-safe with a team (NULL: one thread) of one's own. */
 tmb_status tmb_speaker_embed(const tmb_speaker_encoder *encoder, tmb_team *team, const float *samples, size_t count,
                              float *embedding, tmb_error *error);
