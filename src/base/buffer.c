@@ -1,0 +1,68 @@
+#include "base/buffer.h"
+
+#include "base/checked.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+char *tmb_buffer_reserve(tmb_buffer *buffer, size_t size) {
+    size_t needed = 0;
+    if (buffer->failed || !tmb_add_size(buffer->size, size, &needed) || needed > buffer->maximum) {
+        buffer->failed = true;
+        return NULL;
+    }
+    if (needed > buffer->capacity || !buffer->data) {
+        size_t capacity = buffer->capacity ? buffer->capacity : 256;
+        while (capacity < needed) {
+            capacity = capacity > buffer->maximum / 2 ? buffer->maximum : capacity * 2;
+        }
+        char *data = realloc(buffer->data, capacity);
+        if (!data) {
+            buffer->failed = true;
+            return NULL;
+        }
+        buffer->data = data;
+        buffer->capacity = capacity;
+    }
+    return buffer->data + buffer->size;
+}
+
+void tmb_buffer_commit(tmb_buffer *buffer, size_t size) { buffer->size += size; }
+
+bool tmb_buffer_append(tmb_buffer *buffer, const void *data, size_t size) {
+    char *room = tmb_buffer_reserve(buffer, size);
+    if (!room) {
+        return false;
+    }
+    if (size) {
+        memcpy(room, data, size);
+    }
+    buffer->size += size;
+    return true;
+}
+
+bool tmb_buffer_text(tmb_buffer *buffer, const char *text) { return tmb_buffer_append(buffer, text, strlen(text)); }
+
+bool tmb_buffer_printf(tmb_buffer *buffer, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    char *room = length < 0 ? NULL : tmb_buffer_reserve(buffer, (size_t)length + 1);
+    if (room) {
+        (void)vsnprintf(room, (size_t)length + 1, format, again);
+        buffer->size += (size_t)length;
+    }
+    va_end(again);
+    return room != NULL;
+}
+
+void tmb_buffer_free(tmb_buffer *buffer) {
+    free(buffer->data);
+    buffer->data = NULL;
+    buffer->size = buffer->capacity = 0;
+}

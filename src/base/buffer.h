@@ -1,0 +1,28 @@
+/* Bytes that grow up to a maximum. */
+#ifndef TMB_BASE_BUFFER_H
+#define TMB_BASE_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Zero-initialise, then set `maximum`. Once an append did not fit or memory ran out, `failed` stays set
+ * and every later append is refused, so that a writer may check once at the end. */
+typedef struct tmb_buffer {
+    char *data;
+    size_t size;
+    size_t capacity;
+    size_t maximum; /* bytes that it never exceeds; 0 = nothing fits */
+    bool failed;
+} tmb_buffer;
+
+bool tmb_buffer_append(tmb_buffer *buffer, const void *data, size_t size);
+bool tmb_buffer_text(tmb_buffer *buffer, const char *text);
+bool tmb_buffer_printf(tmb_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Room for `size` more bytes at the returned address, or NULL; tmb_buffer_commit makes them part. */
+char *tmb_buffer_reserve(tmb_buffer *buffer, size_t size);
+void tmb_buffer_commit(tmb_buffer *buffer, size_t size);
+
+void tmb_buffer_free(tmb_buffer *buffer);
+
+#endif

@@ -1,0 +1,222 @@
+#include "base/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+size_t tmb_utf8_length(const char *text, size_t size) {
+    const unsigned char *at = (const unsigned char *)text;
+    const unsigned char *end = at + size;
+    size_t count = 0;
+    while (at < end) {
+        unsigned char lead = *at++;
+        size_t rest = lead < 0x80 ? 0 : lead >= 0xC2 && lead < 0xE0 ? 1 : (lead & 0xF0) == 0xE0 ? 2 : lead >= 0xF0 && lead < 0xF5 ? 3 : 4;
+        if (lead == 0 || rest == 4 || (size_t)(end - at) < rest) {
+            return SIZE_MAX;
+        }
+        if (rest) {
+            unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+            unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+            if (at[0] < low || at[0] > high) {
+                return SIZE_MAX;
+            }
+            for (size_t i = 1; i < rest; i++) {
+                if ((at[i] & 0xC0) != 0x80) {
+                    return SIZE_MAX;
+                }
+            }
+            at += rest;
+        }
+        count++;
+    }
+    return count;
+}
+
+size_t tmb_base64_encoded_size(size_t size) { return (size + 2) / 3 * 4; }
+
+void tmb_base64_encode(const void *data, size_t size, char *out) {
+    static const char digits[65] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *in = data;
+    for (; size >= 3; size -= 3, in += 3, out += 4) {
+        uint32_t bits = (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2];
+        out[0] = digits[bits >> 18];
+        out[1] = digits[bits >> 12 & 63];
+        out[2] = digits[bits >> 6 & 63];
+        out[3] = digits[bits & 63];
+    }
+    if (size) {
+        uint32_t bits = (uint32_t)in[0] << 16 | (size == 2 ? (uint32_t)in[1] << 8 : 0);
+        out[0] = digits[bits >> 18];
+        out[1] = digits[bits >> 12 & 63];
+        out[2] = size == 2 ? digits[bits >> 6 & 63] : '=';
+        out[3] = '=';
+    }
+}
+
+static int base64_value(unsigned char digit) {
+    if (digit >= 'A' && digit <= 'Z') {
+        return digit - 'A';
+    }
+    if (digit >= 'a' && digit <= 'z') {
+        return digit - 'a' + 26;
+    }
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0' + 52;
+    }
+    return digit == '+' ? 62 : digit == '/' ? 63 : -1;
+}
+
+size_t tmb_base64_decode(const char *text, size_t size, void *out) {
+    unsigned char *to = out;
+    if (size % 4) {
+        return SIZE_MAX;
+    }
+    for (size_t i = 0; i < size; i += 4) {
+        const unsigned char *in = (const unsigned char *)text + i;
+        bool last = i + 4 == size;
+        int padding = last && in[3] == '=' ? in[2] == '=' ? 2 : 1 : 0;
+        int a = base64_value(in[0]);
+        int b = base64_value(in[1]);
+        int c = padding == 2 ? 0 : base64_value(in[2]);
+        int d = padding ? 0 : base64_value(in[3]);
+        if (a < 0 || b < 0 || c < 0 || d < 0 || (padding == 2 && (b & 15)) || (padding == 1 && (c & 3))) {
+            return SIZE_MAX;
+        }
+        uint32_t bits = (uint32_t)a << 18 | (uint32_t)b << 12 | (uint32_t)c << 6 | (uint32_t)d;
+        *to++ = (unsigned char)(bits >> 16);
+        if (padding < 2) {
+            *to++ = (unsigned char)(bits >> 8);
+        }
+        if (padding < 1) {
+            *to++ = (unsigned char)bits;
+        }
+    }
+    return (size_t)(to - (unsigned char *)out);
+}
+
+void tmb_hex_encode(const void *data, size_t size, char *out) {
+    static const char digits[17] = "0123456789abcdef";
+    const unsigned char *in = data;
+    for (size_t i = 0; i < size; i++) {
+        out[2 * i] = digits[in[i] >> 4];
+        out[2 * i + 1] = digits[in[i] & 15];
+    }
+    out[2 * size] = 0;
+}
+
+bool tmb_hex_decode(const char *text, void *out, size_t size) {
+    unsigned char *to = out;
+    if (strlen(text) != 2 * size) {
+        return false;
+    }
+    for (size_t i = 0; i < 2 * size; i++) {
+        int digit = tolower((unsigned char)text[i]);
+        int value = digit >= '0' && digit <= '9' ? digit - '0' : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+        if (value < 0) {
+            return false;
+        }
+        to[i / 2] = (unsigned char)(i % 2 ? to[i / 2] | value : value << 4);
+    }
+    return true;
+}
+
+bool tmb_is_name(const char *text) {
+    size_t length = strlen(text);
+    if (length == 0 || length > 64 || !isalnum((unsigned char)text[0])) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c > 127 || (!isalnum(c) && c != '_' && c != '-' && c != '.')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool tmb_random_bytes(void *out, size_t size) {
+    unsigned char *to = out;
+    while (size) {
+        ssize_t got = getrandom(to, size, 0);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return false;
+        }
+        to += got;
+        size -= (size_t)got;
+    }
+    return true;
+}
+
+bool tmb_random_id(char out[TMB_ID_LENGTH + 1]) {
+    unsigned char bytes[TMB_ID_LENGTH / 2];
+    if (!tmb_random_bytes(bytes, sizeof(bytes))) {
+        return false;
+    }
+    tmb_hex_encode(bytes, sizeof(bytes), out);
+    return true;
+}
+
+bool tmb_is_id(const char *text) {
+    size_t length = strspn(text, "0123456789abcdef");
+    return length == TMB_ID_LENGTH && text[length] == 0;
+}
+
+/* A non-negative decimal number and its unit; NULL where there is no number. */
+static const char *parse_number(const char *text, double *value) {
+    if (!isdigit((unsigned char)text[0])) {
+        return NULL;
+    }
+    char *end = NULL;
+    errno = 0;
+    *value = strtod(text, &end);
+    return errno || !isfinite(*value) || strpbrk(text, "xXpP") ? NULL : end;
+}
+
+bool tmb_parse_bytes(const char *text, uint64_t *out) {
+    double value = 0;
+    const char *unit = parse_number(text, &value);
+    if (!unit) {
+        return false;
+    }
+    static const char units[] = "KMGT";
+    if (*unit && *unit != 'B') {
+        const char *found = strchr(units, toupper((unsigned char)*unit));
+        if (!found) {
+            return false;
+        }
+        value = ldexp(value, 10 * (int)(found - units + 1));
+        unit++;
+        unit += *unit == 'i';
+    }
+    unit += *unit == 'B';
+    if (*unit || value >= ldexp(1.0, 63)) {
+        return false;
+    }
+    *out = (uint64_t)value;
+    return true;
+}
+
+bool tmb_parse_seconds(const char *text, double *out) {
+    double value = 0;
+    const char *unit = parse_number(text, &value);
+    if (!unit) {
+        return false;
+    }
+    static const struct {
+        const char *name;
+        double seconds;
+    } units[] = {{"", 1}, {"s", 1}, {"ms", 0.001}, {"m", 60}, {"min", 60}, {"h", 3600}, {"d", 86400}};
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(unit, units[i].name) == 0) {
+            *out = value * units[i].seconds;
+            return true;
+        }
+    }
+    return false;
+}

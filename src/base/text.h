@@ -1,0 +1,43 @@
+/* Small things about text that came over the wire: UTF-8, base64, hex, names. */
+#ifndef TMB_BASE_TEXT_H
+#define TMB_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Code points in `size` bytes of UTF-8; SIZE_MAX where they are not UTF-8 (overlong forms, surrogates
+ * and NUL count as not). */
+size_t tmb_utf8_length(const char *text, size_t size);
+
+/* Bytes of base64 for `size` bytes, padding included. */
+size_t tmb_base64_encoded_size(size_t size);
+
+/* Writes tmb_base64_encoded_size(size) characters, no NUL. */
+void tmb_base64_encode(const void *data, size_t size, char *out);
+
+/* Decodes strict base64 (padding needed, no white space) from `text` [size] into `out`, which has room
+ * for size / 4 * 3 bytes and may be `text` itself. Returns the bytes written or SIZE_MAX. */
+size_t tmb_base64_decode(const char *text, size_t size, void *out);
+
+/* 2 * size + 1 characters with the NUL. */
+void tmb_hex_encode(const void *data, size_t size, char *out);
+/* False where `text` is not exactly 2 * size hexadecimal digits. */
+bool tmb_hex_decode(const char *text, void *out, size_t size);
+
+/* A name for a voice or an id: letters, digits, '_', '-', '.', not beginning with a mark, at most 64. */
+bool tmb_is_name(const char *text);
+
+/* Fills `out` with `size` bytes from the kernel's generator; false where that fails. */
+bool tmb_random_bytes(void *out, size_t size);
+
+/* 128 random bits as 32 hexadecimal digits. */
+#define TMB_ID_LENGTH 32
+bool tmb_random_id(char out[TMB_ID_LENGTH + 1]);
+bool tmb_is_id(const char *text);
+
+/* "1.5G", "64M", "4096" → bytes; "15m", "2h", "30", "1d" → seconds. False where it is neither. */
+bool tmb_parse_bytes(const char *text, uint64_t *out);
+bool tmb_parse_seconds(const char *text, double *out);
+
+#endif

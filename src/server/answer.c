@@ -1,0 +1,165 @@
+#include "base/memory.h"
+#include "server/request.h"
+#include "server/rope.h"
+#include "server/state.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+void tmb_answer_text(tmb_request *request, unsigned status, const char *content_type, const char *text, size_t size) {
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    if (response) {
+        tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    }
+    tmb_answer(request, status, response, size);
+}
+
+void tmb_answer_json(tmb_request *request, unsigned status, json_t *value) {
+    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(value);
+    struct MHD_Response *response = NULL;
+    size_t size = text ? strlen(text) : 0;
+    if (text) {
+        response = MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
+        if (!response) {
+            free(text);
+        }
+    }
+    if (response) {
+        tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    }
+    tmb_answer(request, status, response, size);
+}
+
+void tmb_answer_empty(tmb_request *request, unsigned status) {
+    tmb_answer(request, status, MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT), 0);
+}
+
+static ssize_t read_rope(void *argument, uint64_t position, char *out, size_t capacity) {
+    ssize_t got = tmb_rope_read(argument, position, out, capacity);
+    return got < 0 ? MHD_CONTENT_READER_END_WITH_ERROR : got == 0 ? MHD_CONTENT_READER_END_OF_STREAM : got;
+}
+
+static void free_rope(void *argument) { tmb_rope_destroy(argument); }
+
+void tmb_answer_rope(tmb_request *request, unsigned status, const char *content_type, tmb_rope *rope) {
+    uint64_t size = tmb_rope_size(rope);
+    struct MHD_Response *response = MHD_create_response_from_callback(size, 32 * 1024, read_rope, rope, free_rope);
+    if (response) {
+        tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    } else {
+        tmb_rope_destroy(rope);
+    }
+    tmb_answer(request, status, response, size);
+}
+
+/* OpenAI's word for a status. */
+static const char *error_type(unsigned status) {
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 429: return "rate_limit_error";
+    default: return status >= 500 ? "server_error" : "invalid_request_error";
+    }
+}
+
+static json_t *error_body(const tmb_request *request, unsigned status, const char *field, const char *message) {
+    char detail[1024];
+    if (status == 400 && field) {
+        (void)snprintf(detail, sizeof(detail), "Invalid Input: %s: %s", field, message);
+    } else if (status == 400) {
+        (void)snprintf(detail, sizeof(detail), "Invalid Input: %s", message);
+    } else {
+        (void)snprintf(detail, sizeof(detail), "%s", message);
+    }
+    bool openai = request->route ? (request->route->flags & TMB_ROUTE_OPENAI) != 0 : strncmp(request->path, "/v1/", 4) == 0;
+    if (openai) {
+        return json_pack("{s:{s:s, s:s, s:s?, s:s?}}", "error", "message", detail, "type", error_type(status), "param",
+                         status < 500 ? field : NULL, "code", status == 401   ? "invalid_api_key"
+                                                              : status == 429 ? "rate_limit_exceeded"
+                                                              : status == 400 && field ? "invalid_value"
+                                                                                       : NULL);
+    }
+    return status >= 500 ? json_pack("{s:s, s:s}", "detail", detail, "request_id", request->id)
+                         : json_pack("{s:s}", "detail", detail);
+}
+
+static void refuse(tmb_request *request, unsigned status, double retry_seconds, const char *field, const char *message) {
+    json_t *body = error_body(request, status, field, message);
+    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(body);
+    size_t size = text ? strlen(text) : 0;
+    struct MHD_Response *response =
+        text ? MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE) : NULL;
+    if (!response) {
+        free(text);
+        tmb_answer(request, 500, NULL, 0);
+        return;
+    }
+    tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    if (retry_seconds > 0) {
+        char seconds[32];
+        (void)snprintf(seconds, sizeof(seconds), "%.0f", ceil(retry_seconds));
+        tmb_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
+    if (status == 401) {
+        tmb_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"timbre\"");
+    }
+    tmb_answer(request, status, response, size);
+}
+
+void tmb_refuse(tmb_request *request, unsigned status, const char *field, const char *format, ...) {
+    char message[768];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    refuse(request, status, 0, field, message);
+}
+
+void tmb_refuse_for_now(tmb_request *request, unsigned status, double retry_seconds, const char *format, ...) {
+    char message[768];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    refuse(request, status, retry_seconds < 1 ? 1 : retry_seconds, NULL, message);
+}
+
+void tmb_refuse_store(tmb_request *request, tmb_store_status status, const char *what) {
+    switch (status) {
+    case TMB_STORE_NOT_FOUND: tmb_refuse(request, 404, NULL, "No such %s", what); return;
+    case TMB_STORE_EXISTS: tmb_refuse(request, 409, NULL, "The %s exists already", what); return;
+    case TMB_STORE_IN_USE: tmb_refuse(request, 409, NULL, "The %s is needed by a job", what); return;
+    case TMB_STORE_NO_SPACE: tmb_refuse(request, 507, NULL, "There is no room left for the %s", what); return;
+    case TMB_STORE_TOO_LARGE: tmb_refuse(request, 413, NULL, "The %s is too large", what); return;
+    case TMB_STORE_FULL: tmb_refuse_for_now(request, 503, 10, "The queue is full"); return;
+    case TMB_STORE_OK:
+    case TMB_STORE_FAILED:
+    default: tmb_refuse(request, 500, NULL, "Internal Error"); return;
+    }
+}
+
+void tmb_refuse_error(tmb_request *request, const char *field, const tmb_error *error) {
+    switch (error->status) {
+    case TMB_ERROR_ARGUMENT:
+    case TMB_ERROR_FORMAT:
+    case TMB_ERROR_UNSUPPORTED: tmb_refuse(request, 400, field, "%s", error->message); return;
+    case TMB_ERROR_LIMIT: tmb_refuse(request, 400, field, "%s", error->message); return;
+    case TMB_ERROR_MEMORY: tmb_refuse_for_now(request, 503, 5, "Not enough memory: %s", error->message); return;
+    case TMB_ERROR_MODEL: tmb_refuse_for_now(request, 503, 60, "The model is not available: %s", error->message); return;
+    case TMB_ERROR_TIMEOUT: tmb_refuse(request, 504, NULL, "The deadline passed"); return;
+    case TMB_ERROR_CANCELLED: tmb_refuse_for_now(request, 503, 5, "Cancelled"); return;
+    case TMB_OK:
+    case TMB_ERROR_IO:
+    case TMB_ERROR_INTERNAL:
+    default: break;
+    }
+    tmb_log(&request->server->logger, TMB_LOG_ERROR, "request %s: %s: %s", request->id, tmb_status_name(error->status),
+            error->message);
+    tmb_refuse(request, 500, NULL, "Internal Error");
+}

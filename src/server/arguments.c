@@ -1,0 +1,179 @@
+#include "server/arguments.h"
+
+#include "base/text.h"
+#include "server/form.h"
+#include "server/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+bool tmb_percent_decode(char *text, bool plus) {
+    char *out = text;
+    for (const char *in = text; *in; in++) {
+        if (*in == '%') {
+            char digits[3] = {in[1], in[1] ? in[2] : 0, 0};
+            unsigned char byte = 0;
+            if (!tmb_hex_decode(digits, &byte, 1) || byte == 0) {
+                return false;
+            }
+            *out++ = (char)byte;
+            in += 2;
+        } else {
+            *out++ = plus && *in == '+' ? ' ' : *in;
+        }
+    }
+    *out = 0;
+    return true;
+}
+
+bool tmb_content_type_is(const char *content_type, const char *type) {
+    size_t length = strlen(type);
+    return content_type && strncasecmp(content_type, type, length) == 0 && strchr(" \t;", content_type[length]);
+}
+
+/* "a=b&c=d" as an object; NULL where it cannot be one (answered). */
+static json_t *read_query(tmb_request *request) {
+    json_t *object = json_object();
+    char *save = NULL;
+    for (char *pair = request->query_text ? strtok_r(request->query_text, "&", &save) : NULL; pair;
+         pair = strtok_r(NULL, "&", &save)) {
+        char *value = strchr(pair, '=');
+        if (value) {
+            *value++ = 0;
+        }
+        tmb_field_problem problem = {.field = "query"};
+        if (!tmb_percent_decode(pair, true) || (value && !tmb_percent_decode(value, true))) {
+            tmb_refuse(request, 400, "query", "has a broken escape");
+        } else {
+            const tmb_field *field = tmb_field_find(request->route->query, pair);
+            if (!field) {
+                /* Unknown query parameters are ignored, as everywhere on the web. */
+                continue;
+            }
+            json_t *parsed = tmb_field_parse(field, value ? value : "", value ? strlen(value) : 0, &problem);
+            if (parsed && !json_object_get(object, pair)) {
+                (void)json_object_set_new(object, pair, parsed);
+                continue;
+            }
+            json_decref(parsed);
+            tmb_refuse(request, 400, field->name, "%s", parsed ? "comes twice" : problem.message);
+        }
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+static json_t *read_json(tmb_request *request) {
+    json_error_t error;
+    json_t *value = json_loadb(request->body.data ? request->body.data : "", request->body.size, JSON_REJECT_DUPLICATES, &error);
+    tmb_buffer_free(&request->body);
+    if (!value) {
+        /* jansson quotes the input near the error; say where it is, not what it is. */
+        size_t length = strcspn(error.text, "'");
+        while (length && strchr(" ,:", error.text[length - 1])) {
+            length--;
+        }
+        tmb_refuse(request, 400, "body", "is not valid JSON: %.*s (line %d, column %d)", (int)length, error.text, error.line,
+                   error.column);
+        return NULL;
+    }
+    if (!json_is_object(value)) {
+        json_decref(value);
+        tmb_refuse(request, 400, "body", "must be a JSON object");
+        return NULL;
+    }
+    return value;
+}
+
+static json_t *read_form(tmb_request *request) {
+    json_t *object = tmb_form_finish(request->form);
+    if (!object) {
+        const char *field = NULL;
+        const char *message = NULL;
+        unsigned status = tmb_form_problem(request->form, &field, &message);
+        if (status) {
+            tmb_refuse(request, status, field, "%s", message);
+        } else {
+            tmb_refuse(request, 500, NULL, "Internal Error");
+        }
+    }
+    return object;
+}
+
+/* Files are required in their own way: they are not in the object. */
+static bool check_form(tmb_request *request, tmb_field_problem *problem) {
+    for (const tmb_field *field = request->route->fields; field && field->name; field++) {
+        bool has_file = request->form && tmb_form_has_file(request->form, field->name);
+        if (has_file && field->kind != TMB_FIELD_FILE && json_object_get(request->arguments, field->name)) {
+            (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+            (void)snprintf(problem->message, sizeof(problem->message), "comes twice");
+            return false;
+        }
+        if (has_file) {
+            /* Stands for the file until the handler takes it; the check below wants something there. */
+            (void)json_object_set_new(request->arguments, field->name, json_string("@"));
+        }
+    }
+    return true;
+}
+
+static bool check_arguments(tmb_request *request, tmb_field_problem *problem) {
+    const tmb_route *route = request->route;
+    bool strict = !(route->flags & TMB_ROUTE_OPENAI);
+    if (!request->form) {
+        return tmb_fields_check(route->fields, request->server->config, request->arguments, strict, problem);
+    }
+    /* FILE fields are checked here; the rest by the table, without them. */
+    json_t *texts = json_object();
+    bool good = check_form(request, problem);
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach(request->arguments, name, value) {
+        const tmb_field *field = tmb_field_find(route->fields, name);
+        if (field && field->kind != TMB_FIELD_FILE) {
+            (void)json_object_set(texts, name, value);
+        }
+    }
+    tmb_field without_files[64];
+    size_t count = 0;
+    for (const tmb_field *field = route->fields; field && field->name && count + 1 < 64; field++) {
+        if (field->kind != TMB_FIELD_FILE) {
+            without_files[count++] = *field;
+        } else if (good && (field->flags & TMB_FIELD_REQUIRED) && !tmb_form_has_file(request->form, field->name)) {
+            (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+            (void)snprintf(problem->message, sizeof(problem->message), "is missing (a file part of the form)");
+            good = false;
+        }
+    }
+    without_files[count] = (tmb_field){.name = NULL};
+    good = good && tmb_fields_check(without_files, request->server->config, texts, strict, problem);
+    json_decref(texts);
+    return good;
+}
+
+bool tmb_arguments_read(tmb_request *request) {
+    const tmb_route *route = request->route;
+    tmb_field_problem problem = {.field = "", .message = ""};
+    request->query = read_query(request);
+    if (!request->query) {
+        return false;
+    }
+    if (!tmb_fields_check(route->query, request->server->config, request->query, true, &problem)) {
+        tmb_refuse(request, 400, problem.field, "%s", problem.message);
+        return false;
+    }
+    if (route->body == TMB_BODY_NONE || request->raw_upload) {
+        return true;
+    }
+    request->arguments = request->form ? read_form(request) : read_json(request);
+    if (!request->arguments) {
+        return false;
+    }
+    if (!check_arguments(request, &problem)) {
+        tmb_refuse(request, 400, problem.field, "%s", problem.message);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,212 @@
+#include "server/auth.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/thread.h"
+
+#include <errno.h>
+#include <nettle/memops.h>
+#include <nettle/sha2.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct key {
+    uint8_t hash[SHA256_DIGEST_SIZE];
+    char name[TMB_KEY_NAME];
+    double tokens, filled; /* of the bucket, and when it was filled last */
+} key;
+
+struct tmb_keys {
+    pthread_mutex_t lock;
+    char *path;
+    double per_minute;
+    key *list;
+    size_t count;
+};
+
+enum { key_limit = 10000, shortest_key = 16 };
+
+static void hash_key(const char *text, uint8_t hash[SHA256_DIGEST_SIZE]) {
+    struct sha256_ctx context;
+    sha256_init(&context);
+    sha256_update(&context, strlen(text), (const uint8_t *)text);
+    sha256_digest(&context, SHA256_DIGEST_SIZE, hash);
+    explicit_bzero(&context, sizeof(context));
+}
+
+/* One line without its end; false where it is no key (`what` says why), `*used` where it held one. */
+static bool read_line(char *line, key *out, bool *used, const char **what) {
+    *used = false;
+    char *save = NULL;
+    char *first = strtok_r(line, " \t\r\n", &save);
+    if (!first || first[0] == '#') {
+        return true;
+    }
+    char *second = strtok_r(NULL, " \t\r\n", &save);
+    const char *text = second && second[0] != '#' ? second : first;
+    memset(out, 0, sizeof(*out));
+    if (text == second) {
+        if (!tmb_is_name(first) || strlen(first) >= TMB_KEY_NAME) {
+            *what = "the name has other characters than letters, digits, '_', '-' and '.'";
+            return false;
+        }
+        (void)snprintf(out->name, sizeof(out->name), "%s", first);
+    }
+    if (strncmp(text, "sha256:", 7) == 0) {
+        if (!tmb_hex_decode(text + 7, out->hash, sizeof(out->hash))) {
+            *what = "sha256: is not followed by 64 hexadecimal digits";
+            return false;
+        }
+    } else if (strlen(text) < shortest_key) {
+        *what = "the key has less than 16 characters";
+        return false;
+    } else {
+        hash_key(text, out->hash);
+    }
+    if (!out->name[0]) {
+        char prefix[9];
+        tmb_hex_encode(out->hash, 4, prefix);
+        (void)snprintf(out->name, sizeof(out->name), "key-%s", prefix);
+    }
+    *used = true;
+    return true;
+}
+
+static tmb_status read_keys(const char *path, key **list, size_t *count, tmb_error *error) {
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        return tmb_fail(error, TMB_ERROR_IO, "keys file %s: %s", path, strerror(errno));
+    }
+    char line[1024];
+    key *keys = NULL;
+    size_t used = 0;
+    size_t capacity = 0;
+    tmb_status status = TMB_OK;
+    for (int number = 1; status == TMB_OK && fgets(line, sizeof(line), file); number++) {
+        key next;
+        bool is_key = false;
+        const char *what = NULL;
+        if (!strchr(line, '\n') && !feof(file)) {
+            status = tmb_fail(error, TMB_ERROR_FORMAT, "%s:%d: the line is too long", path, number);
+        } else if (!read_line(line, &next, &is_key, &what)) {
+            status = tmb_fail(error, TMB_ERROR_FORMAT, "%s:%d: %s", path, number, what);
+        } else if (is_key && used == key_limit) {
+            status = tmb_fail(error, TMB_ERROR_LIMIT, "%s has more than %d keys", path, key_limit);
+        } else if (is_key) {
+            if (used == capacity) {
+                capacity = capacity ? 2 * capacity : 16;
+                key *grown = tmb_realloc(keys, capacity, sizeof(*keys));
+                if (!grown) {
+                    status = tmb_fail_memory(error, "keys", capacity * sizeof(*keys));
+                    break;
+                }
+                keys = grown;
+            }
+            keys[used++] = next;
+        }
+    }
+    explicit_bzero(line, sizeof(line));
+    (void)fclose(file);
+    if (status == TMB_OK && used == 0) {
+        status = tmb_fail(error, TMB_ERROR_FORMAT, "%s has no key: write one a line, as from \"openssl rand -hex 32\"", path);
+    }
+    if (status != TMB_OK) {
+        free(keys);
+        return status;
+    }
+    *list = keys;
+    *count = used;
+    return TMB_OK;
+}
+
+tmb_status tmb_keys_open(const char *path, uint64_t per_minute, tmb_keys **out, tmb_error *error) {
+    *out = NULL;
+    tmb_keys *keys = tmb_calloc(1, sizeof(*keys));
+    if (!keys || !(keys->path = tmb_strdup(path))) {
+        free(keys);
+        return tmb_fail_memory(error, "keys", 0);
+    }
+    (void)pthread_mutex_init(&keys->lock, NULL);
+    keys->per_minute = (double)per_minute;
+    tmb_status status = tmb_keys_reload(keys, error);
+    if (status != TMB_OK) {
+        tmb_keys_close(&keys);
+    }
+    *out = keys;
+    return status;
+}
+
+void tmb_keys_close(tmb_keys **keys) {
+    tmb_keys *closing = *keys;
+    *keys = NULL;
+    if (closing) {
+        (void)pthread_mutex_destroy(&closing->lock);
+        free(closing->list);
+        free(closing->path);
+        free(closing);
+    }
+}
+
+tmb_status tmb_keys_reload(tmb_keys *keys, tmb_error *error) {
+    key *list = NULL;
+    size_t count = 0;
+    tmb_status status = read_keys(keys->path, &list, &count, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    double now = tmb_now();
+    (void)pthread_mutex_lock(&keys->lock);
+    for (size_t i = 0; i < count; i++) {
+        list[i].tokens = keys->per_minute;
+        list[i].filled = now;
+        for (size_t k = 0; k < keys->count; k++) {
+            if (memcmp(list[i].hash, keys->list[k].hash, sizeof(list[i].hash)) == 0) {
+                list[i].tokens = keys->list[k].tokens;
+                list[i].filled = keys->list[k].filled;
+            }
+        }
+    }
+    free(keys->list);
+    keys->list = list;
+    keys->count = count;
+    (void)pthread_mutex_unlock(&keys->lock);
+    return TMB_OK;
+}
+
+tmb_key_answer tmb_keys_check(tmb_keys *keys, const char *presented, bool count, char name[TMB_KEY_NAME], double *wait) {
+    uint8_t hash[SHA256_DIGEST_SIZE];
+    hash_key(presented ? presented : "", hash);
+    tmb_key_answer answer = TMB_KEY_UNKNOWN;
+    *wait = 0;
+    (void)pthread_mutex_lock(&keys->lock);
+    key *found = NULL;
+    for (size_t i = 0; i < keys->count; i++) {
+        /* All are compared, to the last byte. */
+        if (memeql_sec(hash, keys->list[i].hash, sizeof(hash))) {
+            found = &keys->list[i];
+        }
+    }
+    if (found && presented) {
+        answer = TMB_KEY_GOOD;
+        memcpy(name, found->name, TMB_KEY_NAME);
+        if (count && keys->per_minute > 0) {
+            /* A full bucket is one minute's worth. */
+            double now = tmb_now();
+            double rate = keys->per_minute / 60;
+            found->tokens += (now - found->filled) * rate;
+            found->tokens = found->tokens < keys->per_minute ? found->tokens : keys->per_minute;
+            found->filled = now;
+            if (found->tokens >= 1) {
+                found->tokens -= 1;
+            } else {
+                answer = TMB_KEY_TOO_OFTEN;
+                *wait = (1 - found->tokens) / rate;
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&keys->lock);
+    return answer;
+}

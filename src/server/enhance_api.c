@@ -1,0 +1,172 @@
+/* POST /api/v1/enhance: a file in, the clean file out. */
+#include "base/error.h"
+#include "base/memory.h"
+#include "server/form.h"
+#include "server/handlers.h"
+#include "server/item.h"
+#include "server/references.h"
+#include "server/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { block_length = 8192 }; /* samples per channel */
+
+typedef struct enhancing {
+    tmb_request *request;
+    tmb_audio_info info;
+    tmb_audio_reader *reader;
+    tmb_enhance_stream *stream;
+    tmb_audio_writer *writer;
+    float *block; /* [block_length, channels] */
+    double audio_seconds;
+} enhancing;
+
+static tmb_status pull_all(enhancing *work, tmb_error *error) {
+    tmb_status status = TMB_OK;
+    for (size_t count = 0; status == TMB_OK && (count = tmb_enhance_pull(work->stream, work->block, block_length)) > 0;) {
+        status = tmb_audio_write(work->writer, work->block, count, error);
+    }
+    return status;
+}
+
+static tmb_status push_all(enhancing *work, tmb_error *error) {
+    for (;;) {
+        size_t count = 0;
+        if (tmb_request_gone(work->request)) {
+            return tmb_fail(error, TMB_ERROR_CANCELLED, "the client left");
+        }
+        tmb_status status = tmb_audio_read(work->reader, work->block, block_length, &count, error);
+        if (status == TMB_OK && count == 0) {
+            return TMB_OK;
+        }
+        work->audio_seconds += (double)count / work->info.rate;
+        if (status == TMB_OK) {
+            status = tmb_enhance_push(work->stream, work->block, count, error);
+        }
+        if (status == TMB_OK) {
+            status = pull_all(work, error);
+        }
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+}
+
+/* From the file `in` to the file `out`. */
+static tmb_status enhance_file(enhancing *work, const char *in, const char *out, const json_t *options,
+                               const tmb_format *format, int rate, tmb_error *error) {
+    tmb_audio_limits limits = {.max_seconds = work->request->server->config->max_input_seconds};
+    tmb_status status = tmb_audio_open(in, NULL, &limits, &work->reader, &work->info, error);
+    tmb_enhance_options enhance;
+    tmb_enhance_options_default(&enhance);
+    enhance.attenuation_limit_db = (float)tmb_number_at(options, "attenuation_limit_db", 100);
+    enhance.post_filter_beta = (float)tmb_number_at(options, "post_filter_beta", 0);
+    enhance.output_rate = rate;
+    if (status == TMB_OK) {
+        enhance.input_rate = work->info.rate;
+        enhance.channels = work->info.channels;
+        work->block = tmb_calloc(block_length, sizeof(float) * (size_t)work->info.channels);
+        status = work->block ? tmb_enhance_open(work->request->server->timbre, &enhance, &work->stream, error)
+                             : tmb_fail_memory(error, "a block of audio", 0);
+    }
+    const char *encoding = tmb_text_at(options, "encoding", 0, "s16");
+    if (status == TMB_OK) {
+        status = tmb_audio_create(out, format->container,
+                                  strcmp(encoding, "s24") == 0     ? TMB_ENCODING_S24
+                                  : strcmp(encoding, "float") == 0 ? TMB_ENCODING_FLOAT
+                                                                   : TMB_ENCODING_S16,
+                                  rate, work->info.channels, &work->writer, error);
+    }
+    if (status == TMB_OK) {
+        status = push_all(work, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_enhance_flush(work->stream, error);
+    }
+    if (status == TMB_OK) {
+        status = pull_all(work, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_audio_finish(&work->writer, error);
+    }
+    tmb_audio_abort(&work->writer);
+    tmb_enhance_close(&work->stream);
+    tmb_audio_close(&work->reader);
+    free(work->block);
+    return status;
+}
+
+/* An unnamed file as the answer. */
+static void answer_result(tmb_request *request, const char *path, const tmb_format *format, int rate, int channels) {
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    (void)unlink(path);
+    off_t size = descriptor < 0 ? -1 : lseek(descriptor, 0, SEEK_END);
+    struct MHD_Response *response = size < 0 ? NULL : MHD_create_response_from_fd64((uint64_t)size, descriptor);
+    if (!response) {
+        (void)(descriptor >= 0 ? close(descriptor) : 0);
+        tmb_refuse(request, 500, NULL, "Internal Error");
+        return;
+    }
+    char type[80];
+    if (format->container == TMB_CONTAINER_RAW) {
+        (void)snprintf(type, sizeof(type), "audio/pcm;rate=%d;channels=%d", rate, channels);
+    } else {
+        (void)snprintf(type, sizeof(type), "%s", format->content_type);
+    }
+    tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    tmb_answer(request, MHD_HTTP_OK, response, (uint64_t)size);
+}
+
+void tmb_handle_enhance(tmb_request *request) {
+    tmb_server *server = request->server;
+    tmb_upload *upload = request->raw_upload;
+    request->raw_upload = NULL;
+    if (request->form) {
+        upload = tmb_form_take_file(request->form, "audio", NULL, NULL);
+    }
+    /* A form brings its options with it; a bare file has them in the query. */
+    const json_t *options = request->arguments ? request->arguments : request->query;
+    const tmb_format *format = tmb_format_find(tmb_text_at(options, "response_format", 0, "wav"));
+    int rate = (int)tmb_number_at(options, "sample_rate", 48000);
+    char path[TMB_STORE_PATH];
+    if (!upload || tmb_upload_bytes(upload) == 0) {
+        tmb_upload_abort(&upload);
+        tmb_refuse(request, 400, "audio", "is empty");
+        return;
+    }
+    tmb_audio_info audio;
+    tmb_reference_problem problem;
+    if (!tmb_check_audio(tmb_upload_path(upload), server->config->max_input_seconds, &audio, &problem)) {
+        tmb_upload_abort(&upload);
+        tmb_refuse(request, problem.status, problem.status == 400 ? "audio" : NULL, "%s", problem.message);
+        return;
+    }
+    if (!tmb_store_temporary_path(server->store, path)) {
+        tmb_upload_abort(&upload);
+        tmb_refuse(request, 500, NULL, "Internal Error");
+        return;
+    }
+    double started = tmb_now();
+    enhancing work = {.request = request};
+    tmb_error error = {.status = TMB_OK};
+    tmb_status status = enhance_file(&work, tmb_upload_path(upload), path, options, format, rate, &error);
+    tmb_upload_abort(&upload);
+    if (status == TMB_OK) {
+        tmb_metrics_enhanced(server->metrics, work.audio_seconds, tmb_now() - started);
+        answer_result(request, path, format, rate, work.info.channels);
+    } else if (status == TMB_ERROR_IO && strstr(error.message, strerror(ENOSPC))) {
+        tmb_refuse(request, 507, NULL, "There is no room left for the audio");
+    } else {
+        char message[512];
+        unsigned code = tmb_item_error(server, &error, message);
+        if (code == 503) {
+            tmb_refuse_for_now(request, code, 5, "%s", message);
+        } else {
+            tmb_refuse(request, code, code == 400 ? "audio" : NULL, "%s", message);
+        }
+    }
+}

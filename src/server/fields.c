@@ -1,0 +1,252 @@
+#include "server/fields.h"
+
+#include "base/text.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const tmb_field *tmb_field_find(const tmb_field *fields, const char *name) {
+    for (const tmb_field *field = fields; field && field->name; field++) {
+        if (strcmp(field->name, name) == 0) {
+            return field;
+        }
+    }
+    return NULL;
+}
+
+double tmb_field_maximum(const tmb_field *field, const tmb_server_config *config) {
+    if (!field->maximum_setting) {
+        return field->maximum;
+    }
+    const char *setting = (const char *)config + field->maximum_setting;
+    return field->kind == TMB_FIELD_NUMBER ? *(const double *)setting : (double)*(const uint64_t *)setting;
+}
+
+static bool fail(tmb_field_problem *problem, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool fail(tmb_field_problem *problem, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(problem->message, sizeof(problem->message), format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+static void list_choices(const tmb_field *field, char *out, size_t size) {
+    size_t used = 0;
+    out[0] = 0;
+    for (size_t i = 0; field->choices[i] && used + 1 < size; i++) {
+        int added = snprintf(out + used, size - used, "%s%s", i ? ", " : "", field->choices[i]);
+        used += added < 0 ? 0 : (size_t)added;
+    }
+}
+
+static bool check_choice(const tmb_field *field, const json_t *value, tmb_field_problem *problem) {
+    for (size_t i = 0; json_is_string(value) && field->choices[i]; i++) {
+        if (strcmp(field->choices[i], json_string_value(value)) == 0) {
+            return true;
+        }
+    }
+    char choices[200];
+    list_choices(field, choices, sizeof(choices));
+    return fail(problem, "must be one of %s", choices);
+}
+
+static bool check_text(const tmb_field *field, double maximum, const json_t *value, tmb_field_problem *problem) {
+    if (!json_is_string(value)) {
+        return fail(problem, "must be a text");
+    }
+    size_t length = tmb_utf8_length(json_string_value(value), json_string_length(value));
+    if (length == SIZE_MAX) {
+        return fail(problem, "must be UTF-8 without NUL");
+    }
+    if ((double)length < field->minimum) {
+        return field->minimum <= 1 ? fail(problem, "must not be empty")
+                                   : fail(problem, "must have at least %.0f characters", field->minimum);
+    }
+    if (!(field->flags & TMB_FIELD_REFERENCE) && (double)length > maximum) {
+        return fail(problem, "has %zu characters, the limit is %.0f", length, maximum);
+    }
+    /* Nothing but white space is nothing to say. */
+    const char *text = json_string_value(value);
+    if (field->minimum >= 1 && strspn(text, " \t\r\n\v\f") == json_string_length(value)) {
+        return fail(problem, "must not be empty");
+    }
+    return true;
+}
+
+static bool check_items(const tmb_field *field, const tmb_server_config *config, const json_t *value,
+                        tmb_field_problem *problem) {
+    double maximum = tmb_field_maximum(field, config);
+    if (!json_is_array(value)) {
+        return fail(problem, "must be a list of objects");
+    }
+    if (json_array_size(value) == 0) {
+        return fail(problem, "must not be empty");
+    }
+    if ((double)json_array_size(value) > maximum) {
+        return fail(problem, "has %zu items, the limit is %.0f", json_array_size(value), maximum);
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *item = json_array_get(value, i);
+        tmb_field_problem inner = {.field = ""};
+        if (!json_is_object(item)) {
+            (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu]", field->name, i);
+            return fail(problem, "must be an object");
+        }
+        if (!tmb_fields_check(field->fields, config, item, true, &inner)) {
+            (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu].%s", field->name, i, inner.field);
+            return fail(problem, "%s", inner.message);
+        }
+    }
+    return true;
+}
+
+/* One value; `problem->field` is set by the caller unless it is inside. */
+static bool check_value(const tmb_field *field, const tmb_server_config *config, const json_t *value,
+                        tmb_field_problem *problem) {
+    double maximum = tmb_field_maximum(field, config);
+    switch (field->kind) {
+    case TMB_FIELD_TEXT: return check_text(field, maximum, value, problem);
+    case TMB_FIELD_CHOICE: return check_choice(field, value, problem);
+    case TMB_FIELD_ITEMS: return check_items(field, config, value, problem);
+    case TMB_FIELD_BOOLEAN: return json_is_boolean(value) || fail(problem, "must be true or false");
+    case TMB_FIELD_FILE: return fail(problem, "must be a file");
+    case TMB_FIELD_VOICE:
+        if (json_is_object(value) && json_object_size(value) == 1 && json_object_get(value, "id")) {
+            value = json_object_get(value, "id");
+        }
+        /* fall through */
+    case TMB_FIELD_NAME:
+        if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value) ||
+            !tmb_is_name(json_string_value(value))) {
+            return fail(problem, "must be a name of 1 to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit");
+        }
+        return true;
+    case TMB_FIELD_INTEGER:
+    case TMB_FIELD_NUMBER:
+    default: break;
+    }
+    bool integral = json_is_integer(value) || (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
+    if (!json_is_number(value) || (field->kind == TMB_FIELD_INTEGER && !integral)) {
+        return fail(problem, "must be %s", field->kind == TMB_FIELD_INTEGER ? "an integer" : "a number");
+    }
+    double number = json_number_value(value);
+    if (!(number >= field->minimum && number <= maximum)) {
+        return fail(problem, "must be from %.16g to %.16g", field->minimum, maximum);
+    }
+    return true;
+}
+
+static bool check_field(const tmb_field *field, const tmb_server_config *config, const json_t *value,
+                        tmb_field_problem *problem) {
+    (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+    if (json_is_null(value)) {
+        return (field->flags & TMB_FIELD_NULLABLE) || fail(problem, "must not be null");
+    }
+    if (!(field->flags & TMB_FIELD_LIST) || !json_is_array(value)) {
+        return check_value(field, config, value, problem);
+    }
+    if (json_array_size(value) == 0) {
+        return fail(problem, "must not be an empty list");
+    }
+    if (json_array_size(value) > config->max_items) {
+        return fail(problem, "has %zu items, the limit is %llu", json_array_size(value), (unsigned long long)config->max_items);
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *element = json_array_get(value, i);
+        if (json_is_null(element) && (field->flags & TMB_FIELD_NULL_IN_LIST)) {
+            continue;
+        }
+        (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu]", field->name, i);
+        if (!check_value(field, config, element, problem)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, const json_t *object, bool strict,
+                      tmb_field_problem *problem) {
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_t *members = (json_t *)(uintptr_t)object;
+    json_object_foreach(members, name, value) {
+        const tmb_field *field = tmb_field_find(fields, name);
+        if (!field) {
+            if (strict) {
+                (void)snprintf(problem->field, sizeof(problem->field), "%.64s", name);
+                return fail(problem, "is not a field of this request");
+            }
+            continue;
+        }
+        if (!check_field(field, config, value, problem)) {
+            return false;
+        }
+    }
+    for (const tmb_field *field = fields; field && field->name; field++) {
+        if ((field->flags & TMB_FIELD_REQUIRED) && !json_object_get(object, field->name)) {
+            (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+            return fail(problem, "is missing");
+        }
+    }
+    return true;
+}
+
+json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_field_problem *problem) {
+    (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+    if (tmb_utf8_length(text, size) == SIZE_MAX) {
+        (void)fail(problem, "must be UTF-8 without NUL");
+        return NULL;
+    }
+    json_t *value = NULL;
+    if (field->kind == TMB_FIELD_BOOLEAN) {
+        bool yes = (size == 4 && memcmp(text, "true", 4) == 0) || (size == 1 && text[0] == '1');
+        bool no = (size == 5 && memcmp(text, "false", 5) == 0) || (size == 1 && text[0] == '0');
+        value = yes ? json_true() : no ? json_false() : NULL;
+        if (!value) {
+            (void)fail(problem, "must be true or false");
+        }
+        return value;
+    }
+    if (field->kind == TMB_FIELD_NUMBER || field->kind == TMB_FIELD_INTEGER) {
+        /* JSON's own idea of a number: no "0x", no "nan", no blanks. */
+        json_error_t error;
+        value = size && text[0] != ' ' ? json_loadb(text, size, JSON_DECODE_ANY, &error) : NULL;
+        if (!json_is_number(value)) {
+            json_decref(value);
+            (void)fail(problem, "must be %s", field->kind == TMB_FIELD_INTEGER ? "an integer" : "a number");
+            return NULL;
+        }
+        return value;
+    }
+    value = json_stringn(text, size);
+    if (!value) {
+        (void)fail(problem, "out of memory");
+    }
+    return value;
+}
+
+const json_t *tmb_value_at(const json_t *object, const char *name, size_t index) {
+    const json_t *value = json_object_get(object, name);
+    if (json_is_array(value)) {
+        value = json_array_get(value, json_array_size(value) == 1 ? 0 : index);
+    }
+    return json_is_null(value) ? NULL : value;
+}
+
+const char *tmb_text_at(const json_t *object, const char *name, size_t index, const char *otherwise) {
+    const json_t *value = tmb_value_at(object, name, index);
+    return json_is_string(value) ? json_string_value(value) : otherwise;
+}
+
+double tmb_number_at(const json_t *object, const char *name, double otherwise) {
+    const json_t *value = json_object_get(object, name);
+    return json_is_number(value) ? json_number_value(value) : otherwise;
+}
+
+bool tmb_boolean_at(const json_t *object, const char *name, bool otherwise) {
+    const json_t *value = json_object_get(object, name);
+    return json_is_boolean(value) ? json_boolean_value(value) : otherwise;
+}

@@ -1,0 +1,77 @@
+/* The parameters of requests: one table per endpoint, from which bodies, forms and query strings are
+ * validated and the OpenAPI description is written. */
+#ifndef TMB_SERVER_FIELDS_H
+#define TMB_SERVER_FIELDS_H
+
+#include "server/config.h"
+
+#include <jansson.h>
+
+typedef enum tmb_field_kind {
+    TMB_FIELD_TEXT,    /* minimum and maximum are code points */
+    TMB_FIELD_NUMBER,
+    TMB_FIELD_INTEGER,
+    TMB_FIELD_BOOLEAN,
+    TMB_FIELD_CHOICE,  /* one of `choices` */
+    TMB_FIELD_NAME,    /* a voice's name */
+    TMB_FIELD_VOICE,   /* a name, or an object {"id": name} */
+    TMB_FIELD_FILE,    /* a file part of a form */
+    TMB_FIELD_ITEMS    /* a list of objects with `fields` */
+} tmb_field_kind;
+
+enum {
+    TMB_FIELD_REQUIRED = 1,
+    TMB_FIELD_NULLABLE = 2,
+    TMB_FIELD_LIST = 4,    /* one value, or a list of them */
+    TMB_FIELD_NULL_IN_LIST = 8,
+    TMB_FIELD_REFERENCE = 16 /* ref_audio: its text may be as large as a body */
+};
+
+typedef struct tmb_field {
+    const char *name; /* NULL ends a table */
+    tmb_field_kind kind;
+    unsigned flags;
+    double minimum, maximum;
+    size_t maximum_setting; /* offset in tmb_server_config of a uint64_t or double that replaces `maximum`; 0 = none */
+    const char *const *choices;     /* ends with NULL */
+    const struct tmb_field *fields; /* of ITEMS */
+    const char *fallback;           /* the default as JSON, for the description; NULL = none */
+    const char *example;            /* as JSON, or NULL */
+    const char *summary;
+} tmb_field;
+
+/* What was wrong: `field` is a path as "items[3].seed", `message` what it should be. */
+typedef struct tmb_field_problem {
+    char field[96];
+    char message[256];
+} tmb_field_problem;
+
+/* Checks an object against a table. `strict`: unknown members are a problem too. */
+bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, const json_t *object, bool strict,
+                      tmb_field_problem *problem);
+
+/* The JSON value that a form's or query's text stands for in this field; NULL out of memory or where it is
+ * no such value (`problem` is set then). */
+json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_field_problem *problem);
+
+const tmb_field *tmb_field_find(const tmb_field *fields, const char *name);
+
+/* The largest value or length, settings applied. */
+double tmb_field_maximum(const tmb_field *field, const tmb_server_config *config);
+
+/* The table as a JSON schema of an object. `form`: as multipart form (files as binary, no lists). New
+ * reference or NULL. */
+json_t *tmb_fields_schema(const tmb_field *fields, const tmb_server_config *config, bool strict, bool form);
+/* The schema of one field's value. */
+json_t *tmb_field_schema(const tmb_field *field, const tmb_server_config *config, bool form);
+
+/* ---- Reading an object that was checked ----------------------------------------------------- */
+
+/* Member `name`, where it is a list element `index` (a list of one serves all); NULL where absent or
+ * null. */
+const json_t *tmb_value_at(const json_t *object, const char *name, size_t index);
+const char *tmb_text_at(const json_t *object, const char *name, size_t index, const char *otherwise);
+double tmb_number_at(const json_t *object, const char *name, double otherwise);
+bool tmb_boolean_at(const json_t *object, const char *name, bool otherwise);
+
+#endif

@@ -1,0 +1,226 @@
+#include "server/form.h"
+
+#include "base/memory.h"
+#include "server/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { part_limit = 24 };
+
+typedef struct part {
+    const tmb_field *field;
+    tmb_buffer text;
+    tmb_upload *upload;
+    char file_name[256], content_type[80];
+} part;
+
+struct tmb_form {
+    tmb_request *request;
+    const tmb_field *fields;
+    struct MHD_PostProcessor *processor;
+    part parts[part_limit];
+    size_t count;
+    unsigned problem;
+    char field[64], message[192];
+};
+
+static enum MHD_Result fail(tmb_form *form, unsigned status, const char *field, const char *message) {
+    if (!form->problem) {
+        form->problem = status;
+        (void)snprintf(form->field, sizeof(form->field), "%s", field);
+        (void)snprintf(form->message, sizeof(form->message), "%s", message);
+    }
+    return MHD_NO;
+}
+
+static part *find_part(const tmb_form *form, const char *name) {
+    for (size_t i = 0; i < form->count; i++) {
+        if (strcmp(form->parts[i].field->name, name) == 0) {
+            return (part *)(uintptr_t)&form->parts[i];
+        }
+    }
+    return NULL;
+}
+
+/* The client's name for a file without folders, control characters and broken UTF-8. */
+static void copy_file_name(const char *name, char out[256]) {
+    const char *slash = strrchr(name, '/');
+    const char *backslash = strrchr(name, '\\');
+    name = slash ? slash + 1 : name;
+    name = backslash && backslash + 1 > name ? backslash + 1 : name;
+    size_t length = strnlen(name, 255);
+    while (length && ((unsigned char)name[length] & 0xC0) == 0x80) {
+        length--;
+    }
+    memcpy(out, name, length);
+    out[length] = 0;
+    if (tmb_utf8_length(out, length) == SIZE_MAX) {
+        out[0] = 0;
+    }
+    for (char *at = out; *at; at++) {
+        if ((unsigned char)*at < 0x20 || *at == '"' || *at == 0x7f) {
+            *at = '_';
+        }
+    }
+}
+
+/* A content type that may be sent back later: one "type/subtype". */
+static void copy_content_type(const char *type, char out[80]) {
+    size_t length = strspn(type, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-./");
+    (void)snprintf(out, 80, "%.*s", (int)length, type);
+}
+
+static enum MHD_Result on_new_part(tmb_form *form, const char *name, const char *file_name, const char *content_type) {
+    const tmb_field *field = tmb_field_find(form->fields, name);
+    if (!field) {
+        char short_name[48];
+        (void)snprintf(short_name, sizeof(short_name), "%.40s", name);
+        return fail(form, MHD_HTTP_BAD_REQUEST, tmb_utf8_length(short_name, strlen(short_name)) == SIZE_MAX ? "form" : short_name,
+                    "is not a field of this form");
+    }
+    if (form->count == part_limit) {
+        return fail(form, MHD_HTTP_BAD_REQUEST, name, "the form has too many parts");
+    }
+    part *added = &form->parts[form->count];
+    memset(added, 0, sizeof(*added));
+    added->field = field;
+    if (field->kind == TMB_FIELD_FILE || ((field->flags & TMB_FIELD_REFERENCE) && file_name)) {
+        const tmb_server_config *config = form->request->server->config;
+        tmb_store_status status = tmb_upload_begin(form->request->server->store, config->max_upload_bytes, &added->upload);
+        if (status != TMB_STORE_OK) {
+            return fail(form, status == TMB_STORE_NO_SPACE ? 507 : 500, name, "there is no room for the file");
+        }
+        copy_file_name(file_name ? file_name : "", added->file_name);
+        copy_content_type(content_type ? content_type : "", added->content_type);
+    } else {
+        added->text.maximum = (size_t)form->request->server->config->max_text * 4 + 4096;
+    }
+    form->count++;
+    return MHD_YES;
+}
+
+static enum MHD_Result on_part(void *argument, enum MHD_ValueKind kind, const char *name, const char *file_name,
+                               const char *content_type, const char *transfer_encoding, const char *data, uint64_t offset,
+                               size_t size) {
+    (void)kind;
+    (void)transfer_encoding;
+    tmb_form *form = argument;
+    part *at = find_part(form, name);
+    bool is_empty = at && (at->upload ? tmb_upload_bytes(at->upload) == 0 : at->text.size == 0);
+    if (!at) {
+        if (on_new_part(form, name, file_name, content_type) == MHD_NO) {
+            return MHD_NO;
+        }
+        at = &form->parts[form->count - 1];
+    } else if (offset == 0 && size && !is_empty) {
+        return fail(form, MHD_HTTP_BAD_REQUEST, name, "comes twice");
+    }
+    if (!at->upload) {
+        return tmb_buffer_append(&at->text, data, size) ? MHD_YES
+                                                        : fail(form, MHD_HTTP_BAD_REQUEST, name, "is too long");
+    }
+    tmb_store_status status = tmb_upload_write(at->upload, data, size);
+    if (status == TMB_STORE_OK) {
+        return MHD_YES;
+    }
+    char message[96];
+    (void)snprintf(message, sizeof(message), "the file is larger than %llu bytes",
+                   (unsigned long long)form->request->server->config->max_upload_bytes);
+    return status == TMB_STORE_TOO_LARGE  ? fail(form, MHD_HTTP_CONTENT_TOO_LARGE, name, message)
+           : status == TMB_STORE_NO_SPACE ? fail(form, 507, name, "there is no room for the file")
+                                          : fail(form, 500, name, "the file could not be kept");
+}
+
+tmb_form *tmb_form_create(tmb_request *request, const tmb_field *fields) {
+    tmb_form *form = tmb_calloc(1, sizeof(*form));
+    if (!form) {
+        return NULL;
+    }
+    form->request = request;
+    form->fields = fields;
+    form->processor = MHD_create_post_processor(request->connection, 32 * 1024, on_part, form);
+    if (!form->processor) {
+        free(form);
+        return NULL;
+    }
+    return form;
+}
+
+void tmb_form_destroy(tmb_form *form) {
+    if (!form) {
+        return;
+    }
+    if (form->processor) {
+        (void)MHD_destroy_post_processor(form->processor);
+    }
+    for (size_t i = 0; i < form->count; i++) {
+        tmb_buffer_free(&form->parts[i].text);
+        tmb_upload_abort(&form->parts[i].upload);
+    }
+    free(form);
+}
+
+bool tmb_form_write(tmb_form *form, const char *data, size_t size) {
+    if (!form->problem && MHD_post_process(form->processor, data, size) == MHD_NO) {
+        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", "is not well-formed multipart/form-data");
+    }
+    return !form->problem;
+}
+
+json_t *tmb_form_finish(tmb_form *form) {
+    enum MHD_Result complete = MHD_destroy_post_processor(form->processor);
+    form->processor = NULL;
+    if (complete == MHD_NO) {
+        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", "ends before its closing boundary");
+    }
+    json_t *object = form->problem ? NULL : json_object();
+    for (size_t i = 0; object && i < form->count; i++) {
+        part *at = &form->parts[i];
+        if (at->upload) {
+            continue;
+        }
+        tmb_field_problem problem;
+        json_t *value = tmb_field_parse(at->field, at->text.data ? at->text.data : "", at->text.size, &problem);
+        /* An empty part is how a page's form says "nothing". */
+        if (!value || (at->text.size == 0 && !(at->field->flags & TMB_FIELD_REQUIRED))) {
+            bool nothing = at->text.size == 0 && !(at->field->flags & TMB_FIELD_REQUIRED);
+            json_decref(value);
+            if (nothing) {
+                continue;
+            }
+            (void)fail(form, MHD_HTTP_BAD_REQUEST, problem.field, problem.message);
+            json_decref(object);
+            return NULL;
+        }
+        (void)json_object_set_new(object, at->field->name, value);
+    }
+    return object;
+}
+
+unsigned tmb_form_problem(const tmb_form *form, const char **field, const char **message) {
+    *field = form->field;
+    *message = form->message;
+    return form->problem;
+}
+
+bool tmb_form_has_file(const tmb_form *form, const char *name) {
+    /* A browser sends a file input that was left alone as a file without name and bytes. */
+    part *at = find_part(form, name);
+    return at && at->upload && (at->file_name[0] || tmb_upload_bytes(at->upload));
+}
+
+tmb_upload *tmb_form_take_file(tmb_form *form, const char *name, char file_name[256], char content_type[80]) {
+    part *at = tmb_form_has_file(form, name) ? find_part(form, name) : NULL;
+    tmb_upload *upload = at ? at->upload : NULL;
+    if (file_name) {
+        (void)snprintf(file_name, 256, "%s", upload ? at->file_name : "");
+    }
+    if (content_type) {
+        (void)snprintf(content_type, 80, "%s", upload ? at->content_type : "");
+    }
+    if (at) {
+        at->upload = NULL;
+    }
+    return upload;
+}

@@ -1,0 +1,26 @@
+/* multipart/form-data: texts into memory, files into the store's tmp/. */
+#ifndef TMB_SERVER_FORM_H
+#define TMB_SERVER_FORM_H
+
+#include "server/request.h"
+
+/* NULL where the content type has no boundary or memory is out. */
+tmb_form *tmb_form_create(tmb_request *request, const tmb_field *fields);
+void tmb_form_destroy(tmb_form *form);
+
+/* The next bytes. False once something is wrong (tmb_form_problem says what); the rest may be dropped. */
+bool tmb_form_write(tmb_form *form, const char *data, size_t size);
+
+/* The form is complete: its texts as an object with the types of the table, the files taken out. NULL
+ * where something is wrong. */
+json_t *tmb_form_finish(tmb_form *form);
+
+/* 0 = nothing wrong so far, else the status to answer with. */
+unsigned tmb_form_problem(const tmb_form *form, const char **field, const char **message);
+
+/* The file part `name`, or NULL; the caller owns it. `file_name` and `content_type` (may be NULL) get
+ * what the client called it, or "". */
+tmb_upload *tmb_form_take_file(tmb_form *form, const char *name, char file_name[256], char content_type[80]);
+bool tmb_form_has_file(const tmb_form *form, const char *name);
+
+#endif

@@ -1,0 +1,48 @@
+/* One thing to say: from a request's fields to the library's request, and from the library's result to
+ * the fields of an answer. Shared by requests that wait and jobs that don't. */
+#ifndef TMB_SERVER_ITEM_H
+#define TMB_SERVER_ITEM_H
+
+#include "server/output.h"
+#include "server/references.h"
+
+/* What tmb_clone_submit gets, with what it borrows until then. */
+typedef struct tmb_item_inputs {
+    tmb_clone_request request;
+    tmb_voice_info voice;
+    char prepared[TMB_STORE_PATH];
+} tmb_item_inputs;
+
+typedef struct tmb_item_problem {
+    const char *field;
+    unsigned status;
+    char message[256];
+} tmb_item_problem;
+
+/* How many items the fields describe; 0 where lists disagree (`problem`). */
+size_t tmb_item_count(const json_t *arguments, tmb_item_problem *problem);
+
+/* Fills in item `index`. `enhanced` false: neither pre- nor post-processing. The seed is always set. */
+bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bool enhanced, tmb_references *references,
+                   tmb_item_inputs *out, tmb_item_problem *problem);
+void tmb_item_inputs_free(tmb_item_inputs *inputs);
+
+/* The model that prepared voices belong to. */
+void tmb_item_model_key(tmb_server *server, char key[256]);
+
+/* An error as a client may see it: the status that a request of this one item would get, and the text.
+ * What is none of the client's business is logged and told as "Internal Error". */
+unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message[512]);
+
+/* custom_id, sample_rate, duration, engine, timings and so on; for a failed item custom_id and error. New
+ * reference or NULL. */
+json_t *tmb_item_json(const tmb_clone_result *result, const char *custom_id, int sample_rate, double duration,
+                      const char *error_message);
+
+/* "/api/v1/files/ID" */
+void tmb_file_url(const char *id, char url[64]);
+
+/* custom_id of an item, or NULL. */
+const char *tmb_item_custom_id(const json_t *arguments, size_t index);
+
+#endif

@@ -1,0 +1,172 @@
+#include "server/output.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "io/io.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const tmb_format formats[] = {
+    {"wav", "audio/wav", ".wav", TMB_CONTAINER_WAV},    {"flac", "audio/flac", ".flac", TMB_CONTAINER_FLAC},
+    {"mp3", "audio/mpeg", ".mp3", TMB_CONTAINER_MP3},   {"opus", "audio/ogg;codecs=opus", ".opus", TMB_CONTAINER_OPUS},
+    {"ogg", "audio/ogg", ".ogg", TMB_CONTAINER_OGG},    {"pcm", "audio/pcm", ".pcm", TMB_CONTAINER_RAW},
+};
+const char *const tmb_format_names[] = {"wav", "flac", "mp3", "opus", "ogg", "pcm", NULL};
+
+const tmb_format *tmb_format_find(const char *name) {
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        if (strcmp(formats[i].name, name) == 0) {
+            return &formats[i];
+        }
+    }
+    return NULL;
+}
+
+const tmb_format *tmb_format_of_type(const char *content_type) {
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        size_t length = strlen(formats[i].content_type);
+        if (strncmp(formats[i].content_type, content_type, length) == 0 && strchr(";", content_type[length])) {
+            return &formats[i];
+        }
+    }
+    return &formats[0];
+}
+
+void tmb_format_content_type(const tmb_format *format, int rate, char out[80]) {
+    if (format->container == TMB_CONTAINER_RAW) {
+        (void)snprintf(out, 80, "%s;rate=%d;channels=1", format->content_type, rate);
+    } else {
+        (void)snprintf(out, 80, "%s", format->content_type);
+    }
+}
+
+struct tmb_output {
+    const tmb_format *format;
+    int wanted_rate, input_rate, rate;
+    uint64_t written; /* samples that came out */
+    tmb_resample_stream *resampler;
+    tmb_audio_writer *writer;
+    char *path;               /* of a file */
+    tmb_output_sink sink;
+    void *user;
+    double owed; /* seconds that were written and not sent yet */
+};
+
+static tmb_status create(const tmb_format *format, int rate, tmb_output **out, tmb_error *error) {
+    *out = tmb_calloc(1, sizeof(**out));
+    if (!*out) {
+        return tmb_fail_memory(error, "an output", sizeof(**out));
+    }
+    (*out)->format = format;
+    (*out)->wanted_rate = rate;
+    return TMB_OK;
+}
+
+tmb_status tmb_output_to_file(const tmb_format *format, int rate, const char *path, tmb_output **out, tmb_error *error) {
+    tmb_status status = create(format, rate, out, error);
+    if (status == TMB_OK && !((*out)->path = tmb_strdup(path))) {
+        tmb_output_destroy(out);
+        return tmb_fail_memory(error, "a path", strlen(path));
+    }
+    return status;
+}
+
+tmb_status tmb_output_to_sink(const tmb_format *format, int rate, tmb_output_sink sink, void *user, tmb_output **out,
+                              tmb_error *error) {
+    tmb_status status = create(format, rate, out, error);
+    if (status == TMB_OK) {
+        (*out)->sink = sink;
+        (*out)->user = user;
+    }
+    return status;
+}
+
+int tmb_output_rate(const tmb_output *output) { return output->rate; }
+
+double tmb_output_seconds(const tmb_output *output) {
+    return output->rate ? (double)output->written / output->rate : 0;
+}
+
+/* The encoder's bytes on their way to the sink, and with them the audio that was written since the last. */
+static tmb_status forward(void *user, const void *data, size_t size, tmb_error *error) {
+    tmb_output *output = user;
+    double seconds = output->owed;
+    output->owed = 0;
+    return output->sink(output->user, data, size, seconds) ? TMB_OK
+                                                           : tmb_fail(error, TMB_ERROR_CANCELLED, "nobody reads the audio any more");
+}
+
+static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
+    output->input_rate = rate;
+    output->rate = output->wanted_rate ? output->wanted_rate : rate;
+    if (output->rate != rate) {
+        tmb_status status = tmb_resample_open(NULL, rate, output->rate, TMB_RESAMPLER_AUTO, &output->resampler, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+    if (output->path) {
+        return tmb_audio_create(output->path, output->format->container, TMB_ENCODING_S16, output->rate, 1, &output->writer, error);
+    }
+    return tmb_audio_create_sink(output->format->container, TMB_ENCODING_S16, output->rate, 1, forward, output, &output->writer,
+                                 error);
+}
+
+/* Samples at the output's rate. */
+static tmb_status encode(tmb_output *output, const float *samples, size_t count, tmb_error *error) {
+    output->written += count;
+    output->owed += (double)count / output->rate;
+    return tmb_audio_write(output->writer, samples, count, error);
+}
+
+static tmb_status encode_resampled(tmb_output *output, tmb_error *error) {
+    float block[4096];
+    for (size_t count = 0; (count = tmb_resample_pull(output->resampler, block, 4096)) > 0;) {
+        tmb_status status = encode(output, block, count, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+    return TMB_OK;
+}
+
+tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t count, int rate, tmb_error *error) {
+    tmb_status status = output->input_rate ? TMB_OK : begin(output, rate, error);
+    if (status != TMB_OK || !count) {
+        return status;
+    }
+    if (!output->resampler) {
+        return encode(output, samples, count, error);
+    }
+    status = tmb_resample_push(output->resampler, samples, count, error);
+    return status == TMB_OK ? encode_resampled(output, error) : status;
+}
+
+tmb_status tmb_output_finish(tmb_output *output, tmb_error *error) {
+    if (!output->input_rate) {
+        return tmb_fail(error, TMB_ERROR_FORMAT, "there is no audio");
+    }
+    tmb_status status = TMB_OK;
+    if (output->resampler) {
+        status = tmb_resample_flush(output->resampler, error);
+        status = status == TMB_OK ? encode_resampled(output, error) : status;
+    }
+    if (status == TMB_OK) {
+        status = tmb_audio_finish(&output->writer, error);
+    }
+    return status;
+}
+
+void tmb_output_destroy(tmb_output **output) {
+    tmb_output *ending = *output;
+    *output = NULL;
+    if (!ending) {
+        return;
+    }
+    tmb_audio_abort(&ending->writer);
+    tmb_resample_close(&ending->resampler);
+    free(ending->path);
+    free(ending);
+}

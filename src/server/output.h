@@ -1,0 +1,45 @@
+/* Speech in the format that a client asked for: into a file, or as bytes while it is made. */
+#ifndef TMB_SERVER_OUTPUT_H
+#define TMB_SERVER_OUTPUT_H
+
+#include "timbre/timbre.h"
+
+/* A format by its name in the API. */
+typedef struct tmb_format {
+    const char *name;         /* "wav" */
+    const char *content_type; /* "audio/wav" */
+    const char *ending;       /* of a file name, ".wav" */
+    tmb_container container;
+} tmb_format;
+
+/* NULL: no such format. */
+const tmb_format *tmb_format_find(const char *name);
+/* "wav", "flac", ... NULL. */
+extern const char *const tmb_format_names[];
+/* By a file's content type, for the name of a download; wav where it is none of ours. */
+const tmb_format *tmb_format_of_type(const char *content_type);
+/* What is sent as Content-Type: pcm needs its rate with it. */
+void tmb_format_content_type(const tmb_format *format, int rate, char out[80]);
+
+typedef struct tmb_output tmb_output;
+/* Takes encoded bytes that stand for `seconds` of audio; false ends the output with
+ * TMB_ERROR_CANCELLED. */
+typedef bool (*tmb_output_sink)(void *user, const void *data, size_t size, double seconds);
+
+/* Into a file: complete (renamed into place) after finish. `rate` 0: as the samples come. */
+tmb_status tmb_output_to_file(const tmb_format *format, int rate, const char *path, tmb_output **out, tmb_error *error);
+/* As bytes. Nothing is read from a file's end: a WAV header says "length unknown". */
+tmb_status tmb_output_to_sink(const tmb_format *format, int rate, tmb_output_sink sink, void *user, tmb_output **out,
+                              tmb_error *error);
+
+/* Mono samples, always at the same rate. */
+tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t count, int rate, tmb_error *error);
+/* Flushes. TMB_ERROR_FORMAT where nothing was written. */
+tmb_status tmb_output_finish(tmb_output *output, tmb_error *error);
+/* Rate of what comes out (0 before the first write), and seconds so far. */
+int tmb_output_rate(const tmb_output *output);
+double tmb_output_seconds(const tmb_output *output);
+/* An unfinished file is removed. */
+void tmb_output_destroy(tmb_output **output);
+
+#endif

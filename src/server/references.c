@@ -1,0 +1,313 @@
+#include "server/references.h"
+
+#include "base/memory.h"
+#include "server/fetch.h"
+#include "server/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct reference {
+    struct reference *next;
+    int descriptor;
+    char path[40]; /* /proc/self/fd/N: opens the same file even after its name is gone */
+    uint64_t hash; /* of the key, which may be megabytes long */
+    size_t key_size;
+} reference;
+
+struct tmb_references {
+    tmb_server *server;
+    bool (*cancelled)(void *user);
+    void *user;
+    reference *first;
+    size_t count;
+};
+
+static bool fail(tmb_reference_problem *problem, unsigned status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool fail(tmb_reference_problem *problem, unsigned status, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    problem->status = status;
+    (void)vsnprintf(problem->message, sizeof(problem->message), format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+static bool fail_store(tmb_reference_problem *problem, tmb_store_status status) {
+    return status == TMB_STORE_NO_SPACE    ? fail(problem, 507, "there is no room left for the file")
+           : status == TMB_STORE_TOO_LARGE ? fail(problem, 413, "the file is too large")
+                                           : fail(problem, 500, "Internal Error");
+}
+
+tmb_references *tmb_references_create(tmb_server *server, bool (*cancelled)(void *user), void *user) {
+    tmb_references *references = tmb_calloc(1, sizeof(*references));
+    if (references) {
+        references->server = server;
+        references->cancelled = cancelled;
+        references->user = user;
+    }
+    return references;
+}
+
+void tmb_references_destroy(tmb_references *references) {
+    if (!references) {
+        return;
+    }
+    while (references->first) {
+        reference *next = references->first->next;
+        (void)close(references->first->descriptor);
+        free(references->first);
+        references->first = next;
+    }
+    free(references);
+}
+
+static uint64_t hash_text(const char *text, size_t size) {
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+    }
+    return hash;
+}
+
+int tmb_open_below(int folder, const char *path) {
+    char name[256];
+    int at = folder < 0 ? -1 : fcntl(folder, F_DUPFD_CLOEXEC, 0);
+    while (at >= 0) {
+        size_t length = strcspn(path, "/");
+        bool last = path[length] == 0;
+        bool good = length > 0 && length < sizeof(name) && !(length == 1 && path[0] == '.') &&
+                    !(length == 2 && path[0] == '.' && path[1] == '.');
+        memcpy(name, path, good ? length : 0);
+        name[good ? length : 0] = 0;
+        /* O_NONBLOCK: a FIFO must not hold us up before we see that it is one. */
+        int next = good ? openat(at, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (last ? O_NONBLOCK : O_DIRECTORY)) : -1;
+        (void)close(at);
+        at = next;
+        if (last) {
+            struct stat status;
+            if (at >= 0 && (fstat(at, &status) || !S_ISREG(status.st_mode))) {
+                (void)close(at);
+                at = -1;
+            }
+            return at;
+        }
+        path += length + 1;
+    }
+    return -1;
+}
+
+bool tmb_check_audio(const char *path, double seconds, tmb_audio_info *info, tmb_reference_problem *problem) {
+    tmb_audio_reader *reader = NULL;
+    tmb_error error = {.status = TMB_OK};
+    tmb_audio_limits limits = {.max_seconds = seconds};
+    if (tmb_audio_open(path, NULL, &limits, &reader, info, &error) != TMB_OK) {
+        /* The path is ours and says nothing to the client. */
+        const char *message = error.message;
+        size_t length = strlen(path);
+        if (strncmp(message, path, length) == 0) {
+            message += length + strspn(message + length, ": ");
+        }
+        return error.status == TMB_ERROR_MEMORY ? fail(problem, 503, "not enough memory to read the file")
+               : error.status == TMB_ERROR_IO   ? fail(problem, 500, "Internal Error")
+                                                : fail(problem, 400, "%s", message);
+    }
+    tmb_audio_close(&reader);
+    if (seconds > 0 && info->rate > 0 && (double)info->length / info->rate > seconds) {
+        return fail(problem, 400, "the audio is longer than %g s", seconds);
+    }
+    return true;
+}
+
+/* Takes the descriptor. */
+static reference *add(tmb_references *references, const char *key, size_t key_size, int descriptor) {
+    reference *added = tmb_calloc(1, sizeof(*added));
+    if (!added) {
+        (void)close(descriptor);
+        return NULL;
+    }
+    added->descriptor = descriptor;
+    added->hash = hash_text(key, key_size);
+    added->key_size = key_size;
+    (void)snprintf(added->path, sizeof(added->path), "/proc/self/fd/%d", descriptor);
+    added->next = references->first;
+    references->first = added;
+    references->count++;
+    return added;
+}
+
+const char *tmb_references_hold(tmb_references *references, const char *key, int descriptor) {
+    reference *added = add(references, key, strlen(key), descriptor);
+    return added ? added->path : NULL;
+}
+
+/* "data:audio/wav;base64,....": decodes into an upload. */
+static tmb_upload *decode_data(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+    const char *comma = strchr(text, ',');
+    static const char mark[] = ";base64";
+    if (!comma || (size_t)(comma - text) < sizeof(mark) - 1 ||
+        strncasecmp(comma - (sizeof(mark) - 1), mark, sizeof(mark) - 1) != 0) {
+        (void)fail(problem, 400, "a data: URI must be data:audio/...;base64,...");
+        return NULL;
+    }
+    tmb_upload *upload = NULL;
+    uint64_t limit = references->server->config->max_upload_bytes;
+    tmb_store_status status = tmb_upload_begin(references->server->store, limit, &upload);
+    if (status != TMB_STORE_OK) {
+        (void)fail_store(problem, status);
+        return NULL;
+    }
+    const char *at = comma + 1;
+    for (size_t left = strlen(at); left && status == TMB_STORE_OK;) {
+        char bytes[3 * 8192];
+        size_t take = left < 4 * 8192 ? left : 4 * 8192;
+        size_t size = tmb_base64_decode(at, take, bytes);
+        /* Padding ends a block early: only the last may. */
+        if (size == SIZE_MAX || (take < left && size != take / 4 * 3)) {
+            (void)fail(problem, 400, "the data: URI is not valid base64");
+            tmb_upload_abort(&upload);
+            return NULL;
+        }
+        status = tmb_upload_write(upload, bytes, size);
+        at += take;
+        left -= take;
+    }
+    if (status != TMB_STORE_OK) {
+        (void)fail_store(problem, status);
+        tmb_upload_abort(&upload);
+    }
+    return upload;
+}
+
+static tmb_upload *fetch_url(tmb_references *references, const char *url, tmb_reference_problem *problem) {
+    tmb_upload *upload = NULL;
+    tmb_store_status status =
+        tmb_upload_begin(references->server->store, references->server->config->max_upload_bytes, &upload);
+    if (status != TMB_STORE_OK) {
+        (void)fail_store(problem, status);
+        return NULL;
+    }
+    char message[200];
+    unsigned code = tmb_fetch(references->server->config, url, upload, references->cancelled, references->user, message,
+                              sizeof(message));
+    if (code) {
+        (void)fail(problem, code, "%s", message);
+        tmb_upload_abort(&upload);
+    }
+    return upload;
+}
+
+static bool is_data(const char *text) { return strncasecmp(text, "data:", 5) == 0; }
+static bool is_url(const char *text) { return strncasecmp(text, "http://", 7) == 0 || strncasecmp(text, "https://", 8) == 0; }
+
+/* An upload's bytes under a descriptor, its name gone. */
+static int detach(tmb_upload **upload) {
+    int descriptor = open(tmb_upload_path(*upload), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    tmb_upload_abort(upload);
+    return descriptor;
+}
+
+static int open_reference(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+    tmb_server *server = references->server;
+    if (is_data(text) || is_url(text)) {
+        tmb_upload *upload = is_data(text) ? decode_data(references, text, problem) : fetch_url(references, text, problem);
+        int descriptor = upload ? detach(&upload) : -1;
+        if (descriptor < 0 && !problem->status) {
+            (void)fail(problem, 500, "Internal Error");
+        }
+        return descriptor;
+    }
+    if (tmb_is_id(text)) {
+        int descriptor = -1;
+        tmb_file_info info;
+        if (tmb_store_file_open(server->store, text, &descriptor, &info) == TMB_STORE_OK) {
+            return descriptor;
+        }
+        (void)fail(problem, 400, "there is no file with this id (it may have expired)");
+        return -1;
+    }
+    int descriptor = tmb_open_below(server->audio_root, text);
+    if (descriptor < 0) {
+        (void)(server->audio_root < 0
+                   ? fail(problem, 400, "must be a file id from POST /api/v1/files/upload or a data: URI")
+                   : fail(problem, 400, "must be a file id, a data: URI or a path of a file inside --audio-root"));
+    }
+    return descriptor;
+}
+
+/* Takes the descriptor; the path, if it is audio. */
+static const char *keep(tmb_references *references, const char *key, int descriptor, tmb_reference_problem *problem) {
+    if (references->count >= references->server->config->max_references) {
+        (void)close(descriptor);
+        (void)fail(problem, 400, "more than %llu different references in one request",
+                   (unsigned long long)references->server->config->max_references);
+        return NULL;
+    }
+    tmb_audio_info info;
+    reference *added = add(references, key, strlen(key), descriptor);
+    if (!added) {
+        (void)fail(problem, 503, "not enough memory");
+        return NULL;
+    }
+    return tmb_check_audio(added->path, references->server->config->max_reference_seconds, &info, problem) ? added->path : NULL;
+}
+
+const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_reference_problem *problem) {
+    size_t size = strlen(ref_audio);
+    uint64_t hash = hash_text(ref_audio, size);
+    *problem = (tmb_reference_problem){.status = 0};
+    for (reference *at = references->first; at; at = at->next) {
+        if (at->hash == hash && at->key_size == size) {
+            return at->path;
+        }
+    }
+    int descriptor = open_reference(references, ref_audio, problem);
+    return descriptor < 0 ? NULL : keep(references, ref_audio, descriptor, problem);
+}
+
+const char *tmb_references_add(tmb_references *references, const char *key, tmb_upload *upload,
+                               tmb_reference_problem *problem) {
+    *problem = (tmb_reference_problem){.status = 0};
+    int descriptor = detach(&upload);
+    if (descriptor < 0) {
+        (void)fail(problem, 500, "Internal Error");
+        return NULL;
+    }
+    return keep(references, key, descriptor, problem);
+}
+
+bool tmb_reference_store(tmb_references *references, const char *ref_audio, char id[TMB_STORE_ID], bool *fresh,
+                         tmb_reference_problem *problem) {
+    *problem = (tmb_reference_problem){.status = 0};
+    *fresh = false;
+    id[0] = 0;
+    if (!is_data(ref_audio) && !is_url(ref_audio)) {
+        if (tmb_is_id(ref_audio)) {
+            memcpy(id, ref_audio, TMB_STORE_ID);
+        }
+        return tmb_references_open(references, ref_audio, problem) != NULL;
+    }
+    tmb_upload *upload =
+        is_data(ref_audio) ? decode_data(references, ref_audio, problem) : fetch_url(references, ref_audio, problem);
+    tmb_audio_info audio;
+    if (!upload || !tmb_check_audio(tmb_upload_path(upload), references->server->config->max_reference_seconds, &audio, problem)) {
+        tmb_upload_abort(&upload);
+        return false;
+    }
+    tmb_file_info info = {.name = "reference", .content_type = "application/octet-stream", .sample_rate = audio.rate,
+                          .duration = (double)audio.length / audio.rate};
+    tmb_store_status status = tmb_upload_keep(&upload, &info);
+    if (status != TMB_STORE_OK) {
+        return fail_store(problem, status);
+    }
+    memcpy(id, info.id, TMB_STORE_ID);
+    *fresh = true;
+    return true;
+}

@@ -1,0 +1,46 @@
+/* Where a request's reference audio comes from: a stored file's id, a data: URI, a path inside
+ * --audio-root, a URL of an allowed host, a part of a form. Whatever it is, it becomes an open descriptor
+ * that outlives the file's name, and a path by which the library opens it again. */
+#ifndef TMB_SERVER_REFERENCES_H
+#define TMB_SERVER_REFERENCES_H
+
+#include "server/request.h"
+
+typedef struct tmb_references tmb_references; /* of one request */
+
+/* Why a reference cannot be used: the status to answer with, and the rest of the message. */
+typedef struct tmb_reference_problem {
+    unsigned status;
+    char message[256];
+} tmb_reference_problem;
+
+/* NULL out of memory. `cancelled` (may be NULL) is asked while something is fetched. */
+tmb_references *tmb_references_create(tmb_server *server, bool (*cancelled)(void *user), void *user);
+/* Closes everything. */
+void tmb_references_destroy(tmb_references *references);
+
+/* The path for `ref_audio`; the same text gives the same one. Checks that it is audio within the limits
+ * as far as its head tells. NULL: `problem` says why. */
+const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_reference_problem *problem);
+
+/* The path for a form's file, under the name `key`. Takes the upload. */
+const char *tmb_references_add(tmb_references *references, const char *key, tmb_upload *upload,
+                               tmb_reference_problem *problem);
+
+/* Keeps the descriptor open as long as the references; returns its path or NULL. */
+const char *tmb_references_hold(tmb_references *references, const char *key, int descriptor);
+
+/* Stores what is not a file of this server yet (data:, URL) as a file, for a job that outlives the
+ * request: `id` gets a file's id, or "" where `ref_audio` is a path that stays one. `*fresh`: it was
+ * stored by this call. */
+bool tmb_reference_store(tmb_references *references, const char *ref_audio, char id[TMB_STORE_ID], bool *fresh,
+                         tmb_reference_problem *problem);
+
+/* Opens a file below an open folder: no "..", no absolute path, no symbolic link anywhere on the way,
+ * regular files only. -1 where it cannot be; nothing tells why. */
+int tmb_open_below(int folder, const char *path);
+
+/* Checks the head of an audio file. `seconds` 0: no limit. */
+bool tmb_check_audio(const char *path, double seconds, tmb_audio_info *info, tmb_reference_problem *problem);
+
+#endif

@@ -1,0 +1,263 @@
+#include "server/request.h"
+
+#include "base/memory.h"
+#include "server/form.h"
+#include "server/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct tmb_chunk {
+    struct tmb_chunk *next;
+    size_t size, taken;
+    double seconds;
+    char data[];
+};
+
+tmb_request *tmb_request_create(tmb_server *server, const char *uri) {
+    tmb_request *request = tmb_calloc(1, sizeof(*request));
+    if (!request) {
+        return NULL;
+    }
+    size_t path_length = strcspn(uri, "?");
+    request->path = tmb_calloc(path_length + 1, 1);
+    request->query_text = uri[path_length] ? tmb_strdup(uri + path_length + 1) : NULL;
+    unsigned char random[8] = {0};
+    if (!request->path || (uri[path_length] && !request->query_text) || !tmb_random_bytes(random, sizeof(random))) {
+        free(request->path);
+        free(request->query_text);
+        free(request);
+        return NULL;
+    }
+    memcpy(request->path, uri, path_length);
+    tmb_hex_encode(random, sizeof(random), request->id);
+    request->server = server;
+    request->references = 1;
+    request->started = tmb_now();
+    request->body.maximum = (size_t)server->config->max_json_bytes;
+    (void)pthread_mutex_init(&request->lock, NULL);
+    (void)pthread_cond_init(&request->changed, NULL);
+    return request;
+}
+
+void tmb_request_retain(tmb_request *request) { atomic_fetch_add(&request->references, 1); }
+
+void tmb_request_release(tmb_request *request) {
+    if (atomic_fetch_sub(&request->references, 1) > 1) {
+        return;
+    }
+    if (request->on_free) {
+        request->on_free(request->user);
+    }
+    while (request->first_chunk) {
+        tmb_chunk *next = request->first_chunk->next;
+        free(request->first_chunk);
+        request->first_chunk = next;
+    }
+    if (request->response) {
+        MHD_destroy_response(request->response);
+    }
+    tmb_form_destroy(request->form);
+    tmb_upload_abort(&request->raw_upload);
+    json_decref(request->arguments);
+    json_decref(request->query);
+    tmb_buffer_free(&request->body);
+    atomic_fetch_sub(&request->server->body_memory, request->reserved_memory);
+    free(request->path);
+    free(request->query_text);
+    free(request->content_type);
+    free(request->range);
+    free(request->if_none_match);
+    free(request->if_range);
+    free(request->idempotency_key);
+    (void)pthread_mutex_destroy(&request->lock);
+    (void)pthread_cond_destroy(&request->changed);
+    free(request);
+}
+
+void tmb_request_attach(tmb_request *request, void *user, void (*gone)(void *user), void (*release)(void *user)) {
+    (void)pthread_mutex_lock(&request->lock);
+    request->user = user;
+    request->on_free = release;
+    bool is_gone = request->gone;
+    request->on_gone = is_gone ? NULL : gone;
+    (void)pthread_mutex_unlock(&request->lock);
+    if (is_gone) {
+        gone(user);
+    }
+}
+
+bool tmb_request_gone(tmb_request *request) {
+    (void)pthread_mutex_lock(&request->lock);
+    bool gone = request->gone;
+    (void)pthread_mutex_unlock(&request->lock);
+    return gone;
+}
+
+/* With the lock held. */
+static void resume(tmb_request *request) {
+    if (request->suspended && request->connection) {
+        request->suspended = false;
+        MHD_resume_connection(request->connection);
+    }
+}
+
+void tmb_request_leave(tmb_request *request) {
+    (void)pthread_mutex_lock(&request->lock);
+    request->gone = true;
+    void (*gone)(void *) = request->on_gone;
+    void *user = request->user;
+    request->on_gone = NULL;
+    (void)pthread_cond_broadcast(&request->changed);
+    /* A stream's reader looks again and ends. A request that waits for its answer gets it, as what it
+     * waits for is being cancelled. */
+    if (request->streaming) {
+        resume(request);
+    }
+    (void)pthread_mutex_unlock(&request->lock);
+    if (gone) {
+        gone(user);
+    }
+}
+
+void tmb_response_header(struct MHD_Response *response, const char *name, const char *value) {
+    (void)MHD_add_response_header(response, name, value);
+}
+
+void tmb_request_header(tmb_request *request, const char *name, const char *value) {
+    if (request->header_count < sizeof(request->headers) / sizeof(request->headers[0])) {
+        request->headers[request->header_count].name = name;
+        (void)snprintf(request->headers[request->header_count].value, sizeof(request->headers[0].value), "%s", value);
+        request->header_count++;
+    }
+}
+
+/* What every answer carries. */
+static void add_common_headers(tmb_request *request, struct MHD_Response *response) {
+    tmb_response_header(response, "X-Request-Id", request->id);
+    tmb_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (!MHD_get_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL)) {
+        tmb_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    }
+    for (size_t i = 0; i < request->header_count; i++) {
+        tmb_response_header(response, request->headers[i].name, request->headers[i].value);
+    }
+    if (request->origin[0]) {
+        tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, request->origin);
+        tmb_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+        tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS,
+                            "X-Request-Id, X-Seed, Retry-After, Content-Range, ETag");
+    }
+    if (atomic_load(&request->server->draining)) {
+        tmb_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+}
+
+void tmb_answer(tmb_request *request, unsigned status, struct MHD_Response *response, uint64_t bytes) {
+    if (response) {
+        add_common_headers(request, response);
+    }
+    (void)pthread_mutex_lock(&request->lock);
+    request->response = response;
+    request->status = response ? status : 500;
+    request->answer_bytes = bytes;
+    resume(request);
+    (void)pthread_mutex_unlock(&request->lock);
+}
+
+static ssize_t read_stream(void *argument, uint64_t position, char *out, size_t capacity) {
+    (void)position;
+    tmb_request *request = argument;
+    ssize_t result = 0;
+    (void)pthread_mutex_lock(&request->lock);
+    tmb_chunk *chunk = request->first_chunk;
+    if (request->gone) {
+        result = MHD_CONTENT_READER_END_WITH_ERROR;
+    } else if (chunk) {
+        size_t take = chunk->size - chunk->taken;
+        take = take < capacity ? take : capacity;
+        memcpy(out, chunk->data + chunk->taken, take);
+        chunk->taken += take;
+        request->ahead_bytes -= take;
+        if (chunk->taken == chunk->size) {
+            request->ahead -= chunk->seconds;
+            request->first_chunk = chunk->next;
+            request->last_chunk = chunk->next ? request->last_chunk : NULL;
+            free(chunk);
+            (void)pthread_cond_broadcast(&request->changed);
+        }
+        result = (ssize_t)take;
+    } else if (request->stream_ended) {
+        result = request->stream_failed ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+    } else if (request->connection) {
+        request->suspended = true;
+        MHD_suspend_connection(request->connection);
+    }
+    (void)pthread_mutex_unlock(&request->lock);
+    return result;
+}
+
+static void release_stream(void *argument) { tmb_request_release(argument); }
+
+void tmb_stream_begin(tmb_request *request, const char *content_type) {
+    tmb_request_retain(request);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16 * 1024, read_stream, request, release_stream);
+    if (response) {
+        tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+        /* A reverse proxy must pass audio on as it comes. */
+        tmb_response_header(response, "X-Accel-Buffering", "no");
+    } else {
+        tmb_request_release(request);
+    }
+    (void)pthread_mutex_lock(&request->lock);
+    request->streaming = response != NULL;
+    (void)pthread_mutex_unlock(&request->lock);
+    tmb_answer(request, MHD_HTTP_OK, response, UINT64_MAX);
+}
+
+/* Bytes that may wait whatever they stand for: a chunk's own size and events without audio. */
+static const size_t ahead_bytes_limit = 4 << 20;
+
+bool tmb_stream_write(tmb_request *request, const void *data, size_t size, double seconds) {
+    if (!size) {
+        return !tmb_request_gone(request);
+    }
+    tmb_chunk *chunk = malloc(sizeof(*chunk) + size);
+    if (!chunk) {
+        return false;
+    }
+    *chunk = (tmb_chunk){.size = size, .seconds = seconds};
+    memcpy(chunk->data, data, size);
+    double limit = request->server->config->stream_ahead;
+    (void)pthread_mutex_lock(&request->lock);
+    while (!request->gone && request->first_chunk &&
+           (request->ahead + seconds > limit || request->ahead_bytes + size > ahead_bytes_limit)) {
+        (void)pthread_cond_wait(&request->changed, &request->lock);
+    }
+    bool good = !request->gone && !request->stream_ended && request->streaming;
+    if (good) {
+        if (request->last_chunk) {
+            request->last_chunk->next = chunk;
+        } else {
+            request->first_chunk = chunk;
+        }
+        request->last_chunk = chunk;
+        request->ahead += seconds;
+        request->ahead_bytes += size;
+        resume(request);
+    }
+    (void)pthread_mutex_unlock(&request->lock);
+    if (!good) {
+        free(chunk);
+    }
+    return good;
+}
+
+void tmb_stream_end(tmb_request *request, bool good) {
+    (void)pthread_mutex_lock(&request->lock);
+    request->stream_ended = true;
+    request->stream_failed = !good;
+    resume(request);
+    (void)pthread_mutex_unlock(&request->lock);
+}

@@ -1,0 +1,126 @@
+/* One HTTP request from its head to the last byte of its answer, as the handlers see it.
+ *
+ * A request's body is complete when its handler is called, on a worker. The handler answers exactly once,
+ * at once or later from any thread, by tmb_answer, tmb_refuse or tmb_stream_begin. Until then the
+ * connection is suspended and its socket is watched. */
+#ifndef TMB_SERVER_REQUEST_H
+#define TMB_SERVER_REQUEST_H
+
+#include "base/buffer.h"
+#include "queue/store.h"
+#include "server/connections.h"
+#include "server/fields.h"
+
+#include <pthread.h>
+
+typedef struct tmb_server tmb_server;
+typedef struct tmb_request tmb_request;
+typedef struct tmb_route tmb_route;
+typedef struct tmb_form tmb_form;
+typedef struct tmb_chunk tmb_chunk;
+
+typedef enum tmb_method { TMB_GET, TMB_POST, TMB_DELETE, TMB_OPTIONS, TMB_METHOD_UNKNOWN } tmb_method;
+
+struct tmb_request {
+    tmb_server *server;
+    const tmb_route *route;
+    _Atomic(int) references;
+    char id[17];         /* in answers and in the log */
+    tmb_method method;
+    bool is_head;
+    char *path;          /* decoded, without the query */
+    char *query_text;    /* as it came, or NULL */
+    char path_value[128]; /* of the route's {parameter} */
+    char key_name[64];    /* of the API key; "" where none was needed */
+    char origin[256];    /* allowed cross-origin caller, to be echoed; or "" */
+    double started;      /* monotonic */
+
+    /* Headers that handlers ask for; owned, NULL where absent. */
+    char *content_type, *range, *if_none_match, *if_range, *idempotency_key;
+
+    /* The body: JSON as it came, or a form. After the check `arguments` has what the route's table
+     * describes, of body or form, and `query` that of the query string. */
+    tmb_buffer body;
+    tmb_form *form;
+    json_t *arguments, *query;
+    tmb_upload *raw_upload; /* a body that is a file itself */
+    uint64_t body_bytes, reserved_memory;
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t changed;
+    struct MHD_Connection *connection; /* NULL once the request is over */
+    tmb_connection *slot;
+    bool begun, dispatched, suspended, gone, discarding, early, counted;
+    struct MHD_Response *response;
+    unsigned status;
+    uint64_t answer_bytes; /* SIZE unknown: UINT64_MAX */
+    struct {
+        const char *name;
+        char value[64];
+    } headers[4]; /* that the handler adds to its answer */
+    size_t header_count;
+    void (*on_gone)(void *user);
+    void (*on_free)(void *user);
+    void *user;
+
+    /* A streamed answer. */
+    tmb_chunk *first_chunk, *last_chunk;
+    double ahead; /* seconds of audio that wait to be sent */
+    size_t ahead_bytes;
+    bool streaming, stream_ended, stream_failed;
+};
+
+void tmb_request_retain(tmb_request *request);
+void tmb_request_release(tmb_request *request);
+
+/* Gives the request something that is told when the client leaves (`gone`, once, perhaps before this call
+ * returns, never after `release`) and released with the request. */
+void tmb_request_attach(tmb_request *request, void *user, void (*gone)(void *user), void (*release)(void *user));
+/* Whether the client has left. */
+bool tmb_request_gone(tmb_request *request);
+
+/* ---- Answers ------------------------------------------------------------------------------- */
+
+/* `bytes`: of the body, UINT64_MAX where that is not known. Takes the response. */
+void tmb_answer(tmb_request *request, unsigned status, struct MHD_Response *response, uint64_t bytes);
+/* Takes the reference. NULL answers 500. */
+void tmb_answer_json(tmb_request *request, unsigned status, json_t *value);
+void tmb_answer_text(tmb_request *request, unsigned status, const char *content_type, const char *text, size_t size);
+void tmb_answer_empty(tmb_request *request, unsigned status);
+struct tmb_rope;
+/* Takes the rope. */
+void tmb_answer_rope(tmb_request *request, unsigned status, const char *content_type, struct tmb_rope *rope);
+
+/* An error in the shape of the route's API. `field` names the parameter (NULL = none). A 400 for a field
+ * reads "Invalid Input: field: message". */
+void tmb_refuse(tmb_request *request, unsigned status, const char *field, const char *format, ...) TMB_PRINTF(4, 5);
+/* Adds a header to the answer that will be given; `name` lives for ever. At most four. */
+void tmb_request_header(tmb_request *request, const char *name, const char *value);
+
+/* 503 or 429 with Retry-After. */
+void tmb_refuse_for_now(tmb_request *request, unsigned status, double retry_seconds, const char *format, ...)
+    TMB_PRINTF(4, 5);
+/* 404, 409, 507, 503, 500: what the store said. `what` as in "file". */
+void tmb_refuse_store(tmb_request *request, tmb_store_status status, const char *what);
+/* What the library said; 500 hides its message, which goes to the log. `field` for argument errors. */
+void tmb_refuse_error(tmb_request *request, const char *field, const tmb_error *error);
+
+/* ---- Streamed answers ------------------------------------------------------------------------ */
+
+/* Answers 200 with a body that follows. */
+void tmb_stream_begin(tmb_request *request, const char *content_type);
+/* Adds bytes that stand for `seconds` of audio; waits while the reader is too far behind. False when
+ * nobody reads any more. */
+bool tmb_stream_write(tmb_request *request, const void *data, size_t size, double seconds);
+/* No more bytes. `good` false breaks the connection, so that the client sees that something is missing. */
+void tmb_stream_end(tmb_request *request, bool good);
+
+/* ---- For the listener ------------------------------------------------------------------------ */
+
+tmb_request *tmb_request_create(tmb_server *server, const char *uri);
+/* Adds a header to the answer that is about to be given; ignored where there is no memory. */
+void tmb_response_header(struct MHD_Response *response, const char *name, const char *value);
+/* Marks the client as gone and tells whoever is attached. */
+void tmb_request_leave(tmb_request *request);
+
+#endif

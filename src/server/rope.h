@@ -1,0 +1,28 @@
+/* A long answer made of pieces: texts in memory, and files that are turned into base64 while they are
+ * sent. A batch's answer may be hundreds of megabytes of audio; it never is in memory. */
+#ifndef TMB_SERVER_ROPE_H
+#define TMB_SERVER_ROPE_H
+
+#include "base/buffer.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+typedef struct tmb_rope tmb_rope;
+
+/* NULL out of memory. */
+tmb_rope *tmb_rope_create(void);
+void tmb_rope_destroy(tmb_rope *rope);
+
+/* False out of memory; then the rope is only good for destroying. */
+bool tmb_rope_text(tmb_rope *rope, const char *text, size_t size);
+/* The file's first `size` bytes in base64. The descriptor becomes the rope's, on failure too. */
+bool tmb_rope_base64_file(tmb_rope *rope, int descriptor, uint64_t size);
+
+uint64_t tmb_rope_size(const tmb_rope *rope);
+
+/* Copies up to `capacity` bytes from `position`; returns how many, 0 at the end, -1 when a file cannot be
+ * read. May be called from one thread at a time. */
+ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capacity);
+
+#endif

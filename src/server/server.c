@@ -1,0 +1,335 @@
+#include "server/server.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "server/listen.h"
+#include "server/logging.h"
+#include "server/runner.h"
+#include "server/service.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long after the grace the cancelled work may take to notice. */
+static const double cancel_seconds = 30;
+
+static void watched_signals(sigset_t *signals) {
+    (void)sigemptyset(signals);
+    (void)sigaddset(signals, SIGTERM);
+    (void)sigaddset(signals, SIGINT);
+    (void)sigaddset(signals, SIGHUP);
+}
+
+/* Waits for a signal at most `seconds`; 0 where none came. */
+static int wait_for_signal(const sigset_t *signals, double seconds) {
+    struct timespec timeout = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    int got = sigtimedwait(signals, NULL, &timeout);
+    return got > 0 ? got : 0;
+}
+
+/* Connections, references and results all hold descriptors. */
+static void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* The first line of a file, for secrets. */
+static tmb_status read_secret(const char *path, char **out, tmb_error *error) {
+    FILE *file = fopen(path, "re");
+    char line[1024] = "";
+    if (!file || !fgets(line, sizeof(line), file)) {
+        tmb_status status = tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, file ? "is empty" : strerror(errno));
+        if (file) {
+            (void)fclose(file);
+        }
+        return status;
+    }
+    (void)fclose(file);
+    line[strcspn(line, "\r\n")] = 0;
+    *out = tmb_strdup(line);
+    return *out ? TMB_OK : tmb_fail_memory(error, path, sizeof(line));
+}
+
+static void library_log(void *user, tmb_log_level level, const char *line) { tmb_log(user, level, "%s", line); }
+
+static const char *or_null(const char *text) { return text[0] ? text : NULL; }
+
+static tmb_status open_library(tmb_server *server, tmb_error *error) {
+    const tmb_server_config *config = server->config;
+    char *key = NULL;
+    if (config->remote_key_file[0]) {
+        tmb_status status = read_secret(config->remote_key_file, &key, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+    tmb_options options;
+    tmb_options_default(&options);
+    options.engine = config->engine;
+    options.model = or_null(config->model);
+    options.precision = config->precision;
+    options.denoiser = or_null(config->denoiser);
+    options.remote_url = or_null(config->remote_url);
+    options.remote_key = key;
+    options.threads = (int)config->threads;
+    options.resample_workers = (int)config->resample_workers;
+    options.enhance_workers = (int)config->enhance_workers;
+    options.max_batch = (int)config->max_batch;
+    options.max_batch_wait = config->max_batch_wait;
+    options.memory_budget = config->memory;
+    options.idle_unload = config->idle_unload;
+    options.max_input_seconds = config->max_reference_seconds;
+    options.max_queued = (size_t)config->max_waiting_items;
+    options.voice_cache_entries = (size_t)config->voice_cache_entries;
+    options.log = library_log;
+    options.log_user = &server->logger;
+    options.log_level = server->logger.level;
+    tmb_status status = tmb_open(&options, &server->timbre, error);
+    if (key) {
+        explicit_bzero(key, strlen(key));
+        free(key);
+    }
+    return status;
+}
+
+/* The name under which clients see the model. */
+static void name_model(tmb_server *server) {
+    tmb_statistics statistics;
+    tmb_get_statistics(server->timbre, &statistics);
+    const char *engine = statistics.engine ? statistics.engine : server->config->engine;
+    bool is_large = strcasestr(server->config->model, "1.7b") != NULL;
+    (void)snprintf(server->model_name, sizeof(server->model_name), "%s",
+                   strcmp(engine, "qwen3") == 0 ? is_large ? "qwen3-tts-1.7b" : "qwen3-tts-0.6b" : engine);
+}
+
+static tmb_status open_socket(const tmb_server_config *config, int *out, tmb_error *error) {
+    const char *problem = NULL;
+    *out = tmb_service_socket(&problem);
+    if (problem) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s", problem);
+    }
+    return *out >= 0 ? TMB_OK : tmb_listen(config->host, (uint16_t)config->port, out, error);
+}
+
+static tmb_status open_folders(tmb_server *server, tmb_error *error) {
+    const tmb_server_config *config = server->config;
+    if (config->audio_root[0]) {
+        server->audio_root = open(config->audio_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (server->audio_root < 0) {
+            return tmb_fail(error, TMB_ERROR_IO, "--audio-root %s: %s", config->audio_root, strerror(errno));
+        }
+    }
+    tmb_store_options options = {.max_bytes = config->max_storage, .file_seconds = config->keep_files,
+                                 .job_seconds = config->keep_jobs, .max_jobs = (size_t)config->max_jobs};
+    return tmb_store_open(config->state_dir, &options, &server->logger, &server->store, error);
+}
+
+static size_t route_count(void) {
+    size_t count = 0;
+    while (tmb_routes[count].handle) {
+        count++;
+    }
+    return count;
+}
+
+static tmb_status start_parts(tmb_server *server, tmb_error *error) {
+    const tmb_server_config *config = server->config;
+    tmb_status status = tmb_metrics_create(route_count(), &server->metrics, error);
+    if (status == TMB_OK) {
+        status = tmb_connections_create(config->header_timeout, &server->connections, error);
+    }
+    if (status == TMB_OK) {
+        /* Mostly waiting for the disk; a fetched URL may hold one for a while. */
+        status = tmb_pool_create("tmb-request", 6, 0, &server->workers, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_pool_create("tmb-file", (int)config->enhance_workers, 0, &server->slow, error);
+    }
+    if (status == TMB_OK) {
+        server->openapi = tmb_openapi_create(server);
+        server->openapi_text = server->openapi ? json_dumps(server->openapi, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+        status = server->openapi_text ? TMB_OK : tmb_fail_memory(error, "the API's description", 0);
+    }
+    if (status == TMB_OK) {
+        status = tmb_runner_start(server, &server->runner, error);
+    }
+    return status;
+}
+
+static void stop_parts(tmb_server *server) {
+    tmb_runner_stop(&server->runner);
+    tmb_http_stop(server);
+    tmb_pool_destroy(&server->workers);
+    tmb_pool_destroy(&server->slow);
+    tmb_connections_destroy(&server->connections);
+    tmb_close(&server->timbre);
+    tmb_store_close(&server->store);
+    tmb_metrics_destroy(&server->metrics);
+    tmb_keys_close(&server->keys);
+    json_decref(server->openapi);
+    free(server->openapi_text);
+    if (server->audio_root >= 0) {
+        (void)close(server->audio_root);
+    }
+}
+
+static void reload_keys(tmb_server *server) {
+    tmb_error error;
+    if (!server->keys) {
+        return;
+    }
+    if (tmb_keys_reload(server->keys, &error) == TMB_OK) {
+        tmb_log(&server->logger, TMB_LOG_INFO, "the keys were read again");
+    } else {
+        tmb_log(&server->logger, TMB_LOG_ERROR, "the old keys stay: %s", error.message);
+    }
+}
+
+/* Until SIGTERM or SIGINT. */
+static void serve(tmb_server *server, const sigset_t *signals) {
+    const double expire_every = 30;
+    double watchdog = tmb_service_watchdog();
+    double next_expiry = tmb_now() + 1;
+    for (;;) {
+        int got = wait_for_signal(signals, watchdog > 0 && watchdog < 1 ? watchdog : 1);
+        if (got == SIGTERM || got == SIGINT) {
+            return;
+        }
+        if (got == SIGHUP) {
+            reload_keys(server);
+        }
+        if (tmb_now() >= next_expiry) {
+            tmb_store_expire(server->store);
+            next_expiry = tmb_now() + expire_every;
+        }
+        if (watchdog > 0) {
+            /* A part that is stuck with its lock keeps us from saying that we live. */
+            (void)tmb_store_bytes(server->store);
+            (void)tmb_connections_open(server->connections);
+            (void)tmb_runner_running(server->runner);
+            tmb_service_alive();
+        }
+    }
+}
+
+static bool is_idle(tmb_server *server) {
+    return atomic_load(&server->in_flight) == 0 && tmb_runner_running(server->runner) == 0;
+}
+
+/* Waits until nothing is under way, `seconds` have passed or a signal comes. */
+static void wait_until_idle(tmb_server *server, const sigset_t *signals, double seconds, bool mind_signals) {
+    double end = tmb_now() + seconds;
+    while (!is_idle(server) && tmb_now() < end) {
+        int got = wait_for_signal(signals, 0.02);
+        if (mind_signals && (got == SIGTERM || got == SIGINT)) {
+            return;
+        }
+    }
+}
+
+static void drain(tmb_server *server, const sigset_t *signals) {
+    tmb_log(&server->logger, TMB_LOG_INFO, "finishing: no new work, %zu requests and %zu items of jobs run",
+            atomic_load(&server->in_flight), tmb_runner_running(server->runner));
+    atomic_store(&server->draining, true);
+    tmb_service_stopping();
+    tmb_runner_drain(server->runner);
+    tmb_connections_shut(server->connections, false);
+    wait_until_idle(server, signals, server->config->drain_grace, true);
+    if (!is_idle(server)) {
+        tmb_log(&server->logger, TMB_LOG_WARNING, "cancelling what still runs");
+        tmb_runner_stop(&server->runner);
+        tmb_connections_shut(server->connections, true);
+        double end = tmb_now() + cancel_seconds;
+        while (atomic_load(&server->in_flight) && tmb_now() < end) {
+            (void)wait_for_signal(signals, 0.02);
+        }
+        if (atomic_load(&server->in_flight)) {
+            tmb_log(&server->logger, TMB_LOG_ERROR, "%zu requests do not end", atomic_load(&server->in_flight));
+            _exit(1);
+        }
+    }
+}
+
+static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t *signals, tmb_error *error) {
+    const tmb_server_config *config = server->config;
+    int port = 0;
+    tmb_listen_describe(socket, server->listen_host, &port, &server->loopback);
+    if (!config->keys_file[0] && !server->loopback) {
+        (void)close(socket);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "%s can be reached from outside: set --keys-file, or listen on a loopback address", server->listen_host);
+    }
+    tmb_status status = TMB_OK;
+    if (config->keys_file[0]) {
+        status = tmb_keys_open(config->keys_file, config->rate_limit, &server->keys, error);
+    }
+    if (status == TMB_OK) {
+        status = open_folders(server, error);
+    }
+    if (status == TMB_OK) {
+        status = open_library(server, error);
+    }
+    if (status == TMB_OK && config->preload) {
+        status = tmb_preload(server->timbre, error);
+    }
+    if (status == TMB_OK) {
+        name_model(server);
+        status = start_parts(server, error);
+    }
+    if (status == TMB_OK) {
+        /* From here the socket is the listener's. */
+        status = tmb_http_start(server, socket, error);
+    } else {
+        (void)close(socket);
+    }
+    if (status != TMB_OK) {
+        return status;
+    }
+    char line[192];
+    (void)snprintf(line, sizeof(line), "listening on http://%s:%d", server->listen_host, port);
+    (void)fprintf(out, "%s\n", line);
+    (void)fflush(out);
+    tmb_service_ready(line);
+    serve(server, signals);
+    drain(server, signals);
+    return TMB_OK;
+}
+
+tmb_status tmb_server_run(const tmb_server_config *config, FILE *out, tmb_error *error) {
+    sigset_t signals;
+    sigset_t before;
+    int socket = -1;
+    watched_signals(&signals);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, &before);
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    tmb_status status = open_socket(config, &socket, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    tmb_server *server = tmb_calloc(1, sizeof(*server));
+    if (!server) {
+        (void)close(socket);
+        return tmb_fail_memory(error, "the server", sizeof(*server));
+    }
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    server->config = config;
+    server->audio_root = -1;
+    tmb_server_log_init(&server->logger, config->log_level, config->log_format);
+    status = run(server, socket, out, &signals, error);
+    stop_parts(server);
+    tmb_logger_deinit(&server->logger);
+    free(server);
+    curl_global_cleanup();
+    return status;
+}

@@ -1,0 +1,16 @@
+/* Starting the server. */
+#ifndef TMB_SERVER_SERVER_H
+#define TMB_SERVER_SERVER_H
+
+#include "server/config.h"
+
+/* Serves until SIGTERM or SIGINT and returns after the drain. Prints "listening on http://HOST:PORT" to
+ * `out` once requests are answered. Blocks these signals for the calling thread and the ones it starts:
+ * call it before any other thread exists. */
+tmb_status tmb_server_run(const tmb_server_config *config, FILE *out, tmb_error *error);
+
+/* The command `timbre serve`; `arguments` without the program's and the command's name. Returns the exit
+ * code: 0, 1 it could not serve, 2 the arguments are wrong. */
+int tmb_server_command(int count, char *const *arguments);
+
+#endif

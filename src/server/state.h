@@ -1,0 +1,95 @@
+/* The server's parts, and the routes. */
+#ifndef TMB_SERVER_STATE_H
+#define TMB_SERVER_STATE_H
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "queue/store.h"
+#include "server/auth.h"
+#include "server/config.h"
+#include "server/connections.h"
+#include "server/metrics.h"
+#include "server/request.h"
+
+#include <stdatomic.h>
+
+typedef struct tmb_runner tmb_runner; /* runs queued jobs */
+
+struct tmb_server {
+    const tmb_server_config *config;
+    tmb_logger logger;
+    tmb_context *timbre;
+    tmb_store *store;
+    tmb_keys *keys; /* NULL: no keys, loopback only */
+    tmb_metrics *metrics;
+    tmb_connections *connections;
+    tmb_runner *runner;
+    tmb_pool *workers; /* short work: checks, database, small files */
+    tmb_pool *slow;    /* enhancing, preparing voices */
+    struct MHD_Daemon *daemon;
+    json_t *openapi;
+    char *openapi_text;
+    atomic_bool draining;
+    atomic_size_t in_flight;  /* requests whose handler was called and that are not over */
+    atomic_size_t slow_waiting;
+    _Atomic(uint64_t) body_memory; /* reserved by bodies */
+    _Atomic(uint64_t) group;       /* the last group number given to a request */
+    char model_name[64];           /* "qwen3-tts-0.6b" */
+    int audio_root; /* open folder, or -1 */
+    bool loopback;
+    char listen_host[128];
+};
+
+typedef enum tmb_body_kind {
+    TMB_BODY_NONE,
+    TMB_BODY_JSON,
+    TMB_BODY_FORM, /* multipart/form-data */
+    TMB_BODY_FILE, /* a form with a file, or the file itself with query parameters */
+    TMB_BODY_JSON_OR_FORM
+} tmb_body_kind;
+
+enum {
+    TMB_ROUTE_OPEN = 1,   /* no key needed */
+    TMB_ROUTE_INLINE = 2, /* the handler does not wait for anything and runs on the listener's thread */
+    TMB_ROUTE_WORK = 4,   /* refused while draining */
+    TMB_ROUTE_SLOW = 8,   /* runs on the slow workers */
+    TMB_ROUTE_OPENAI = 16, /* errors in OpenAI's shape; unknown fields are ignored */
+    TMB_ROUTE_HIDDEN = 32, /* not in the description */
+    TMB_ROUTE_UNLIMITED = 64 /* not counted by the rate limit */
+};
+
+/* A documented answer. */
+typedef struct tmb_answer_doc {
+    unsigned status; /* 0 ends the table */
+    const char *content_type; /* NULL: no body */
+    const char *schema;       /* name in the components, or NULL */
+    const char *summary;
+} tmb_answer_doc;
+
+struct tmb_route {
+    tmb_method method;
+    const char *path; /* with at most one {parameter} */
+    const char *tag, *operation, *summary;
+    tmb_body_kind body;
+    const tmb_field *fields; /* of the body */
+    const tmb_field *query;
+    unsigned flags;
+    void (*handle)(tmb_request *request);
+    const tmb_answer_doc *answers;
+};
+
+/* Every route; `handle` NULL ends the table. */
+extern const tmb_route tmb_routes[];
+
+/* The route of a path, or NULL. `allowed` (bit 1 << method) gets what the path allows. `value` gets the
+ * parameter. */
+const tmb_route *tmb_route_find(tmb_method method, const char *path, char *value, size_t value_size, unsigned *allowed);
+
+/* The description of all routes; NULL out of memory. */
+json_t *tmb_openapi_create(const tmb_server *server);
+
+/* Starts and stops the HTTP side. `socket` is listening. */
+tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error);
+void tmb_http_stop(tmb_server *server);
+
+#endif

@@ -1,0 +1,282 @@
+"""A server of our own to talk to, and the words to talk with."""
+import base64
+import http.client
+import json
+import math
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+import urllib.parse
+import uuid
+
+TIMBRE = os.environ.get("TIMBRE", "build/cli/timbre")
+API = "/api/v1"
+# Sanitizers make everything slower, and memory figures meaningless.
+SANITIZED = bool(os.environ.get("TIMBRE_SANITIZED"))
+FULL = bool(os.environ.get("TIMBRE_FULL_TESTS"))
+
+
+def wav(seconds=2.0, rate=24000, channels=1, seed=1):
+    """A voiced hum with some noise: audio enough for every stage."""
+    noise = random.Random(seed)
+    frames = bytearray()
+    for i in range(int(seconds * rate)):
+        t = i / rate
+        hum = sum(math.sin(2 * math.pi * 120 * k * t) / k for k in range(1, 8)) * (0.6 + 0.4 * math.sin(2 * math.pi * 3 * t))
+        for _ in range(channels):
+            frames += struct.pack("<h", int(6000 * hum / 2 + noise.uniform(-300, 300)))
+    return (b"RIFF" + struct.pack("<I", 36 + len(frames)) + b"WAVEfmt " +
+            struct.pack("<IHHIIHH", 16, 1, channels, rate, rate * 2 * channels, 2 * channels, 16) +
+            b"data" + struct.pack("<I", len(frames)) + bytes(frames))
+
+
+REFERENCE = wav()
+
+
+def data_uri(audio=REFERENCE):
+    return "data:audio/wav;base64," + base64.b64encode(audio).decode()
+
+
+def wav_seconds(data):
+    """Length of a 16-bit mono WAV, by its bytes: a streamed one does not know its length."""
+    assert data[:4] == b"RIFF" and data[8:12] == b"WAVE", data[:16]
+    at = data.index(b"data")
+    rate = struct.unpack_from("<I", data, 24)[0]
+    return (len(data) - at - 8) / 2 / rate
+
+
+def wav_rate(data):
+    return struct.unpack_from("<I", data, 24)[0]
+
+
+class Answer:
+    def __init__(self, response, body):
+        self.status = response.status
+        self.headers = response.headers
+        self.body = body
+
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def detail(self):
+        return self.json()["detail"]
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:300]!r}>"
+
+
+def multipart(fields):
+    """fields: {name: str | (file name, bytes) | (file name, bytes, type)} → body, content type"""
+    boundary = uuid.uuid4().hex
+    body = bytearray()
+    for name, value in (fields.items() if isinstance(fields, dict) else fields):
+        body += f"--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"".encode()
+        if isinstance(value, tuple):
+            body += f"; filename=\"{value[0]}\"\r\nContent-Type: {value[2] if len(value) > 2 else 'audio/wav'}".encode()
+            value = value[1]
+        elif isinstance(value, str):
+            value = value.encode()
+        body += b"\r\n\r\n" + value + b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    return bytes(body), f"multipart/form-data; boundary={boundary}"
+
+
+class Server:
+    """`timbre serve` on a free port with a state folder of its own."""
+
+    def __init__(self, *options, engine="preview", state=None, environment=None, wait=True, port=0, **popen):
+        self.folder = tempfile.TemporaryDirectory(prefix="timbre-test-")
+        self.state = pathlib.Path(state or pathlib.Path(self.folder.name) / "state")
+        self.options = options
+        self.engine = engine
+        self.environment = {**os.environ, "XDG_CONFIG_HOME": self.folder.name, **(environment or {})}
+        self.port_wanted = port
+        self.popen = popen
+        self.process = None
+        if wait:
+            self.start()
+
+    def start(self):
+        self.log_path = pathlib.Path(self.folder.name) / "log"
+        self.log_file = open(self.log_path, "ab")
+        command = [TIMBRE, "serve", "--host", "127.0.0.1", "--port", str(self.port_wanted), "--state-dir", str(self.state)]
+        if self.engine:
+            command += ["--engine", self.engine]
+        self.process = subprocess.Popen(command + [str(option) for option in self.options], stdout=subprocess.PIPE,
+                                        stderr=self.log_file, env=self.environment, text=True, **self.popen)
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"listening on http://(.+):(\d+)\n", line)
+        if not match:
+            self.process.wait(30)
+            raise RuntimeError(f"no listening line but {line!r}; exit {self.process.returncode}; log: {self.log()}")
+        self.port = int(match.group(2))
+        self.url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self, expected=0):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise
+        self.process.stdout.close()
+        self.log_file.close()
+        assert self.process.returncode == expected, (self.process.returncode, self.log()[-4000:])
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            self.folder.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:
+            print(self.log()[-4000:])
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self.folder.cleanup()
+        else:
+            self.close()
+
+    # ---- talking
+
+    def connection(self, timeout=60):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def request(self, method, path, body=None, headers=None, timeout=60, json_body=None, form=None):
+        headers = dict(headers or {})
+        if json_body is not None:
+            body = json.dumps(json_body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        if form is not None:
+            body, headers["Content-Type"] = multipart(form)
+        connection = self.connection(timeout)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return Answer(response, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path, **options):
+        return self.request("GET", path, **options)
+
+    def post(self, path, json_body=None, **options):
+        return self.request("POST", path, json_body=json_body, **options)
+
+    def delete(self, path, **options):
+        return self.request("DELETE", path, **options)
+
+    def upload(self, audio=REFERENCE, name="ref.wav"):
+        answer = self.post(API + "/files/upload", form={"file": (name, audio)})
+        assert answer.status == 201, answer
+        return answer.json()["id"]
+
+    def add_voice(self, name, audio=REFERENCE, **fields):
+        answer = self.post(API + "/voices", form={"name": name, "ref_audio": ("ref.wav", audio), **fields})
+        assert answer.status == 201, answer
+
+    def clone(self, text="Hello there.", path="/voice-clone", **fields):
+        if "ref_audio" not in fields and "voice" not in fields:
+            fields["ref_audio"] = data_uri()
+        return self.post(API + path, {"text": text, **fields})
+
+    def raw(self, timeout=30):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+
+    def metrics(self):
+        values = {}
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                values[name] = float(value)
+        return values
+
+    def metric(self, name):
+        return self.metrics()[name]
+
+    def wait_idle(self, seconds=30):
+        """Until no item is live and no other request runs (this one does)."""
+        def idle():
+            now = self.metrics()
+            return (now["timbre_batch_size"] == 0 and now["timbre_queue_depth"] == 0 and
+                    now["timbre_requests_in_flight"] <= 1 and now["timbre_job_items_running"] == 0)
+        wait_for(idle, seconds)
+
+    def status(self, field):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+        raise KeyError(field)
+
+    def memory(self):
+        """Resident bytes."""
+        return self.status("VmRSS") * 1024
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def job(self, items, **fields):
+        answer = self.post(API + "/queue/submit", {"items": items, **fields})
+        assert answer.status == 202, answer
+        return answer.json()["id"]
+
+    def job_state(self, job):
+        return self.get(f"{API}/queue/status/{job}").json()
+
+    def wait_job(self, job, seconds=60):
+        wait_for(lambda: self.job_state(job)["state"] == "finished", seconds)
+        return self.get(f"{API}/queue/results/{job}?audio=url").json()
+
+
+def wait_for(condition, seconds=30, every=0.05):
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {condition}")
+        time.sleep(every)
+
+
+def events(body):
+    """Server-sent events: [(event or None, data)]"""
+    result = []
+    for block in body.decode().split("\n\n"):
+        if block.strip():
+            lines = dict(line.split(": ", 1) for line in block.splitlines())
+            result.append((lines.get("event"), json.loads(lines["data"])))
+    return result
+
+
+def run(*arguments, environment=None, timeout=30):
+    return subprocess.run([TIMBRE, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+                          env={**os.environ, "XDG_CONFIG_HOME": "/nonexistent", **(environment or {})})
+
+
+def quote(text):
+    return urllib.parse.quote(text, safe="")

@@ -1,0 +1,327 @@
+"""The clone endpoints: what they make of good and of bad input."""
+import base64
+import json
+
+import pytest
+from support import API, REFERENCE, data_uri, wav, wav_rate, wav_seconds
+
+LONG = "This sentence is here to take a little while to say. "
+
+
+def check_item(item, rate):
+    audio = base64.b64decode(item["audio_base64"], validate=True)
+    assert wav_rate(audio) == item["sample_rate"] == rate
+    assert abs(wav_seconds(audio) - item["duration"]) < 0.002
+    assert item["duration"] > 0.05
+    assert item["engine"] == "preview" and item["is_clone"] is False
+    assert item["finish_reason"] in ("stop", "length")
+    assert item["timings"]["total"] >= item["timings"]["first_audio"] >= 0
+    assert "error" not in item
+    return audio
+
+
+def test_one(server, ref):
+    answer = server.clone("Hello.", ref_audio=ref, custom_id="mine")
+    assert answer.status == 200
+    result = answer.json()
+    assert set(result) == {"items", "performance"} and result["performance"] > 0
+    (item,) = result["items"]
+    assert item["custom_id"] == "mine"
+    audio = check_item(item, rate=item["sample_rate"])
+    stored = server.get(item["url"])
+    assert stored.status == 200 and stored.body == audio
+    assert stored.headers["Content-Type"] == "audio/wav"
+
+
+def test_enhanced_is_48k(server, ref):
+    (item,) = server.clone("Hello.", "/voice-clone-enhanced", ref_audio=ref).json()["items"]
+    check_item(item, 48000)
+    assert item["timings"]["enhance_speech"] > 0
+
+
+def test_without_post_processing(server, ref):
+    (item,) = server.clone("Hello.", "/voice-clone-enhanced", ref_audio=ref, run_post_processing=False,
+                           run_pre_processing=False).json()["items"]
+    assert item["timings"]["enhance_speech"] == 0 and item["timings"]["enhance_reference"] == 0
+
+
+def test_order_of_many(server, ref):
+    texts = ["One.", LONG, "Two.", LONG * 2, "Three."]
+    result = server.clone(texts, ref_audio=ref, custom_id=[f"id{i}" for i in range(5)]).json()
+    assert [item["custom_id"] for item in result["items"]] == [f"id{i}" for i in range(5)]
+    durations = [item["duration"] for item in result["items"]]
+    assert durations[3] > durations[1] > durations[0]
+
+
+def test_lists_broadcast(server, ref):
+    other = server.upload(wav(1.5, seed=2))
+    result = server.clone("Same text.", ref_audio=[ref, other], ref_text=[None, "what it says"], language=["en", "German"]).json()
+    assert len(result["items"]) == 2
+    assert all("error" not in item for item in result["items"])
+
+
+def test_list_of_one_serves_all(server, ref):
+    assert len(server.clone(["One.", "Two."], ref_audio=[ref], language=["en"]).json()["items"]) == 2
+
+
+def test_short_custom_id_is_padded(server, ref):
+    result = server.clone(["One.", "Two.", "Three."], ref_audio=ref, custom_id=["first"]).json()
+    assert [item["custom_id"] for item in result["items"]] == ["first", None, None]
+
+
+def test_scalar_custom_id_serves_all(server, ref):
+    result = server.clone(["One.", "Two."], ref_audio=ref, custom_id="same").json()
+    assert [item["custom_id"] for item in result["items"]] == ["same", "same"]
+
+
+def test_data_uri(server):
+    assert server.clone("Hello.", ref_audio=data_uri()).status == 200
+
+
+def test_voice(server, voice):
+    assert server.clone("Hello.", voice=voice).status == 200
+
+
+def test_seed_is_told_and_repeats(server, ref):
+    first = server.clone("Hello.", ref_audio=ref)
+    seed = first.json()["items"][0]["seed"]
+    assert first.headers["X-Seed"] == str(seed)
+    again = server.clone("Hello.", ref_audio=ref, seed=seed)
+    assert again.json()["items"][0]["seed"] == seed
+    assert again.json()["items"][0]["audio_base64"] == first.json()["items"][0]["audio_base64"]
+
+
+@pytest.mark.parametrize("name,magic,content_type", [
+    ("wav", b"RIFF", "audio/wav"), ("flac", b"fLaC", "audio/flac"), ("ogg", b"OggS", "audio/ogg"),
+    ("opus", b"OggS", "audio/ogg;codecs=opus"), ("mp3", None, "audio/mpeg"), ("pcm", None, "audio/pcm")])
+def test_formats(server, ref, name, magic, content_type):
+    (item,) = server.clone("Hello.", "/voice-clone-enhanced", ref_audio=ref, response_format=name).json()["items"]
+    audio = base64.b64decode(item["audio_base64"])
+    assert magic is None or audio.startswith(magic)
+    if name == "mp3":
+        assert audio[:3] == b"ID3" or audio[0] == 0xFF
+    if name == "pcm":
+        assert len(audio) == pytest.approx(item["duration"] * item["sample_rate"] * 2, abs=4)
+    assert server.get(item["url"]).headers["Content-Type"].startswith(content_type)
+
+
+def test_max_seconds(server, ref):
+    (item,) = server.clone(LONG * 4, ref_audio=ref, max_seconds=1.0).json()["items"]
+    assert item["duration"] <= 1.2
+
+
+def test_form(server):
+    answer = server.post(API + "/voice-clone-file", form={
+        "text": "Hello.", "ref_audio": ("ref.wav", REFERENCE), "ref_text": "what it says", "language": "en",
+        "custom_id": "mine", "temperature": "0.7", "seed": "5"})
+    assert answer.status == 200, answer
+    (item,) = answer.json()["items"]
+    assert item["custom_id"] == "mine" and item["seed"] == 5
+
+
+def test_form_enhanced(server):
+    answer = server.post(API + "/voice-clone-enhanced-file", form={
+        "text": "Hello.", "ref_audio": ("ref.wav", REFERENCE), "run_pre_processing": "false"})
+    assert answer.status == 200, answer
+    assert answer.json()["items"][0]["sample_rate"] == 48000
+
+
+def test_form_with_voice_and_an_empty_file_input(server, voice):
+    answer = server.post(API + "/voice-clone-file", form={"text": "Hello.", "voice": voice, "ref_audio": ("", b"", "application/octet-stream")})
+    assert answer.status == 200, answer
+
+
+def test_unicode_text(server, ref):
+    result = server.clone(["Grüße aus Köln, 你好, \U0001F600!", "Hello."], ref_audio=ref).json()
+    assert "error" not in result["items"][1]
+
+
+def test_an_item_fails_alone(server, ref):
+    # Fine by its head, broken inside: only the item that uses it fails.
+    broken = bytearray(wav(1.0))
+    broken[44 + 2000:] = b""
+    answer = server.post(API + "/files/upload", form={"file": ("broken.wav", bytes(broken))})
+    if answer.status == 400:  # seen at the door: as good
+        assert answer.detail.startswith("Invalid Input: file: ")
+        return
+    result = server.clone(["One.", "Two."], ref_audio=[ref, answer.json()["id"]]).json()
+    assert "error" not in result["items"][0]
+
+
+BAD = [
+    # field, body
+    ("text", {}),
+    ("text", {"text": None}),
+    ("text", {"text": ""}),
+    ("text", {"text": "  \n"}),
+    ("text", {"text": 5}),
+    ("text", {"text": []}),
+    ("text", {"text": {"a": 1}}),
+    ("text[1]", {"text": ["fine", ""]}),
+    ("text[0]", {"text": [None]}),
+    ("text[1]", {"text": ["fine", ["nested"]]}),
+    ("text", {"text": "x" * 4097}),
+    ("text", {"text": ["x"] * 129}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": None}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": ""}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": 7}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": []}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "0" * 32}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "/etc/passwd"}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "../../etc/passwd"}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "data:audio/wav;base64,!!!!"}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "data:audio/wav;base64,AAA"}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "data:audio/wav;base64,"}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "data:audio/wav,plain"}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "data:audio/wav;base64," + base64.b64encode(b"not audio at all, really").decode()}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "http://example.com/a.wav"}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "https://127.0.0.1/a.wav"}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": "file:///etc/passwd"}),
+    ("ref_text", {"text": "Hi.", "ref_text": 3}),
+    ("ref_text[0]", {"text": "Hi.", "ref_text": [3]}),
+    ("ref_text", {"text": "Hi.", "ref_text": "x" * 4097}),
+    ("language", {"text": "Hi.", "language": "xx"}),
+    ("language", {"text": "Hi.", "language": ""}),
+    ("language", {"text": "Hi.", "language": None}),
+    ("language[0]", {"text": "Hi.", "language": [None]}),
+    ("language", {"text": "Hi.", "language": 1}),
+    ("custom_id", {"text": "Hi.", "custom_id": 4}),
+    ("custom_id", {"text": "Hi.", "custom_id": ["a", "b"]}),
+    ("custom_id", {"text": "Hi.", "custom_id": "x" * 257}),
+    ("temperature", {"text": "Hi.", "temperature": "1"}),
+    ("temperature", {"text": "Hi.", "temperature": None}),
+    ("temperature", {"text": "Hi.", "temperature": -0.1}),
+    ("temperature", {"text": "Hi.", "temperature": 2.1}),
+    ("temperature", {"text": "Hi.", "temperature": True}),
+    ("temperature", {"text": "Hi.", "temperature": [1.0]}),
+    ("top_p", {"text": "Hi.", "top_p": 0}),
+    ("top_p", {"text": "Hi.", "top_p": 1.01}),
+    ("top_k", {"text": "Hi.", "top_k": -1}),
+    ("top_k", {"text": "Hi.", "top_k": 1.5}),
+    ("top_k", {"text": "Hi.", "top_k": 100000}),
+    ("repetition_penalty", {"text": "Hi.", "repetition_penalty": 0}),
+    ("seed", {"text": "Hi.", "seed": -1}),
+    ("seed", {"text": "Hi.", "seed": 1.5}),
+    ("seed", {"text": "Hi.", "seed": 2**53}),
+    ("seed", {"text": "Hi.", "seed": "1"}),
+    ("max_seconds", {"text": "Hi.", "max_seconds": 0}),
+    ("max_seconds", {"text": "Hi.", "max_seconds": 601}),
+    ("x_vector_only", {"text": "Hi.", "x_vector_only": "yes"}),
+    ("x_vector_only", {"text": "Hi.", "x_vector_only": 1}),
+    ("run_pre_processing", {"text": "Hi.", "run_pre_processing": "true"}),
+    ("run_post_processing", {"text": "Hi.", "run_post_processing": None}),
+    ("response_format", {"text": "Hi.", "response_format": "aac"}),
+    ("response_format", {"text": "Hi.", "response_format": "exe"}),
+    ("stream", {"text": "Hi.", "stream": "true"}),
+    ("stream_format", {"text": "Hi.", "stream_format": "websocket"}),
+    ("stream", {"text": ["Hi.", "There."], "stream": True}),
+    ("voice", {"text": "Hi.", "voice": "nobody", "ref_audio": ...}),
+    ("voice", {"text": "Hi.", "voice": "../../etc/passwd", "ref_audio": ...}),
+    ("voice", {"text": "Hi.", "voice": 3, "ref_audio": ...}),
+    ("nonsense", {"text": "Hi.", "nonsense": 1}),
+    ("ref_audio", {"text": ["a", "b", "c"], "ref_audio": ["0" * 32, "0" * 32]}),
+]
+
+
+@pytest.mark.parametrize("field,body", BAD, ids=[f"{i}-{field}" for i, (field, _) in enumerate(BAD)])
+def test_bad_field(server, ref, field, body):
+    body = {"ref_audio": ref, **body}
+    if body["ref_audio"] is ...:
+        del body["ref_audio"]
+    answer = server.post(API + "/voice-clone-enhanced", body)
+    assert answer.status == 400, answer
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.detail.startswith(f"Invalid Input: {field}: "), answer.detail
+    assert set(answer.json()) == {"detail"}
+    assert server.get("/health/ready").status == 200
+
+
+def test_both_voice_and_reference(server, ref, voice):
+    answer = server.clone("Hi.", ref_audio=ref, voice=voice)
+    assert answer.status == 400 and answer.detail.startswith("Invalid Input: voice: ")
+
+
+def test_unequal_lists(server, ref):
+    answer = server.clone(["a", "b", "c"], ref_audio=[ref, ref])
+    assert answer.status == 400 and answer.detail == "Invalid Input: ref_audio: has 2 elements but text has 3"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\"text\"", b"{\"text\": \"a\", \"text\": \"b\"}", b"{\"text\": \"\xff\"}",
+                                  b"{\"text\": \"a\\u0000b\"}", b"{\"seed\": 1e999}", b"[" * 100000, b"{\"text\": NaN}",
+                                  b"{\"text\": \"\\ud800\"}", b"{\"text\": \"a\"} trailing"])
+def test_bad_json(server, body):
+    answer = server.post(API + "/voice-clone", body=body, headers={"Content-Type": "application/json"})
+    assert answer.status == 400, answer
+    assert answer.detail.startswith("Invalid Input: body: "), answer.detail
+
+
+def test_error_does_not_quote_the_body(server):
+    answer = server.post(API + "/voice-clone", body=b"{\"text\": secretsecret}", headers={"Content-Type": "application/json"})
+    assert answer.status == 400 and b"secretsecret" not in answer.body
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+def test_wrong_content_type(server, content_type):
+    headers = {"Content-Type": content_type} if content_type else {}
+    answer = server.post(API + "/voice-clone", body=json.dumps({"text": "a"}).encode(), headers=headers)
+    assert answer.status == 415, answer
+
+
+def test_content_type_with_charset(server, ref):
+    answer = server.post(API + "/voice-clone", {"text": "Hi.", "ref_audio": ref}, headers={"Content-Type": "application/json; charset=utf-8"})
+    assert answer.status == 200
+
+
+BAD_FORMS = [
+    ("text", {"ref_audio": ("a.wav", REFERENCE)}),
+    ("text", {"text": "", "ref_audio": ("a.wav", REFERENCE)}),
+    ("text", {"text": b"\xff\xfe", "ref_audio": ("a.wav", REFERENCE)}),
+    ("text", {"text": b"a\0b", "ref_audio": ("a.wav", REFERENCE)}),
+    ("ref_audio", {"text": "Hi."}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": ("a.wav", b"")}),
+    ("ref_audio", {"text": "Hi.", "ref_audio": ("a.wav", b"this is not audio" * 10)}),
+    ("temperature", {"text": "Hi.", "temperature": "warm", "ref_audio": ("a.wav", REFERENCE)}),
+    ("temperature", {"text": "Hi.", "temperature": "9", "ref_audio": ("a.wav", REFERENCE)}),
+    ("temperature", {"text": "Hi.", "temperature": "0x1", "ref_audio": ("a.wav", REFERENCE)}),
+    ("temperature", {"text": "Hi.", "temperature": "nan", "ref_audio": ("a.wav", REFERENCE)}),
+    ("stream", {"text": "Hi.", "stream": "maybe", "ref_audio": ("a.wav", REFERENCE)}),
+    ("language", {"text": "Hi.", "language": "klingon", "ref_audio": ("a.wav", REFERENCE)}),
+    ("extra", {"text": "Hi.", "extra": "1", "ref_audio": ("a.wav", REFERENCE)}),
+]
+
+
+@pytest.mark.parametrize("field,form", BAD_FORMS, ids=[f"{i}-{field}" for i, (field, _) in enumerate(BAD_FORMS)])
+def test_bad_form(server, field, form):
+    answer = server.post(API + "/voice-clone-file", form=form)
+    assert answer.status == 400, answer
+    assert answer.detail.startswith(f"Invalid Input: {field}: "), answer.detail
+
+
+def test_form_part_twice(server):
+    answer = server.post(API + "/voice-clone-file", form=[("text", "a"), ("text", "b"), ("ref_audio", ("a.wav", REFERENCE))])
+    assert answer.status == 400 and answer.detail == "Invalid Input: text: comes twice"
+
+
+def test_form_without_boundary(server):
+    answer = server.post(API + "/voice-clone-file", body=b"x", headers={"Content-Type": "multipart/form-data"})
+    assert answer.status == 400
+
+
+def test_form_cut_off(server):
+    from support import multipart
+    body, content_type = multipart({"text": "Hi.", "ref_audio": ("a.wav", REFERENCE)})
+    answer = server.post(API + "/voice-clone-file", body=body[:-20], headers={"Content-Type": content_type})
+    assert answer.status == 400, answer
+
+
+def test_bad_input_starts_nothing(server, ref):
+    before = server.metrics()
+    assert server.clone(["fine"] * 5 + [""], ref_audio=ref).status == 400
+    after = server.metrics()
+    for result in ("ok", "cancelled", "internal"):
+        name = f'timbre_items_total{{result="{result}"}}'
+        assert before[name] == after[name]
+
+
+def test_still_alive(server, alive):
+    pass
