@@ -493,6 +493,7 @@ static void on_completed(void *argument, struct MHD_Connection *connection, void
     tmb_request_release(request);
 }
 
+static void on_log(void *argument, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
 static void on_log(void *argument, const char *format, va_list arguments) {
     tmb_server *server = argument;
     char line[512];
