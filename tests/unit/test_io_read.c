@@ -1,0 +1,614 @@
+#include "audio_bytes.h"
+
+#include "io/io.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static float *tone; /* one second of mono at 48 kHz */
+static const size_t second = 48000;
+
+static int make_tone(void **state) {
+    (void)state;
+    tone = audio_tone(48000, 1, second);
+    return 0;
+}
+
+static int free_tone(void **state) {
+    (void)state;
+    free(tone);
+    return 0;
+}
+
+/* Opens and reads everything; the first status that is not OK. */
+static tmb_status read_all(const audio_bytes *bytes, const tmb_audio_limits *limits, tmb_audio_info *info, float **samples,
+                           size_t *count, tmb_error *error) {
+    tmb_audio_reader *reader = NULL;
+    *samples = NULL;
+    *count = 0;
+    memset(error, 0, sizeof *error);
+    tmb_status status = tmb_audio_open_memory(bytes->data, bytes->size, limits, &reader, info, error);
+    if (status == TMB_OK) {
+        status = tmb_audio_read_mono(reader, info, samples, count, error);
+    } else {
+        assert_null(reader);
+    }
+    tmb_audio_close(&reader);
+    assert_null(reader);
+    assert_int_equal(status, error->status);
+    return status;
+}
+
+/* It must fail with `status` and a message that contains `message`. */
+static void check_refused(audio_bytes bytes, const tmb_audio_limits *limits, tmb_status status, const char *message) {
+    tmb_audio_info info;
+    float *samples = NULL;
+    size_t count = 0;
+    tmb_error error;
+    const tmb_status actual = read_all(&bytes, limits, &info, &samples, &count, &error);
+    if (actual != status || strstr(error.message, message) == NULL) {
+        fail_msg("expected %s \"%s\", got %s \"%s\"", tmb_status_name(status), message, tmb_status_name(actual), error.message);
+    }
+    assert_null(samples);
+    audio_bytes_free(&bytes);
+}
+
+static void check_accepted(audio_bytes bytes, const char *format, int rate, int channels, uint64_t length, size_t count) {
+    tmb_audio_info info;
+    float *samples = NULL;
+    size_t actual = 0;
+    tmb_error error;
+    assert_ok(read_all(&bytes, NULL, &info, &samples, &actual, &error), error);
+    assert_string_equal(info.format, format);
+    assert_int_equal(info.rate, rate);
+    assert_int_equal(info.channels, channels);
+    assert_int_equal(info.length, length);
+    assert_int_equal(actual, count);
+    free(samples);
+    audio_bytes_free(&bytes);
+}
+
+static audio_bytes bytes_of(const void *data, size_t size) {
+    audio_bytes bytes = {0};
+    audio_bytes_put(&bytes, "", 1); /* so that there is memory */
+    bytes.size = bytes.place = 0;
+    audio_bytes_put(&bytes, data, size);
+    return bytes;
+}
+
+static audio_bytes cut(audio_bytes bytes, size_t size) {
+    assert_true(size <= bytes.size);
+    bytes.size = size;
+    return bytes;
+}
+
+static audio_bytes join(audio_bytes first, audio_bytes second_part) {
+    first.place = first.size;
+    audio_bytes_put(&first, second_part.data, second_part.size);
+    audio_bytes_free(&second_part);
+    return first;
+}
+
+/* ---- what is accepted ---- */
+
+static void test_formats(void **state) {
+    (void)state;
+    static const struct {
+        int format;
+        const char *name;
+        double tolerance; /* of the samples */
+        bool exact_length;
+    } formats[] = {
+        {SF_FORMAT_WAV | SF_FORMAT_PCM_U8, "WAV, 8-bit PCM", 1.0 / 128, true},
+        {SF_FORMAT_WAV | SF_FORMAT_PCM_16, "WAV, 16-bit PCM", 1.0 / 32768, true},
+        {SF_FORMAT_WAV | SF_FORMAT_PCM_24, "WAV, 24-bit PCM", 1e-6, true},
+        {SF_FORMAT_WAV | SF_FORMAT_PCM_32, "WAV, 32-bit PCM", 1e-7, true},
+        {SF_FORMAT_WAV | SF_FORMAT_FLOAT, "WAV, 32-bit float", 0, true},
+        {SF_FORMAT_WAV | SF_FORMAT_DOUBLE, "WAV, 64-bit float", 0, true},
+        {SF_FORMAT_WAV | SF_FORMAT_ALAW, "WAV, A-law", 0.02, true},
+        {SF_FORMAT_WAV | SF_FORMAT_ULAW, "WAV, u-law", 0.02, true},
+        {SF_FORMAT_WAVEX | SF_FORMAT_PCM_16, "WAV, 16-bit PCM", 1.0 / 32768, true},
+        {SF_FORMAT_WAV | SF_FORMAT_PCM_16 | SF_ENDIAN_BIG, "WAV, 16-bit PCM", 1.0 / 32768, true},
+        {SF_FORMAT_RF64 | SF_FORMAT_PCM_16, "RF64, 16-bit PCM", 1.0 / 32768, true},
+        {SF_FORMAT_AIFF | SF_FORMAT_PCM_S8, "AIFF, 8-bit PCM", 1.0 / 128, true},
+        {SF_FORMAT_AIFF | SF_FORMAT_PCM_16, "AIFF, 16-bit PCM", 1.0 / 32768, true},
+        {SF_FORMAT_AIFF | SF_FORMAT_FLOAT, "AIFF, 32-bit float", 0, true},
+        {SF_FORMAT_FLAC | SF_FORMAT_PCM_16, "FLAC, 16-bit PCM", 1.0 / 32768, true},
+        {SF_FORMAT_FLAC | SF_FORMAT_PCM_24, "FLAC, 24-bit PCM", 1e-6, true},
+        {SF_FORMAT_OGG | SF_FORMAT_VORBIS, "Ogg, Vorbis", 0.05, true},
+        {SF_FORMAT_OGG | SF_FORMAT_OPUS, "Ogg, Opus", 0.05, true},
+        {SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III, "MP3, layer III", 0.05, true},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        audio_bytes bytes = audio_bytes_sndfile(formats[i].format, 48000, 1, tone, second);
+        tmb_audio_info info;
+        float *samples = NULL;
+        size_t count = 0;
+        tmb_error error;
+        assert_ok(read_all(&bytes, NULL, &info, &samples, &count, &error), error);
+        assert_string_equal(info.format, formats[i].name);
+        assert_int_equal(info.rate, 48000);
+        assert_int_equal(info.channels, 1);
+        assert_int_equal(info.length, second);
+        assert_int_equal(count, second);
+        double worst = 0;
+        for (size_t k = 2000; k < count - 2000; k++) { /* where lossy codecs have settled */
+            worst = fmax(worst, fabs((double)samples[k] - (double)tone[k]));
+        }
+        if (!(worst <= formats[i].tolerance)) {
+            fail_msg("%s: %g away", formats[i].name, worst);
+        }
+        free(samples);
+        audio_bytes_free(&bytes);
+    }
+}
+
+static void test_rates_and_channels(void **state) {
+    (void)state;
+    const int rates[] = {4000, 8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000, 192000};
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        for (int channels = 1; channels <= 8; channels++) {
+            float *samples = audio_tone(rates[i], channels, 500);
+            check_accepted(audio_bytes_sndfile(SF_FORMAT_WAV | SF_FORMAT_PCM_16, rates[i], channels, samples, 500),
+                           "WAV, 16-bit PCM", rates[i], channels, 500, 500);
+            check_accepted(audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, rates[i], channels, samples, 500),
+                           "FLAC, 16-bit PCM", rates[i], channels, 500, 500);
+            free(samples);
+        }
+    }
+    /* The mean of all channels: +tone, -tone, +tone is a third. */
+    float *samples = audio_tone(48000, 3, 500);
+    audio_bytes bytes = audio_bytes_sndfile(SF_FORMAT_WAV | SF_FORMAT_FLOAT, 48000, 3, samples, 500);
+    tmb_audio_info info;
+    float *mono = NULL;
+    size_t count = 0;
+    tmb_error error;
+    assert_ok(read_all(&bytes, NULL, &info, &mono, &count, &error), error);
+    for (size_t i = 0; i < 500; i++) {
+        assert_true(fabsf(mono[i] - tone[i] / 3) < 1e-7f);
+    }
+    free(mono);
+    free(samples);
+    audio_bytes_free(&bytes);
+}
+
+static void test_short_files(void **state) {
+    (void)state;
+    for (size_t count = 0; count <= 3; count++) {
+        check_accepted(audio_bytes_sndfile(SF_FORMAT_WAV | SF_FORMAT_PCM_16, 48000, 1, tone, count), "WAV, 16-bit PCM",
+                       48000, 1, count, count);
+        check_accepted(audio_bytes_sndfile(SF_FORMAT_AIFF | SF_FORMAT_PCM_16, 48000, 1, tone, count), "AIFF, 16-bit PCM",
+                       48000, 1, count, count);
+    }
+    check_accepted(audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 48000, 1, tone, 1), "FLAC, 16-bit PCM", 48000, 1,
+                   1, 1);
+}
+
+/* Writers to pipes cannot know sizes. */
+static void test_streamed_headers(void **state) {
+    (void)state;
+    const uint32_t sizes[] = {0xffffffffu, 0x7fffffffu, 0x7ffff000u, 0x7fff0000u, 0xffffffd7u};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        check_accepted(audio_bytes_wav(0xffffffffu, 48000, 1, sizes[i], 2000), "WAV, 16-bit PCM", 48000, 1, 1000, 1000);
+    }
+    /* Recorders that were killed: sizes of an empty file, and audio behind. */
+    check_accepted(audio_bytes_wav(36, 48000, 1, 0, 2000), "WAV, 16-bit PCM", 48000, 1, 1000, 1000);
+    check_accepted(audio_bytes_wav(0, 48000, 2, 0, 2000), "WAV, 16-bit PCM", 48000, 2, 500, 500);
+    check_accepted(audio_bytes_wav(0xffffffffu, 48000, 1, 0, 2000), "WAV, 16-bit PCM", 48000, 1, 1000, 1000);
+    /* An empty data chunk and a chunk behind it that the RIFF size covers: really empty. */
+    audio_bytes bytes = audio_bytes_wav(36 + 8 + 4, 48000, 1, 0, 0);
+    audio_bytes_text(&bytes, "LIST");
+    audio_bytes_number(&bytes, 4, 4);
+    audio_bytes_text(&bytes, "INFO");
+    check_accepted(bytes, "WAV, 16-bit PCM", 48000, 1, 0, 0);
+    /* Odd chunks before and behind the audio. */
+    bytes = (audio_bytes){0};
+    audio_bytes_text(&bytes, "RIFF");
+    audio_bytes_number(&bytes, 0, 4);
+    audio_bytes_text(&bytes, "WAVEjunk");
+    audio_bytes_number(&bytes, 3, 4);
+    audio_bytes_text(&bytes, "abc");
+    audio_bytes_number(&bytes, 0, 1);
+    audio_bytes whole = audio_bytes_wav(36, 48000, 1, 2000, 2000);
+    audio_bytes_put(&bytes, whole.data + 12, whole.size - 12);
+    audio_bytes_text(&bytes, "LIST");
+    audio_bytes_number(&bytes, 4, 4);
+    audio_bytes_text(&bytes, "INFO");
+    audio_bytes_free(&whole);
+    check_accepted(bytes, "WAV, 16-bit PCM", 48000, 1, 1000, 1000);
+}
+
+static void test_chained_ogg(void **state) {
+    (void)state;
+    const int vorbis = SF_FORMAT_OGG | SF_FORMAT_VORBIS;
+    const int opus = SF_FORMAT_OGG | SF_FORMAT_OPUS;
+    check_accepted(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_sndfile(vorbis, 48000, 1, tone, 7000)),
+                   "Ogg, Vorbis", 48000, 1, 0, 17000);
+    check_accepted(join(audio_bytes_sndfile(opus, 48000, 1, tone, 9000),
+                        join(audio_bytes_sndfile(opus, 48000, 1, tone, 500), audio_bytes_sndfile(opus, 48000, 1, tone, 9500))),
+                   "Ogg, Opus", 48000, 1, 0, 19000);
+    check_refused(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_sndfile(vorbis, 24000, 1, tone, 7000)),
+                  NULL, TMB_ERROR_FORMAT, "changes from 48000 Hz, 1 channels to 24000 Hz, 1 channels");
+    /* A tag behind the last page. */
+    check_accepted(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), bytes_of("TAG and more text", 17)), "Ogg, Vorbis",
+                   48000, 1, 10000, 10000);
+}
+
+/* ---- what is refused ---- */
+
+static void test_not_audio(void **state) {
+    (void)state;
+    check_refused(bytes_of("", 0), NULL, TMB_ERROR_FORMAT, "is empty");
+    check_refused(bytes_of("Hello, this is a letter.\n", 25), NULL, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(bytes_of("{\"a\": 1}", 8), NULL, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(bytes_of("\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7", 16), NULL, TMB_ERROR_FORMAT, "is not an audio file");
+    check_refused(bytes_of("R", 1), NULL, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(bytes_of("\0\0\0\x20" "ftypM4A \0\0\0\0", 16), NULL, TMB_ERROR_FORMAT, "M4A or MP4");
+    check_refused(bytes_of("\x1a\x45\xdf\xa3\1\2\3\4", 8), NULL, TMB_ERROR_FORMAT, "WebM");
+    check_refused(bytes_of("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16), NULL, TMB_ERROR_FORMAT, "is not an audio file");
+    /* Nothing but an ID3 tag; one that says it is longer than the file; one with junk behind. */
+    check_refused(bytes_of("ID3\4\0\0\0\0\0\12" "0123456789", 20), NULL, TMB_ERROR_FORMAT, "ID3 tag");
+    check_refused(bytes_of("ID3\4\0\0\177\177\177\177" "0123456789", 20), NULL, TMB_ERROR_FORMAT, "ID3 tag");
+    check_refused(bytes_of("ID3\4\0\0\0\0\0\2" "01234567890123456789", 30), NULL, TMB_ERROR_FORMAT, "damaged");
+    /* Magic numbers and nothing else. */
+    const char *const magics[] = {"RIFF\4\0\0\0WAVE", "FORM\0\0\0\4AIFF", "fLaC", "OggS", "RF64\xff\xff\xff\xffWAVE"};
+    const size_t sizes[] = {12, 12, 4, 4, 12};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        audio_bytes bytes = bytes_of(magics[i], sizes[i]);
+        tmb_audio_info info;
+        float *samples = NULL;
+        size_t count = 0;
+        tmb_error error;
+        assert_int_equal(read_all(&bytes, NULL, &info, &samples, &count, &error), TMB_ERROR_FORMAT);
+        audio_bytes_free(&bytes);
+    }
+}
+
+static void test_refused_encodings(void **state) {
+    (void)state;
+    const int formats[] = {SF_FORMAT_WAV | SF_FORMAT_IMA_ADPCM, SF_FORMAT_WAV | SF_FORMAT_MS_ADPCM,
+                           SF_FORMAT_WAV | SF_FORMAT_GSM610, SF_FORMAT_AIFF | SF_FORMAT_IMA_ADPCM};
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        check_refused(audio_bytes_sndfile(formats[i], 8000, 1, tone, 8000), NULL, TMB_ERROR_FORMAT, "not supported");
+    }
+    check_refused(audio_bytes_sndfile(SF_FORMAT_AU | SF_FORMAT_PCM_16, 48000, 1, tone, 100), NULL, TMB_ERROR_FORMAT, "AU");
+    check_refused(audio_bytes_sndfile(SF_FORMAT_CAF | SF_FORMAT_PCM_16, 48000, 1, tone, 100), NULL, TMB_ERROR_FORMAT, "CAF");
+    check_refused(audio_bytes_sndfile(SF_FORMAT_W64 | SF_FORMAT_PCM_16, 48000, 1, tone, 100), NULL, TMB_ERROR_FORMAT,
+                  "Wave64");
+}
+
+static void test_absurd_headers(void **state) {
+    (void)state;
+    check_refused(audio_bytes_wav(2036, 2147483647u, 1, 2000, 2000), NULL, TMB_ERROR_FORMAT, "4000 to 192000");
+    check_refused(audio_bytes_wav(2036, 655350, 8, 2000, 2000), NULL, TMB_ERROR_FORMAT, "4000 to 192000");
+    check_refused(audio_bytes_wav(2036, 192001, 1, 2000, 2000), NULL, TMB_ERROR_FORMAT, "4000 to 192000");
+    check_refused(audio_bytes_wav(2036, 3999, 1, 2000, 2000), NULL, TMB_ERROR_FORMAT, "4000 to 192000");
+    check_refused(audio_bytes_wav(2036, 48000, 9, 2000, 2000), NULL, TMB_ERROR_FORMAT, "1 to 8");
+    check_refused(audio_bytes_wav(2036, 48000, 1024, 2048, 2048), NULL, TMB_ERROR_FORMAT, "1 to 8");
+    check_refused(audio_bytes_wav(2036, 48000, 1, 0xf0000000u, 2000), NULL, TMB_ERROR_FORMAT, "promises 4026531840 bytes");
+    audio_bytes bytes = audio_bytes_wav(2036, 0, 1, 2000, 2000);
+    tmb_audio_info info;
+    float *samples = NULL;
+    size_t count = 0;
+    tmb_error error;
+    assert_int_equal(read_all(&bytes, NULL, &info, &samples, &count, &error), TMB_ERROR_FORMAT);
+    audio_bytes_free(&bytes);
+    /* FLAC can say eight digits; its largest is 655350 Hz. */
+    check_refused(audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 655350, 1, tone, 5000), NULL, TMB_ERROR_FORMAT,
+                  "4000 to 192000");
+}
+
+static void test_cut_files(void **state) {
+    (void)state;
+    const struct {
+        int format;
+        const char *message;
+    } cases[] = {
+        {SF_FORMAT_WAV | SF_FORMAT_PCM_16, "is cut short: it promises 96000 bytes"},
+        {SF_FORMAT_RF64 | SF_FORMAT_PCM_16, "is cut short: it promises 96000 bytes"},
+        {SF_FORMAT_AIFF | SF_FORMAT_PCM_16, "is cut short: it promises 96008 bytes"},
+        {SF_FORMAT_FLAC | SF_FORMAT_PCM_16, "audio: is"}, /* damaged at the cut, or too few samples */
+        {SF_FORMAT_OGG | SF_FORMAT_VORBIS, "is cut short: it ends inside an Ogg page"},
+        {SF_FORMAT_OGG | SF_FORMAT_OPUS, "is cut short: it ends inside an Ogg page"},
+        {SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III, "is cut short: it promises"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        audio_bytes bytes = audio_bytes_sndfile(cases[i].format, 48000, 1, tone, second);
+        const size_t size = bytes.size;
+        check_refused(cut(bytes, size / 2), NULL, TMB_ERROR_FORMAT, cases[i].message);
+        bytes = audio_bytes_sndfile(cases[i].format, 48000, 1, tone, second);
+        check_refused(cut(bytes, size - 1), NULL, TMB_ERROR_FORMAT, cases[i].message);
+        /* Inside the headers: any error, but an error. */
+        for (size_t kept = 1; kept < 60; kept += 3) {
+            bytes = audio_bytes_sndfile(cases[i].format, 48000, 1, tone, second);
+            check_refused(cut(bytes, kept), NULL, TMB_ERROR_FORMAT, "");
+        }
+    }
+    /* The whole first page of a Vorbis stream, and no more. */
+    check_refused(cut(audio_bytes_sndfile(SF_FORMAT_OGG | SF_FORMAT_VORBIS, 48000, 1, tone, second), 58), NULL,
+                  TMB_ERROR_FORMAT, "ends with its first page");
+    /* A FLAC file that ends with a frame, so that every sample decodes: 4096 samples a frame. */
+    audio_bytes bytes = audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 48000, 1, tone, second);
+    audio_bytes part = audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 48000, 1, tone, 4 * 4096);
+    check_refused(cut(bytes, part.size), NULL, TMB_ERROR_FORMAT, "promises 48000 samples and has 16384");
+    audio_bytes_free(&part);
+}
+
+static void test_damaged_files(void **state) {
+    (void)state;
+    audio_bytes bytes = audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 48000, 1, tone, second);
+    bytes.data[bytes.size / 2] ^= 0x55;
+    check_refused(bytes, NULL, TMB_ERROR_FORMAT, "damaged");
+    const int formats[] = {SF_FORMAT_OGG | SF_FORMAT_VORBIS, SF_FORMAT_OGG | SF_FORMAT_OPUS};
+    for (size_t i = 0; i < 2; i++) {
+        bytes = audio_bytes_sndfile(formats[i], 48000, 1, tone, second);
+        bytes.data[bytes.size / 2] ^= 0x55;
+        check_refused(bytes, NULL, TMB_ERROR_FORMAT, "wrong checksum of the Ogg page");
+    }
+}
+
+static void test_samples_that_are_not_finite(void **state) {
+    (void)state;
+    const float values[] = {NAN, -NAN, INFINITY, -INFINITY};
+    const size_t places[] = {0, 1, 63, 64, 4095, 4096, 9999};
+    for (size_t v = 0; v < 4; v++) {
+        for (size_t p = 0; p < sizeof places / sizeof places[0]; p++) {
+            float *samples = audio_tone(48000, 2, 10000);
+            samples[2 * places[p] + 1] = values[v];
+            char message[64];
+            (void)snprintf(message, sizeof message, "number %zu (at %.3f s) of channel 2", places[p], (double)places[p] / 48000);
+            check_refused(audio_bytes_sndfile(SF_FORMAT_WAV | SF_FORMAT_FLOAT, 48000, 2, samples, 10000), NULL,
+                          TMB_ERROR_FORMAT, message);
+            free(samples);
+        }
+    }
+    /* A double that no float can hold is infinite as a float. */
+    audio_bytes bytes = audio_bytes_sndfile(SF_FORMAT_WAV | SF_FORMAT_DOUBLE, 48000, 1, tone, 1000);
+    const double huge = 1e300;
+    memcpy(bytes.data + bytes.size - 8, &huge, sizeof huge);
+    check_refused(bytes, NULL, TMB_ERROR_FORMAT, "number 999");
+}
+
+static void test_limits(void **state) {
+    (void)state;
+    const int formats[] = {SF_FORMAT_WAV | SF_FORMAT_PCM_16, SF_FORMAT_FLAC | SF_FORMAT_PCM_16,
+                           SF_FORMAT_OGG | SF_FORMAT_VORBIS, SF_FORMAT_OGG | SF_FORMAT_OPUS,
+                           SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III};
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        tmb_audio_info info;
+        float *samples = NULL;
+        size_t count = 0;
+        tmb_error error;
+        audio_bytes bytes = audio_bytes_sndfile(formats[i], 48000, 1, tone, second);
+        /* Exactly as long as the limit; then one sample less. */
+        tmb_audio_limits limits = {.max_seconds = 1, .max_bytes = second * sizeof(float)};
+        assert_ok(read_all(&bytes, &limits, &info, &samples, &count, &error), error);
+        assert_int_equal(count, second);
+        free(samples);
+        limits.max_seconds = (double)(second - 1) / 48000;
+        assert_int_equal(read_all(&bytes, &limits, &info, &samples, &count, &error), TMB_ERROR_LIMIT);
+        assert_non_null(strstr(error.message, "limit of 0.999979 seconds"));
+        limits = (tmb_audio_limits){.max_seconds = 0, .max_bytes = second * sizeof(float) - 1};
+        assert_int_equal(read_all(&bytes, &limits, &info, &samples, &count, &error), TMB_ERROR_LIMIT);
+        assert_non_null(strstr(error.message, "limit of 191999 bytes"));
+        audio_bytes_free(&bytes);
+    }
+    /* The limit holds while decoding too, whatever a header said: a chain says no length. */
+    const int opus = SF_FORMAT_OGG | SF_FORMAT_OPUS;
+    const tmb_audio_limits limits = {.max_seconds = 0.5};
+    check_refused(join(audio_bytes_sndfile(opus, 48000, 1, tone, 20000), audio_bytes_sndfile(opus, 48000, 1, tone, 20000)), &limits,
+                  TMB_ERROR_LIMIT, "limit of 0.5 seconds");
+}
+
+/* A failed reader stays failed. */
+static void test_failure_stays(void **state) {
+    (void)state;
+    float *samples = audio_tone(48000, 1, 1000);
+    samples[500] = NAN;
+    audio_bytes bytes = audio_bytes_sndfile(SF_FORMAT_WAV | SF_FORMAT_FLOAT, 48000, 1, samples, 1000);
+    tmb_audio_reader *reader = NULL;
+    tmb_error error = {0};
+    assert_ok(tmb_audio_open_memory(bytes.data, bytes.size, NULL, &reader, NULL, &error), error);
+    float out[400];
+    size_t count = 0;
+    assert_ok(tmb_audio_read(reader, out, 0, &count, &error), error);
+    assert_int_equal(count, 0);
+    assert_ok(tmb_audio_read(reader, out, 400, &count, &error), error);
+    assert_int_equal(count, 400);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(tmb_audio_read(reader, out, 400, &count, &error), TMB_ERROR_FORMAT);
+        assert_int_equal(count, 0);
+        assert_non_null(strstr(error.message, "number 500"));
+    }
+    assert_int_equal(tmb_audio_read(reader, out, 400, &count, NULL), TMB_ERROR_FORMAT);
+    tmb_audio_close(&reader);
+    audio_bytes_free(&bytes);
+    free(samples);
+}
+
+/* ---- paths, pipes, raw samples ---- */
+
+static char folder[] = "/tmp/timbre-test-XXXXXX";
+
+static void path_in_folder(char *path, size_t size, const char *name) { (void)snprintf(path, size, "%s/%s", folder, name); }
+
+static void write_file(const char *path, const audio_bytes *bytes) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes->data, 1, bytes->size, file), bytes->size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_paths(void **state) {
+    (void)state;
+    tmb_audio_reader *reader = NULL;
+    tmb_error error = {0};
+    char path[256];
+    path_in_folder(path, sizeof path, "missing.wav");
+    assert_int_equal(tmb_audio_open(path, NULL, NULL, &reader, NULL, &error), TMB_ERROR_IO);
+    assert_non_null(strstr(error.message, path));
+    assert_non_null(strstr(error.message, "No such file"));
+    assert_int_equal(tmb_audio_open(folder, NULL, NULL, &reader, NULL, &error), TMB_ERROR_IO);
+    assert_non_null(strstr(error.message, "is a folder"));
+    assert_int_equal(tmb_audio_open(NULL, NULL, NULL, &reader, NULL, &error), TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_open("/dev/null", NULL, NULL, &reader, NULL, &error), TMB_ERROR_FORMAT);
+    assert_non_null(strstr(error.message, "/dev/null: is empty"));
+
+    path_in_folder(path, sizeof path, "tone.flac");
+    audio_bytes bytes = audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 48000, 1, tone, second);
+    write_file(path, &bytes);
+    tmb_audio_info info;
+    assert_ok(tmb_audio_open(path, NULL, NULL, &reader, &info, &error), error);
+    float *samples = NULL;
+    size_t count = 0;
+    assert_ok(tmb_audio_read_mono(reader, &info, &samples, &count, &error), error);
+    assert_int_equal(count, second);
+    free(samples);
+    tmb_audio_close(&reader);
+    audio_bytes_free(&bytes);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* A named pipe that a child fills. */
+static tmb_status read_pipe(const audio_bytes *bytes, const tmb_raw_format *raw, float **samples, size_t *count,
+                            tmb_error *error) {
+    char path[256];
+    path_in_folder(path, sizeof path, "pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const int fd = open(path, O_WRONLY);
+        for (size_t place = 0; fd >= 0 && place < bytes->size;) {
+            const size_t piece = bytes->size - place < 1000 ? bytes->size - place : 1000;
+            if (write(fd, bytes->data + place, piece) != (ssize_t)piece) {
+                break;
+            }
+            place += piece;
+        }
+        _exit(0);
+    }
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    tmb_status status = tmb_audio_open(path, raw, NULL, &reader, &info, error);
+    if (status == TMB_OK) {
+        status = tmb_audio_read_mono(reader, &info, samples, count, error);
+    }
+    tmb_audio_close(&reader);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(unlink(path), 0);
+    return status;
+}
+
+static void test_pipes(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    float *samples = NULL;
+    size_t count = 0;
+    const int formats[] = {SF_FORMAT_WAV | SF_FORMAT_FLOAT, SF_FORMAT_FLAC | SF_FORMAT_PCM_16, SF_FORMAT_OGG | SF_FORMAT_OPUS,
+                           SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III};
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        audio_bytes bytes = audio_bytes_sndfile(formats[i], 48000, 1, tone, second);
+        assert_ok(read_pipe(&bytes, NULL, &samples, &count, &error), error);
+        assert_int_equal(count, second);
+        free(samples);
+        audio_bytes_free(&bytes);
+    }
+    /* More than is kept in memory: through a temporary file. */
+    audio_bytes bytes = audio_bytes_wav(0xffffffffu, 48000, 8, 0xffffffffu, (size_t)17 << 20);
+    assert_ok(read_pipe(&bytes, NULL, &samples, &count, &error), error);
+    assert_int_equal(count, ((size_t)17 << 20) / 16);
+    free(samples);
+    audio_bytes_free(&bytes);
+    /* Refused by its first bytes. */
+    bytes = bytes_of("not audio\n", 10);
+    assert_int_equal(read_pipe(&bytes, NULL, &samples, &count, &error), TMB_ERROR_FORMAT);
+    assert_non_null(strstr(error.message, "is text, not audio"));
+    audio_bytes_free(&bytes);
+}
+
+static void test_raw(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    float *samples = NULL;
+    size_t count = 0;
+    audio_bytes bytes = bytes_of("\x00\x80\xff\x7f\x00\x40\x00\x00", 8);
+    tmb_raw_format raw = {.rate = 16000, .channels = 1, .encoding = TMB_ENCODING_S16};
+    assert_ok(read_pipe(&bytes, &raw, &samples, &count, &error), error);
+    assert_int_equal(count, 4);
+    assert_true(samples[0] == -1 && samples[1] == 32767.0f / 32768 && samples[2] == 0.5f && samples[3] == 0);
+    free(samples);
+    raw.channels = 3;
+    assert_int_equal(read_pipe(&bytes, &raw, &samples, &count, &error), TMB_ERROR_FORMAT);
+    assert_non_null(strstr(error.message, "2 bytes too many"));
+    audio_bytes_free(&bytes);
+    bytes = bytes_of("\x00\x00\x80\x3f\x00\x00\x00\xbf", 8); /* 1 and -0.5 */
+    raw = (tmb_raw_format){.rate = 16000, .channels = 2, .encoding = TMB_ENCODING_FLOAT};
+    assert_ok(read_pipe(&bytes, &raw, &samples, &count, &error), error);
+    assert_int_equal(count, 1);
+    assert_true(samples[0] == 0.25f); /* their mean */
+    free(samples);
+    audio_bytes_free(&bytes);
+
+    bytes = bytes_of("\x00\x00\x80\xff\xff\x7f\x00\x00\xc0", 9);
+    raw = (tmb_raw_format){.rate = 16000, .channels = 1, .encoding = TMB_ENCODING_S24};
+    assert_ok(read_pipe(&bytes, &raw, &samples, &count, &error), error);
+    assert_int_equal(count, 3);
+    assert_true(samples[0] == -1 && samples[1] == 8388607.0f / 8388608 && samples[2] == -0.5f);
+    free(samples);
+
+    /* From a file its length is known. */
+    char path[256];
+    path_in_folder(path, sizeof path, "samples.raw");
+    write_file(path, &bytes);
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    assert_ok(tmb_audio_open(path, &raw, NULL, &reader, &info, &error), error);
+    assert_int_equal(info.length, 3);
+    assert_string_equal(info.format, "raw, 24-bit PCM");
+    tmb_audio_close(&reader);
+    raw.rate = 200000;
+    assert_int_equal(tmb_audio_open(path, &raw, NULL, &reader, &info, &error), TMB_ERROR_FORMAT);
+    raw = (tmb_raw_format){.rate = 16000, .channels = 1, .encoding = (tmb_encoding)7};
+    assert_int_equal(tmb_audio_open(path, &raw, NULL, &reader, &info, &error), TMB_ERROR_ARGUMENT);
+    assert_int_equal(unlink(path), 0);
+    audio_bytes_free(&bytes);
+}
+
+static int make_folder(void **state) {
+    (void)make_tone(state);
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_folder(void **state) {
+    (void)free_tone(state);
+    return rmdir(folder); /* fails where a test left something */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_rates_and_channels),
+        cmocka_unit_test(test_short_files),
+        cmocka_unit_test(test_streamed_headers),
+        cmocka_unit_test(test_chained_ogg),
+        cmocka_unit_test(test_not_audio),
+        cmocka_unit_test(test_refused_encodings),
+        cmocka_unit_test(test_absurd_headers),
+        cmocka_unit_test(test_cut_files),
+        cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(test_samples_that_are_not_finite),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_failure_stays),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_pipes),
+        cmocka_unit_test(test_raw),
+    };
+    return cmocka_run_group_tests_name("io read", tests, make_folder, remove_folder);
+}
