@@ -1,0 +1,72 @@
+#include "base/utf8.h"
+
+#include <string.h>
+
+size_t tmb_utf8_decode(const char *text, size_t bytes, uint32_t *code) {
+    const unsigned char *u = (const unsigned char *)text;
+    if (bytes == 0) {
+        return 0;
+    }
+    if (u[0] < 0x80) {
+        *code = u[0];
+        return 1;
+    }
+    size_t length = u[0] >= 0xf0 ? 4 : u[0] >= 0xe0 ? 3 : 2;
+    if (u[0] < 0xc2 || u[0] > 0xf4 || length > bytes) {
+        return 0;
+    }
+    uint32_t value = u[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((u[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        value = value << 6 | (u[i] & 0x3fu);
+    }
+    static const uint32_t minimum[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (value < minimum[length] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) {
+        return 0;
+    }
+    *code = value;
+    return length;
+}
+
+size_t tmb_utf8_encode(uint32_t code, char out[4]) {
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    size_t length = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--) {
+        out[i] = (char)(0x80 | (code & 0x3f));
+        code >>= 6;
+    }
+    out[0] = (char)(0xf00u >> length | code);
+    return length;
+}
+
+size_t tmb_utf8_valid_prefix(const char *text, size_t bytes) {
+    size_t position = 0;
+    while (position < bytes) {
+        uint64_t block;
+        if (bytes - position >= sizeof block) {
+            memcpy(&block, text + position, sizeof block);
+            if ((block & 0x8080808080808080u) == 0) {
+                position += sizeof block;
+                continue;
+            }
+        }
+        uint32_t code;
+        size_t length = tmb_utf8_decode(text + position, bytes - position, &code);
+        if (length == 0) {
+            break;
+        }
+        position += length;
+    }
+    return position;
+}
+
+bool tmb_utf8_is_space(uint32_t code) {
+    return (code >= 0x09 && code <= 0x0d) || code == 0x20 || code == 0x85 || code == 0xa0 || code == 0x1680 ||
+           (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f ||
+           code == 0x3000;
+}
