@@ -1,0 +1,103 @@
+#include "tts/qwen3/text/prompt.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD "<|im_start|>assistant\n"
+#define TARGET_TAIL "<|im_end|>\n<|im_start|>assistant\n"
+#define REFERENCE_TAIL "<|im_end|>\n"
+
+/* Bytes of leading white space up to its last line break. */
+static size_t leading_lines(const char *text, size_t bytes) {
+    size_t drop = 0;
+    size_t position = 0;
+    uint32_t code;
+    size_t length;
+    while ((length = tmb_utf8_decode(text + position, bytes - position, &code)) != 0 && tmb_utf8_is_space(code)) {
+        position += length;
+        if (code == '\n' || code == '\r') {
+            drop = position;
+        }
+    }
+    return drop;
+}
+
+static tmb_status encode_templated(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, const char *tail,
+                                   size_t tail_ids, tmb_prompt_ids *out, tmb_error *error) {
+    memset(out, 0, sizeof *out);
+    if (bytes > TMB_TOKENIZER_TEXT_MAX) {
+        return tmb_fail(error, TMB_ERROR_LIMIT, "a text of %zu bytes, over the limit of %zu", bytes,
+                        TMB_TOKENIZER_TEXT_MAX);
+    }
+    size_t drop = leading_lines(text, bytes);
+    size_t head_bytes = strlen(HEAD);
+    size_t tail_bytes = strlen(tail);
+    size_t total = head_bytes + (bytes - drop) + tail_bytes;
+    char *templated = tmb_calloc(total + 1, 1);
+    if (templated == NULL) {
+        return tmb_fail_memory(error, "a prompt", total);
+    }
+    memcpy(templated, HEAD, head_bytes);
+    memcpy(templated + head_bytes, text + drop, bytes - drop);
+    memcpy(templated + head_bytes + (bytes - drop), tail, tail_bytes);
+    tmb_status status = tmb_tokenizer_encode(tokenizer, templated, total, &out->ids, &out->count, error);
+    free(templated);
+    if (status != TMB_OK) {
+        return status;
+    }
+    if (out->count < TMB_PROMPT_ROLE_IDS + tail_ids) {
+        tmb_prompt_ids_free(out);
+        return tmb_fail(error, TMB_ERROR_MODEL, "the tokenizer does not know the prompt's special tokens");
+    }
+    out->role = out->ids;
+    out->text = out->ids + TMB_PROMPT_ROLE_IDS;
+    out->text_count = out->count - TMB_PROMPT_ROLE_IDS - tail_ids;
+    return TMB_OK;
+}
+
+tmb_status tmb_prompt_target(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_prompt_ids *out,
+                             tmb_error *error) {
+    return encode_templated(tokenizer, text, bytes, TARGET_TAIL, 5, out, error);
+}
+
+tmb_status tmb_prompt_reference(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_prompt_ids *out,
+                                tmb_error *error) {
+    return encode_templated(tokenizer, text, bytes, REFERENCE_TAIL, 2, out, error);
+}
+
+void tmb_prompt_ids_free(tmb_prompt_ids *prompt) {
+    free(prompt->ids);
+    memset(prompt, 0, sizeof *prompt);
+}
+
+tmb_status tmb_prompt_check(const tmb_tokenizer *tokenizer, const tmb_qwen3_config *config, tmb_error *error) {
+    const struct {
+        const char *content;
+        int32_t id;
+    } tokens[] = {{"<|im_start|>", config->im_start_id}, {"<|im_end|>", config->im_end_id}};
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        int32_t id = tmb_tokenizer_added_token(tokenizer, tokens[i].content);
+        if (id != tokens[i].id) {
+            return tmb_fail(error, TMB_ERROR_MODEL,
+                            "contradiction: the token %s has the id %d in config.json, but %d in the tokenizer's files",
+                            tokens[i].content, tokens[i].id, id);
+        }
+    }
+    if (tmb_tokenizer_id_limit(tokenizer) > config->talker.text_vocab_size) {
+        return tmb_fail(error, TMB_ERROR_MODEL,
+                        "contradiction: the tokenizer's ids go up to %zu, but text_vocab_size is %zu",
+                        tmb_tokenizer_id_limit(tokenizer) - 1, config->talker.text_vocab_size);
+    }
+    tmb_prompt_ids prompt;
+    tmb_status status = tmb_prompt_target(tokenizer, "", 0, &prompt, error);
+    if (status == TMB_OK && (prompt.text_count != 0 || prompt.role[1] != config->assistant_id)) {
+        status = tmb_fail(error, TMB_ERROR_MODEL, "contradiction: the tokenizer does not make assistant_token_id %d",
+                          config->assistant_id);
+    }
+    tmb_prompt_ids_free(&prompt);
+    return status;
+}

@@ -1,0 +1,190 @@
+#include "tts/qwen3/text/sentences.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/utf8.h"
+#include "tts/qwen3/text/sentence_end.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void tmb_split_options_default(tmb_split_options *options) {
+    memset(options, 0, sizeof *options);
+    options->max_length = 400;
+}
+
+/* The length of a pause tag at text[0 .. bytes) and its seconds, or 0: "[pause:" digits ["." digits] ["s" | "ms"] "]".
+ */
+static size_t parse_pause(const char *text, size_t bytes, double *seconds) {
+    static const char head[] = "[pause:";
+    size_t position = sizeof head - 1;
+    if (bytes <= position || memcmp(text, head, position) != 0) {
+        return 0;
+    }
+    double value = 0;
+    double unit = 1;
+    size_t digits = 0;
+    bool fraction = false;
+    for (; position < bytes && digits <= 9; position++) {
+        char c = text[position];
+        if (c >= '0' && c <= '9') {
+            unit = fraction ? unit / 10 : unit;
+            value = fraction ? value + (c - '0') * unit : value * 10 + (c - '0');
+            digits++;
+        } else if (c == '.' && !fraction && digits != 0) {
+            fraction = true;
+        } else {
+            break;
+        }
+    }
+    if (position < bytes && text[position] == 'm') {
+        value /= 1000;
+        position++;
+        if (position == bytes || text[position] != 's') {
+            return 0;
+        }
+    }
+    if (position < bytes && text[position] == 's') {
+        position++;
+    }
+    if (digits == 0 || digits > 9 || position == bytes || text[position] != ']') {
+        return 0;
+    }
+    *seconds = value;
+    return position + 1;
+}
+
+typedef struct piece_list {
+    tmb_text_piece *pieces;
+    size_t count, capacity;
+} piece_list;
+
+/* [begin, end) with what to speak in [begin, content_end) less white space around it. */
+static bool add_piece(piece_list *list, const char *text, size_t begin, size_t content_end, size_t end, double pause) {
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 16 : 2 * list->capacity;
+        tmb_text_piece *pieces = tmb_realloc(list->pieces, capacity, sizeof *pieces);
+        if (pieces == NULL) {
+            return false;
+        }
+        list->pieces = pieces;
+        list->capacity = capacity;
+    }
+    size_t first = begin;
+    uint32_t code;
+    size_t length;
+    while (first < content_end && (length = tmb_utf8_decode(text + first, content_end - first, &code)) != 0 &&
+           tmb_utf8_is_space(code)) {
+        first += length;
+    }
+    size_t last = first;
+    for (size_t i = first; i < content_end; i += length) {
+        length = tmb_utf8_decode(text + i, content_end - i, &code);
+        last = tmb_utf8_is_space(code) ? last : i + length;
+    }
+    list->pieces[list->count++] =
+        (tmb_text_piece){begin, end, first, last, pause < TMB_PAUSE_SECONDS_MAX ? pause : TMB_PAUSE_SECONDS_MAX};
+    return true;
+}
+
+/* Where the piece that begins at `from` ends: at `limit`, or at the best boundary before it is too long. */
+static size_t find_end(const char *text, size_t bytes, size_t from, size_t limit, size_t max_length) {
+    size_t best[TMB_BOUNDARY_SENTENCE + 1] = {0};
+    size_t length = 0;
+    size_t position = from;
+    while (position < limit) {
+        uint32_t code = 0;
+        size_t step = tmb_utf8_decode(text + position, limit - position, &code);
+        length += tmb_is_wide(code) ? 3 : 1;
+        if (length > max_length && !tmb_utf8_is_space(code)) {
+            break;
+        }
+        position += step;
+        best[tmb_boundary_at(text, bytes, from, position)] = position;
+    }
+    if (position == limit) {
+        return limit;
+    }
+    for (int kind = TMB_BOUNDARY_SENTENCE; kind > TMB_BOUNDARY_NONE; kind--) {
+        /* A clause that is but a fraction of what fits would make a stump: rather cut at a space. */
+        bool stump = kind == TMB_BOUNDARY_CLAUSE && best[kind] - from < (position - from) / 4;
+        if (best[kind] > from && !stump) {
+            return best[kind];
+        }
+    }
+    return position;
+}
+
+/* The next tag at or after `from`: its begin, and behind it and all tags that follow with only white space between,
+ * *end; their seconds in all. `bytes` where there is none. */
+static size_t find_pause(const char *text, size_t bytes, size_t from, size_t *end, double *seconds) {
+    *end = bytes;
+    *seconds = 0;
+    for (size_t i = from; i < bytes; i++) {
+        double more = 0;
+        size_t length = text[i] == '[' ? parse_pause(text + i, bytes - i, &more) : 0;
+        if (length == 0) {
+            continue;
+        }
+        size_t next = i;
+        while (length != 0) {
+            *seconds += more;
+            next += length;
+            *end = next;
+            uint32_t code = 0;
+            size_t space;
+            while ((space = tmb_utf8_decode(text + next, bytes - next, &code)) != 0 && tmb_utf8_is_space(code)) {
+                next += space;
+            }
+            length = parse_pause(text + next, bytes - next, &more);
+        }
+        return i;
+    }
+    return bytes;
+}
+
+static bool split_stretch(piece_list *list, const char *text, size_t begin, size_t limit, size_t end, double pause,
+                          size_t max_length) {
+    size_t from = begin;
+    for (;;) {
+        size_t cut = find_end(text, limit, from, limit, max_length);
+        bool last = cut == limit;
+        if (!add_piece(list, text, from, cut, last ? end : cut, last ? pause : 0)) {
+            return false;
+        }
+        if (last) {
+            return true;
+        }
+        from = cut;
+    }
+}
+
+tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_options *options, tmb_text_piece **pieces,
+                          size_t *count, tmb_error *error) {
+    *pieces = NULL;
+    *count = 0;
+    size_t valid = tmb_utf8_valid_prefix(text, bytes);
+    if (valid != bytes) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "the text is not valid UTF-8: byte 0x%02x at place %zu",
+                        (unsigned char)text[valid], valid);
+    }
+    if (options->max_length < TMB_SPLIT_LENGTH_MIN) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "pieces of at most %zu letters; %d is the least",
+                        options->max_length, TMB_SPLIT_LENGTH_MIN);
+    }
+    piece_list list = {0};
+    size_t from = 0;
+    while (from < bytes) {
+        size_t end = bytes;
+        double pause = 0;
+        size_t limit = options->pauses ? find_pause(text, bytes, from, &end, &pause) : bytes;
+        if (!split_stretch(&list, text, from, limit, end, pause, options->max_length)) {
+            free(list.pieces);
+            return tmb_fail_memory(error, "the pieces of a text", 0);
+        }
+        from = end;
+    }
+    *pieces = list.pieces;
+    *count = list.count;
+    return TMB_OK;
+}
