@@ -1,0 +1,247 @@
+/* Prompts, languages, sentences. */
+#include "golden.h"
+#include "test.h"
+
+#include "tts/qwen3/text/language.h"
+#include "tts/qwen3/text/prompt.h"
+#include "tts/qwen3/text/sentences.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static tmb_tokenizer *tokenizer;
+static tmb_qwen3_config config;
+
+static int load(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    assert_ok(tmb_tokenizer_load(golden_path("qwen/sample-c/model"), TMB_TEXT_PATTERN_QWEN2, &tokenizer, &error),
+              error);
+    assert_ok(tmb_qwen3_config_read(golden_path("qwen/sample-c/model"), &config, &error), error);
+    return 0;
+}
+
+static int unload(void **state) {
+    (void)state;
+    tmb_tokenizer_destroy(&tokenizer);
+    return 0;
+}
+
+/* The templated ids of every case of sample-c, from texts and transcripts as the caller gave them. */
+static void test_prompts_of_cases(void **state) {
+    (void)state;
+    static const char *const cases[] = {"batch2_xvec",      "batch3", "icl_en",    "icl_long_ref_text",
+                                        "icl_nonstreaming", "icl_zh", "xvec_auto", "xvec_short"};
+    static const char head[] = "<|im_start|>assistant\n";
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t bytes = 0;
+        char *text = golden_text(&bytes, "qwen/sample-c/cases/%s/case.json", cases[i]);
+        json_t *root = json_loads(text, 0, NULL);
+        json_t *list = json_object_get(root, "ids");
+        assert_true(json_array_size(list) > 0);
+        for (size_t k = 0; k < json_array_size(list); k++) {
+            const char *templated = json_string_value(json_array_get(json_array_get(list, k), 0));
+            json_t *ids = json_array_get(json_array_get(list, k), 1);
+            const char *body = templated + strlen(head);
+            size_t body_bytes = (size_t)(strstr(body, "<|im_end|>") - body);
+            bool target = strstr(body, "<|im_start|>") != NULL;
+            tmb_prompt_ids prompt;
+            tmb_error error = {0};
+            assert_ok((target ? tmb_prompt_target : tmb_prompt_reference)(tokenizer, body, body_bytes, &prompt, &error),
+                      error);
+            assert_int_equal(prompt.count, json_array_size(ids));
+            for (size_t n = 0; n < prompt.count; n++) {
+                assert_int_equal(prompt.ids[n], json_integer_value(json_array_get(ids, n)));
+            }
+            assert_int_equal(prompt.text_count, prompt.count - (target ? 8 : 5));
+            assert_ptr_equal(prompt.text, prompt.ids + 3);
+            tmb_prompt_ids_free(&prompt);
+        }
+        json_decref(root);
+        free(text);
+    }
+}
+
+static void test_prompt_edges(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    tmb_prompt_ids prompt;
+    assert_ok(tmb_prompt_check(tokenizer, &config, &error), error);
+    assert_ok(tmb_prompt_target(tokenizer, "", 0, &prompt, &error), error);
+    assert_int_equal(prompt.text_count, 0);
+    tmb_prompt_ids_free(&prompt);
+    /* Line breaks before the text would change the role's third token. */
+    static const char *const starts[] = {"Hi", "\nHi", " \n\r\n \n\nHi"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_ok(tmb_prompt_target(tokenizer, starts[i], strlen(starts[i]), &prompt, &error), error);
+        assert_int_equal(prompt.role[2], 198);
+        assert_int_equal(prompt.text_count, 1);
+        assert_int_equal(prompt.text[0], 13048);
+        tmb_prompt_ids_free(&prompt);
+    }
+    assert_int_equal(tmb_prompt_target(tokenizer, "a\xff", 2, &prompt, &error), TMB_ERROR_ARGUMENT);
+    tmb_qwen3_config other = config;
+    other.im_end_id = 7;
+    assert_int_equal(tmb_prompt_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
+    assert_non_null(strstr(error.message, "<|im_end|> has the id 7 in config.json, but 151645"));
+    other = config;
+    other.talker.text_vocab_size = 151675;
+    assert_int_equal(tmb_prompt_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
+    other = config;
+    other.assistant_id = 5;
+    assert_int_equal(tmb_prompt_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
+}
+
+static void test_languages(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int32_t id;
+    } names[] = {{NULL, -1},        {"", -1},        {"Auto", -1},       {"en", 1051},    {"EN-us", 1051},
+                 {"English", 1051}, {"zh_CN", 1050}, {"JAPANESE", 1056}, {"ko", 1057},    {"fr", 1058},
+                 {"de", 1052},      {"es", 1055},    {"ru", 1059},       {"pt-BR", 1054}, {"italian", 1053}};
+    tmb_error error = {0};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int32_t id = 99;
+        assert_ok(tmb_language_find(&config.talker, names[i].name, &id, &error), error);
+        assert_int_equal(id, names[i].id);
+    }
+    int32_t id = 0;
+    assert_int_equal(tmb_language_find(&config.talker, "klingon", &id, &error), TMB_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "\"klingon\"; it knows auto, chinese, english, german"));
+    assert_int_equal(tmb_language_find(&config.talker, "eng", &id, &error), TMB_ERROR_ARGUMENT);
+}
+
+/* Splits and checks what always holds; the contents joined by "|" must be `expected`, where it is not NULL. */
+static void check_split(const char *text, size_t max_length, bool pauses, const char *expected) {
+    tmb_split_options options;
+    tmb_split_options_default(&options);
+    options.max_length = max_length;
+    options.pauses = pauses;
+    tmb_text_piece *pieces = NULL;
+    size_t count = 0;
+    tmb_error error = {0};
+    size_t bytes = strlen(text);
+    assert_ok(tmb_text_split(text, bytes, &options, &pieces, &count, &error), error);
+    char joined[4096] = "";
+    size_t used = 0;
+    size_t position = 0;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(pieces[i].begin, position);
+        assert_true(pieces[i].end > position);
+        assert_true(pieces[i].content_begin >= pieces[i].begin && pieces[i].content_end <= pieces[i].end);
+        assert_true(pieces[i].content_begin <= pieces[i].content_end);
+        assert_true(pieces[i].end == bytes || ((unsigned char)text[pieces[i].end] & 0xc0) != 0x80);
+        position = pieces[i].end;
+        if (expected != NULL) {
+            used += (size_t)snprintf(joined + used, sizeof joined - used, "%s%.*s", i == 0 ? "" : "|",
+                                     (int)(pieces[i].content_end - pieces[i].content_begin),
+                                     text + pieces[i].content_begin);
+            if (pieces[i].pause_after != 0) {
+                used += (size_t)snprintf(joined + used, sizeof joined - used, "<%g>", pieces[i].pause_after);
+            }
+            assert_true(used < sizeof joined);
+        }
+    }
+    assert_int_equal(position, bytes);
+    free(pieces);
+    if (expected != NULL) {
+        assert_string_equal(joined, expected);
+    }
+}
+
+static void test_sentences(void **state) {
+    (void)state;
+    check_split("", 20, false, "");
+    check_split("  ", 20, false, "");
+    check_split("One. Two! Three?", 400, false, "One. Two! Three?");
+    check_split("First one here. Second one here! Third one?", 20, false,
+                "First one here.|Second one here!|Third one?");
+    check_split("Mr. and Mrs. Smith paid 3.14 dollars. They left.", 38, false,
+                "Mr. and Mrs. Smith paid 3.14 dollars.|They left.");
+    check_split("By J. R. R. Tolkien, e.g. this one. And that one.", 36, false,
+                "By J. R. R. Tolkien, e.g. this one.|And that one.");
+    check_split("He said: \"Stop now!\" Then he went on his way.", 30, false,
+                "He said: \"Stop now!\"|Then he went on his way.");
+    check_split("It goes on... and on it goes. Then it ends.", 32, false,
+                "It goes on... and on it goes.|Then it ends.");
+    check_split("1. The first item is here. 2 more are there.", 30, false,
+                "1. The first item is here.|2 more are there.");
+    check_split("Title of it\n\nA paragraph without end that goes on", 40, false,
+                "Title of it|A paragraph without end that goes on");
+    check_split("你好世界。今天天气很好!我们去公园吧?好。", 30, false, "你好世界。|今天天气很好!|我们去公园吧?好。");
+    check_split("你好世界。今天天气很好！我们去公园吧？好。", 30, false,
+                "你好世界。|今天天气很好！|我们去公园吧？好。");
+    check_split("「そうですか。」と言った。次の文です。", 39, false, "「そうですか。」と言った。|次の文です。");
+    check_split("¿Qué tal? ¡Muy bien! ¿Y tú?", 12, false, "¿Qué tal?|¡Muy bien!|¿Y tú?");
+    check_split("نعم؟ لا شيء هنا الآن.", 18, false, "نعم؟|لا شيء هنا الآن.");
+}
+
+static void test_long_sentences(void **state) {
+    (void)state;
+    check_split("one two three four, five six seven eight nine", 24, false,
+                "one two three four,|five six seven eight|nine");
+    check_split("a, bbbbb ccccc ddddd eeeee fffff", 20, false, "a, bbbbb ccccc ddddd|eeeee fffff");
+    check_split("abcdefghijklmnopqrstuvwxyz", 10, false, "abcdefghij|klmnopqrst|uvwxyz");
+    check_split("一二三四五六七八九十", 9, false, "一二三|四五六|七八九|十");
+    /* Marks stay with their letter, as far as the limit allows. */
+    check_split("aaaaaaae\xcc\x81\xcc\xa3zzz", 9, false, "aaaaaaa|e\xcc\x81\xcc\xa3zzz");
+    char many[3 * 1000 + 1];
+    for (size_t i = 0; i < 1000; i++) {
+        memcpy(many + 2 * i, "\xcc\x81", 2);
+    }
+    many[2000] = '\0';
+    check_split(many, 10, false, NULL);
+}
+
+static void test_pauses(void **state) {
+    (void)state;
+    check_split("Hi.[pause:1.5s] You.", 400, false, "Hi.[pause:1.5s] You.");
+    check_split("Hi.[pause:1.5s] You.", 400, true, "Hi.<1.5>|You.");
+    check_split("[pause:500ms]Hi [pause:2] [pause:1s]", 400, true, "<0.5>|Hi<3>");
+    check_split("A [pause:999999] B", 400, true, "A<30>|B");
+    check_split("[pause:] [pause:x] [pause:1m] [pause:1.2.3s] [pause:12345678901] [pause:1s", 400, true,
+                "[pause:] [pause:x] [pause:1m] [pause:1.2.3s] [pause:12345678901] [pause:1s");
+    check_split("First part is here. Second part is here.[pause:1s]Third", 20, true,
+                "First part is here.|Second part is here.<1>|Third");
+}
+
+static void test_random_texts(void **state) {
+    (void)state;
+    static const char *const parts[] = {
+        "a",  "b ",         ". ",      "! ", "\n", "。", "你",  "é",   "e\xcc\x81", "\xf0\x9f\x99\x82", "\xe2\x80\x8d",
+        ", ", "[pause:1s]", "[pause:", "]",  "\"", "”",  "Mr.", "3.1", "  ",        "\xcc\x81",         "\xc2\xa0"};
+    uint32_t seed = 12345;
+    for (int round = 0; round < 3000; round++) {
+        char text[1024] = "";
+        size_t used = 0;
+        seed = seed * 1664525u + 1013904223u;
+        size_t count = (seed >> 16) % 80;
+        for (size_t i = 0; i < count; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            const char *part = parts[(seed >> 16) % (sizeof parts / sizeof parts[0])];
+            memcpy(text + used, part, strlen(part) + 1);
+            used += strlen(part);
+        }
+        check_split(text, 8 + (seed >> 8) % 60, (seed & 0x10000) != 0, NULL);
+    }
+    tmb_split_options options = {.max_length = 7};
+    tmb_text_piece *pieces = NULL;
+    size_t count = 0;
+    tmb_error error = {0};
+    assert_int_equal(tmb_text_split("a", 1, &options, &pieces, &count, &error), TMB_ERROR_ARGUMENT);
+    options.max_length = 50;
+    assert_int_equal(tmb_text_split("a\xc3", 2, &options, &pieces, &count, &error), TMB_ERROR_ARGUMENT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_prompts_of_cases), cmocka_unit_test(test_prompt_edges),
+        cmocka_unit_test(test_languages),        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_long_sentences),   cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_random_texts),
+    };
+    return cmocka_run_group_tests_name("qwen3-text", tests, load, unload);
+}
