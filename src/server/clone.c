@@ -325,6 +325,8 @@ static void conclude(clone_job *job) {
         conclude_stream(job);
     } else if (job->problem.status) {
         refuse_with(request, job->problem.status, job->retry, job->problem.field, job->problem.message);
+    } else if (job->cancelled) {
+        tmb_refuse_for_now(request, MHD_HTTP_SERVICE_UNAVAILABLE, 5, "Cancelled");
     } else if (job->count == 1 && first->status) {
         refuse_with(request, first->status, 5, first->field, first->message);
     } else {

@@ -477,6 +477,8 @@ static void on_completed(void *argument, struct MHD_Connection *connection, void
     }
     (void)pthread_mutex_lock(&request->lock);
     request->connection = NULL;
+    /* Small answers go into the void without an error. */
+    whole = whole && !request->gone;
     (void)pthread_mutex_unlock(&request->lock);
     tmb_request_leave(request);
     if (request->begun) {

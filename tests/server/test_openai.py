@@ -1,0 +1,146 @@
+"""OpenAI's endpoints, with OpenAI's own client."""
+import base64
+import json
+
+import pytest
+from support import REFERENCE, Server, data_uri, events, wav_rate, wav_seconds
+
+openai = pytest.importorskip("openai")
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with openai.OpenAI(base_url=server.url + "/v1", api_key="not-needed", max_retries=0) as running:
+        yield running
+
+
+def test_models(client):
+    ids = [model.id for model in client.models.list()]
+    assert "tts-1" in ids and len(ids) == 3
+
+
+def test_speech(client, voice):
+    response = client.audio.speech.create(model="tts-1", voice=voice, input="Hello there.", response_format="wav")
+    audio = response.read()
+    assert wav_rate(audio) == 48000 and wav_seconds(audio) > 0.2
+    assert response.response.headers["Content-Type"] == "audio/wav"
+
+
+@pytest.mark.parametrize("name,start,content_type", [("mp3", None, "audio/mpeg"), ("opus", b"OggS", "audio/ogg;codecs=opus"),
+                                                     ("flac", b"fLaC", "audio/flac"), ("wav", b"RIFF", "audio/wav"),
+                                                     ("pcm", None, "audio/pcm;rate=24000;channels=1")])
+def test_formats(client, voice, name, start, content_type):
+    response = client.audio.speech.create(model="tts-1", voice=voice, input="Hello.", response_format=name)
+    audio = response.read()
+    assert len(audio) > 500 and (start is None or audio.startswith(start))
+    assert response.response.headers["Content-Type"] == content_type
+
+
+def test_default_is_mp3(server, voice):
+    answer = server.post("/v1/audio/speech", {"model": "tts-1", "voice": voice, "input": "Hello."})
+    assert answer.headers["Content-Type"] == "audio/mpeg" and (answer.body[:3] == b"ID3" or answer.body[0] == 0xFF)
+
+
+def test_pcm_rate(server, voice):
+    body = {"voice": voice, "input": "Hello there.", "response_format": "pcm", "seed": 1}
+    low = server.post("/v1/audio/speech", body)
+    high = server.post("/v1/audio/speech", {**body, "sample_rate": 48000})
+    assert high.headers["Content-Type"] == "audio/pcm;rate=48000;channels=1"
+    assert len(high.body) == pytest.approx(2 * len(low.body), abs=8)
+
+
+def test_streaming(client, voice):
+    with client.audio.speech.with_streaming_response.create(model="tts-1", voice=voice, input="Hello there, this is streamed.",
+                                                            response_format="pcm") as response:
+        blocks = list(response.iter_bytes(4096))
+    assert len(b"".join(blocks)) > 10000
+
+
+def test_sse(client, voice):
+    with client.audio.speech.with_streaming_response.create(model="tts-1", voice=voice, input="Hello there.", response_format="pcm",
+                                                            stream_format="sse") as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        seen = [data for _, data in events(response.read())]
+    assert [event["type"] for event in seen[-1:]] == ["speech.audio.done"]
+    assert {event["type"] for event in seen[:-1]} == {"speech.audio.delta"}
+    assert len(b"".join(base64.b64decode(event["audio"]) for event in seen[:-1])) > 5000
+
+
+def test_voice_as_object(server, voice):
+    assert server.post("/v1/audio/speech", {"voice": {"id": voice}, "input": "Hello."}).status == 200
+
+
+def test_reference_of_the_request(server):
+    answer = server.post("/v1/audio/speech", {"voice": "alloy", "input": "Hello.", "ref_audio": data_uri(), "ref_text": "what it says",
+                                              "language": "en", "seed": 4, "x_vector_only_mode": True, "response_format": "wav"})
+    assert answer.status == 200 and answer.headers["X-Seed"] == "4"
+
+
+def test_instructions_are_ignored_and_it_says_so(server, voice):
+    answer = server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", "instructions": "Speak like a pirate."})
+    assert answer.status == 200 and answer.headers["X-Ignored"] == "instructions"
+
+
+def test_unknown_fields_are_ignored(server, voice):
+    assert server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", "user": "me", "lang_code": "a"}).status == 200
+
+
+@pytest.mark.parametrize("param,body", [
+    ("input", {}), ("input", {"input": ""}), ("input", {"input": "x" * 4097}), ("input", {"input": ["a"]}),
+    ("voice", {"input": "Hi.", "voice": "nobody"}), ("voice", {"input": "Hi.", "voice": {"name": "x"}}), ("voice", {"input": "Hi.", "voice": 1}),
+    ("ref_audio", {"input": "Hi."}), ("ref_audio", {"input": "Hi.", "ref_audio": "nothing"}),
+    ("response_format", {"input": "Hi.", "response_format": "aac"}), ("speed", {"input": "Hi.", "speed": 5}), ("speed", {"input": "Hi.", "speed": 0.1}),
+    ("speed", {"input": "Hi.", "speed": "fast"}), ("stream_format", {"input": "Hi.", "stream_format": "x"}), ("model", {"input": "Hi.", "model": 3}),
+    ("sample_rate", {"input": "Hi.", "sample_rate": 96000}), ("instructions", {"input": "Hi.", "instructions": "x" * 4097}),
+    ("seed", {"input": "Hi.", "seed": -1})])
+def test_bad_speech(server, param, body):
+    answer = server.post("/v1/audio/speech", body)
+    assert answer.status == 400, answer
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["param"] == param and error["type"] == "invalid_request_error" and param in error["message"]
+
+
+def test_client_sees_errors(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.audio.speech.create(model="tts-1", voice="nobody", input="Hello.")
+    assert caught.value.param == "voice" and "nobody" in caught.value.message
+
+
+def test_wrong_key(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("0123456789abcdef\n")
+    with Server("--keys-file", keys) as server:
+        with openai.OpenAI(base_url=server.url + "/v1", api_key="wrong", max_retries=0) as client, pytest.raises(openai.AuthenticationError):
+            client.models.list()
+        with openai.OpenAI(base_url=server.url + "/v1", api_key="0123456789abcdef", max_retries=0) as client:
+            assert client.models.list().data
+
+
+def test_voices(server):
+    answer = server.post("/v1/audio/voices", form={"name": "frida", "audio_sample": ("a.wav", REFERENCE), "consent": "c1"})
+    assert answer.status == 201 and answer.json()["id"] == "frida"
+    assert {"id": "frida", "name": "frida"} in server.get("/v1/audio/voices").json()["voices"]
+    assert server.post("/v1/audio/voices", form={"name": "frida", "audio_sample": ("a.wav", REFERENCE)}).status == 409
+    assert server.post("/v1/audio/speech", {"voice": "frida", "input": "Hello."}).status == 200
+    assert server.delete("/v1/audio/voices/frida").status == 204
+    answer = server.delete("/v1/audio/voices/frida")
+    assert answer.status == 404 and answer.json()["error"]["type"] == "not_found_error"
+
+
+@pytest.mark.parametrize("param,form", [("name", {"audio_sample": ("a.wav", REFERENCE)}), ("audio_sample", {"name": "x"}),
+                                        ("audio_sample", {"name": "x", "audio_sample": ("a.wav", b"nothing")}),
+                                        ("name", {"name": "a/b", "audio_sample": ("a.wav", REFERENCE)})])
+def test_bad_voice(server, param, form):
+    answer = server.post("/v1/audio/voices", form=form)
+    assert answer.status == 400 and answer.json()["error"]["param"] == param, answer
+
+
+def test_broken_json(server):
+    answer = server.post("/v1/audio/speech", body=b"{", headers={"Content-Type": "application/json"})
+    assert answer.status == 400 and answer.json()["error"]["param"] == "body"
+    assert server.post("/v1/audio/speech", body=json.dumps({"input": "x"}).encode(), headers={"Content-Type": "text/plain"}).status == 415
+
+
+def test_still_alive(server, alive):
+    pass
