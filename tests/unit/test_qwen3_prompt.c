@@ -1,0 +1,130 @@
+/* The talker's prompt in every layout, against what the official implementation fed its talker. */
+#include "test.h"
+
+#include "golden.h"
+#include "tts/qwen3/lm/prompt.h"
+#include "tts/qwen3/text/language.h"
+#include "tts/qwen3/text/prompt.h"
+#include "weights/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct model {
+    const char *name;
+    tmb_qwen3_config config;
+    tmb_safetensors *weights;
+    tmb_tokenizer *tokenizer;
+    tmb_lm *lm;
+} model;
+
+/* Element i of a list, or the value itself. */
+static const json_t *pick(const json_t *value, size_t i) { return json_is_array(value) ? json_array_get(value, i) : value; }
+
+static void check_item(const model *m, const char *name, const json_t *info, size_t item, const golden_array *embeds,
+                       const golden_array *mask, const golden_array *trailing) {
+    tmb_error error = {0};
+    size_t length = embeds->dims[1], hidden = embeds->dims[2];
+    const char *text = json_string_value(pick(json_object_get(info, "text"), item));
+    const char *reference = json_string_value(pick(json_object_get(info, "ref_text"), item));
+    const json_t *by_vector = json_object_get(info, "x_vector_only_mode");
+    by_vector = pick(by_vector != NULL ? by_vector : json_object_get(info, "x_vector_only"), item);
+    tmb_lm_prompt_parts parts = {.non_streaming = json_is_true(json_object_get(info, "non_streaming_mode"))};
+    tmb_prompt_ids target = {0}, transcript = {0};
+    assert_ok(tmb_prompt_target(m->tokenizer, text, strlen(text), &target, &error), error);
+    parts.role = target.role;
+    parts.text = target.text;
+    parts.text_count = target.text_count;
+    assert_ok(tmb_language_find(&m->config.talker, json_string_value(pick(json_object_get(info, "language"), item)), &parts.language,
+                                &error), error);
+    golden_array speaker = golden_load("qwen/%s/cases/%s/speaker_%zu.npy", m->name, name, item), codes = {0};
+    parts.speaker = speaker.f32;
+    if (!json_is_true(by_vector)) {
+        codes = golden_load("qwen/%s/cases/%s/ref_codes_%zu.npy", m->name, name, item);
+        assert_ok(tmb_prompt_reference(m->tokenizer, reference, strlen(reference), &transcript, &error), error);
+        parts.reference_codes = codes.i16;
+        parts.reference_frames = codes.dims[0];
+        parts.reference_text = transcript.text;
+        parts.reference_text_count = transcript.text_count;
+    }
+    tmb_lm_prompt prompt;
+    assert_ok(tmb_lm_prompt_build(m->lm, &m->config, NULL, &parts, &prompt, &error), error);
+    size_t padding = 0;
+    while (mask->i64[item * length + padding] == 0) {
+        padding++;
+    }
+    assert_int_equal(prompt.count, length - padding);
+    assert_true(prompt.count <= tmb_lm_prompt_rows(parts.text_count, parts.reference_text_count, parts.reference_frames));
+    assert_true(prompt.shared >= 8 && prompt.shared <= prompt.count);
+    (void)golden_assert_close("prompt", prompt.rows, embeds->f32 + (item * length + padding) * hidden, prompt.count * hidden, 1e-5);
+    /* Shorter trailings of a batch are filled with the pad embedding. */
+    for (size_t i = 0; i < trailing->dims[1]; i++) {
+        const float *row = i < prompt.trailing_count ? prompt.trailing + i * hidden : prompt.pad;
+        (void)golden_assert_close("trailing text", row, trailing->f32 + (item * trailing->dims[1] + i) * hidden, hidden, 1e-5);
+    }
+    assert_true(prompt.trailing_count <= trailing->dims[1]);
+
+    /* What is shared is the same for another text. */
+    tmb_lm_prompt other;
+    int32_t word = 9707;
+    parts.text = &word;
+    parts.text_count = 1;
+    assert_ok(tmb_lm_prompt_build(m->lm, &m->config, NULL, &parts, &other, &error), error);
+    assert_int_equal(other.shared, prompt.shared);
+    assert_memory_equal(other.rows, prompt.rows, prompt.shared * hidden * sizeof(float));
+    tmb_lm_prompt_free(&other);
+    tmb_lm_prompt_free(&prompt);
+    tmb_prompt_ids_free(&target);
+    tmb_prompt_ids_free(&transcript);
+    golden_free(&speaker);
+    golden_free(&codes);
+}
+
+static void check_case(const model *m, const char *name) {
+    tmb_error error = {0};
+    json_t *info = NULL;
+    assert_ok(tmb_json_read(golden_path("qwen/%s/cases/%s/case.json", m->name, name), 1 << 20, &info, &error), error);
+    golden_array embeds = golden_load("qwen/%s/cases/%s/inputs_embeds.npy", m->name, name);
+    golden_array mask = golden_load("qwen/%s/cases/%s/attention_mask.npy", m->name, name);
+    golden_array trailing = golden_load("qwen/%s/cases/%s/trailing_text_hidden.npy", m->name, name);
+    for (size_t item = 0; item < embeds.dims[0]; item++) {
+        check_item(m, name, info, item, &embeds, &mask, &trailing);
+    }
+    golden_free(&embeds);
+    golden_free(&mask);
+    golden_free(&trailing);
+    json_decref(info);
+}
+
+static void check_model(const char *name, const char *const *cases, size_t count) {
+    tmb_error error = {0};
+    model m = {.name = name};
+    assert_ok(tmb_qwen3_config_read(golden_path("qwen/%s/model", name), &m.config, &error), error);
+    assert_ok(tmb_safetensors_open(golden_path("qwen/%s/model", name), &m.weights, &error), error);
+    assert_ok(tmb_tokenizer_load(golden_path("qwen/%s/model", name), TMB_TEXT_PATTERN_QWEN2, &m.tokenizer, &error), error);
+    tmb_lm_options options = {.talker = TMB_LM_F32};
+    assert_ok(tmb_lm_load(&m.config, m.weights, &options, &m.lm, &error), error);
+    for (size_t i = 0; i < count; i++) {
+        check_case(&m, cases[i]);
+    }
+    tmb_lm_destroy(&m.lm);
+    tmb_tokenizer_destroy(&m.tokenizer);
+    tmb_safetensors_close(&m.weights);
+}
+
+static void test_sample_c(void **state) {
+    (void)state;
+    static const char *const cases[] = {"icl_en", "icl_zh", "xvec_auto", "xvec_short", "icl_long_ref_text", "icl_nonstreaming", "batch3", "batch2_xvec"};
+    check_model("sample-c", cases, sizeof cases / sizeof cases[0]);
+}
+
+static void test_sample_d(void **state) {
+    (void)state;
+    static const char *const cases[] = {"icl", "batch2_mixed"};
+    check_model("sample-d", cases, sizeof cases / sizeof cases[0]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sample_c), cmocka_unit_test(test_sample_d)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
