@@ -106,7 +106,7 @@ def main():
             np.save(folder / f"{clip}.atten12.raw.npy", official.run(short, limit_db=12.0)[0])
             for name, value in stages(official.model, samples).items():
                 np.save(folder / "stages" / f"{name}.npy", value)
-    files = sorted(path for path in folder.rglob("*.npy"))
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".npy", ".gz"))
     (folder / "MANIFEST.sha256").write_text("".join(
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files))
 

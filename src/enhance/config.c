@@ -58,6 +58,8 @@ static const char *section_of(const tmb_ini *ini, const char *key) {
 
 static tmb_status read_sizes(const tmb_ini *ini, tmb_dfn_config *config, tmb_error *error) {
     size_t rate = 0;
+    size_t conv_lookahead = 0;
+    size_t df_lookahead = 0;
     const struct {
         const char *section, *key;
         size_t low, high;
@@ -70,8 +72,8 @@ static tmb_status read_sizes(const tmb_ini *ini, tmb_dfn_config *config, tmb_err
         {"df", "min_nb_erb_freqs", 1, 64, &config->min_band_bins},
         {"df", "nb_df", 2, 4096, &config->df_bins},
         {section_of(ini, "df_order"), "df_order", 1, TMB_DFN_MAX_ORDER, &config->df_order},
-        {section_of(ini, "df_lookahead"), "df_lookahead", 0, TMB_DFN_MAX_LOOKAHEAD, &config->df_lookahead},
-        {"deepfilternet", "conv_lookahead", 0, TMB_DFN_MAX_LOOKAHEAD, &config->conv_lookahead},
+        {section_of(ini, "df_lookahead"), "df_lookahead", 0, TMB_DFN_MAX_LOOKAHEAD, &df_lookahead},
+        {"deepfilternet", "conv_lookahead", 0, TMB_DFN_MAX_LOOKAHEAD, &conv_lookahead},
         {"deepfilternet", "conv_ch", 1, 1024, &config->conv_channels},
         {"deepfilternet", "emb_hidden_dim", 1, 2048, &config->emb_hidden},
         {"deepfilternet", "emb_num_layers", 2, 16, &config->emb_layers},
@@ -88,7 +90,7 @@ static tmb_status read_sizes(const tmb_ini *ini, tmb_dfn_config *config, tmb_err
     }
     config->rate = (int)rate;
     config->bins = config->fft_size / 2 + 1;
-    config->lookahead = config->conv_lookahead > config->df_lookahead ? config->conv_lookahead : config->df_lookahead;
+    config->lookahead = df_lookahead;
     if (config->fft_size % 2 != 0 || config->hop * 2 > config->fft_size || config->fft_size % config->hop != 0) {
         return tmb_fail(error, TMB_ERROR_MODEL, "[df] fft_size = %zu is not an even multiple of hop_size = %zu",
                         config->fft_size, config->hop);
@@ -96,6 +98,12 @@ static tmb_status read_sizes(const tmb_ini *ini, tmb_dfn_config *config, tmb_err
     if (config->df_bins > config->bins) {
         return tmb_fail(error, TMB_ERROR_MODEL, "[df] nb_df = %zu is more than the %zu bins of fft_size = %zu",
                         config->df_bins, config->bins, config->fft_size);
+    }
+    /* The mask would belong to another frame than the filter: the official runtime does not line them up either. */
+    if (conv_lookahead != df_lookahead) {
+        return tmb_fail(error, TMB_ERROR_UNSUPPORTED,
+                        "[deepfilternet] conv_lookahead = %zu and df_lookahead = %zu differ: not supported",
+                        conv_lookahead, df_lookahead);
     }
     /* The deep filter looks at df_order frames, the last of which is the newest one. */
     if (config->lookahead >= config->df_order) {

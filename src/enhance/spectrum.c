@@ -200,17 +200,15 @@ tmb_dfn_stage tmb_dfn_stage_of(const tmb_dfn_rules *rules, float local_snr) {
 
 void tmb_dfn_synthesise(tmb_dfn_block *block, const tmb_dfn_rules *rules, size_t t, tmb_dfn_stage stage, float *out) {
     const tmb_dfn_config *config = &block->model->config;
-    const size_t newest = block->history + t;
-    const float *masked = block->spectra + (newest - config->conv_lookahead) * 2 * block->bin_stride;
-    const float *noisy = block->spectra + (newest - config->lookahead) * 2 * block->bin_stride;
+    const float *noisy = block->spectra + (block->history + t - config->lookahead) * 2 * block->bin_stride;
     float *spectrum = block->spectrum;
     switch (stage) {
-    case TMB_DFN_UNTOUCHED: memcpy(spectrum, masked, 2 * block->bin_stride * sizeof(float)); break;
-    case TMB_DFN_SILENCE: apply_mask(block, masked, NULL, 0, spectrum); break;
-    case TMB_DFN_MASK: apply_mask(block, masked, block->mask + t * config->erb_bands, 0, spectrum); break;
+    case TMB_DFN_UNTOUCHED: memcpy(spectrum, noisy, 2 * block->bin_stride * sizeof(float)); break;
+    case TMB_DFN_SILENCE: apply_mask(block, noisy, NULL, 0, spectrum); break;
+    case TMB_DFN_MASK: apply_mask(block, noisy, block->mask + t * config->erb_bands, 0, spectrum); break;
     case TMB_DFN_MASK_AND_FILTER:
         apply_filter(block, t, spectrum);
-        apply_mask(block, masked, block->mask + t * config->erb_bands, config->df_bins, spectrum);
+        apply_mask(block, noisy, block->mask + t * config->erb_bands, config->df_bins, spectrum);
         break;
     }
     if (rules->post_filter_beta > 0 && (stage == TMB_DFN_MASK || stage == TMB_DFN_MASK_AND_FILTER)) {

@@ -25,6 +25,7 @@ static const struct {
 } families[] = {
     {"activation", checkasm_activation},
     {"conv", checkasm_conv},
+    {"dfn", checkasm_dfn},
     {"fir", checkasm_fir},
     {"matmul", checkasm_matmul},
     {"vector", checkasm_vector},

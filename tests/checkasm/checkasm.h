@@ -90,6 +90,7 @@ bool checkasm_compare_bytes(const void *reference, const void *new_bytes, size_t
 /* The families, one a file. */
 void checkasm_activation(void);
 void checkasm_conv(void);
+void checkasm_dfn(void);
 void checkasm_fir(void);
 void checkasm_matmul(void);
 void checkasm_vector(void);
