@@ -98,7 +98,7 @@ static tmb_status refill(tmb_tar_gz *archive, tmb_error *error) {
         const size_t count = archive->bytes_left < most ? archive->bytes_left : most;
         stream->next_in = (z_const Bytef *)archive->bytes;
         stream->avail_in = (uInt)count;
-        archive->bytes += count;
+        archive->bytes = count > 0 ? archive->bytes + count : archive->bytes;
         archive->bytes_left -= count;
         return TMB_OK;
     }
