@@ -1,0 +1,70 @@
+/* A memory budget: whatever is large reserves its bytes before it allocates them.
+ *
+ * A reservation that fits is granted at once, one that will fit later waits in order, one that can never
+ * fit is refused at once. Nothing is allocated here: the numbers are an agreement between the parts.
+ */
+#ifndef TMB_PIPELINE_BUDGET_H
+#define TMB_PIPELINE_BUDGET_H
+
+#include "timbre/timbre.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A reservation that may have to wait. The memory is the caller's and stays put until it is granted or withdrawn.
+ * `granted` is called once, from the thread that made the room and with locks held: it may post work or
+ * wake a thread, nothing else. */
+typedef struct tmb_ticket {
+    struct tmb_ticket *next;
+    uint64_t bytes;
+    void (*granted)(void *user); /* may be NULL */
+    void *user;
+    bool waiting; /* the budget's, under its lock */
+} tmb_ticket;
+
+/* Asked to give back what is held but not needed, when a reservation has to wait; without the budget's
+ * lock. What it frees, it releases. */
+typedef void (*tmb_reclaim)(void *user);
+
+typedef struct tmb_budget {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a ticket was granted */
+    uint64_t total, reserved;
+    tmb_ticket *first, *last;
+    tmb_reclaim reclaim;
+    void *reclaim_user;
+} tmb_budget;
+
+void tmb_budget_init(tmb_budget *budget, uint64_t total, tmb_reclaim reclaim, void *user);
+void tmb_budget_deinit(tmb_budget *budget);
+
+/* Reserves `bytes`, now (*now = true, no callback) or later. `together` is what must stay reserved beside
+ * it for it to be of use, such as the model that a sequence belongs to: where the sum is more than the
+ * budget, TMB_ERROR_MEMORY at once; the message names `what`, the need and the budget. */
+tmb_status tmb_budget_request(tmb_budget *budget, tmb_ticket *ticket, uint64_t bytes, uint64_t together,
+                              const char *what, bool *now, tmb_error *error);
+
+/* The same, waiting until it is granted or *stop (may be NULL; looked at on tmb_budget_wake) is true:
+ * TMB_ERROR_CANCELLED. Not on a thread that others need in order to give memory back. */
+tmb_status tmb_budget_reserve(tmb_budget *budget, uint64_t bytes, uint64_t together, const char *what,
+                              const atomic_bool *stop, tmb_error *error);
+void tmb_budget_wake(tmb_budget *budget);
+
+/* Enlarges a reservation that is held, at once or not at all: who holds memory must not wait for more. */
+tmb_status tmb_budget_grow(tmb_budget *budget, uint64_t bytes, const char *what, tmb_error *error);
+
+void tmb_budget_release(tmb_budget *budget, uint64_t bytes);
+
+/* Ends the wait of a ticket; false where it was not waiting (then its callback is over, its bytes are held). */
+bool tmb_budget_withdraw(tmb_budget *budget, tmb_ticket *ticket);
+
+/* Tries again to make room where tickets wait and something may have become idle. */
+void tmb_budget_retry(tmb_budget *budget);
+
+void tmb_budget_read(tmb_budget *budget, uint64_t *total, uint64_t *reserved);
+
+/* Three quarters of what this process can have: of the machine's memory, its cgroup's or its address
+ * space's limit (RLIMIT_AS), whichever is least. */
+uint64_t tmb_budget_default(void);
+
+#endif

@@ -1,0 +1,98 @@
+/* The public calls that start, stop and await clone items, and that save voices. */
+#include "pipeline/scheduler.h"
+
+#include "base/error.h"
+#include "base/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+tmb_status tmb_clone_submit(tmb_context *context, const tmb_clone_request *request,
+                            const tmb_clone_callbacks *callbacks, uint64_t *number, tmb_error *error) {
+    tmb_scheduler *scheduler = NULL;
+    tmb_item *item = NULL;
+    tmb_status status = tmb_context_scheduler(context, &scheduler, error);
+    if (status == TMB_OK) {
+        status = tmb_item_create(scheduler, request, callbacks, true, &item, error);
+    }
+    return status != TMB_OK ? status : tmb_scheduler_submit(scheduler, item, number, error);
+}
+
+void tmb_clone_cancel(tmb_context *context, uint64_t number) {
+    (void)pthread_mutex_lock(&context->lock);
+    tmb_scheduler *scheduler = context->scheduler;
+    (void)pthread_mutex_unlock(&context->lock);
+    if (scheduler != NULL) {
+        tmb_scheduler_cancel(scheduler, number);
+    }
+}
+
+void tmb_clone_wait(tmb_context *context) {
+    (void)pthread_mutex_lock(&context->lock);
+    tmb_scheduler *scheduler = context->scheduler;
+    (void)pthread_mutex_unlock(&context->lock);
+    if (scheduler != NULL) {
+        tmb_scheduler_wait(scheduler);
+    }
+}
+
+/* What a call to tmb_voice_save waits for. */
+typedef struct saved_voice {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool over;
+    tmb_error error;
+    void *data;
+    size_t size;
+} saved_voice;
+
+static void serialize(void *user, tmb_engine *engine, tmb_voice *voice, const tmb_error *error) {
+    saved_voice *saved = user;
+    tmb_error failure = *error;
+    if (voice != NULL && engine->operations->voice_serialize == NULL) {
+        (void)tmb_fail(&failure, TMB_ERROR_UNSUPPORTED, "the %s engine has no voices to save: use qwen3",
+                       engine->operations->name);
+    } else if (voice != NULL) {
+        (void)engine->operations->voice_serialize(voice, &saved->data, &saved->size, &failure);
+    }
+    (void)pthread_mutex_lock(&saved->lock);
+    saved->error = failure;
+    saved->over = true;
+    (void)pthread_cond_signal(&saved->changed);
+    (void)pthread_mutex_unlock(&saved->lock);
+}
+
+tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request, const char *path,
+                          tmb_error *error) {
+    tmb_scheduler *scheduler = NULL;
+    tmb_item *item = NULL;
+    tmb_status status = tmb_context_scheduler(context, &scheduler, error);
+    if (status == TMB_OK) {
+        status = tmb_item_create(scheduler, request, NULL, false, &item, error);
+    }
+    if (status != TMB_OK) {
+        return status;
+    }
+    saved_voice saved = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    item->voice_sink = serialize;
+    item->voice_user = &saved;
+    status = tmb_scheduler_submit(scheduler, item, NULL, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    (void)pthread_mutex_lock(&saved.lock);
+    while (!saved.over) {
+        (void)pthread_cond_wait(&saved.changed, &saved.lock);
+    }
+    (void)pthread_mutex_unlock(&saved.lock);
+    if (saved.error.status != TMB_OK) {
+        if (error != NULL) {
+            *error = saved.error;
+        }
+        free(saved.data);
+        return saved.error.status;
+    }
+    status = tmb_file_write(path, saved.data, saved.size, error);
+    free(saved.data);
+    return status;
+}

@@ -1,0 +1,222 @@
+#include "pipeline/context.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include "cpu/cpu.h"
+#include "pipeline/scheduler_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_WORKERS 256
+#define MAX_QUEUED (1u << 20)
+
+void tmb_options_default(tmb_options *options) {
+    *options = (tmb_options){
+        .struct_size = sizeof *options,
+        .engine = "auto",
+        .precision = "auto",
+        .resample_workers = 3,
+        .enhance_workers = 3,
+        .max_input_seconds = 1800,
+        .max_input_bytes = (uint64_t)256 << 20,
+        .max_queued = 1024,
+        .voice_cache_entries = 64,
+        .log_level = TMB_LOG_WARNING,
+    };
+}
+
+static tmb_status check_options(const tmb_options *options, tmb_error *error) {
+    if (options->threads < 0 || options->threads > MAX_WORKERS) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "threads: %d is not in 0 to %d", options->threads, MAX_WORKERS);
+    }
+    if (options->resample_workers < 1 || options->resample_workers > MAX_WORKERS) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "resample workers: %d is not in 1 to %d", options->resample_workers,
+                        MAX_WORKERS);
+    }
+    if (options->enhance_workers < 1 || options->enhance_workers > MAX_WORKERS) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "enhance workers: %d is not in 1 to %d", options->enhance_workers,
+                        MAX_WORKERS);
+    }
+    if (options->max_batch < 0 || options->max_batch > TMB_MAX_BATCH) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "batch size: %d is not in 0 to %d", options->max_batch, TMB_MAX_BATCH);
+    }
+    if (!(options->max_batch_wait >= 0 && options->max_batch_wait <= 60)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "batch wait: %g s is not in 0 to 60", options->max_batch_wait);
+    }
+    if (!(options->idle_unload >= 0 && isfinite(options->idle_unload))) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "idle unload: %g s is not a time", options->idle_unload);
+    }
+    if (isnan(options->max_input_seconds)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "input limit: not a number of seconds");
+    }
+    if (options->max_queued < 1 || options->max_queued > MAX_QUEUED) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "queue: %zu items are not in 1 to %u", options->max_queued,
+                        MAX_QUEUED);
+    }
+    return TMB_OK;
+}
+
+/* The context's own copy of the strings. */
+static bool copy_strings(tmb_context *context) {
+    const char **fields[] = {&context->options.engine,   &context->options.model,      &context->options.precision,
+                             &context->options.denoiser, &context->options.remote_url, &context->options.remote_key};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        if (*fields[i] != NULL) {
+            context->strings[i] = tmb_strdup(*fields[i]);
+            if (context->strings[i] == NULL) {
+                return false;
+            }
+            *fields[i] = context->strings[i];
+        }
+    }
+    return true;
+}
+
+static void free_strings(tmb_context *context) {
+    for (size_t i = 0; i < sizeof context->strings / sizeof context->strings[0]; i++) {
+        free(context->strings[i]);
+    }
+}
+
+/* Room is made by forgetting prepared voices and by unloading what is idle. */
+static void reclaim(void *user) {
+    tmb_context *context = user;
+    (void)pthread_mutex_lock(&context->lock);
+    tmb_scheduler *scheduler = context->scheduler;
+    (void)pthread_mutex_unlock(&context->lock);
+    if (scheduler != NULL) {
+        tmb_scheduler_reclaim(scheduler);
+    }
+    (void)tmb_registry_unload(&context->registry, 0);
+}
+
+tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *error) {
+    *out = NULL;
+    /* A program that was built with an older header has a shorter struct: the rest is default. */
+    tmb_options complete;
+    tmb_options_default(&complete);
+    if (options != NULL) {
+        if (options->struct_size == 0 || options->struct_size > sizeof complete) {
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "fill the options with tmb_options_default first");
+        }
+        memcpy(&complete, options, options->struct_size);
+    }
+    options = &complete;
+    tmb_status status = check_options(options, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    tmb_engine_settings settings = {
+        .name = options->engine != NULL ? options->engine : "auto",
+        .model = options->model,
+        .precision = options->precision != NULL ? options->precision : "auto",
+        .remote_url = options->remote_url,
+        .remote_key = options->remote_key,
+        .threads = options->threads,
+        .max_batch = (size_t)options->max_batch,
+    };
+    status = tmb_engine_check(&settings, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    tmb_context *context = tmb_calloc(1, sizeof *context);
+    if (context == NULL) {
+        return tmb_fail_memory(error, "a context", sizeof *context);
+    }
+    context->options = *options;
+    context->options.engine = settings.name;
+    context->options.precision = settings.precision;
+    if (!copy_strings(context)) {
+        free_strings(context);
+        free(context);
+        return tmb_fail_memory(error, "a context", 0);
+    }
+    tmb_logger_init(&context->logger, options->log, options->log_user, options->log_level);
+    settings.name = context->options.engine;
+    settings.model = context->options.model;
+    settings.precision = context->options.precision;
+    settings.remote_url = context->options.remote_url;
+    settings.remote_key = context->options.remote_key;
+    settings.logger = &context->logger;
+    (void)pthread_mutex_init(&context->lock, NULL);
+    tmb_budget_init(&context->budget, options->memory_budget != 0 ? options->memory_budget : tmb_budget_default(),
+                    reclaim, context);
+    tmb_registry_init(&context->registry, &context->budget, &context->logger, context->options.denoiser, &settings);
+    if (options->idle_unload > 0) {
+        tmb_scheduler *scheduler = NULL;
+        status = tmb_context_scheduler(context, &scheduler, error);
+        if (status != TMB_OK) {
+            tmb_close(&context);
+            return status;
+        }
+    }
+    *out = context;
+    return TMB_OK;
+}
+
+void tmb_close(tmb_context **context_address) {
+    tmb_context *context = *context_address;
+    if (context == NULL) {
+        return;
+    }
+    *context_address = NULL;
+    atomic_store(&context->registry.stop, true);
+    tmb_budget_wake(&context->budget);
+    tmb_scheduler_destroy(&context->scheduler);
+    tmb_registry_deinit(&context->registry);
+    tmb_budget_deinit(&context->budget);
+    (void)pthread_mutex_destroy(&context->lock);
+    tmb_logger_deinit(&context->logger);
+    free_strings(context);
+    free(context);
+}
+
+tmb_status tmb_context_scheduler(tmb_context *context, tmb_scheduler **out, tmb_error *error) {
+    tmb_status status = TMB_OK;
+    (void)pthread_mutex_lock(&context->lock);
+    if (context->scheduler == NULL) {
+        status = tmb_scheduler_create(context, &context->scheduler, error);
+    }
+    *out = context->scheduler;
+    (void)pthread_mutex_unlock(&context->lock);
+    return status;
+}
+
+void tmb_get_statistics(tmb_context *context, tmb_statistics *out) {
+    memset(out, 0, sizeof *out);
+    tmb_budget_read(&context->budget, &out->memory_budget, &out->memory_reserved);
+    out->engine = tmb_registry_engine_name(&context->registry);
+    out->engine_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_ENGINE);
+    out->denoiser_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_DENOISER);
+    (void)pthread_mutex_lock(&context->lock);
+    tmb_scheduler *scheduler = context->scheduler;
+    (void)pthread_mutex_unlock(&context->lock);
+    if (scheduler != NULL) {
+        tmb_scheduler_count(scheduler, out);
+    }
+}
+
+tmb_status tmb_preload(tmb_context *context, tmb_error *error) {
+    tmb_dfn_model *denoiser = NULL;
+    tmb_engine *engine = NULL;
+    tmb_status status = tmb_registry_use_denoiser(&context->registry, &denoiser, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    tmb_registry_done(&context->registry, TMB_MODEL_DENOISER);
+    status = tmb_registry_use_engine(&context->registry, &engine, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    tmb_registry_done(&context->registry, TMB_MODEL_ENGINE);
+    return TMB_OK;
+}
+
+void tmb_free(void *pointer) { free(pointer); }
+
+const char *tmb_cpu_level(void) { return tmb_cpu_name(); }
+
+int tmb_cpu_threads(void) { return tmb_cpu_count(); }

@@ -1,0 +1,23 @@
+/* What a tmb_context holds. */
+#ifndef TMB_PIPELINE_CONTEXT_H
+#define TMB_PIPELINE_CONTEXT_H
+
+#include "pipeline/budget.h"
+#include "pipeline/registry.h"
+
+typedef struct tmb_scheduler tmb_scheduler;
+
+struct tmb_context {
+    tmb_options options; /* its strings are in `strings` */
+    char *strings[6];
+    tmb_logger logger;
+    tmb_budget budget;
+    tmb_registry registry;
+    pthread_mutex_t lock;     /* of `scheduler` */
+    tmb_scheduler *scheduler; /* made by the first clone request, or at once where idle models unload */
+};
+
+/* The scheduler, made if need be. */
+tmb_status tmb_context_scheduler(tmb_context *context, tmb_scheduler **out, tmb_error *error);
+
+#endif

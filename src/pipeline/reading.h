@@ -1,0 +1,41 @@
+/* Reading a reference: decoded to mono (or, of a saved voice, the file's bytes), piece by piece, and the
+ * key that its prepared voice is kept under. */
+#ifndef TMB_PIPELINE_READING_H
+#define TMB_PIPELINE_READING_H
+
+#include "base/log.h"
+#include "pipeline/request.h"
+
+#include <nettle/sha2.h>
+
+/* SHA-256 of the samples, their rate, the transcript and every setting that the voice depends on. */
+typedef struct tmb_voice_key {
+    uint8_t bytes[SHA256_DIGEST_SIZE];
+} tmb_voice_key;
+
+/* Zero-initialised; used by one thread at a time. */
+typedef struct tmb_reading {
+    tmb_audio_reader *reader;
+    tmb_audio_info info;
+    float *piece;    /* interleaved, as the file has it */
+    float *samples;  /* mono [count] */
+    size_t count, capacity;
+    int rate;        /* Hz */
+    void *voice;     /* a saved voice's file [voice_size] */
+    size_t voice_size;
+    struct sha256_ctx hash;
+    tmb_voice_key key; /* once it is complete */
+} tmb_reading;
+
+/* Opens the source. *samples = how many the reference is likely to have, 0 = not known; of a saved voice a
+ * quarter of its file's bytes, so that it is as large as so many samples. */
+tmb_status tmb_reading_open(tmb_reading *reading, const tmb_request *request, const tmb_audio_limits *limits,
+                            uint64_t *samples, tmb_error *error);
+
+/* Reads the next piece (about four seconds); *complete: there was none, and the key is known. */
+tmb_status tmb_reading_step(tmb_reading *reading, const tmb_request *request, const char *engine, bool *complete,
+                            tmb_error *error);
+
+void tmb_reading_close(tmb_reading *reading);
+
+#endif

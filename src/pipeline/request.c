@@ -1,0 +1,227 @@
+#include "pipeline/request.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include "pipeline/chain.h"
+#include "tts/language.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* Bytes of a text; engines have limits of their own. */
+#define MAX_TEXT (1u << 20)
+
+void tmb_clone_request_default(tmb_clone_request *request) {
+    memset(request, 0, sizeof *request);
+    request->struct_size = sizeof *request;
+    request->language = "auto";
+    request->temperature = -1;
+    request->top_p = -1;
+    request->repetition_penalty = -1;
+    request->top_k = -1;
+    request->subtalker_temperature = -1;
+    request->subtalker_top_p = -1;
+    request->subtalker_top_k = -1;
+    request->run_pre_processing = true;
+    request->run_post_processing = true;
+    tmb_enhance_options_default(&request->pre);
+    tmb_enhance_options_default(&request->post);
+    request->want_samples = true;
+}
+
+static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n")] == '\0'; }
+
+/* RFC 3629: no overlong forms, surrogates or values over U+10FFFF. */
+static bool is_utf8(const char *text) {
+    const unsigned char *c = (const unsigned char *)text;
+    while (*c != '\0') {
+        int more = c[0] < 0x80                    ? 0
+                   : c[0] >= 0xC2 && c[0] <= 0xDF ? 1
+                   : (c[0] & 0xF0) == 0xE0        ? 2
+                   : c[0] >= 0xF0 && c[0] <= 0xF4 ? 3
+                                                  : -1;
+        if (more < 0 || (c[0] == 0xE0 && c[1] < 0xA0) || (c[0] == 0xED && c[1] > 0x9F) ||
+            (c[0] == 0xF0 && c[1] < 0x90) || (c[0] == 0xF4 && c[1] > 0x8F)) {
+            return false;
+        }
+        for (int i = 1; i <= more; i++) {
+            if ((c[i] & 0xC0) != 0x80) {
+                return false;
+            }
+        }
+        c += more + 1;
+    }
+    return true;
+}
+
+static tmb_status check_text(const char *name, const char *text, tmb_error *error) {
+    if (text == NULL || is_blank(text)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s is empty", name);
+    }
+    if (strlen(text) > MAX_TEXT) {
+        return tmb_fail(error, TMB_ERROR_LIMIT, "%s has %zu bytes, %u are the limit", name, strlen(text), MAX_TEXT);
+    }
+    if (!is_utf8(text)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s is not valid UTF-8", name);
+    }
+    return TMB_OK;
+}
+
+static tmb_status check_source(const tmb_clone_request *request, tmb_source_kind *kind, tmb_error *error) {
+    int sources = (request->ref_audio != NULL) + (request->ref_data != NULL) + (request->ref_samples != NULL) +
+                  (request->voice != NULL);
+    if (sources != 1) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s reference: give one of ref_audio, ref_data, ref_samples and voice",
+                        sources == 0 ? "no" : "more than one");
+    }
+    if (request->ref_audio != NULL) {
+        *kind = TMB_SOURCE_FILE;
+    } else if (request->voice != NULL) {
+        *kind = TMB_SOURCE_VOICE;
+    } else if (request->ref_data != NULL) {
+        *kind = TMB_SOURCE_DATA;
+        if (request->ref_data_size == 0) {
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_data_size is 0: there is no reference audio");
+        }
+    } else {
+        *kind = TMB_SOURCE_SAMPLES;
+        if (request->ref_sample_count == 0) {
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_sample_count is 0: there is no reference audio");
+        }
+        if (request->ref_rate < 4000 || request->ref_rate > 192000) {
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_rate is %d Hz, it must be 4000 to 192000", request->ref_rate);
+        }
+    }
+    return TMB_OK;
+}
+
+/* A number that is either negative (the model's default) or in [least, most]. */
+static tmb_status check_number(const char *name, double value, double least, double most, tmb_error *error) {
+    if (value < 0 || (value >= least && value <= most)) {
+        return TMB_OK;
+    }
+    return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s is %g, it must be %g to %g (or negative: the model's)", name, value,
+                    least, most);
+}
+
+static tmb_status check_sampling(const tmb_clone_request *request, tmb_error *error) {
+    tmb_status status = check_number("temperature", request->temperature, 0, 10, error);
+    if (status == TMB_OK) {
+        status = check_number("top_p", request->top_p, 0, 1, error);
+    }
+    if (status == TMB_OK) {
+        status = check_number("repetition_penalty", request->repetition_penalty, 0.01, 100, error);
+    }
+    if (status == TMB_OK) {
+        status = check_number("subtalker_temperature", request->subtalker_temperature, 0, 10, error);
+    }
+    if (status == TMB_OK) {
+        status = check_number("subtalker_top_p", request->subtalker_top_p, 0, 1, error);
+    }
+    if (status == TMB_OK && request->max_frames < 0) {
+        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "max_frames is %d, it must be 0 (the model's) or more",
+                          request->max_frames);
+    }
+    if (status == TMB_OK && !(request->max_seconds >= 0 && isfinite(request->max_seconds))) {
+        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "max_seconds is %g, it must be 0 (no limit) or more",
+                          request->max_seconds);
+    }
+    if (status == TMB_OK && !(request->deadline >= 0 && isfinite(request->deadline))) {
+        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "the deadline is %g s, it must be 0 (none) or more",
+                          request->deadline);
+    }
+    return status;
+}
+
+static tmb_status check(const tmb_clone_request *request, bool needs_text, tmb_source_kind *source, tmb_error *error) {
+    tmb_status status = check_source(request, source, error);
+    if (status == TMB_OK && needs_text) {
+        status = check_text("text", request->text, error);
+    }
+    if (status == TMB_OK && request->ref_text != NULL && !request->x_vector_only) {
+        status = check_text("ref_text", request->ref_text, error);
+    }
+    if (status == TMB_OK && tmb_language_find(request->language) == NULL) {
+        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES,
+                          request->language);
+    }
+    if (status == TMB_OK) {
+        status = check_sampling(request, error);
+    }
+    if (status == TMB_OK && request->run_pre_processing) {
+        status = tmb_chain_check(&request->pre, "pre-processing", error);
+    }
+    if (status == TMB_OK && request->run_post_processing) {
+        status = tmb_chain_check(&request->post, "post-processing", error);
+    }
+    return status;
+}
+
+static uint64_t random_seed(void) {
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed) {
+        seed = (uint64_t)(tmb_now() * 1e9) << 16;
+    }
+    return seed >> 11; /* 53 bits: every JSON reader hands it back unchanged */
+}
+
+tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, tmb_request *out, tmb_error *error) {
+    memset(out, 0, sizeof *out);
+    if (request->struct_size == 0 || request->struct_size > sizeof *request) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "fill the request with tmb_clone_request_default first");
+    }
+    tmb_clone_request_default(&out->public);
+    memcpy(&out->public, request, request->struct_size);
+    tmb_status status = check(&out->public, needs_text, &out->source, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    const char **fields[] = {&out->public.custom_id, &out->public.text,     &out->public.language,
+                             &out->public.ref_audio, &out->public.ref_text, &out->public.voice};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        out->strings[i] = tmb_strdup(*fields[i]);
+        if (*fields[i] != NULL && out->strings[i] == NULL) {
+            tmb_request_free(out);
+            return tmb_fail_memory(error, "a request", 0);
+        }
+        *fields[i] = out->strings[i];
+    }
+    out->seed = out->public.has_seed ? out->public.seed : random_seed();
+    return TMB_OK;
+}
+
+void tmb_request_free(tmb_request *request) {
+    for (size_t i = 0; i < sizeof request->strings / sizeof request->strings[0]; i++) {
+        free(request->strings[i]);
+        request->strings[i] = NULL;
+    }
+}
+
+bool tmb_request_x_vector_only(const tmb_request *request) {
+    return request->public.x_vector_only || (request->source != TMB_SOURCE_VOICE && request->public.ref_text == NULL);
+}
+
+void tmb_request_speak(const tmb_request *request, tmb_speak_request *out) {
+    const tmb_clone_request *public = &request->public;
+    tmb_speak_request_default(out);
+    out->text = public->text;
+    out->language = public->language;
+    out->greedy = public->greedy;
+    out->temperature = public->temperature;
+    out->top_p = public->top_p;
+    out->top_k = public->top_k;
+    out->repetition_penalty = public->repetition_penalty;
+    out->subtalker_temperature = public->subtalker_temperature;
+    out->subtalker_top_p = public->subtalker_top_p;
+    out->subtalker_top_k = public->subtalker_top_k;
+    out->seed = request->seed;
+    out->max_frames = public->max_frames;
+    out->max_seconds = public->max_seconds;
+    out->non_streaming_text = public->non_streaming_text;
+    out->x_vector_only = tmb_request_x_vector_only(request);
+    out->want_codes = public->want_codes;
+    out->guard_runaway = public->guard_runaway;
+}

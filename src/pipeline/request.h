@@ -1,0 +1,32 @@
+/* A clone request as the pipeline keeps it: checked, and a copy of its own. */
+#ifndef TMB_PIPELINE_REQUEST_H
+#define TMB_PIPELINE_REQUEST_H
+
+#include "tts/engine.h"
+
+typedef enum tmb_source_kind {
+    TMB_SOURCE_FILE,    /* ref_audio */
+    TMB_SOURCE_DATA,    /* ref_data */
+    TMB_SOURCE_SAMPLES, /* ref_samples */
+    TMB_SOURCE_VOICE    /* voice: a saved one */
+} tmb_source_kind;
+
+typedef struct tmb_request {
+    tmb_clone_request public; /* its strings are copies; ref_data and ref_samples are borrowed */
+    tmb_source_kind source;
+    uint64_t seed;
+    char *strings[6];
+} tmb_request;
+
+/* Checks `request` and copies it. `needs_text`: false where only its reference counts.
+ * TMB_ERROR_ARGUMENT names the field and what it may be. */
+tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, tmb_request *out, tmb_error *error);
+void tmb_request_free(tmb_request *request);
+
+/* Without a transcript only the speaker's embedding can be used; a saved voice knows itself what it has. */
+bool tmb_request_x_vector_only(const tmb_request *request);
+
+/* What the engine is asked for; strings are the request's. */
+void tmb_request_speak(const tmb_request *request, tmb_speak_request *out);
+
+#endif

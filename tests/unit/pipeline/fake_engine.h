@@ -1,0 +1,55 @@
+/* An engine whose every step the test controls. It speaks a text that is a number: so many frames of 80 ms,
+ * sample values tell sequence and frame. "refuse" is not admitted; "N fail" fails after N frames. */
+#ifndef TMB_TESTS_FAKE_ENGINE_H
+#define TMB_TESTS_FAKE_ENGINE_H
+
+#include "pipeline/context.h"
+
+#define FAKE_RATE 24000
+#define FAKE_FRAME 1920
+#define FAKE_MOST 64
+
+typedef struct fake_engine_state {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* What the test sets. */
+    long steps_allowed;       /* -1 = any number */
+    bool creation_fails;
+    bool step_fails;
+    bool gate_closed;         /* preparing a voice waits */
+    size_t most;              /* sequences */
+    size_t sequence_bytes;
+    size_t model_bytes;
+    bool has_saved_voices;
+    /* What happened. */
+    int created, destroyed, prepared, preparing;
+    size_t steps, most_live;
+    char admitted[512][16]; /* the texts' beginnings, in order */
+    size_t admissions;
+    size_t frames[FAKE_MOST * 64]; /* by sequence: emitted so far */
+    bool ended[FAKE_MOST * 64];    /* finished, failed or cancelled */
+} fake_engine_state;
+
+extern fake_engine_state fake;
+
+/* Everything back to the beginning. */
+void fake_reset(void);
+
+/* A context whose engine is the fake one. */
+tmb_context *fake_context(tmb_options *options);
+
+/* Lets `count` more steps happen. */
+void fake_allow(long count);
+/* Waits until so many steps happened, or so many admissions. */
+void fake_wait_steps(size_t count);
+void fake_wait_admissions(size_t count);
+size_t fake_steps(void);
+size_t fake_admissions(void);
+void fake_open_gate(void);
+
+/* The sample value of a frame of a sequence (1, 2, ... in order of admission). */
+static inline float fake_value(uint64_t sequence, size_t frame) {
+    return (float)(sequence % 100) * 0.005f + (float)(frame % 100) * 0.00001f;
+}
+
+#endif
