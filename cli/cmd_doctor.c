@@ -1,0 +1,174 @@
+#include "commands.h"
+#include "shared.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct doctor_options {
+    cli_common common;
+    cli_runtime runtime;
+    cli_engine engine;
+} doctor_options;
+
+static const cli_group groups[] = {
+    {"Running", cli_runtime_options, CLI_LENGTH(cli_runtime_options), offsetof(doctor_options, runtime)},
+    {"Engine", cli_engine_options, CLI_LENGTH(cli_engine_options), offsetof(doctor_options, engine)},
+    CLI_COMMON_GROUP,
+};
+
+typedef struct report {
+    const doctor_options *options;
+    json_t *checks; /* [{name, ok, needed, detail}] */
+    int status;
+} report;
+
+/* One line. What is needed and not `ok` decides the exit status; what is not needed is only reported. */
+static void add(report *r, const char *name, bool ok, bool needed, int status, const char *detail) {
+    const char *mark = ok ? "ok" : needed ? "FAIL" : "none";
+    char line[1200];
+    if (!ok && needed && status > r->status)
+        r->status = status;
+    if (r->options->common.json) {
+        (void)json_array_append_new(r->checks, json_pack("{s:s, s:b, s:b, s:s}", "name", name, "ok", ok, "needed", needed,
+                                                         "detail", detail));
+        return;
+    }
+    (void)snprintf(line, sizeof(line), "%s%-4s%s  %-18s %s", cli_style(stdout, ok ? CLI_BOLD : needed ? CLI_RED : CLI_DIM),
+                   mark, cli_style(stdout, CLI_PLAIN), name, detail);
+    cli_print_line(line);
+}
+
+static void add_model(void *user, const tmb_model_info *model) {
+    char size[32], detail[1024];
+    (void)cli_format_bytes(model->bytes, size, sizeof(size));
+    if (model->installed)
+        (void)snprintf(detail, sizeof(detail), "%s, %s", size, model->path != NULL ? model->path : "");
+    else
+        (void)snprintf(detail, sizeof(detail), "not installed; `timbre pull %s` (%s, %s)", model->name, size, model->license);
+    add(user, model->name, model->installed, false, CLI_EXIT_MODEL, detail);
+}
+
+static void check_denoiser(report *r, tmb_context *context) {
+    tmb_enhance_options options;
+    tmb_enhance_stream *stream = NULL;
+    tmb_error error = {0};
+    tmb_enhance_options_default(&options);
+    bool ok = tmb_enhance_open(context, &options, &stream, &error) == TMB_OK;
+    add(r, "denoiser", ok, true, cli_exit_of_model(error.status), ok ? "DeepFilterNet3 loads" : error.message);
+    tmb_enhance_close(&stream);
+}
+
+static void check_resamplers(report *r, tmb_context *context) {
+    for (int kind = TMB_RESAMPLER_SOXR; kind <= TMB_RESAMPLER_SINC; kind++) {
+        tmb_resample_stream *stream = NULL;
+        tmb_error error = {0};
+        char name[40];
+        bool ok = tmb_resample_open(context, 44100, 48000, (tmb_resampler_kind)kind, &stream, &error) == TMB_OK;
+        (void)snprintf(name, sizeof(name), "resampler %s", cli_resamplers[kind]);
+        add(r, name, ok, false, CLI_EXIT_FAILED, ok ? "works" : error.message);
+        tmb_resample_close(&stream);
+    }
+}
+
+static bool write_and_read(const char *path, tmb_container container, tmb_error *error) {
+    static const float silence[4800];
+    tmb_audio_writer *writer = NULL;
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    float samples[512];
+    size_t count = 0;
+    bool ok = tmb_audio_create(path, container, TMB_ENCODING_S16, 48000, 1, &writer, error) == TMB_OK;
+    ok = ok && tmb_audio_write(writer, silence, CLI_LENGTH(silence), error) == TMB_OK;
+    if (ok)
+        ok = tmb_audio_finish(&writer, error) == TMB_OK;
+    else if (writer != NULL)
+        tmb_audio_abort(&writer);
+    ok = ok && tmb_audio_open(path, NULL, NULL, &reader, &info, error) == TMB_OK &&
+         tmb_audio_read(reader, samples, CLI_LENGTH(samples), &count, error) == TMB_OK && count > 0;
+    tmb_audio_close(&reader);
+    (void)unlink(path);
+    return ok;
+}
+
+static void check_formats(report *r) {
+    const char *temporary = getenv("TMPDIR");
+    char folder[512], path[600], name[40];
+    (void)snprintf(folder, sizeof(folder), "%s/timbre-doctor-XXXXXX", temporary != NULL && *temporary != '\0' ? temporary : "/tmp");
+    if (mkdtemp(folder) == NULL) {
+        add(r, "temporary files", false, true, CLI_EXIT_FAILED, strerror(errno));
+        return;
+    }
+    for (int container = TMB_CONTAINER_WAV; container <= TMB_CONTAINER_MP3; container++) {
+        tmb_error error = {0};
+        const char *ending = cli_container_ending((tmb_container)container);
+        (void)snprintf(path, sizeof(path), "%s/check.%s", folder, ending);
+        bool ok = write_and_read(path, (tmb_container)container, &error);
+        (void)snprintf(name, sizeof(name), "format %s", ending);
+        add(r, name, ok, container == TMB_CONTAINER_WAV, CLI_EXIT_FAILED, ok ? "written and read back" : error.message);
+    }
+    (void)rmdir(folder);
+}
+
+/* The program's path in PATH, or false. */
+static bool find_program(const char *program, char *out, size_t size) {
+    const char *path = getenv("PATH");
+    while (path != NULL && *path != '\0') {
+        size_t length = strcspn(path, ":");
+        (void)snprintf(out, size, "%.*s/%s", (int)length, path, program);
+        if (length > 0 && access(out, X_OK) == 0)
+            return true;
+        path += length + (path[length] == ':');
+    }
+    return false;
+}
+
+static int run_doctor(void *options, int count, char **arguments) {
+    const doctor_options *o = options;
+    report r = {.options = o, .checks = json_array()};
+    tmb_context *context = NULL;
+    tmb_error error = {0};
+    char detail[600];
+    (void)count;
+    (void)arguments;
+    add(&r, "version", true, true, 0, tmb_version());
+    (void)snprintf(detail, sizeof(detail), "%s, %d processors for this process", tmb_cpu_level(), tmb_cpu_threads());
+    add(&r, "cpu", true, true, 0, detail);
+    int opened = cli_open(&o->runtime, &o->engine, NULL, &context);
+    if (opened == CLI_EXIT_OK) {
+        tmb_statistics statistics;
+        tmb_get_statistics(context, &statistics);
+        (void)cli_format_bytes(statistics.memory_budget, detail, sizeof(detail));
+        add(&r, "memory budget", true, true, 0, detail);
+        add(&r, "engine", true, true, 0, statistics.engine != NULL ? statistics.engine : "chosen at first use");
+        check_denoiser(&r, context);
+        check_resamplers(&r, context);
+    } else {
+        add(&r, "library", false, true, opened, "cannot be opened with these options");
+    }
+    tmb_close(&context);
+    if (tmb_models(add_model, &r, &error) != TMB_OK)
+        add(&r, "models", false, true, CLI_EXIT_FAILED, error.message);
+    bool espeak = find_program("espeak-ng", detail, sizeof(detail));
+    add(&r, "preview voice", espeak, false, 0, espeak ? detail : "espeak-ng is not installed (Debian: apt-get install espeak-ng)");
+    check_formats(&r);
+    if (o->common.json)
+        cli_print_json(json_pack("{s:b, s:o}", "ok", r.status == CLI_EXIT_OK, "checks", r.checks));
+    else
+        json_decref(r.checks);
+    return r.status;
+}
+
+const cli_command cli_command_doctor = {
+    .name = "doctor",
+    .summary = "check this installation",
+    .usage = "[OPTION...]",
+    .description = "Checks what timbre needs: processor, memory, denoiser, resamplers, models, preview voice, audio formats "
+                   "(each is written and read back). \"none\" marks what is missing and optional.",
+    .examples = "timbre doctor\ntimbre doctor --json",
+    .groups = groups,
+    .group_count = CLI_LENGTH(groups),
+    .options_size = sizeof(doctor_options),
+    .run = run_doctor,
+};

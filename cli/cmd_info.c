@@ -1,0 +1,107 @@
+#include "commands.h"
+#include "loudness.h"
+#include "shared.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct info_options {
+    cli_common common;
+    bool measure;
+} info_options;
+
+static const cli_option own_options[] = {
+    {.name = "measure", .letter = 'm', .kind = CLI_FLAG, .offset = offsetof(info_options, measure),
+     .help = "decode the whole file: exact length, peak, level and loudness"},
+};
+static const cli_group groups[] = {{"Information", own_options, CLI_LENGTH(own_options), 0}, CLI_COMMON_GROUP};
+
+static tmb_status measure(tmb_audio_reader *reader, const tmb_audio_info *info, cli_loudness *loudness, tmb_error *error) {
+    enum { CHUNK = 8192 };
+    float *samples = calloc((size_t)CHUNK * (size_t)info->channels, sizeof(float));
+    tmb_status status = samples != NULL ? TMB_OK : TMB_ERROR_MEMORY;
+    for (size_t count = 1; status == TMB_OK && count > 0 && !cli_interrupted();) {
+        status = tmb_audio_read(reader, samples, CHUNK, &count, error);
+        if (status == TMB_OK)
+            cli_loudness_push(loudness, samples, count);
+    }
+    free(samples);
+    return status;
+}
+
+static void print_json(const char *path, const tmb_audio_info *info, const cli_loudness *loudness) {
+    uint64_t length = loudness != NULL ? cli_loudness_length(loudness) : info->length;
+    json_t *object = json_pack("{s:s, s:s, s:i, s:i, s:I}", "input", path, "format", info->format, "sample_rate",
+                               info->rate, "channels", info->channels, "samples", (json_int_t)length);
+    (void)json_object_set_new(object, "duration", cli_json_number((double)length / info->rate, 6));
+    if (loudness != NULL) {
+        (void)json_object_set_new(object, "peak", cli_json_number(cli_loudness_peak(loudness), 2));
+        (void)json_object_set_new(object, "level", cli_json_number(cli_loudness_rms(loudness), 2));
+        (void)json_object_set_new(object, "loudness", cli_json_number(cli_loudness_integrated(loudness), 2));
+    }
+    cli_print_json(object);
+}
+
+static void print_text(const char *path, const tmb_audio_info *info, const cli_loudness *loudness) {
+    uint64_t length = loudness != NULL ? cli_loudness_length(loudness) : info->length;
+    char line[512], time[32];
+    int used = snprintf(line, sizeof(line), "%s: %s, %d Hz, %d channel%s", path, info->format, info->rate, info->channels,
+                        info->channels == 1 ? "" : "s");
+    double seconds = (double)length / info->rate;
+    if (length > 0 && used > 0 && (size_t)used < sizeof(line))
+        used += snprintf(line + used, sizeof(line) - (size_t)used, ", %.3f s (%s)", seconds,
+                         cli_format_time(seconds, time, sizeof(time)));
+    if (loudness != NULL && used > 0 && (size_t)used < sizeof(line))
+        (void)snprintf(line + used, sizeof(line) - (size_t)used, ", peak %.1f dB, level %.1f dB, loudness %.1f LUFS",
+                       cli_loudness_peak(loudness), cli_loudness_rms(loudness), cli_loudness_integrated(loudness));
+    cli_print_line(line);
+}
+
+static int show(const info_options *o, const char *path) {
+    const tmb_audio_limits no_limits = {0};
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    tmb_error error = {0};
+    cli_loudness *loudness = NULL;
+    tmb_status status = tmb_audio_open(path, NULL, &no_limits, &reader, &info, &error);
+    if (status == TMB_OK && o->measure) {
+        loudness = cli_loudness_create(info.rate, info.channels);
+        status = loudness != NULL ? measure(reader, &info, loudness, &error) : TMB_ERROR_MEMORY;
+    }
+    if (status == TMB_ERROR_MEMORY && error.status == TMB_OK)
+        cli_set_error(&error, TMB_ERROR_MEMORY, "no memory");
+    if (status != TMB_OK)
+        cli_report_failure(path, &error, o->common.json);
+    else if (o->common.json)
+        print_json(path, &info, loudness);
+    else
+        print_text(path, &info, loudness);
+    cli_loudness_destroy(&loudness);
+    tmb_audio_close(&reader);
+    return status == TMB_OK ? CLI_EXIT_OK : status == TMB_ERROR_MEMORY ? CLI_EXIT_FAILED : CLI_EXIT_INPUT;
+}
+
+static int run_info(void *options, int count, char **arguments) {
+    int worst = CLI_EXIT_OK;
+    for (int i = 0; i < count && !cli_interrupted(); i++) {
+        int status = show(options, arguments[i]);
+        worst = status > worst ? status : worst;
+    }
+    return worst;
+}
+
+const cli_command cli_command_info = {
+    .name = "info",
+    .summary = "what is in an audio file",
+    .usage = "FILE... [OPTION...]",
+    .description = "Prints format, rate, channels and length of audio files; with --measure peak, level (dB of full scale) "
+                   "and integrated loudness (ITU-R BS.1770) as well.",
+    .examples = "timbre info *.wav\ntimbre info --measure --json voice.flac",
+    .groups = groups,
+    .group_count = CLI_LENGTH(groups),
+    .options_size = sizeof(info_options),
+    .minimum_arguments = 1,
+    .maximum_arguments = -1,
+    .run = run_info,
+};

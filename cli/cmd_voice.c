@@ -1,0 +1,59 @@
+#include "commands.h"
+#include "speech.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const cli_option own_options[] = {
+    {.name = "output", .letter = 'o', .kind = CLI_FILE, .offset = offsetof(clone_options, path), .argument = "FILE",
+     .help = "where the voice goes (needed)"},
+};
+static const cli_group groups[] = {
+    {"Voice", own_options, CLI_LENGTH(own_options), 0},
+    {"Voice", cli_reference_options, CLI_LENGTH(cli_reference_options), 0},
+    {"Engine", cli_engine_options, CLI_LENGTH(cli_engine_options), offsetof(clone_options, engine)},
+    {"Running", cli_runtime_options, CLI_LENGTH(cli_runtime_options), offsetof(clone_options, runtime)},
+    CLI_COMMON_GROUP,
+};
+
+static int run_voice_create(void *options, int count, char **arguments) {
+    clone_options *o = options;
+    tmb_context *context = NULL;
+    tmb_error error = {0};
+    char *ref_text = NULL;
+    (void)count;
+    (void)arguments;
+    if (o->request.ref_audio == NULL || o->path == NULL) {
+        cli_error("%s", o->path == NULL ? "where to? -o FILE" : "whose voice? --ref FILE");
+        return CLI_EXIT_USAGE;
+    }
+    int status = cli_finish_reference(o, &ref_text);
+    if (status == CLI_EXIT_OK)
+        status = cli_open(&o->runtime, &o->engine, NULL, &context);
+    if (status == CLI_EXIT_OK && tmb_voice_save(context, &o->request, o->path, &error) != TMB_OK) {
+        cli_error("%s", error.message);
+        status = cli_exit_of(error.status);
+    }
+    if (status == CLI_EXIT_OK && o->common.json)
+        cli_print_json(json_pack("{s:s, s:s}", "voice", o->path, "input", o->request.ref_audio));
+    else if (status == CLI_EXIT_OK)
+        cli_note("%s: use it with `timbre clone --voice %s`", o->path, o->path);
+    tmb_close(&context);
+    free(ref_text);
+    return status;
+}
+
+const cli_command cli_command_voice_create = {
+    .name = "voice create",
+    .summary = "prepare a voice once and save it",
+    .usage = "--ref FILE [--ref-text TEXT] -o VOICE [OPTION...]",
+    .description = "Cleans a recording, runs the engine's encoders over it and saves the result, so that `timbre clone "
+                   "--voice` begins to speak at once.",
+    .examples = "timbre voice create --ref me.wav --ref-text \"What I say in it.\" -o me.voice\n"
+                "timbre clone --voice me.voice --text \"Hello.\" -o hello.wav",
+    .groups = groups,
+    .group_count = CLI_LENGTH(groups),
+    .options_size = sizeof(clone_options),
+    .defaults = cli_clone_defaults,
+    .run = run_voice_create,
+};

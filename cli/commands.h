@@ -1,0 +1,25 @@
+/* The commands, each defined in its cmd_NAME.c. */
+#ifndef TIMBRE_CLI_COMMANDS_H
+#define TIMBRE_CLI_COMMANDS_H
+
+#include "options.h"
+
+extern const cli_command cli_command_clone, cli_command_enhance, cli_command_resample, cli_command_info,
+    cli_command_voice_create, cli_command_models, cli_command_pull, cli_command_tokenize, cli_command_doctor, cli_command_serve;
+
+/* Becomes the server's program; arguments[0] is replaced. Returns where that failed, with a status. */
+int cli_exec_serve(char **arguments);
+/* Fills the table of `serve` from what `timbre-serve __options` printed into a file. */
+bool cli_load_serve_options(const char *path);
+
+/* All of them, in the order of the help. */
+extern const cli_command *const cli_commands[];
+extern const size_t cli_command_count;
+
+/* What the page of the whole command says, shared by --help and the man page. */
+extern const char cli_description[], cli_environment_help[], cli_exit_help[];
+
+/* Prints "man", "bash" or "zsh": the man page or the completion. `serve_options`: see above. */
+int cli_print_document(const char *kind, const char *serve_options);
+
+#endif

@@ -1,0 +1,166 @@
+#include "shared.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Endings of files that can be written, each with its container. */
+static const struct {
+    const char *ending;
+    tmb_container container;
+} endings[] = {
+    {"wav", TMB_CONTAINER_WAV}, {"flac", TMB_CONTAINER_FLAC}, {"ogg", TMB_CONTAINER_OGG}, {"opus", TMB_CONTAINER_OPUS},
+    {"mp3", TMB_CONTAINER_MP3}, {"raw", TMB_CONTAINER_RAW},   {"pcm", TMB_CONTAINER_RAW},
+};
+
+const char *cli_container_ending(tmb_container container) {
+    for (size_t i = 0; i < CLI_LENGTH(endings); i++)
+        if (endings[i].container == container)
+            return endings[i].ending;
+    return "wav";
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+char *cli_output_path(const char *folder, const char *input, const char *suffix, tmb_container container) {
+    const char *name = strcmp(input, "-") == 0 ? "stdin" : base_name(input);
+    const char *dot = strrchr(name, '.');
+    size_t stem = dot != NULL && dot != name ? (size_t)(dot - name) : strlen(name);
+    const char *ending = cli_container_ending(container);
+    if (container == TMB_CONTAINER_AUTO && dot != NULL)
+        for (size_t i = 0; i < CLI_LENGTH(endings); i++)
+            if (strcasecmp(dot + 1, endings[i].ending) == 0)
+                ending = endings[i].ending;
+    size_t size = strlen(folder) + 1 + stem + strlen(suffix) + 1 + strlen(ending) + 1;
+    char *path = malloc(size);
+    if (path != NULL)
+        (void)snprintf(path, size, "%s%s%.*s%s.%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", (int)stem, name,
+                       suffix, ending);
+    return path;
+}
+
+bool cli_is_folder(const char *path) {
+    struct stat status;
+    size_t length = strlen(path);
+    return (length > 0 && path[length - 1] == '/') || (stat(path, &status) == 0 && S_ISDIR(status.st_mode));
+}
+
+bool cli_make_folder(const char *path) {
+    char *copy = strdup(path);
+    bool made = copy != NULL;
+    for (char *end = copy; made && end != NULL;) {
+        end = strchr(end + 1, '/');
+        if (end != NULL)
+            *end = '\0';
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST)
+            made = false;
+        if (end != NULL)
+            *end = '/';
+    }
+    free(copy);
+    struct stat status;
+    if (made && stat(path, &status) == 0 && !S_ISDIR(status.st_mode)) {
+        errno = ENOTDIR;
+        made = false;
+    }
+    if (!made)
+        cli_error("cannot make the folder %s: %s", path, strerror(errno));
+    return made;
+}
+
+bool cli_same_file(const char *a, const char *b) {
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
+char *cli_read_text(const char *path, size_t limit, size_t *size) {
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    char *data = NULL;
+    size_t used = 0, capacity = 0;
+    const char *problem = file == NULL ? strerror(errno) : NULL;
+    while (problem == NULL) {
+        if (used + 1 >= capacity) {
+            size_t larger = capacity == 0 ? 4096 : 2 * capacity;
+            char *grown = realloc(data, larger);
+            if (grown == NULL) {
+                problem = "no memory";
+                break;
+            }
+            data = grown;
+            capacity = larger;
+        }
+        size_t count = fread(data + used, 1, capacity - 1 - used, file);
+        used += count;
+        if (used > limit)
+            problem = "too long";
+        else if (count == 0) {
+            if (ferror(file))
+                problem = strerror(errno);
+            break;
+        }
+    }
+    if (file != NULL && file != stdin)
+        (void)fclose(file);
+    if (problem != NULL) {
+        cli_error("cannot read %s: %s", strcmp(path, "-") == 0 ? "standard input" : path, problem);
+        free(data);
+        return NULL;
+    }
+    data[used] = '\0';
+    *size = used;
+    return data;
+}
+
+static bool write_all(int file, const char *data, size_t size) {
+    while (size > 0) {
+        ssize_t count = write(file, data, size);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return false;
+        data += count;
+        size -= (size_t)count;
+    }
+    return true;
+}
+
+bool cli_write_file(const char *path, const void *data, size_t size) {
+    if (strcmp(path, "-") == 0) {
+        bool written = write_all(STDOUT_FILENO, data, size);
+        if (!written)
+            cli_error("cannot write to standard output: %s", strerror(errno));
+        return written;
+    }
+    size_t room = strlen(path) + 16;
+    char *temporary = malloc(room);
+    int file = -1;
+    bool written = false;
+    if (temporary != NULL) {
+        (void)snprintf(temporary, room, "%s.XXXXXX", path);
+        file = mkostemp(temporary, O_CLOEXEC);
+    }
+    if (file >= 0) {
+        cli_temporary_add(temporary);
+        mode_t mask = umask(0);
+        (void)umask(mask);
+        written = write_all(file, data, size) && fchmod(file, 0666 & ~mask) == 0;
+        written = close(file) == 0 && written && rename(temporary, path) == 0;
+    }
+    if (!written)
+        cli_error("cannot write %s: %s", path, temporary == NULL ? "no memory" : strerror(errno));
+    if (file >= 0) {
+        if (!written)
+            (void)unlink(temporary);
+        cli_temporary_drop(temporary);
+    }
+    free(temporary);
+    return written;
+}

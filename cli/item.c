@@ -1,0 +1,188 @@
+#include "speech.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum field_kind { TEXT, NUMBER, INTEGER, BOOLEAN, SEED, FORMAT } field_kind;
+
+typedef struct field {
+    const char *name;
+    field_kind kind;
+    size_t offset; /* in tmb_clone_request */
+    double minimum, maximum;
+} field;
+
+static const field fields[] = {
+    {"text", TEXT, offsetof(tmb_clone_request, text), 0, 0},
+    {"ref_audio", TEXT, offsetof(tmb_clone_request, ref_audio), 0, 0},
+    {"ref_text", TEXT, offsetof(tmb_clone_request, ref_text), 0, 0},
+    {"language", TEXT, offsetof(tmb_clone_request, language), 0, 0},
+    {"custom_id", TEXT, offsetof(tmb_clone_request, custom_id), 0, 0},
+    {"voice", TEXT, offsetof(tmb_clone_request, voice), 0, 0},
+    {"temperature", NUMBER, offsetof(tmb_clone_request, temperature), 0, 10},
+    {"top_k", INTEGER, offsetof(tmb_clone_request, top_k), 0, 1000000},
+    {"top_p", NUMBER, offsetof(tmb_clone_request, top_p), 0, 1},
+    {"repetition_penalty", NUMBER, offsetof(tmb_clone_request, repetition_penalty), 0.01, 100},
+    {"seed", SEED, offsetof(tmb_clone_request, seed), 0, 0},
+    {"max_seconds", NUMBER, offsetof(tmb_clone_request, max_seconds), 0, 36000},
+    {"x_vector_only", BOOLEAN, offsetof(tmb_clone_request, x_vector_only), 0, 0},
+    {"run_pre_processing", BOOLEAN, offsetof(tmb_clone_request, run_pre_processing), 0, 0},
+    {"run_post_processing", BOOLEAN, offsetof(tmb_clone_request, run_post_processing), 0, 0},
+    {"response_format", FORMAT, 0, 0, 0},
+};
+
+static tmb_status fail(tmb_error *error, tmb_status status, const char *format, ...) TMB_PRINTF(3, 4);
+static tmb_status fail(tmb_error *error, tmb_status status, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(error->message, sizeof(error->message), format, arguments);
+    va_end(arguments);
+    error->status = status;
+    return status;
+}
+
+static tmb_status unknown_field(const char *name, tmb_error *error) {
+    const char *names[CLI_LENGTH(fields)];
+    for (size_t i = 0; i < CLI_LENGTH(fields); i++)
+        names[i] = fields[i].name;
+    const char *nearest = cli_nearest(name, names, CLI_LENGTH(fields));
+    if (nearest != NULL)
+        return fail(error, TMB_ERROR_FORMAT, "unknown field \"%.60s\"; did you mean \"%s\"?", name, nearest);
+    return fail(error, TMB_ERROR_FORMAT, "unknown field \"%.60s\"", name);
+}
+
+static tmb_status set_format(cli_item *item, const char *name, tmb_error *error) {
+    static const char *const names[] = {"wav", "flac", "ogg", "opus", "mp3", "pcm"};
+    for (size_t i = 0; i < CLI_LENGTH(names); i++)
+        if (strcmp(name, names[i]) == 0) {
+            item->container = (tmb_container)(TMB_CONTAINER_WAV + (int)i);
+            return TMB_OK;
+        }
+    return fail(error, TMB_ERROR_FORMAT, "response_format is \"%.20s\", not one of wav, flac, ogg, opus, mp3, pcm", name);
+}
+
+static tmb_status set_number(const field *f, void *place, const json_t *value, tmb_error *error) {
+    double number = json_number_value(value);
+    if (!json_is_number(value) || (f->kind == INTEGER && number != floor(number)))
+        return fail(error, TMB_ERROR_FORMAT, "%s is not a %snumber", f->name, f->kind == INTEGER ? "whole " : "");
+    if (number < f->minimum || number > f->maximum)
+        return fail(error, TMB_ERROR_FORMAT, "%s is %g, not within %g to %g", f->name, number, f->minimum, f->maximum);
+    if (f->kind == INTEGER)
+        *(int *)place = (int)number;
+    else
+        *(double *)place = number;
+    return TMB_OK;
+}
+
+/* A whole number, or the text of one, as results give seeds of 64 bits. */
+static tmb_status set_seed(cli_item *item, const json_t *value, tmb_error *error) {
+    const cli_option option = {.kind = CLI_UNSIGNED};
+    cli_unsigned seed = {0};
+    char reason[64];
+    if (json_is_integer(value) && json_integer_value(value) >= 0)
+        seed = (cli_unsigned){true, (uint64_t)json_integer_value(value)};
+    else if (json_is_string(value))
+        (void)cli_parse_value(&option, &seed, json_string_value(value), reason, sizeof(reason));
+    if (!seed.given)
+        return fail(error, TMB_ERROR_FORMAT, "seed is not a whole number from 0 to 18446744073709551615");
+    item->request.has_seed = true;
+    item->request.seed = seed.value;
+    return TMB_OK;
+}
+
+static tmb_status set_field(cli_item *item, const field *f, const json_t *value, tmb_error *error) {
+    void *place = (char *)&item->request + f->offset;
+    if (json_is_null(value))
+        return TMB_OK;
+    switch (f->kind) {
+    case NUMBER:
+    case INTEGER: return set_number(f, place, value, error);
+    case SEED: return set_seed(item, value, error);
+    case BOOLEAN:
+        if (!json_is_boolean(value))
+            return fail(error, TMB_ERROR_FORMAT, "%s is neither true nor false", f->name);
+        *(bool *)place = json_is_true(value);
+        return TMB_OK;
+    case TEXT:
+    case FORMAT: break;
+    }
+    if (!json_is_string(value))
+        return fail(error, TMB_ERROR_FORMAT, "%s is not a text", f->name);
+    if (f->kind == FORMAT)
+        return set_format(item, json_string_value(value), error);
+    *(const char **)place = json_string_value(value);
+    return TMB_OK;
+}
+
+/* The path as seen from the batch file; NULL: no memory. */
+static char *complete_path(const char *folder, const char *path) {
+    size_t size = strlen(folder) + strlen(path) + 2;
+    char *complete = malloc(size);
+    if (complete != NULL && (path[0] == '/' || folder[0] == '\0'))
+        (void)snprintf(complete, size, "%s", path);
+    else if (complete != NULL)
+        (void)snprintf(complete, size, "%s/%s", folder, path);
+    return complete;
+}
+
+static tmb_status complete(cli_item *item, const tmb_clone_request *defaults, const char *folder, tmb_error *error) {
+    tmb_clone_request *r = &item->request;
+    bool own_reference = r->ref_audio != defaults->ref_audio, own_voice = r->voice != defaults->voice;
+    if (own_reference && own_voice)
+        return fail(error, TMB_ERROR_FORMAT, "ref_audio and voice exclude each other");
+    if (own_reference) {
+        if (strcmp(r->ref_audio, "-") == 0)
+            return fail(error, TMB_ERROR_FORMAT, "ref_audio of a batch cannot be standard input");
+        r->voice = NULL;
+        /* The transcript of another recording would be wrong for this one. */
+        if (r->ref_text == defaults->ref_text)
+            r->ref_text = NULL;
+        r->ref_audio = item->ref_audio = complete_path(folder, r->ref_audio);
+    } else if (own_voice) {
+        r->ref_audio = r->ref_text = NULL;
+        r->voice = item->voice = complete_path(folder, r->voice);
+    }
+    if ((own_reference && item->ref_audio == NULL) || (own_voice && item->voice == NULL))
+        return fail(error, TMB_ERROR_MEMORY, "no memory for the item");
+    if (r->text == NULL)
+        return fail(error, TMB_ERROR_FORMAT, "text is missing");
+    if (r->ref_audio == NULL && r->voice == NULL)
+        return fail(error, TMB_ERROR_FORMAT, "there is neither ref_audio nor voice");
+    return TMB_OK;
+}
+
+tmb_status cli_item_parse(cli_item *item, const char *line, size_t size, const tmb_clone_request *defaults,
+                          const char *folder, tmb_error *error) {
+    json_error_t problem;
+    tmb_status status = TMB_OK;
+    const char *name;
+    json_t *value;
+    *item = (cli_item){.request = *defaults};
+    item->object = json_loadb(line, size, JSON_REJECT_DUPLICATES, &problem);
+    if (item->object == NULL)
+        return fail(error, TMB_ERROR_FORMAT, "the line is not JSON: %s", problem.text);
+    if (!json_is_object(item->object))
+        return fail(error, TMB_ERROR_FORMAT, "the line is JSON but no object");
+    /* The id first: a line that fails further on is still reported by its name. */
+    value = json_object_get(item->object, "custom_id");
+    if (json_is_string(value))
+        item->request.custom_id = json_string_value(value);
+    json_object_foreach(item->object, name, value) {
+        size_t i = 0;
+        while (i < CLI_LENGTH(fields) && strcmp(fields[i].name, name) != 0)
+            i++;
+        status = i < CLI_LENGTH(fields) ? set_field(item, &fields[i], value, error) : unknown_field(name, error);
+        if (status != TMB_OK)
+            return status;
+    }
+    return complete(item, defaults, folder, error);
+}
+
+void cli_item_free(cli_item *item) {
+    json_decref(item->object);
+    free(item->ref_audio);
+    free(item->voice);
+    *item = (cli_item){0};
+}

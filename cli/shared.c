@@ -1,0 +1,150 @@
+#include "shared.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const cli_encodings[] = {"s16", "s24", "float", NULL};
+const char *const cli_resamplers[] = {"auto", "soxr", "polyphase", "sinc", NULL};
+static const char *const containers[] = {"auto", "wav", "flac", "ogg", "opus", "mp3", "raw", NULL};
+static const char *const raw_encodings[] = {"as-output", "s16", "s24", "float", NULL};
+
+const cli_option cli_common_options[] = {
+    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(cli_common, json),
+     .help = "print results as JSON on standard output, one object a line"},
+    {.name = "quiet", .letter = 'q', .kind = CLI_FLAG, .offset = offsetof(cli_common, quiet),
+     .help = "say nothing but errors; no progress bar"},
+    {.name = "verbose", .letter = 'v', .kind = CLI_COUNT, .offset = offsetof(cli_common, verbose),
+     .help = "say more; twice for everything"},
+    {.name = "help", .letter = 'h', .kind = CLI_FLAG, .offset = offsetof(cli_common, help),
+     .help = "print this and exit"},
+};
+
+const cli_option cli_runtime_options[] = {
+    {.name = "threads", .letter = 't', .kind = CLI_INTEGER, .offset = offsetof(cli_runtime, threads), .argument = "N",
+     .minimum = 0, .maximum = 1024, .environment = "TIMBRE_THREADS",
+     .help = "processors to use; 0, the default, is all that this process may use"},
+    {.name = "denoiser", .kind = CLI_FILE, .offset = offsetof(cli_runtime, denoiser), .argument = "FILE",
+     .environment = "TIMBRE_DENOISER",
+     .help = "a DeepFilterNet3 export (tar.gz) instead of the installed one; fine-tuned and low-latency exports work"},
+    {.name = "memory", .kind = CLI_BYTES, .offset = offsetof(cli_runtime, memory_budget), .argument = "BYTES",
+     .environment = "TIMBRE_MEMORY",
+     .help = "budget for models and running sequences, as 2G; the default is three quarters of the machine's or "
+             "control group's memory"},
+};
+
+const cli_option cli_engine_options[] = {
+    {.name = "engine", .kind = CLI_TEXT, .offset = offsetof(cli_engine, engine), .argument = "NAME",
+     .environment = "TIMBRE_ENGINE",
+     .help = "qwen3 (the voice clone), preview (a built-in voice that needs no download and is no clone), remote (a "
+             "speech server), or auto, the default: qwen3 where its model is installed, else preview"},
+    {.name = "model", .kind = CLI_FOLDER, .offset = offsetof(cli_engine, model), .argument = "MODEL",
+     .environment = "TIMBRE_MODEL",
+     .help = "folder of a Qwen3-TTS Base checkpoint, or 0.6b or 1.7b as installed; default: the smallest installed"},
+    {.name = "precision", .kind = CLI_TEXT, .offset = offsetof(cli_engine, precision), .argument = "KIND",
+     .environment = "TIMBRE_PRECISION",
+     .help = "f32, bf16, int8, int4, or by network as talker=int8,predictor=int4,codec=bf16; default auto: the fastest "
+             "that is documented as safe"},
+    {.name = "remote-url", .kind = CLI_TEXT, .offset = offsetof(cli_engine, remote_url), .argument = "URL",
+     .environment = "TIMBRE_REMOTE_URL",
+     .help = "the speech server of --engine remote; its key comes from TIMBRE_REMOTE_KEY"},
+    {.name = "max-batch", .kind = CLI_INTEGER, .offset = offsetof(cli_engine, max_batch), .argument = "N", .minimum = 0,
+     .maximum = 4096, .help = "items that speak at the same time; 0, the default, leaves it to the engine"},
+};
+
+const cli_option cli_output_options[] = {
+    {.name = "encoding", .kind = CLI_CHOICE, .offset = offsetof(cli_output, encoding), .argument = "KIND",
+     .choices = cli_encodings, .help = "samples of WAV, FLAC and raw output: s16 (default), s24, float"},
+    {.name = "format", .kind = CLI_CHOICE, .offset = offsetof(cli_output, container), .argument = "KIND",
+     .choices = containers, .help = "wav, flac, ogg, opus, mp3, raw; default auto: by the output's ending, WAV for -"},
+};
+
+const cli_option cli_raw_options[] = {
+    {.name = "raw", .kind = CLI_FLAG, .offset = offsetof(cli_raw, raw),
+     .help = "inputs are headerless little-endian PCM; so is the output on -"},
+    {.name = "channels", .letter = 'c', .kind = CLI_INTEGER, .offset = offsetof(cli_raw, channels), .argument = "N",
+     .minimum = 1, .maximum = 8, .help = "channels of raw input; default 1"},
+    {.name = "raw-encoding", .kind = CLI_CHOICE, .offset = offsetof(cli_raw, encoding), .argument = "KIND",
+     .choices = raw_encodings, .help = "samples of raw input, where they differ from --encoding: s16, s24, float"},
+};
+
+void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_options *out) {
+    out->denoiser = runtime->denoiser;
+    out->threads = runtime->threads;
+    out->memory_budget = runtime->memory_budget;
+    out->log = cli_log;
+    out->log_level = cli_log_level();
+    if (engine == NULL)
+        return;
+    if (engine->engine != NULL)
+        out->engine = engine->engine;
+    if (engine->precision != NULL)
+        out->precision = engine->precision;
+    out->model = engine->model;
+    out->remote_url = engine->remote_url;
+    out->remote_key = getenv("TIMBRE_REMOTE_KEY");
+    out->max_batch = engine->max_batch;
+}
+
+int cli_open(const cli_runtime *runtime, const cli_engine *engine, const tmb_options *base, tmb_context **out) {
+    tmb_options options;
+    tmb_error error = {0};
+    if (base != NULL)
+        options = *base;
+    else
+        tmb_options_default(&options);
+    cli_fill_options(runtime, engine, &options);
+    if (tmb_open(&options, out, &error) == TMB_OK)
+        return CLI_EXIT_OK;
+    cli_error("%s", error.message);
+    return cli_exit_of(error.status);
+}
+
+bool cli_raw_format(const cli_raw *raw, const cli_output *output, tmb_raw_format *out) {
+    if (raw->raw && raw->rate == 0) {
+        cli_error("--raw needs --rate: the input does not say it itself");
+        return false;
+    }
+    *out = (tmb_raw_format){
+        .rate = raw->rate,
+        .channels = raw->channels > 0 ? raw->channels : 1,
+        .encoding = (tmb_encoding)(raw->encoding > 0 ? raw->encoding - 1 : output->encoding),
+    };
+    return true;
+}
+
+void cli_print_json(json_t *object) {
+    char *line = object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    if (line != NULL)
+        cli_print_line(line);
+    else
+        cli_error("no memory for the result");
+    free(line);
+    json_decref(object);
+}
+
+json_t *cli_json_number(double value, int digits) {
+    double scale = 1;
+    if (!(value >= -1e15 && value <= 1e15))
+        return json_null();
+    for (int i = 0; i < digits; i++)
+        scale *= 10;
+    return json_real((double)(long long)(value * scale + (value < 0 ? -0.5 : 0.5)) / scale);
+}
+
+json_t *cli_json_error(const tmb_error *error) {
+    json_t *object = json_object();
+    (void)json_object_set_new(object, "type", json_string(tmb_status_name(error->status)));
+    (void)json_object_set_new(object, "message", json_string(error->message));
+    return object;
+}
+
+void cli_report_failure(const char *input, const tmb_error *error, bool json) {
+    const char *name = strcmp(input, "-") == 0 ? "standard input" : input;
+    if (error->status == TMB_OK || cli_interrupted())
+        return;
+    /* Most of the library's messages name the file already. */
+    bool named = strstr(error->message, name) != NULL;
+    cli_error("%s%s%s", named ? "" : name, named ? "" : ": ", error->message);
+    if (json)
+        cli_print_json(json_pack("{s:s, s:o}", "input", input, "error", cli_json_error(error)));
+}

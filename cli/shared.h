@@ -1,0 +1,90 @@
+/* What several commands share: option groups and the structs that they fill, opening the library, names
+ * of files. */
+#ifndef TIMBRE_CLI_SHARED_H
+#define TIMBRE_CLI_SHARED_H
+
+#include "options.h"
+#include "ui.h"
+
+#include <jansson.h>
+
+/* Every command's options struct begins with this one, and its groups end with CLI_COMMON_GROUP. */
+typedef struct cli_common {
+    bool json, quiet, help;
+    int verbose;
+} cli_common;
+extern const cli_option cli_common_options[4];
+#define CLI_COMMON_GROUP {"Common options", cli_common_options, CLI_LENGTH(cli_common_options), 0}
+
+/* How the library runs. */
+typedef struct cli_runtime {
+    const char *denoiser;
+    int threads;
+    uint64_t memory_budget;
+} cli_runtime;
+extern const cli_option cli_runtime_options[3];
+
+/* Which engine speaks. */
+typedef struct cli_engine {
+    const char *engine, *model, *precision, *remote_url;
+    int max_batch;
+} cli_engine;
+extern const cli_option cli_engine_options[5];
+
+/* How audio is written. */
+typedef struct cli_output {
+    int encoding;  /* tmb_encoding */
+    int container; /* tmb_container */
+} cli_output;
+extern const cli_option cli_output_options[2];
+
+/* Headerless input. */
+typedef struct cli_raw {
+    bool raw;
+    int rate, channels;
+    int encoding; /* one more than a tmb_encoding; 0: as --encoding */
+} cli_raw;
+extern const cli_option cli_raw_options[3];
+
+extern const char *const cli_encodings[], *const cli_resamplers[];
+
+/* Opens the library; `engine` may be NULL. Says what is wrong: then the exit status, else 0. */
+int cli_open(const cli_runtime *runtime, const cli_engine *engine, const tmb_options *base, tmb_context **out);
+/* Options from flags, on top of the defaults; for commands that change more of them. */
+void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_options *out);
+
+/* Fills `out` from --raw and its companions; false: said what is missing. */
+bool cli_raw_format(const cli_raw *raw, const cli_output *output, tmb_raw_format *out);
+
+/* Where the output of `input` goes: `output` itself, or in the folder `output` a file named after the
+ * input, `suffix` between its name and its ending. The ending is the input's where that can be written,
+ * else "wav"; `container`, where not AUTO, decides. Allocated; NULL: no memory. */
+char *cli_output_path(const char *folder, const char *input, const char *suffix, tmb_container container);
+/* The ending that a container's files have. */
+const char *cli_container_ending(tmb_container container);
+
+/* Is this path a folder (or written like one, "out/")? */
+bool cli_is_folder(const char *path);
+/* Creates the folder and its parents; false: said why. */
+bool cli_make_folder(const char *path);
+/* Do both paths lead to one existing file? */
+bool cli_same_file(const char *a, const char *b);
+
+/* A whole file or "-", at most `limit` bytes; ends with a 0 byte that is not counted. Allocated; NULL:
+ * said why. */
+char *cli_read_text(const char *path, size_t limit, size_t *size);
+
+/* Writes bytes to `path` through a temporary file; false: said why. */
+bool cli_write_file(const char *path, const void *data, size_t size);
+
+/* Says why `input` failed, as a JSON line too where `json`; nothing where the user interrupted. */
+void cli_report_failure(const char *input, const tmb_error *error, bool json);
+
+/* One object as a line on standard output; frees it. */
+void cli_print_json(json_t *object);
+/* {"type": "format", "message": "..."}: what every failed result has as "error". */
+json_t *cli_json_error(const tmb_error *error);
+/* A number that JSON can hold, rounded to `digits` behind the point. */
+json_t *cli_json_number(double value, int digits);
+
+#endif

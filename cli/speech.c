@@ -1,0 +1,114 @@
+#include "speech.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool cli_sink_write(cli_sink *sink, const float *samples, size_t count, int rate) {
+    if (sink->writer == NULL && tmb_audio_create(sink->path, sink->container, sink->encoding, rate, 1, &sink->writer,
+                                                 &sink->error) != TMB_OK)
+        return false;
+    sink->rate = rate;
+    sink->count += count;
+    return tmb_audio_write(sink->writer, samples, count, &sink->error) == TMB_OK;
+}
+
+bool cli_sink_end(cli_sink *sink, bool keep, int rate) {
+    if (keep && sink->writer == NULL && !cli_sink_write(sink, &(float){0}, 0, rate))
+        keep = false;
+    if (keep && sink->error.status == TMB_OK)
+        return tmb_audio_finish(&sink->writer, &sink->error) == TMB_OK;
+    if (sink->writer != NULL)
+        tmb_audio_abort(&sink->writer);
+    return false;
+}
+
+static json_t *timings_json(const tmb_clone_result *result) {
+    json_t *timings = json_object();
+    for (int stage = TMB_STAGE_QUEUED; stage < TMB_STAGE_DONE; stage++)
+        (void)json_object_set_new(timings, tmb_stage_name((tmb_stage)stage), cli_json_number(result->timings[stage], 4));
+    (void)json_object_set_new(timings, "first_audio", cli_json_number(result->first_audio, 4));
+    (void)json_object_set_new(timings, "total", cli_json_number(result->total, 4));
+    return timings;
+}
+
+/* JSON numbers of 63 bits are common ground; a larger seed travels as text. */
+static json_t *seed_json(uint64_t seed) {
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)seed);
+    return seed <= INT64_MAX ? json_integer((json_int_t)seed) : json_string(text);
+}
+
+json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const char *codes) {
+    json_t *object = json_object();
+    if (result->custom_id != NULL)
+        (void)json_object_set_new(object, "custom_id", json_string(result->custom_id));
+    if (result->error.status != TMB_OK) {
+        (void)json_object_set_new(object, "error", cli_json_error(&result->error));
+        return object;
+    }
+    (void)json_object_set_new(object, "audio", json_string(audio));
+    (void)json_object_set_new(object, "sample_rate", json_integer(result->sample_rate));
+    (void)json_object_set_new(object, "duration", cli_json_number(result->duration, 6));
+    (void)json_object_set_new(object, "engine", json_string(result->engine));
+    (void)json_object_set_new(object, "is_clone", json_boolean(result->is_clone));
+    (void)json_object_set_new(object, "finish_reason", json_string(result->finish_reason));
+    (void)json_object_set_new(object, "seed", seed_json(result->seed));
+    if (codes != NULL)
+        (void)json_object_set_new(object, "codes", json_string(codes));
+    (void)json_object_set_new(object, "timings", timings_json(result));
+    if (result->segment_count > 0) {
+        json_t *segments = json_array();
+        for (size_t i = 0; i < result->segment_count; i++) {
+            json_t *segment = json_pack("{s:s}", "text", result->segments[i].text);
+            (void)json_object_set_new(segment, "start", cli_json_number(result->segments[i].start, 3));
+            (void)json_object_set_new(segment, "end", cli_json_number(result->segments[i].end, 3));
+            (void)json_array_append_new(segments, segment);
+        }
+        (void)json_object_set_new(object, "segments", segments);
+    }
+    return object;
+}
+
+static void note_model(void *user, const tmb_model_info *model) {
+    char size[32];
+    if (strcmp(model->name, "qwen3-tts-0.6b") == 0)
+        (void)snprintf(user, 160, "`timbre pull %s` (%s, %s)", model->name, cli_format_bytes(model->bytes, size, sizeof(size)),
+                       model->license);
+}
+
+void cli_note_preview(const char *engine) {
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    char how[160] = "`timbre pull qwen3-tts-0.6b`";
+    if (atomic_flag_test_and_set(&said))
+        return;
+    (void)tmb_models(note_model, how, NULL);
+    if (engine != NULL && strcmp(engine, "preview") == 0)
+        cli_note("this was the preview voice and no clone of the recording; for the clone: %s", how);
+    else
+        cli_note("the engine says that this is no clone of the recording");
+}
+
+bool cli_write_codes(const char *path, const int16_t *codes, size_t frames, size_t books) {
+    enum { HEADER = 128 }; /* a multiple of 64, as the format asks */
+    size_t bytes = frames * books * sizeof(int16_t);
+    char *file = malloc(HEADER + bytes);
+    if (file == NULL) {
+        cli_error("cannot write %s: no memory", path);
+        return false;
+    }
+    memset(file, ' ', HEADER);
+    memcpy(file, "\223NUMPY\1\0", 8);
+    file[8] = HEADER - 10;
+    file[9] = 0;
+    int used = snprintf(file + 10, HEADER - 10, "{'descr': '<i2', 'fortran_order': False, 'shape': (%zu, %zu), }", frames, books);
+    file[10 + used] = ' ';
+    file[HEADER - 1] = '\n';
+    for (size_t i = 0; i < frames * books; i++) {
+        file[HEADER + 2 * i] = (char)(codes[i] & 0xFF);
+        file[HEADER + 2 * i + 1] = (char)((codes[i] >> 8) & 0xFF);
+    }
+    bool written = cli_write_file(path, file, HEADER + bytes);
+    free(file);
+    return written;
+}

@@ -1,0 +1,87 @@
+"""What `meson install` puts down: the library through pkg-config, shared and static, from C and C++; the documents."""
+import os
+import pathlib
+import shutil
+import subprocess
+import unittest
+
+from support import SANITIZED, Case
+
+BUILD = pathlib.Path(os.environ["TIMBRE_BUILD"])
+PROGRAM = """
+#include <timbre/timbre.h>
+#include <stdio.h>
+int main(void) {
+    tmb_options options;
+    tmb_context *context = 0;
+    tmb_error error;
+    tmb_options_default(&options);
+    if (tmb_open(&options, &context, &error) != TMB_OK)
+        return 1;
+    tmb_close(&context);
+    puts(tmb_version());
+    return 0;
+}
+"""
+
+
+@unittest.skipIf(SANITIZED, "a program without sanitizers cannot use a library with them")
+@unittest.skipUnless(shutil.which("pkg-config"), "pkg-config is not installed")
+class Package(Case):
+    def setUp(self):
+        super().setUp()
+        self.root = self.folder / "root"
+        subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", self.root], check=True,
+                       capture_output=True)
+        self.pc = next(self.root.rglob("timbre.pc"))
+
+    def flags(self, *options):
+        env = {**os.environ, "PKG_CONFIG_PATH": str(self.pc.parent), "PKG_CONFIG_SYSROOT_DIR": str(self.root)}
+        text = subprocess.run(["pkg-config", *options, "timbre"], check=True, capture_output=True, text=True, env=env).stdout
+        # The root is also put before the system's own folders, which are not in it.
+        return [f.replace(str(self.root), "") if not pathlib.Path(f[2:]).exists() else f for f in text.split()]
+
+    def run_program(self, *command, env=None):
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})})
+        self.assertEqual(done.returncode, 0, f"{command}\n{done.stderr}")
+        return done.stdout
+
+    def test_programs_in_c_and_cpp(self):
+        library = str(next(self.root.rglob("libtimbre.so")).parent)
+        version = self.run_program("pkg-config", "--modversion", "timbre", env={"PKG_CONFIG_PATH": str(self.pc.parent)})
+        for compiler, name in (("cc", "program.c"), ("c++", "program.cc")):
+            if not shutil.which(compiler):
+                continue
+            (self.folder / name).write_text(PROGRAM)
+            program = self.folder / f"{compiler}-program"
+            self.run_program(compiler, "-Wall", "-Wextra", "-Werror", "-pedantic", str(self.folder / name), "-o", str(program),
+                             *self.flags("--cflags", "--libs"))
+            self.assertEqual(self.run_program(str(program), env={"LD_LIBRARY_PATH": library}), version)
+
+    def test_static_program(self):
+        (self.folder / "program.c").write_text(PROGRAM)
+        archive = next(self.root.rglob("libtimbre.a"))
+        libraries = [f for f in self.flags("--static", "--cflags", "--libs") if f != "-ltimbre"]
+        program = self.folder / "program"
+        self.run_program("cc", str(self.folder / "program.c"), "-o", str(program), str(archive), *libraries)
+        linked = self.run_program("ldd", str(program))
+        self.assertNotIn("libtimbre", linked)
+        self.run_program(str(program))
+
+    def test_only_public_names_are_visible(self):
+        library = next(self.root.rglob("libtimbre.so"))
+        names = [line.split()[-1] for line in self.run_program("nm", "-D", "--defined-only", str(library)).splitlines()]
+        header = (next(self.root.rglob("timbre.h"))).read_text()
+        self.assertGreater(len(names), 20)
+        for name in names:
+            self.assertIn(name.split("@")[0], header)
+
+    def test_documents_are_installed(self):
+        for path in ("share/man/man1/timbre.1", "share/bash-completion/completions/timbre", "share/zsh/site-functions/_timbre"):
+            found = list(self.root.rglob(path))
+            self.assertEqual(len(found), 1, path)
+            self.assertGreater(found[0].stat().st_size, 2000)
+
+
+if __name__ == "__main__":
+    unittest.main()

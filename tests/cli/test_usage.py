@@ -1,0 +1,160 @@
+"""The command line itself: help, errors, exit statuses, environment, documents that agree with each other."""
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+from support import OK, TIMBRE, USAGE, Case, environment, run
+
+COMMANDS = ["clone", "enhance", "resample", "info", "voice create", "models", "pull", "tokenize", "doctor"]
+BUILD = pathlib.Path(os.environ["TIMBRE_BUILD"])
+ALL_COMMANDS = [*COMMANDS, "serve"]
+
+
+def options_of(help_text):
+    return set(re.findall(r"^ +(?:-\w, )?(--[a-z0-9-]+)", help_text, re.M))
+
+
+class Usage(Case):
+    def test_version(self):
+        self.assertRegex(self.check(OK, "--version").stdout.decode(), r"^timbre \d+\.\d+\.\d+\n$")
+
+    def test_no_arguments(self):
+        done = self.check(USAGE)
+        self.assertIn("Commands:", done.stderr)
+        self.assertEqual(done.stdout, b"")
+
+    def test_overview_lists_every_command(self):
+        text = self.check(OK, "--help").stdout.decode()
+        listed = re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ", text, re.M)
+        for command in COMMANDS:
+            self.assertIn(command, listed)
+            self.assertIn("Usage: timbre " + command, self.check(OK, *command.split(), "--help").stdout.decode())
+            self.assertEqual(self.check(OK, "help", *command.split()).stdout, self.check(OK, *command.split(), "-h").stdout)
+        self.assertIn("serve", listed)
+        self.assertEqual(self.check(OK, "help", "serve").stdout, self.check(OK, "serve", "--help").stdout)
+        self.assertIn("130", text)
+
+    def test_unknown_command_suggests(self):
+        self.assertIn('did you mean "enhance"', self.check(USAGE, "enhanse", "x").stderr)
+        self.assertIn('did you mean "voice create"', self.check(USAGE, "voice", "craete").stderr)
+        self.assertNotIn("did you mean", self.check(USAGE, "quux").stderr)
+
+    def test_unknown_option_suggests(self):
+        self.assertIn("did you mean --encoding", self.check(USAGE, "enhance", "--encodign", "s16", "x").stderr)
+        self.assertIn("did you mean --resampler", self.check(USAGE, "resample", "--resamplerr=soxr", "x").stderr)
+        self.assertIn("unknown option -Z", self.check(USAGE, "enhance", "-Z", "x").stderr)
+
+    def test_values_are_checked(self):
+        for arguments, message in [
+            (("enhance", "x", "-o", "y", "--atten-lim-db", "loud"), "not a number"),
+            (("enhance", "x", "-o", "y", "--atten-lim-db", "101"), "not within 0 to 100"),
+            (("enhance", "x", "-o", "y", "-a", "nan"), "not a number"),
+            (("enhance", "x", "-o", "y", "--encoding", "s32"), "not one of s16, s24, float"),
+            (("enhance", "x", "-o", "y", "--output-rate", "48000.5"), "not a whole number"),
+            (("enhance", "x", "-o", "y", "--memory", "2X"), "not a number of bytes"),
+            (("enhance", "x", "-o"), "needs a value"),
+            (("enhance", "x", "-o", ""), "the name is empty"),
+            (("enhance", "x", "-o", "y", "--json=1"), "takes no value"),
+            (("clone", "--ref", "x", "--text", "t", "-o", "y", "--seed", "-1"), "not a whole number"),
+            (("clone", "--ref", "x", "--text", "t", "-o", "y", "--seed", "18446744073709551616"), "not a whole number"),
+            (("doctor", "extra"), 'what is "extra" for'),
+        ]:
+            self.assertIn(message, self.check(USAGE, *arguments).stderr)
+
+    def test_what_is_missing_is_named(self):
+        for arguments, message in [
+            (("enhance",), "usage: timbre enhance IN"),
+            (("enhance", "x.wav"), "-o FILE"),
+            (("enhance", "a.wav", "b.wav", "-o", "-"), "-o must be a folder"),
+            (("enhance", "-", "-", "-o", "d"), "more than once"),
+            (("enhance", "x.wav", "-o", "-", "--json"), "both want standard output"),
+            (("enhance", "-", "--raw", "-o", "x.wav"), "--raw needs --rate"),
+            (("resample", "x.wav", "-o", "y.wav"), "-r HZ"),
+            (("resample", "x.wav", "-r", "16000"), "-o FILE"),
+            (("clone", "--ref", "x.wav", "-o", "y.wav"), "--text TEXT"),
+            (("clone", "--text", "x", "-o", "y.wav"), "--ref FILE"),
+            (("clone", "--text", "x", "--ref", "y.wav"), "-o FILE"),
+            (("clone", "--text", "x", "--ref", "y.wav", "--voice", "z", "-o", "o.wav"), "exclude each other"),
+            (("clone", "--batch", "x.jsonl"), "--out-dir DIR"),
+            (("clone", "--batch", "x.jsonl", "--out-dir", "d", "--text", "x"), "--batch takes its texts"),
+            (("tokenize", "x"), "--model DIR"),
+            (("voice", "create", "-o", "x"), "--ref FILE"),
+        ]:
+            done = self.check(USAGE, *arguments, cwd=self.folder)
+            self.assertIn(message, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertEqual(self.files(), [])
+
+    def test_environment_stands_in_and_the_option_wins(self):
+        done = self.check(USAGE, "enhance", "x", "-o", "y", env={"TIMBRE_THREADS": "many"})
+        self.assertIn("TIMBRE_THREADS", done.stderr)
+        done = self.check(USAGE, "clone", "--ref", "x", "--text", "t", "-o", "y", env={"TIMBRE_ENGINE": "opera"})
+        self.assertIn("opera", done.stderr)
+        done = self.check(USAGE, "clone", "--ref", "x", "--text", "t", "-o", "y", "--engine", "ballet",
+                          env={"TIMBRE_ENGINE": "opera"})
+        self.assertIn("ballet", done.stderr)
+
+    def test_colours_only_on_a_terminal(self):
+        self.assertNotIn(b"\033", run("--help", env={"NO_COLOR": ""}).stdout)
+
+
+class Documents(Case):
+    def document(self, kind):
+        return (BUILD / "packaging" / {"man": "timbre.1", "bash": "timbre", "zsh": "_timbre"}[kind]).read_text()
+
+    def test_all_options_are_everywhere(self):
+        man = self.document("man").replace("\\-", "-")
+        bash, zsh = self.document("bash"), self.document("zsh")
+        for command in ALL_COMMANDS:
+            options = options_of(self.check(OK, *command.split(), "--help").stdout.decode())
+            self.assertIn("--help", options)
+            self.assertGreaterEqual(len(options), 4)
+            first = re.escape(command.split()[0])
+            of_bash = re.search(rf"^        {first}\)\n(.*?)^            ;;", bash, re.M | re.S)[1]
+            of_zsh = re.search(rf"^        {first}\)\n(.*?)^            ;;", zsh, re.M | re.S)[1]
+            section = re.search(rf"^\.SS timbre {re.escape(command)} .*?(?=^\.S[SH])", man, re.M | re.S)[0]
+            common = man[man.index(".SH COMMON OPTIONS"):]
+            for option in options:
+                self.assertIn(f"\\fB{option}\\fR", section + common)
+                self.assertRegex(of_bash, rf"(?<![\w-]){option}(?![\w-])")
+                self.assertRegex(of_zsh, rf"(?<![\w-]){option}(?![\w-])")
+
+    def test_man_page_is_clean(self):
+        page = self.folder / "timbre.1"
+        page.write_text(self.document("man"))
+        try:
+            done = subprocess.run(["groff", "-man", "-Tascii", "-ww", "-z", page], capture_output=True, text=True)
+        except FileNotFoundError:
+            self.skipTest("groff is not installed")
+        self.assertEqual(done.stderr, "")
+
+    def complete(self, *words):
+        script = self.folder / "timbre.bash"
+        script.write_text(self.document("bash"))
+        line = " ".join(f"'{w}'" for w in words)
+        done = subprocess.run(["bash", "-c", f"source '{script}'; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _timbre; "
+                                             'printf "%s\\n" "${COMPREPLY[@]}"'], capture_output=True, text=True, cwd=self.folder,
+                              env={**os.environ, "LC_ALL": "C"})
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_bash_completion_works(self):
+        self.assertEqual(self.complete("timbre", "enh"), ["enhance"])
+        self.assertEqual(self.complete("timbre", "voice", ""), ["create"])
+        self.assertIn("--atten-lim-db", self.complete("timbre", "enhance", "--at"))
+        self.assertEqual(self.complete("timbre", "resample", "--resampler", "p"), ["polyphase"])
+        self.assertEqual(self.complete("timbre", "enhance", "--encoding", "s"), ["s16", "s24"])
+        (self.folder / "voice.wav").touch()
+        self.assertEqual(self.complete("timbre", "enhance", "voi"), ["voice.wav"])
+
+    def test_closed_output_is_an_error(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([TIMBRE, "--help"], stdout=full, stderr=subprocess.PIPE, env=environment())
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
