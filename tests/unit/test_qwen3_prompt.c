@@ -35,7 +35,7 @@ static void check_item(const model *m, const char *name, const json_t *info, siz
     parts.role = target.role;
     parts.text = target.text;
     parts.text_count = target.text_count;
-    assert_ok(tmb_language_find(&m->config.talker, json_string_value(pick(json_object_get(info, "language"), item)), &parts.language,
+    assert_ok(tmb_qwen3_language_id(&m->config.talker, json_string_value(pick(json_object_get(info, "language"), item)), &parts.language,
                                 &error), error);
     golden_array speaker = golden_load("qwen/%s/cases/%s/speaker_%zu.npy", m->name, name, item), codes = {0};
     parts.speaker = speaker.f32;

@@ -105,13 +105,13 @@ static void test_languages(void **state) {
     tmb_error error = {0};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         int32_t id = 99;
-        assert_ok(tmb_language_find(&config.talker, names[i].name, &id, &error), error);
+        assert_ok(tmb_qwen3_language_id(&config.talker, names[i].name, &id, &error), error);
         assert_int_equal(id, names[i].id);
     }
     int32_t id = 0;
-    assert_int_equal(tmb_language_find(&config.talker, "klingon", &id, &error), TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_qwen3_language_id(&config.talker, "klingon", &id, &error), TMB_ERROR_ARGUMENT);
     assert_non_null(strstr(error.message, "\"klingon\"; it knows auto, chinese, english, german"));
-    assert_int_equal(tmb_language_find(&config.talker, "eng", &id, &error), TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_qwen3_language_id(&config.talker, "eng", &id, &error), TMB_ERROR_ARGUMENT);
 }
 
 /* Splits and checks what always holds; the contents joined by "|" must be `expected`, where it is not NULL. */
