@@ -1,5 +1,7 @@
 """Runs the command and reads and writes WAV files; only Python's own library."""
 import array
+import ast
+import atexit
 import json
 import math
 import os
@@ -34,6 +36,31 @@ def environment(**extra):
 def run(*arguments, stdin=b"", env=None, cwd=None, timeout=240):
     return subprocess.run([TIMBRE, *map(str, arguments)], input=stdin, capture_output=True, cwd=cwd, timeout=timeout,
                           env=environment(**(env or {})))
+
+
+def read_npy(path):
+    """The values of a one-dimensional NumPy file of int16 or float32."""
+    data = pathlib.Path(path).read_bytes()
+    assert data[:8] == b"\x93NUMPY\x01\x00", path
+    length, = struct.unpack_from("<H", data, 8)
+    head = ast.literal_eval(data[10:10 + length].decode())
+    return array.array({"<i2": "h", "<f4": "f"}[head["descr"]], data[10 + length:])
+
+
+def denoiser_clips():
+    """A folder with the denoiser's golden clips as WAV files: CASE.in.wav (16 bit), CASE.KIND.f32.wav of the official
+    runtime's stream, and CASE.aligned.f32.wav, that stream without its delay of 1440 samples."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="timbre-clips-"))
+    atexit.register(shutil.rmtree, folder, True)
+    for source in (GOLDEN / "dfn").glob("*.in.npy"):
+        case, clip = source.name[:-len(".in.npy")], read_npy(source)
+        write_wav(folder / f"{case}.in.wav", [s / 32768 for s in clip])
+        for stream in source.parent.glob(f"{case}*.raw.npy"):
+            kind, samples = stream.name[len(case) + 1:-len(".npy")], read_npy(stream)
+            write_wav(folder / f"{case}.{kind}.f32.wav", samples, encoding="float")
+            if kind == "raw":
+                write_wav(folder / f"{case}.aligned.f32.wav", samples[1440:1440 + len(clip)], encoding="float")
+    return folder
 
 
 def json_lines(data):

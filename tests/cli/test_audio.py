@@ -7,10 +7,11 @@ import struct
 import unittest
 import zlib
 
-from support import (FAILED, GOLDEN, INPUT, MODEL, OK, USAGE, Case, json_lines, needs_denoiser, parse_wav, read_wav, run,
+from support import (FAILED, GOLDEN, INPUT, MODEL, OK, USAGE, Case, denoiser_clips, json_lines, needs_denoiser, parse_wav,
+                     read_wav, run,
                      snr, tone, write_wav)
 
-DFN = GOLDEN / "dfn"
+DFN = denoiser_clips()
 
 
 @needs_denoiser
@@ -37,8 +38,9 @@ class Enhance(Case):
         for options, kind in ((("--pf", "--no-compensate-delay"), "pf.raw"), (("-a", "12", "--no-compensate-delay"), "atten12.raw"),
                               (("--no-compensate-delay",), "raw")):
             samples, expected = self.golden("fr_noise_snr5", *options, kind=kind)
-            count = min(len(samples), len(expected))
-            self.assertGreaterEqual(count, 144000)
+            # The last 1440 samples of a stream were made of the silence behind its clip, which may be shorter here.
+            count = min(len(samples), len(expected)) - 1440
+            self.assertGreaterEqual(count, 48000)
             self.assertGreaterEqual(snr(expected[:count], samples[:count]), 95)
 
     def test_low_latency_gives_the_same_samples(self):

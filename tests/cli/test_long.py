@@ -6,7 +6,7 @@ import threading
 import time
 import unittest
 
-from support import (FAILED, GOLDEN, INTERRUPTED, OK, SANITIZED, Case, interrupt, json_lines, needs_denoiser, needs_espeak,
+from support import (FAILED, INTERRUPTED, OK, SANITIZED, Case, denoiser_clips, interrupt, json_lines, needs_denoiser, needs_espeak,
                      peak_memory, start, tone, wait_until, write_wav)
 
 MEGABYTE = 1 << 20
@@ -47,7 +47,7 @@ class Long(Case):
 
     @unittest.skipIf(SANITIZED, "the sanitizers' own memory would be measured")
     def test_a_file_stays_below_24_megabytes(self):
-        process = start("enhance", GOLDEN / "dfn/fr_noise_snr5.in.wav", "-o", "-", "-q")
+        process = start("enhance", denoiser_clips() / "fr_noise_snr5.in.wav", "-o", "-", "-q")
         peaks = [0]
 
         def watch():
