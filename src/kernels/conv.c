@@ -1,4 +1,4 @@
-#include "kernels/conv.h"
+#include "kernels/conv_internal.h"
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -9,17 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Deepest block: 16 outputs x 320 x 4 bytes = 20 KiB of a 32 KiB L1, the rest is for the rows. */
-#define DEPTH_MAX 320
-/* Rows whose inputs (a depth block of each) stay in the L2 while all panels go by. */
-#define ROWS_MAX 192
 /* Weights up to this size stay in a core's own cache: threads then share out rows. Larger ones are read
  * once by sharing out columns. */
 #define SHARED_WEIGHTS_MAX ((size_t)1 << 20)
-
-/* Largest rows x width of any instruction set. */
-#define TILE_MAX 512
-#define WIDTH_MAX 32
 
 #define PORTABLE_WIDTH 16
 #define PORTABLE_ROWS 4
@@ -84,17 +76,16 @@ const tmb_conv_kernels *tmb_conv_kernels_get(void) {
     return &tmb_conv_kernels_portable;
 }
 
-static size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
-
-/* Splits `total` into the fewest pieces of at most `limit` and returns the size of all but the last. */
-static size_t even_piece(size_t total, size_t limit) { return ceil_div(total, ceil_div(total, limit)); }
-
-size_t tmb_conv_bytes(size_t taps, size_t in, size_t out) {
+size_t tmb_conv_bytes(tmb_conv_type type, size_t taps, size_t in, size_t out) {
     size_t padded = 0;
     size_t bytes = 0;
-    if (!tmb_pad_size(out, tmb_conv_kernels_get()->width, &padded) || !tmb_mul_size(taps, in, &bytes) ||
-        !tmb_add_size(bytes, 1, &bytes) || !tmb_mul_size(bytes, padded, &bytes) ||
-        !tmb_mul_size(bytes, sizeof(float), &bytes)) {
+    size_t scales = 0;
+    bool half = type == TMB_CONV_HALF;
+    size_t width = half ? tmb_conv_half_kernels_get()->width : tmb_conv_kernels_get()->width;
+    if (!tmb_pad_size(out, width, &padded) || !tmb_mul_size(padded, (half ? 2 : 1) * sizeof(float), &scales) ||
+        !tmb_pad_size(in, half ? 2 : 1, &bytes) || !tmb_mul_size(bytes, taps, &bytes) ||
+        !tmb_mul_size(bytes, padded, &bytes) || !tmb_mul_size(bytes, half ? sizeof(uint16_t) : sizeof(float), &bytes) ||
+        !tmb_add_size(bytes, scales, &bytes)) {
         return SIZE_MAX;
     }
     return bytes;
@@ -130,7 +121,7 @@ static bool next_block(const tmb_conv *conv, depth_block *block) {
     return true;
 }
 
-static ptrdiff_t output_offset(const tmb_conv_source *source, size_t o) {
+ptrdiff_t tmb_conv_output_offset(const tmb_conv_source *source, size_t o) {
     return (ptrdiff_t)(o / source->group) * source->group_pitch + (ptrdiff_t)(o % source->group) * source->out;
 }
 
@@ -146,9 +137,9 @@ static void pack(const tmb_conv *conv, const tmb_conv_source *source) {
         for (size_t panel = 0; panel < conv->panels; panel++) {
             float *packed = conv->weights + block.offset + panel * block.taps * block.depth * width;
             size_t columns = conv->out - panel * width < width ? conv->out - panel * width : width;
-            ptrdiff_t offsets[WIDTH_MAX];
+            ptrdiff_t offsets[TMB_CONV_WIDTH_MAX];
             for (size_t j = 0; j < columns; j++) {
-                offsets[j] = output_offset(source, panel * width + j);
+                offsets[j] = tmb_conv_output_offset(source, panel * width + j);
             }
             for (size_t p = 0; p < block.taps; p++) {
                 for (size_t k = 0; k < block.depth; k++, packed += width) {
@@ -168,43 +159,52 @@ static void pack_single(const tmb_conv *conv, const tmb_conv_source *source) {
     }
 }
 
-tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const float *bias, size_t taps, size_t in,
-                           size_t out, size_t stride, size_t dilation, tmb_error *error) {
-    memset(conv, 0, sizeof *conv);
-    size_t bytes = tmb_conv_bytes(taps, in, out);
-    if (bytes == SIZE_MAX) {
-        return tmb_fail_memory(error, "the weights of a convolution", bytes);
-    }
-    const tmb_conv_kernels *kernels = tmb_conv_kernels_get();
-    size_t panels = ceil_div(out, kernels->width);
-    float *weights = tmb_alloc_huge(taps * in * panels * kernels->width, sizeof *weights);
-    float *bias_copy = tmb_alloc_aligned(panels * kernels->width, sizeof *bias_copy);
-    if (weights == NULL || bias_copy == NULL) {
-        free(weights);
-        free(bias_copy);
-        return tmb_fail_memory(error, "the weights of a convolution", bytes);
-    }
-    *conv = (tmb_conv){.kernels = kernels,
-                       .taps = taps,
-                       .in = in,
-                       .out = out,
-                       .stride = stride,
-                       .dilation = dilation,
-                       .panels = panels,
-                       .single = out == 1 && dilation == 1,
-                       .run_taps = dilation == 1 ? 1 : taps,
-                       .run_in = dilation == 1 ? taps * in : in,
-                       .bias = bias_copy,
-                       .weights = weights};
-    conv->block_in = even_piece(conv->run_in, DEPTH_MAX);
-    conv->block_taps = conv->block_in < conv->run_in ? 1 : even_piece(conv->run_taps, DEPTH_MAX / conv->run_in);
-    for (size_t o = 0; bias != NULL && o < out; o++) {
-        bias_copy[o] = bias[o % source->group];
+/* Allocates the weights and packs; false when out of memory. */
+static bool pack_f32(tmb_conv *conv, const tmb_conv_source *source) {
+    conv->weights = tmb_alloc_huge(conv->taps * conv->in * conv->panels * conv->width, sizeof *conv->weights);
+    if (conv->weights == NULL) {
+        return false;
     }
     if (conv->single) {
         pack_single(conv, source);
     } else {
         pack(conv, source);
+    }
+    return true;
+}
+
+tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const float *bias, tmb_conv_type type,
+                           size_t taps, size_t in, size_t out, size_t stride, size_t dilation, tmb_error *error) {
+    memset(conv, 0, sizeof *conv);
+    size_t bytes = tmb_conv_bytes(type, taps, in, out);
+    if (bytes == SIZE_MAX) {
+        return tmb_fail_memory(error, "the weights of a convolution", bytes);
+    }
+    *conv = (tmb_conv){.kernels = tmb_conv_kernels_get(),
+                       .half = type == TMB_CONV_HALF ? tmb_conv_half_kernels_get() : NULL,
+                       .taps = taps,
+                       .in = in,
+                       .out = out,
+                       .stride = stride,
+                       .dilation = dilation,
+                       .run_taps = dilation == 1 ? 1 : taps,
+                       .run_in = dilation == 1 ? taps * in : in};
+    conv->width = conv->half != NULL ? conv->half->width : conv->kernels->width;
+    conv->tile_rows = conv->half != NULL ? conv->half->rows : conv->kernels->rows;
+    conv->panels = tmb_conv_ceil_div(out, conv->width);
+    conv->single = conv->half == NULL && out == 1 && dilation == 1;
+    conv->block_in = tmb_conv_even_piece(conv->run_in, TMB_CONV_DEPTH_MAX);
+    conv->block_taps =
+        conv->block_in < conv->run_in ? 1 : tmb_conv_even_piece(conv->run_taps, TMB_CONV_DEPTH_MAX / conv->run_in);
+    conv->bias = tmb_alloc_aligned(conv->panels * conv->width, sizeof *conv->bias);
+    bool packed =
+        conv->bias != NULL && (conv->half != NULL ? tmb_conv_half_pack(conv, source) : pack_f32(conv, source));
+    if (!packed) {
+        tmb_conv_free(conv);
+        return tmb_fail_memory(error, "the weights of a convolution", bytes);
+    }
+    for (size_t o = 0; bias != NULL && o < out; o++) {
+        conv->bias[o] = bias[o % source->group];
     }
     return TMB_OK;
 }
@@ -212,6 +212,12 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
 void tmb_conv_unpack(const tmb_conv *conv, size_t output, float *row) {
     if (conv->single) {
         memcpy(row, conv->weights, conv->run_in * sizeof *row);
+        return;
+    }
+    if (conv->half != NULL) {
+        for (size_t k = 0; k < conv->taps * conv->in; k++) {
+            row[k] = tmb_conv_half_weight(conv, k / conv->in, k % conv->in, output);
+        }
         return;
     }
     size_t width = conv->kernels->width;
@@ -229,29 +235,13 @@ void tmb_conv_unpack(const tmb_conv *conv, size_t output, float *row) {
 
 void tmb_conv_free(tmb_conv *conv) {
     free(conv->weights);
+    free(conv->half_weights);
+    free(conv->column_scales);
     free(conv->bias);
     memset(conv, 0, sizeof *conv);
 }
 
-/* One application, seen by every thread. */
-typedef struct job {
-    const tmb_conv *conv;
-    const tmb_conv_run *runs;
-    size_t count;
-    size_t output_pitch;
-    tmb_conv_finish finish;
-    void *argument;
-    size_t rows; /* of all runs */
-    int row_parts;
-} job;
-
-/* A stretch of the rows of all runs, taken one after the other. */
-typedef struct position {
-    size_t run, row;
-} position;
-
-/* Rows that `at` can still give from its run, at most `wanted`; skips runs that are used up. */
-static size_t rows_here(const job *work, position *at, size_t wanted) {
+size_t tmb_conv_rows_here(const tmb_conv_job *work, tmb_conv_position *at, size_t wanted) {
     while (at->run < work->count && at->row >= work->runs[at->run].rows) {
         at->run++;
         at->row = 0;
@@ -263,8 +253,8 @@ static size_t rows_here(const job *work, position *at, size_t wanted) {
     return left < wanted ? left : wanted;
 }
 
-static position position_of(const job *work, size_t row) {
-    position at = {0};
+static tmb_conv_position position_of(const tmb_conv_job *work, size_t row) {
+    tmb_conv_position at = {0};
     while (at.run < work->count && row >= work->runs[at.run].rows) {
         row -= work->runs[at.run].rows;
         at.run++;
@@ -277,7 +267,7 @@ static position position_of(const job *work, size_t row) {
 static void narrow_panel(const tmb_conv *conv, const float *a, size_t a_pitch, size_t rows, const depth_block *block,
                          size_t tap_pitch, const float *b, const float *start, float *c, size_t c_pitch,
                          size_t columns) {
-    _Alignas(64) float tile[TILE_MAX];
+    _Alignas(64) float tile[TMB_CONV_TILE_MAX];
     const tmb_conv_kernels *kernels = conv->kernels;
     for (size_t row = 0; row < rows; row += kernels->rows) {
         size_t some = rows - row < kernels->rows ? rows - row : kernels->rows;
@@ -293,7 +283,7 @@ static void narrow_panel(const tmb_conv *conv, const float *a, size_t a_pitch, s
 }
 
 /* Panels [first, end) of `rows` rows from `begin` on. */
-static void compute(const job *work, position begin, size_t rows, size_t first, size_t end) {
+static void compute(const tmb_conv_job *work, tmb_conv_position begin, size_t rows, size_t first, size_t end) {
     const tmb_conv *conv = work->conv;
     size_t width = conv->kernels->width;
     size_t a_pitch = conv->stride * conv->in;
@@ -309,9 +299,9 @@ static void compute(const job *work, position begin, size_t rows, size_t first, 
             const float *start = now.tap == 0 && now.in == 0 ? conv->bias + panel * width : NULL;
             const float *next = panel + 1 < end ? b + panel_size : NULL;
             size_t columns = conv->out - panel * width < width ? conv->out - panel * width : width;
-            position at = begin;
+            tmb_conv_position at = begin;
             for (size_t left = rows; left > 0;) {
-                size_t some = rows_here(work, &at, left);
+                size_t some = tmb_conv_rows_here(work, &at, left);
                 const float *a = work->runs[at.run].input + at.row * a_pitch + now.tap * tap_pitch + now.in;
                 float *c = work->runs[at.run].output + at.row * work->output_pitch + panel * width;
                 if (columns == width) {
@@ -334,12 +324,12 @@ static void compute(const job *work, position begin, size_t rows, size_t first, 
 }
 
 /* The one output of `rows` rows from `begin` on. */
-static void compute_single(const job *work, position begin, size_t rows) {
+static void compute_single(const tmb_conv_job *work, tmb_conv_position begin, size_t rows) {
     const tmb_conv *conv = work->conv;
     size_t a_pitch = conv->stride * conv->in;
-    position at = begin;
+    tmb_conv_position at = begin;
     for (size_t left = rows; left > 0;) {
-        size_t some = rows_here(work, &at, left);
+        size_t some = tmb_conv_rows_here(work, &at, left);
         const float *a = work->runs[at.run].input + at.row * a_pitch;
         float *c = work->runs[at.run].output + at.row * work->output_pitch;
         conv->kernels->dot(a, a_pitch, some, conv->taps * conv->in, conv->weights, conv->bias[0], c,
@@ -354,13 +344,13 @@ static void compute_single(const job *work, position begin, size_t rows) {
 }
 
 static void part_of_job(void *argument, int part, int parts) {
-    const job *work = argument;
+    const tmb_conv_job *work = argument;
     const tmb_conv *conv = work->conv;
     int row_part = part % work->row_parts;
     int column_parts = parts / work->row_parts;
     int column_part = part / work->row_parts;
-    size_t begin = tmb_team_begin(work->rows, conv->kernels->rows, row_part, work->row_parts);
-    size_t end = tmb_team_begin(work->rows, conv->kernels->rows, row_part + 1, work->row_parts);
+    size_t begin = tmb_team_begin(work->rows, conv->tile_rows, row_part, work->row_parts);
+    size_t end = tmb_team_begin(work->rows, conv->tile_rows, row_part + 1, work->row_parts);
     size_t first = tmb_team_begin(conv->panels, 1, column_part, column_parts);
     size_t last = tmb_team_begin(conv->panels, 1, column_part + 1, column_parts);
     if (begin == end || first == last) {
@@ -370,17 +360,30 @@ static void part_of_job(void *argument, int part, int parts) {
         compute_single(work, position_of(work, begin), end - begin);
         return;
     }
-    size_t piece = even_piece(end - begin, ROWS_MAX);
-    piece = ceil_div(piece, conv->kernels->rows) * conv->kernels->rows;
-    for (size_t row = begin; row < end; row += piece) {
+    size_t piece = tmb_conv_even_piece(end - begin, TMB_CONV_ROWS_MAX);
+    piece = tmb_conv_ceil_div(piece, conv->tile_rows) * conv->tile_rows;
+    for (size_t row = begin; row < end;) {
         size_t some = end - row < piece ? end - row : piece;
-        compute(work, position_of(work, row), some, first, last);
+        if (conv->half != NULL) {
+            some = tmb_conv_half_compute(work, part, position_of(work, row), some, first, last);
+        } else {
+            compute(work, position_of(work, row), some, first, last);
+        }
+        row += some;
     }
 }
 
-void tmb_conv_apply(const tmb_conv *conv, const tmb_conv_run *runs, size_t count, size_t output_pitch,
-                    tmb_conv_finish finish, void *argument, tmb_team *team) {
-    job work = {conv, runs, count, output_pitch, finish, argument, 0, 1};
+void tmb_conv_apply_scratch(const tmb_conv *conv, const tmb_conv_run *runs, size_t count, size_t output_pitch,
+                            tmb_conv_finish finish, void *argument, tmb_team *team, void *scratch) {
+    tmb_conv_job work = {.conv = conv,
+                         .runs = runs,
+                         .count = count,
+                         .output_pitch = output_pitch,
+                         .finish = finish,
+                         .argument = argument,
+                         .scratch = scratch,
+                         .scratch_bytes = tmb_conv_scratch_bytes(conv),
+                         .row_parts = 1};
     for (size_t i = 0; i < count; i++) {
         work.rows += runs[i].rows;
     }
@@ -388,11 +391,16 @@ void tmb_conv_apply(const tmb_conv *conv, const tmb_conv_run *runs, size_t count
         return;
     }
     int threads = tmb_team_threads(team);
-    size_t bytes = conv->taps * conv->in * conv->out * sizeof(float);
-    bool many_rows = work.rows >= 4 * conv->kernels->rows * (size_t)threads;
+    size_t bytes = conv->taps * conv->in * conv->out * (conv->half != NULL ? sizeof(uint16_t) : sizeof(float));
+    bool many_rows = work.rows >= 4 * conv->tile_rows * (size_t)threads;
     if (conv->panels < (size_t)threads ||
         (many_rows && (bytes <= SHARED_WEIGHTS_MAX || conv->panels < 4 * (size_t)threads))) {
         work.row_parts = threads;
     }
     tmb_team_run(team, part_of_job, &work);
+}
+
+void tmb_conv_apply(const tmb_conv *conv, const tmb_conv_run *runs, size_t count, size_t output_pitch,
+                    tmb_conv_finish finish, void *argument, tmb_team *team) {
+    tmb_conv_apply_scratch(conv, runs, count, output_pitch, finish, argument, team, NULL);
 }

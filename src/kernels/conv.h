@@ -39,6 +39,32 @@ typedef struct tmb_conv_kernels {
 const tmb_conv_kernels *tmb_conv_kernels_get(void);
 extern const tmb_conv_kernels tmb_conv_kernels_portable;
 
+/* Operands of the products. HALF: 16 bits for weights and inputs, sums and outputs f32. */
+typedef enum tmb_conv_type { TMB_CONV_F32 = 0, TMB_CONV_HALF } tmb_conv_type;
+
+/* HALF: bf16, or whole numbers with a scale for each input row and output: |row| <= TMB_CONV_ROW_STEPS, |weight| <=
+ * TMB_CONV_COLUMN_STEPS, so that sums of 320 products fit into 32 bits. */
+#define TMB_CONV_ROW_STEPS 2047.0f
+#define TMB_CONV_COLUMN_STEPS 3200.0f
+typedef struct tmb_conv_half_kernels {
+    size_t width, rows;
+    bool whole_numbers; /* else bf16, and scales are 1 */
+
+    /* x [count] to 16 bits, out [count rounded up to an even number], zero at the end; *scale: of one step. */
+    void (*convert)(const float *x, size_t count, uint16_t *out, float *scale);
+
+    /* One panel and depth block:
+     *   c[r * c_pitch + j] = start[j] + row_scales[r] * column_scales[j] *
+     *       sum_{k < pairs, h < 2} a[r * a_pitch + 2 * k + h] * b[(k * width + j) * 2 + h]
+     * start NULL: what c holds instead. `next` as for tmb_conv_kernels. */
+    void (*panel)(const uint16_t *a, size_t a_pitch, const float *row_scales, size_t rows, size_t pairs,
+                  const uint16_t *b, const float *column_scales, const float *start, float *c, size_t c_pitch,
+                  const void *next, size_t next_bytes);
+} tmb_conv_half_kernels;
+
+const tmb_conv_half_kernels *tmb_conv_half_kernels_get(void);
+extern const tmb_conv_half_kernels tmb_conv_half_kernels_portable;
+
 /* Where the weight w[p, i, o] lies: data[p * tap + i * in + (o / group) * group_pitch + (o % group) * out]. Plain
  * layers have group = number of outputs. */
 typedef struct tmb_conv_source {
@@ -51,7 +77,9 @@ typedef struct tmb_conv_source {
 /* A packed layer; immutable, shared between threads. */
 typedef struct tmb_conv {
     const tmb_conv_kernels *kernels;
-    size_t taps, in, out; /* as in the formula */
+    const tmb_conv_half_kernels *half; /* NULL: f32 */
+    size_t width, tile_rows;           /* of whichever it is */
+    size_t taps, in, out;              /* as in the formula */
     size_t stride, dilation;
     size_t panels;           /* ceil(out / width) */
     bool single;             /* one output, contiguous windows: no panels, weights as one row */
@@ -60,19 +88,22 @@ typedef struct tmb_conv {
     size_t block_in;         /* ...of this many inputs (the last block of a row may have less of either) */
     float *bias;             /* [panels * width], zeros without a bias */
     float *weights;
+    uint16_t *half_weights;
+    float *column_scales; /* [panels * width] of half_weights */
 } tmb_conv;
 
 /* Bytes that tmb_conv_create takes, with this CPU's kernels; SIZE_MAX where that does not fit. */
-size_t tmb_conv_bytes(size_t taps, size_t in, size_t out);
+size_t tmb_conv_bytes(tmb_conv_type type, size_t taps, size_t in, size_t out);
 
 /* Packs. `bias` (may be NULL): [group], the same for each group of outputs. All sizes >= 1. On failure
  * (TMB_ERROR_MEMORY) *conv is zeroed. */
-tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const float *bias, size_t taps, size_t in,
-                           size_t out, size_t stride, size_t dilation, tmb_error *error);
+tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const float *bias, tmb_conv_type type,
+                           size_t taps, size_t in, size_t out, size_t stride, size_t dilation, tmb_error *error);
 void tmb_conv_free(tmb_conv *conv);
 
-/* The weights of output `output` as they were before packing, row: [taps, in]. */
+/* The weights of output `output` as they were before packing (HALF: rounded), row: [taps, in]. */
 void tmb_conv_unpack(const tmb_conv *conv, size_t output, float *row);
+float tmb_conv_half_weight(const tmb_conv *conv, size_t tap, size_t in, size_t out);
 
 /* Rows between the first input of an output and its last, plus one: taps spread by dilation. */
 static inline size_t tmb_conv_span(const tmb_conv *conv) { return (conv->taps - 1) * conv->dilation + 1; }
@@ -99,5 +130,11 @@ typedef void (*tmb_conv_finish)(void *argument, const tmb_conv_tile *tile);
 /* Computes `count` runs on the team (NULL: on this thread). `finish` may be NULL. */
 void tmb_conv_apply(const tmb_conv *conv, const tmb_conv_run *runs, size_t count, size_t output_pitch,
                     tmb_conv_finish finish, void *argument, tmb_team *team);
+
+/* The same for HALF layers too (stride 1 only), which convert their input into `scratch`: tmb_conv_scratch_bytes(conv)
+ * for each thread of the team, aligned to 64. F32 layers need none. */
+void tmb_conv_apply_scratch(const tmb_conv *conv, const tmb_conv_run *runs, size_t count, size_t output_pitch,
+                            tmb_conv_finish finish, void *argument, tmb_team *team, void *scratch);
+size_t tmb_conv_scratch_bytes(const tmb_conv *conv);
 
 #endif

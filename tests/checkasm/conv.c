@@ -82,6 +82,124 @@ static void check_rows_alone(const tmb_conv_kernels *kernels, size_t depth) {
     }
 }
 
+/* ---- 16 bits ---- */
+
+static void check_convert(const tmb_conv_half_kernels *half) {
+    CHECKASM_DECLARE(void, const float *, size_t, uint16_t *, float *);
+    for (size_t count = 1; count <= 70; count++) {
+        size_t padded = (count + 1) & ~(size_t)1;
+        float *x = checkasm_alloc_f32(count);
+        uint16_t *out = checkasm_alloc(padded * sizeof *out);
+        float scale = 0;
+        checkasm_random_f32(x, count, -3, 2);
+        if (count % 7 == 0) {
+            memset(x, 0, count * sizeof *x);
+        }
+        checkasm_new(x, count, out, &scale);
+        if (half->whole_numbers) {
+            uint16_t *expected = checkasm_alloc(padded * sizeof *expected);
+            float expected_scale = 0;
+            tmb_conv_half_kernels_portable.convert(x, count, expected, &expected_scale);
+            (void)checkasm_compare_bytes(expected, out, padded * sizeof *out, "count %zu", count);
+            (void)checkasm_compare_f32(&expected_scale, &scale, 1, 0, 0, "scale, count %zu", count);
+        } else {
+            for (size_t i = 0; i < padded; i++) {
+                uint32_t bits = (uint32_t)out[i] << 16;
+                float value;
+                float expected = i < count ? x[i] : 0;
+                memcpy(&value, &bits, sizeof value);
+                (void)checkasm_compare_f32(&expected, &value, 1, 0, 0x1p-8f, "count %zu, value %zu", count, i);
+            }
+        }
+        checkasm_release();
+    }
+}
+
+/* What a value of 16 bits stands for, less its scale. */
+static float half_value(const tmb_conv_half_kernels *half, uint16_t value) {
+    uint32_t bits = (uint32_t)value << 16;
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    return half->whole_numbers ? (float)(int16_t)value : result;
+}
+
+static void check_half_panel(const tmb_conv_half_kernels *half, size_t rows, size_t pairs, bool with_start) {
+    CHECKASM_DECLARE(void, const uint16_t *, size_t, const float *, size_t, size_t, const uint16_t *, const float *,
+                     const float *, float *, size_t, const void *, size_t);
+    size_t width = half->width;
+    size_t a_pitch = 2 * (pairs + checkasm_random_below(3));
+    size_t c_pitch = width + checkasm_random_below(9);
+    uint16_t *a = checkasm_alloc(((rows - 1) * a_pitch + 2 * pairs) * sizeof *a);
+    uint16_t *b = checkasm_alloc(2 * pairs * width * sizeof *b);
+    float *values = checkasm_alloc_f32(2 * pairs > width ? 2 * pairs : width);
+    float *row_scales = checkasm_alloc_f32(rows);
+    float *column_scales = checkasm_alloc_f32(width);
+    float *start = checkasm_alloc_f32(width);
+    float *expected = checkasm_alloc_f32((rows - 1) * c_pitch + width);
+    float *actual = checkasm_alloc_f32((rows - 1) * c_pitch + width);
+    memset(a, 0, ((rows - 1) * a_pitch + 2 * pairs) * sizeof *a);
+    for (size_t r = 0; r < rows; r++) {
+        checkasm_random_f32(values, 2 * pairs, -1, 1);
+        half->convert(values, 2 * pairs, a + r * a_pitch, &row_scales[r]);
+    }
+    for (size_t i = 0; i < 2 * pairs * width; i++) {
+        float value;
+        checkasm_random_f32(&value, 1, -TMB_CONV_COLUMN_STEPS, TMB_CONV_COLUMN_STEPS);
+        uint16_t pair[2];
+        float scale;
+        half->convert(&value, 1, pair, &scale);
+        b[i] = half->whole_numbers ? (uint16_t)(int16_t)value : pair[0];
+    }
+    for (size_t j = 0; j < width; j++) {
+        column_scales[j] = half->whole_numbers ? 1 / TMB_CONV_COLUMN_STEPS : 1;
+    }
+    checkasm_random_f32(start, width, -1, 1);
+    checkasm_random_f32(expected, (rows - 1) * c_pitch + width, -1, 1);
+    memcpy(actual, expected, ((rows - 1) * c_pitch + width) * sizeof *actual);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < width; j++) {
+            double sum = 0;
+            for (size_t k = 0; k < 2 * pairs; k++) {
+                sum += (double)half_value(half, a[r * a_pitch + k]) *
+                       (double)half_value(half, b[(k / 2 * width + j) * 2 + k % 2]);
+            }
+            float *c = &expected[r * c_pitch + j];
+            *c = (with_start ? start[j] : *c) + (float)(sum * (double)row_scales[r] * (double)column_scales[j]);
+        }
+    }
+    checkasm_new(a, a_pitch, row_scales, rows, pairs, b, column_scales, with_start ? start : NULL, actual, c_pitch, b,
+                 2 * pairs * width * sizeof *b);
+    float tolerance = half->whole_numbers ? 1e-5f : 1e-6f * TMB_CONV_COLUMN_STEPS * (float)pairs;
+    (void)checkasm_compare_f32(expected, actual, (rows - 1) * c_pitch + width, tolerance, 1e-6f,
+                               "rows %zu, pairs %zu, start %d", rows, pairs, with_start);
+}
+
+static void checkasm_conv_half(void) {
+    const tmb_conv_half_kernels *half = tmb_conv_half_kernels_get();
+    const char *kind = half->whole_numbers ? "whole" : "bf16";
+    CHECKASM_DECLARE(void, const uint16_t *, size_t, const float *, size_t, size_t, const uint16_t *, const float *,
+                     const float *, float *, size_t, const void *, size_t);
+    if (checkasm_check(half->convert, "conv_convert_%s", kind)) {
+        check_convert(half);
+    }
+    if (checkasm_check(half->panel, "conv_half_panel_%s", kind)) {
+        for (size_t rows = 1; rows <= ROWS_MAX; rows++) {
+            check_half_panel(half, rows, 1 + checkasm_random_below(160), rows % 2 == 0);
+            checkasm_release();
+        }
+        check_half_panel(half, 13, 160, true);
+    }
+    if (checkasm_check(half->panel, "conv_half_panel_%s_96x288_16", kind)) {
+        uint16_t *a = checkasm_alloc(96 * 288 * sizeof *a);
+        uint16_t *b = checkasm_alloc(288 * half->width * sizeof *b);
+        float *c = checkasm_alloc_f32(96 * half->width);
+        memset(a, 0, 96 * 288 * sizeof *a);
+        memset(b, 0, 288 * half->width * sizeof *b);
+        checkasm_random_f32(c, 96 * half->width, -1, 1);
+        checkasm_bench(a, 288, c, 96, 144, b, c, c, c, half->width, NULL, 0);
+    }
+}
+
 void checkasm_conv(void) {
     (void)checkasm_cpu_flags();
     const tmb_conv_kernels *kernels = tmb_conv_kernels_get();
@@ -113,4 +231,5 @@ void checkasm_conv(void) {
             }
         }
     }
+    checkasm_conv_half();
 }

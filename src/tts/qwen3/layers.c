@@ -64,7 +64,7 @@ static tmb_status load_and_pack(tmb_conv *conv, const tmb_safetensors *weights, 
     if (status == TMB_OK) {
         source.data = weight + first;
         status =
-            tmb_conv_create(conv, &source, bias, shape->taps, shape->in, shape->out,
+            tmb_conv_create(conv, &source, bias, shape->type, shape->taps, shape->in, shape->out,
                             shape->stride != 0 ? shape->stride : 1, shape->dilation != 0 ? shape->dilation : 1, error);
         if (status != TMB_OK) {
             tmb_error_prefix(error, "%s", stem);
@@ -91,8 +91,8 @@ tmb_status tmb_layer_conv(tmb_conv *conv, const tmb_safetensors *weights, const 
     return load_and_pack(conv, weights, stem, (size_t[]){shape->out, shape->in, shape->taps}, source, 0, shape, error);
 }
 
-tmb_status tmb_layer_linear(tmb_conv *conv, const tmb_safetensors *weights, size_t in, size_t out, bool bias,
-                            tmb_error *error, const char *name, ...) {
+tmb_status tmb_layer_linear(tmb_conv *conv, const tmb_safetensors *weights, tmb_conv_type type, size_t in, size_t out,
+                            bool bias, tmb_error *error, const char *name, ...) {
     char stem[TMB_LAYER_NAME_MAX];
     va_list arguments;
     va_start(arguments, name);
@@ -102,13 +102,13 @@ tmb_status tmb_layer_linear(tmb_conv *conv, const tmb_safetensors *weights, size
     if (status != TMB_OK) {
         return status;
     }
-    tmb_conv_shape shape = {.taps = 1, .in = in, .out = out, .bias = bias};
+    tmb_conv_shape shape = {.taps = 1, .in = in, .out = out, .bias = bias, .type = type};
     tmb_conv_source source = {.tap = 0, .in = 1, .out = (ptrdiff_t)in, .group = out};
     return load_and_pack(conv, weights, stem, (size_t[]){out, in, 0}, source, 0, &shape, error);
 }
 
-tmb_status tmb_layer_transposed(tmb_conv *conv, const tmb_safetensors *weights, size_t taps, size_t stride, size_t in,
-                                size_t out, tmb_error *error, const char *name, ...) {
+tmb_status tmb_layer_transposed(tmb_conv *conv, const tmb_safetensors *weights, tmb_conv_type type, size_t taps,
+                                size_t stride, size_t in, size_t out, tmb_error *error, const char *name, ...) {
     char stem[TMB_LAYER_NAME_MAX];
     va_list arguments;
     va_start(arguments, name);
@@ -119,7 +119,7 @@ tmb_status tmb_layer_transposed(tmb_conv *conv, const tmb_safetensors *weights, 
         return status;
     }
     /* Step j of an output row takes input row -q through tap q * stride + j: the oldest row is the first tap. */
-    tmb_conv_shape shape = {.taps = taps / stride, .in = in, .out = stride * out, .bias = true};
+    tmb_conv_shape shape = {.taps = taps / stride, .in = in, .out = stride * out, .bias = true, .type = type};
     tmb_conv_source source = {.tap = -(ptrdiff_t)stride,
                               .in = (ptrdiff_t)(out * taps),
                               .out = (ptrdiff_t)taps,
@@ -129,7 +129,7 @@ tmb_status tmb_layer_transposed(tmb_conv *conv, const tmb_safetensors *weights, 
                          error);
 }
 
-tmb_status tmb_layer_joined(tmb_conv *conv, const tmb_safetensors *weights, const char *prefix,
+tmb_status tmb_layer_joined(tmb_conv *conv, const tmb_safetensors *weights, tmb_conv_type type, const char *prefix,
                             const char *const *names, const size_t *outs, size_t count, size_t in, tmb_error *error) {
     memset(conv, 0, sizeof *conv);
     size_t out = 0;
@@ -157,7 +157,7 @@ tmb_status tmb_layer_joined(tmb_conv *conv, const tmb_safetensors *weights, cons
     }
     if (status == TMB_OK) {
         tmb_conv_source source = {.data = all, .tap = 0, .in = 1, .out = (ptrdiff_t)in, .group = out};
-        status = tmb_conv_create(conv, &source, NULL, 1, in, out, 1, 1, error);
+        status = tmb_conv_create(conv, &source, NULL, type, 1, in, out, 1, 1, error);
     }
     free(all);
     return status;

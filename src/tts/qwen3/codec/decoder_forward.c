@@ -72,7 +72,8 @@ static void convolve(batch *b, const tmb_conv *conv, const plane *from, const pl
     for (size_t i = 0; i < b->count; i++) {
         runs[i] = (tmb_conv_run){plane_start(b, from, i), plane_rows(b, to, i), b->shares[i].frames * from->rate};
     }
-    tmb_conv_apply(conv, runs, b->count, conv->out, finish, argument, b->workspace->team);
+    tmb_conv_apply_scratch(conv, runs, b->count, conv->out, finish, argument, b->workspace->team,
+                           b->workspace->scratch);
 }
 
 /* ---- codes to latent ---- */
@@ -133,7 +134,8 @@ static void run_transformer(batch *b, float *hidden) {
                                          .filled = state->filled,
                                          .position = state->position};
     }
-    tmb_codec_transformer_forward(decoder->transformer, w->transformer, hidden, w->streams, b->count, w->team);
+    tmb_codec_transformer_forward(decoder->transformer, w->transformer, hidden, w->streams, b->count, w->team,
+                                  w->scratch);
     for (size_t i = 0; i < b->count; i++) {
         b->shares[i].state->filled += b->shares[i].frames;
         b->shares[i].state->position += b->shares[i].frames;

@@ -54,7 +54,7 @@ typedef struct tmb_codec_block {
 struct tmb_codec_decoder {
     tmb_qwen3_codec_decoder_config config;
     size_t samples_per_frame;
-    tmb_codec_precision precision;
+    tmb_conv_type type; /* of all weights but codebooks, their projections and the last convolution */
     const tmb_activation_kernels *activation;
 
     float *entries; /* [books, codebook size, codebook_dim / 2] */
@@ -79,6 +79,7 @@ struct tmb_codec_decoder {
     size_t history_floats; /* of all layers */
     size_t cache_rows;     /* of keys and values that a stream keeps */
     size_t bytes;
+    size_t scratch_bytes; /* for each thread, of all convolutions */
 };
 
 struct tmb_codec_state {
@@ -113,6 +114,7 @@ struct tmb_codec_workspace {
     tmb_codec_slots front, tail;
     float *hidden;   /* [frames, hidden] of the transformer */
     float *boundary; /* input plane of the tail's first block */
+    void *scratch;   /* [threads][scratch_bytes] */
     tmb_codec_transformer_buffers *transformer;
     tmb_codec_share *shares; /* [frames] */
     tmb_codec_rows *streams; /* [frames] */

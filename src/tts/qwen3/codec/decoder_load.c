@@ -69,17 +69,20 @@ static tmb_status load_quantizer(tmb_codec_decoder *decoder, const tmb_safetenso
 
 static tmb_status load_transformer(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
     const tmb_qwen3_codec_decoder_config *config = &decoder->config;
-    const tmb_conv_shape pre = {
-        .taps = TMB_CODEC_PRE_TAPS, .in = config->codebook_dim, .out = config->latent_dim, .bias = true};
+    const tmb_conv_shape pre = {.taps = TMB_CODEC_PRE_TAPS,
+                                .in = config->codebook_dim,
+                                .out = config->latent_dim,
+                                .bias = true,
+                                .type = decoder->type};
     reserve_history(decoder, &decoder->pre_history, TMB_CODEC_PRE_TAPS - 1, config->codebook_dim);
     tmb_status status = tmb_layer_conv(&decoder->pre_conv, weights, &pre, error, "decoder.pre_conv.conv");
     if (status == TMB_OK) {
-        status = tmb_layer_linear(&decoder->transformer_in, weights, config->latent_dim, config->hidden_size, true,
-                                  error, "decoder.pre_transformer.input_proj");
+        status = tmb_layer_linear(&decoder->transformer_in, weights, decoder->type, config->latent_dim,
+                                  config->hidden_size, true, error, "decoder.pre_transformer.input_proj");
     }
     if (status == TMB_OK) {
-        status = tmb_layer_linear(&decoder->transformer_out, weights, config->hidden_size, config->latent_dim, true,
-                                  error, "decoder.pre_transformer.output_proj");
+        status = tmb_layer_linear(&decoder->transformer_out, weights, decoder->type, config->hidden_size,
+                                  config->latent_dim, true, error, "decoder.pre_transformer.output_proj");
     }
     if (status == TMB_OK) {
         status = tmb_layer_vector(weights, config->hidden_size, &decoder->transformer_norm, error,
@@ -121,8 +124,8 @@ static tmb_status load_upsample(tmb_codec_decoder *decoder, const tmb_safetensor
     size_t latent = decoder->config.latent_dim;
     stage->ratio = decoder->config.upsample_ratios[index];
     reserve_history(decoder, &stage->history, TMB_CODEC_WIDE_TAPS - 1, latent);
-    tmb_status status = tmb_layer_transposed(&stage->transposed, weights, stage->ratio, stage->ratio, latent, latent,
-                                             error, "decoder.upsample.%zu.0.conv", index);
+    tmb_status status = tmb_layer_transposed(&stage->transposed, weights, decoder->type, stage->ratio, stage->ratio,
+                                             latent, latent, error, "decoder.upsample.%zu.0.conv", index);
     if (status == TMB_OK) {
         status = load_depthwise(weights, latent, index, &stage->depthwise, error);
     }
@@ -138,11 +141,11 @@ static tmb_status load_upsample(tmb_codec_decoder *decoder, const tmb_safetensor
                                   vectors[i].name);
     }
     if (status == TMB_OK) {
-        status = tmb_layer_linear(&stage->expand, weights, latent, 4 * latent, true, error,
+        status = tmb_layer_linear(&stage->expand, weights, decoder->type, latent, 4 * latent, true, error,
                                   "decoder.upsample.%zu.1.pwconv1", index);
     }
     if (status == TMB_OK) {
-        status = tmb_layer_linear(&stage->contract, weights, 4 * latent, latent, true, error,
+        status = tmb_layer_linear(&stage->contract, weights, decoder->type, 4 * latent, latent, true, error,
                                   "decoder.upsample.%zu.1.pwconv2", index);
     }
     return status;
@@ -177,9 +180,14 @@ static tmb_status load_unit(tmb_codec_decoder *decoder, const tmb_safetensors *w
                             tmb_error *error) {
     tmb_codec_block *parent = &decoder->blocks[block];
     tmb_codec_unit *unit = &parent->units[index];
-    const tmb_conv_shape wide = {
-        .taps = TMB_CODEC_WIDE_TAPS, .in = parent->out, .out = parent->out, .dilation = dilations[index], .bias = true};
-    const tmb_conv_shape pointwise = {.taps = 1, .in = parent->out, .out = parent->out, .bias = true};
+    const tmb_conv_shape wide = {.taps = TMB_CODEC_WIDE_TAPS,
+                                 .in = parent->out,
+                                 .out = parent->out,
+                                 .dilation = dilations[index],
+                                 .bias = true,
+                                 .type = decoder->type};
+    const tmb_conv_shape pointwise = {
+        .taps = 1, .in = parent->out, .out = parent->out, .bias = true, .type = decoder->type};
     char prefix[TMB_LAYER_NAME_MAX];
     reserve_history(decoder, &unit->history, (TMB_CODEC_WIDE_TAPS - 1) * dilations[index], parent->out);
     (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu.block.%zu.act1", block + 1, index + 2);
@@ -210,8 +218,8 @@ static tmb_status load_block(tmb_codec_decoder *decoder, const tmb_safetensors *
     (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu.block.0", index + 1);
     tmb_status status = load_snake(weights, block->in, 1, &block->before, error, prefix);
     if (status == TMB_OK) {
-        status = tmb_layer_transposed(&block->transposed, weights, 2 * block->rate, block->rate, block->in, block->out,
-                                      error, "decoder.decoder.%zu.block.1.conv", index + 1);
+        status = tmb_layer_transposed(&block->transposed, weights, decoder->type, 2 * block->rate, block->rate,
+                                      block->in, block->out, error, "decoder.decoder.%zu.block.1.conv", index + 1);
     }
     for (size_t i = 0; i < TMB_CODEC_UNITS && status == TMB_OK; i++) {
         status = load_unit(decoder, weights, index, i, error);
@@ -222,8 +230,11 @@ static tmb_status load_block(tmb_codec_decoder *decoder, const tmb_safetensors *
 static tmb_status load_waveform(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
     const tmb_qwen3_codec_decoder_config *config = &decoder->config;
     size_t channels = config->decoder_dim >> config->decoder_stages;
-    const tmb_conv_shape in = {
-        .taps = TMB_CODEC_WIDE_TAPS, .in = config->latent_dim, .out = config->decoder_dim, .bias = true};
+    const tmb_conv_shape in = {.taps = TMB_CODEC_WIDE_TAPS,
+                               .in = config->latent_dim,
+                               .out = config->decoder_dim,
+                               .bias = true,
+                               .type = decoder->type};
     const tmb_conv_shape out = {.taps = TMB_CODEC_WIDE_TAPS, .in = channels, .out = 1, .bias = true};
     char prefix[TMB_LAYER_NAME_MAX];
     reserve_history(decoder, &decoder->wide_history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim);
@@ -243,16 +254,16 @@ static tmb_status load_waveform(tmb_codec_decoder *decoder, const tmb_safetensor
     return status;
 }
 
-static size_t block_bytes(const tmb_qwen3_codec_decoder_config *config, size_t index) {
+static size_t block_bytes(const tmb_qwen3_codec_decoder_config *config, tmb_conv_type type, size_t index) {
     size_t in = config->decoder_dim >> index;
     size_t out = config->decoder_dim >> (index + 1);
-    const size_t parts[] = {tmb_conv_bytes(2, in, config->decoder_rates[index] * out),
-                            tmb_conv_bytes(TMB_CODEC_WIDE_TAPS, out, out),
-                            tmb_conv_bytes(TMB_CODEC_WIDE_TAPS, out, out),
-                            tmb_conv_bytes(TMB_CODEC_WIDE_TAPS, out, out),
-                            tmb_conv_bytes(1, out, out),
-                            tmb_conv_bytes(1, out, out),
-                            tmb_conv_bytes(1, out, out)};
+    const size_t parts[] = {tmb_conv_bytes(type, 2, in, config->decoder_rates[index] * out),
+                            tmb_conv_bytes(type, TMB_CODEC_WIDE_TAPS, out, out),
+                            tmb_conv_bytes(type, TMB_CODEC_WIDE_TAPS, out, out),
+                            tmb_conv_bytes(type, TMB_CODEC_WIDE_TAPS, out, out),
+                            tmb_conv_bytes(type, 1, out, out),
+                            tmb_conv_bytes(type, 1, out, out),
+                            tmb_conv_bytes(type, 1, out, out)};
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (!tmb_add_size(bytes, parts[i], &bytes)) {
@@ -262,7 +273,8 @@ static size_t block_bytes(const tmb_qwen3_codec_decoder_config *config, size_t i
     return bytes;
 }
 
-static tmb_codec_transformer_config transformer_config_of(const tmb_qwen3_codec_decoder_config *config) {
+static tmb_codec_transformer_config transformer_config_of(const tmb_qwen3_codec_decoder_config *config,
+                                                          tmb_conv_type type) {
     return (tmb_codec_transformer_config){.layers = config->layers,
                                           .hidden = config->hidden_size,
                                           .intermediate = config->intermediate_size,
@@ -272,29 +284,31 @@ static tmb_codec_transformer_config transformer_config_of(const tmb_qwen3_codec_
                                           .window = config->sliding_window,
                                           .theta = config->rope_theta,
                                           .eps = config->rms_norm_eps,
-                                          .gated = true};
+                                          .gated = true,
+                                          .type = type};
 }
 
 size_t tmb_codec_decoder_estimate(const tmb_qwen3_codec_config *codec, tmb_codec_precision precision) {
     const tmb_qwen3_codec_decoder_config *config = &codec->decoder;
-    const tmb_codec_transformer_config transformer = transformer_config_of(config);
+    tmb_conv_type type = precision == TMB_CODEC_BF16 ? TMB_CONV_HALF : TMB_CONV_F32;
+    const tmb_codec_transformer_config transformer = transformer_config_of(config, type);
     size_t latent = config->latent_dim;
     size_t bytes = 0;
     size_t parts[8 + 3 * TMB_QWEN3_STAGES_MAX];
     size_t count = 0;
-    (void)precision;
-    parts[count++] = tmb_conv_bytes(config->quantizers, config->codebook_size, config->codebook_dim / 2);
-    parts[count++] = tmb_conv_bytes(1, config->codebook_dim, config->codebook_dim);
-    parts[count++] = tmb_conv_bytes(TMB_CODEC_PRE_TAPS, config->codebook_dim, latent);
-    parts[count++] = tmb_conv_bytes(2, config->hidden_size, latent);
+
+    parts[count++] = tmb_conv_bytes(TMB_CONV_F32, config->quantizers, config->codebook_size, config->codebook_dim / 2);
+    parts[count++] = tmb_conv_bytes(TMB_CONV_F32, 1, config->codebook_dim, config->codebook_dim);
+    parts[count++] = tmb_conv_bytes(type, TMB_CODEC_PRE_TAPS, config->codebook_dim, latent);
+    parts[count++] = tmb_conv_bytes(type, 2, config->hidden_size, latent);
     parts[count++] = tmb_codec_transformer_bytes(&transformer);
-    parts[count++] = tmb_conv_bytes(TMB_CODEC_WIDE_TAPS, latent, config->decoder_dim);
+    parts[count++] = tmb_conv_bytes(type, TMB_CODEC_WIDE_TAPS, latent, config->decoder_dim);
     for (size_t i = 0; i < config->upsample_stages; i++) {
-        parts[count++] = tmb_conv_bytes(1, latent, config->upsample_ratios[i] * latent);
-        parts[count++] = tmb_conv_bytes(8, latent, latent);
+        parts[count++] = tmb_conv_bytes(type, 1, latent, config->upsample_ratios[i] * latent);
+        parts[count++] = tmb_conv_bytes(type, 8, latent, latent);
     }
     for (size_t i = 0; i < config->decoder_stages; i++) {
-        parts[count++] = block_bytes(config, i);
+        parts[count++] = block_bytes(config, type, i);
     }
     for (size_t i = 0; i < count; i++) {
         if (!tmb_add_size(bytes, parts[i], &bytes)) {
@@ -302,6 +316,29 @@ size_t tmb_codec_decoder_estimate(const tmb_qwen3_codec_config *codec, tmb_codec
         }
     }
     return bytes;
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static size_t scratch_bytes(const tmb_codec_decoder *decoder) {
+    size_t most = tmb_codec_transformer_scratch_bytes(decoder->transformer);
+    most = larger(most, tmb_conv_scratch_bytes(&decoder->pre_conv));
+    most = larger(most, tmb_conv_scratch_bytes(&decoder->transformer_in));
+    most = larger(most, tmb_conv_scratch_bytes(&decoder->transformer_out));
+    most = larger(most, tmb_conv_scratch_bytes(&decoder->wide_in));
+    for (size_t i = 0; i < decoder->config.upsample_stages; i++) {
+        most = larger(most, tmb_conv_scratch_bytes(&decoder->upsample[i].transposed));
+        most = larger(most, tmb_conv_scratch_bytes(&decoder->upsample[i].expand));
+        most = larger(most, tmb_conv_scratch_bytes(&decoder->upsample[i].contract));
+    }
+    for (size_t i = 0; i < decoder->config.decoder_stages; i++) {
+        most = larger(most, tmb_conv_scratch_bytes(&decoder->blocks[i].transposed));
+        for (size_t k = 0; k < TMB_CODEC_UNITS; k++) {
+            most = larger(most, tmb_conv_scratch_bytes(&decoder->blocks[i].units[k].wide));
+            most = larger(most, tmb_conv_scratch_bytes(&decoder->blocks[i].units[k].pointwise));
+        }
+    }
+    return most;
 }
 
 tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
@@ -313,9 +350,9 @@ tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tm
     }
     decoder->config = config->decoder;
     decoder->samples_per_frame = config->samples_per_frame;
-    decoder->precision = precision;
+    decoder->type = precision == TMB_CODEC_BF16 ? TMB_CONV_HALF : TMB_CONV_F32;
     decoder->activation = tmb_activation_kernels_get();
-    decoder->transformer_config = transformer_config_of(&config->decoder);
+    decoder->transformer_config = transformer_config_of(&config->decoder, decoder->type);
     decoder->cache_rows = config->decoder.sliding_window - 1 + TMB_CODEC_STREAM_FRAMES;
     decoder->bytes = tmb_codec_decoder_estimate(config, precision);
     tmb_status status = load_quantizer(decoder, weights, error);
@@ -335,9 +372,10 @@ tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tm
     size_t rest = 0;
     decoder->tail = config->decoder.decoder_stages - 1;
     for (size_t i = config->decoder.decoder_stages;
-         i-- > 0 && (rest += block_bytes(&config->decoder, i)) <= TAIL_WEIGHTS_MAX;) {
+         i-- > 0 && (rest += block_bytes(&config->decoder, decoder->type, i)) <= TAIL_WEIGHTS_MAX;) {
         decoder->tail = i;
     }
+    decoder->scratch_bytes = scratch_bytes(decoder);
     *out = decoder;
     return TMB_OK;
 }

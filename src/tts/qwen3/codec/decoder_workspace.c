@@ -118,6 +118,11 @@ tmb_status tmb_codec_workspace_create(const tmb_codec_decoder *decoder, size_t f
         status = tmb_codec_transformer_buffers_create(decoder->transformer, frames, decoder->cache_rows, threads,
                                                       &w->transformer, error);
     }
+    w->bytes += (size_t)threads * decoder->scratch_bytes;
+    w->scratch = tmb_alloc_aligned((size_t)threads, decoder->scratch_bytes);
+    if (status == TMB_OK && w->scratch == NULL) {
+        status = tmb_fail_memory(error, "the codec's buffers", (size_t)threads * decoder->scratch_bytes);
+    }
     w->shares = tmb_calloc(frames, sizeof *w->shares);
     w->streams = tmb_calloc(frames, sizeof *w->streams);
     w->runs = tmb_calloc(frames, sizeof *w->runs);
@@ -151,6 +156,7 @@ void tmb_codec_workspace_destroy(tmb_codec_workspace **address) {
     free_slots(&w->tail);
     free(w->hidden);
     free(w->boundary);
+    free(w->scratch);
     tmb_codec_transformer_buffers_destroy(&w->transformer);
     free(w->shares);
     free(w->streams);

@@ -40,7 +40,7 @@ static tmb_status transform(const tmb_codec_encoder *encoder, tmb_team *team, fl
     }
     if (status == TMB_OK) {
         tmb_codec_rows stream = {.rows = rows, .cache = cache, .capacity = rows};
-        tmb_codec_transformer_forward(encoder->transformer, buffers, x, &stream, 1, team);
+        tmb_codec_transformer_forward(encoder->transformer, buffers, x, &stream, 1, team, NULL);
     }
     tmb_codec_transformer_buffers_destroy(&buffers);
     free(cache);

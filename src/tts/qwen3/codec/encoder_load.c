@@ -112,7 +112,7 @@ static tmb_status load_book(tmb_codec_quantizer *quantizer, const tmb_safetensor
     }
     if (status == TMB_OK) {
         tmb_conv_source source = {.data = entries, .in = 1, .out = (ptrdiff_t)width, .group = size};
-        status = tmb_conv_create(&quantizer->books[index], &source, NULL, 1, width, size, 1, 1, error);
+        status = tmb_conv_create(&quantizer->books[index], &source, NULL, TMB_CONV_F32, 1, width, size, 1, 1, error);
     }
     free(entries);
     free(usage);
@@ -152,9 +152,9 @@ static size_t stage_bytes(const tmb_qwen3_codec_encoder_config *config, size_t i
     size_t channels = config->filters << index;
     size_t hidden = channels / config->compress;
     size_t residual = 0;
-    size_t bytes = tmb_conv_bytes(2 * config->ratios[index], channels, 2 * channels);
-    if (!tmb_add_size(tmb_conv_bytes(config->residual_kernel_size, channels, hidden),
-                      tmb_conv_bytes(1, hidden, channels), &residual) ||
+    size_t bytes = tmb_conv_bytes(TMB_CONV_F32, 2 * config->ratios[index], channels, 2 * channels);
+    if (!tmb_add_size(tmb_conv_bytes(TMB_CONV_F32, config->residual_kernel_size, channels, hidden),
+                      tmb_conv_bytes(TMB_CONV_F32, 1, hidden, channels), &residual) ||
         !tmb_mul_size(residual, config->residual_layers, &residual) || !tmb_add_size(bytes, residual, &bytes)) {
         return SIZE_MAX;
     }
@@ -167,12 +167,13 @@ size_t tmb_codec_encoder_estimate(const tmb_qwen3_codec_config *codec) {
     size_t parts[6 + TMB_QWEN3_STAGES_MAX];
     size_t count = 0;
     size_t bytes = 0;
-    parts[count++] = tmb_conv_bytes(config->kernel_size, 1, config->filters);
-    parts[count++] = tmb_conv_bytes(config->last_kernel_size, config->filters << config->stages, config->hidden_size);
+    parts[count++] = tmb_conv_bytes(TMB_CONV_F32, config->kernel_size, 1, config->filters);
+    parts[count++] =
+        tmb_conv_bytes(TMB_CONV_F32, config->last_kernel_size, config->filters << config->stages, config->hidden_size);
     parts[count++] = tmb_codec_transformer_bytes(&transformer);
-    parts[count++] = tmb_conv_bytes(2 * config->downsample, config->hidden_size, config->hidden_size);
-    parts[count++] = tmb_conv_bytes(2, config->hidden_size, config->codebook_dim);
-    parts[count++] = tmb_conv_bytes(codec->valid_quantizers, config->codebook_dim, config->codebook_size);
+    parts[count++] = tmb_conv_bytes(TMB_CONV_F32, 2 * config->downsample, config->hidden_size, config->hidden_size);
+    parts[count++] = tmb_conv_bytes(TMB_CONV_F32, 2, config->hidden_size, config->codebook_dim);
+    parts[count++] = tmb_conv_bytes(TMB_CONV_F32, codec->valid_quantizers, config->codebook_dim, config->codebook_size);
     for (size_t i = 0; i < config->stages; i++) {
         parts[count++] = stage_bytes(config, i);
     }

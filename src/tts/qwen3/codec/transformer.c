@@ -75,22 +75,23 @@ static tmb_status load_layer(const tmb_codec_transformer_config *config, const t
     static const char *const projections[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
     const size_t widths[] = {config->heads * d, config->key_value_heads * d, config->key_value_heads * d};
     if (status == TMB_OK) {
-        status = tmb_layer_joined(&out->query_key_value, weights, prefix, projections, widths, 3, hidden, error);
+        status = tmb_layer_joined(&out->query_key_value, weights, config->type, prefix, projections, widths, 3, hidden,
+                                  error);
     }
     if (status == TMB_OK) {
-        status = tmb_layer_linear(&out->output, weights, config->heads * d, hidden, false, error, "%sself_attn.o_proj",
-                                  prefix);
+        status = tmb_layer_linear(&out->output, weights, config->type, config->heads * d, hidden, false, error,
+                                  "%sself_attn.o_proj", prefix);
     }
     static const char *const gate_up[] = {"mlp.gate_proj", "mlp.up_proj"};
     static const char *const fc1[] = {"mlp.fc1"};
     const size_t halves[] = {config->intermediate, config->intermediate};
     if (status == TMB_OK) {
-        status = tmb_layer_joined(&out->mlp_in, weights, prefix, config->gated ? gate_up : fc1, halves,
+        status = tmb_layer_joined(&out->mlp_in, weights, config->type, prefix, config->gated ? gate_up : fc1, halves,
                                   config->gated ? 2 : 1, hidden, error);
     }
     if (status == TMB_OK) {
-        status = tmb_layer_linear(&out->mlp_out, weights, config->intermediate, hidden, false, error, "%s%s", prefix,
-                                  config->gated ? "mlp.down_proj" : "mlp.fc2");
+        status = tmb_layer_linear(&out->mlp_out, weights, config->type, config->intermediate, hidden, false, error,
+                                  "%s%s", prefix, config->gated ? "mlp.down_proj" : "mlp.fc2");
     }
     return status;
 }
@@ -149,10 +150,10 @@ void tmb_codec_transformer_destroy(tmb_codec_transformer **address) {
 }
 
 size_t tmb_codec_transformer_bytes(const tmb_codec_transformer_config *config) {
-    const size_t parts[] = {tmb_conv_bytes(1, config->hidden, projected_width(config)),
-                            tmb_conv_bytes(1, config->heads * config->head_dim, config->hidden),
-                            tmb_conv_bytes(1, config->hidden, mlp_width(config)),
-                            tmb_conv_bytes(1, config->intermediate, config->hidden),
+    const size_t parts[] = {tmb_conv_bytes(config->type, 1, config->hidden, projected_width(config)),
+                            tmb_conv_bytes(config->type, 1, config->heads * config->head_dim, config->hidden),
+                            tmb_conv_bytes(config->type, 1, config->hidden, mlp_width(config)),
+                            tmb_conv_bytes(config->type, 1, config->intermediate, config->hidden),
                             6 * config->hidden * sizeof(float)};
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
@@ -161,6 +162,17 @@ size_t tmb_codec_transformer_bytes(const tmb_codec_transformer_config *config) {
         }
     }
     return tmb_mul_size(bytes, config->layers, &bytes) ? bytes : SIZE_MAX;
+}
+
+size_t tmb_codec_transformer_scratch_bytes(const tmb_codec_transformer *transformer) {
+    const layer *l = &transformer->layers[0];
+    const tmb_conv *convs[] = {&l->query_key_value, &l->output, &l->mlp_in, &l->mlp_out};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof convs / sizeof convs[0]; i++) {
+        size_t bytes = tmb_conv_scratch_bytes(convs[i]);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 /* ---- keys and values ---- */
@@ -270,6 +282,8 @@ typedef struct pass {
     size_t count, rows;
     const float *norm, *norm_bias; /* of the branch that is being computed */
     const float *scale;
+    tmb_team *team;
+    void *scratch;
 } pass;
 
 static void norm_rows(void *argument, int part, int parts) {
@@ -402,40 +416,47 @@ static void compute_angles(const pass *p) {
     }
 }
 
-static void apply(pass *p, const tmb_conv *conv, const float *in, float *out, tmb_conv_finish finish, tmb_team *team) {
+static void apply(pass *p, const tmb_conv *conv, const float *in, float *out, tmb_conv_finish finish) {
     tmb_conv_run run = {in, out, p->rows};
-    tmb_conv_apply(conv, &run, 1, conv->out, finish, p, team);
+    tmb_conv_apply_scratch(conv, &run, 1, conv->out, finish, p, p->team, p->scratch);
 }
 
-static void forward_layer(pass *p, tmb_team *team) {
+static void forward_layer(pass *p) {
     tmb_codec_transformer_buffers *b = p->buffers;
     const layer *l = p->layer;
     p->norm = l->attention_norm;
     p->norm_bias = l->attention_norm_bias;
     p->scale = l->attention_scale;
-    tmb_team_run(team, norm_rows, p);
-    apply(p, &l->query_key_value, b->normed, b->projected, NULL, team);
-    tmb_team_run(team, rotate_rows, p);
-    tmb_team_run(team, attend_rows, p);
-    apply(p, &l->output, b->attended, b->branch, add_branch, team);
+    tmb_team_run(p->team, norm_rows, p);
+    apply(p, &l->query_key_value, b->normed, b->projected, NULL);
+    tmb_team_run(p->team, rotate_rows, p);
+    tmb_team_run(p->team, attend_rows, p);
+    apply(p, &l->output, b->attended, b->branch, add_branch);
 
     p->norm = l->mlp_norm;
     p->norm_bias = l->mlp_norm_bias;
     p->scale = l->mlp_scale;
-    tmb_team_run(team, norm_rows, p);
+    tmb_team_run(p->team, norm_rows, p);
     if (p->transformer->config.gated) {
-        apply(p, &l->mlp_in, b->normed, b->mlp, NULL, team);
-        tmb_team_run(team, gate_rows, p);
-        apply(p, &l->mlp_out, b->gated, b->branch, add_branch, team);
+        apply(p, &l->mlp_in, b->normed, b->mlp, NULL);
+        tmb_team_run(p->team, gate_rows, p);
+        apply(p, &l->mlp_out, b->gated, b->branch, add_branch);
     } else {
-        apply(p, &l->mlp_in, b->normed, b->mlp, gelu_tile, team);
-        apply(p, &l->mlp_out, b->mlp, b->branch, add_branch, team);
+        apply(p, &l->mlp_in, b->normed, b->mlp, gelu_tile);
+        apply(p, &l->mlp_out, b->mlp, b->branch, add_branch);
     }
 }
 
 void tmb_codec_transformer_forward(const tmb_codec_transformer *transformer, tmb_codec_transformer_buffers *buffers,
-                                   float *x, const tmb_codec_rows *streams, size_t count, tmb_team *team) {
-    pass p = {.transformer = transformer, .buffers = buffers, .x = x, .streams = streams, .count = count};
+                                   float *x, const tmb_codec_rows *streams, size_t count, tmb_team *team,
+                                   void *scratch) {
+    pass p = {.transformer = transformer,
+              .buffers = buffers,
+              .x = x,
+              .streams = streams,
+              .count = count,
+              .team = team,
+              .scratch = scratch};
     for (size_t i = 0; i < count; i++) {
         p.rows += streams[i].rows;
     }
@@ -443,6 +464,6 @@ void tmb_codec_transformer_forward(const tmb_codec_transformer *transformer, tmb
     for (size_t i = 0; i < transformer->config.layers; i++) {
         p.layer = &transformer->layers[i];
         p.index = i;
-        forward_layer(&p, team);
+        forward_layer(&p);
     }
 }

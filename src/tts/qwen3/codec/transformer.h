@@ -18,7 +18,8 @@ typedef struct tmb_codec_transformer_config {
     size_t heads, key_value_heads, head_dim;
     size_t window; /* rows that a row sees, itself included; 0 = all */
     double theta, eps;
-    bool gated; /* the decoder's kind */
+    bool gated;         /* the decoder's kind */
+    tmb_conv_type type; /* of the weights */
 } tmb_codec_transformer_config;
 
 typedef struct tmb_codec_transformer tmb_codec_transformer;
@@ -57,10 +58,14 @@ size_t tmb_codec_transformer_buffers_bytes(const tmb_codec_transformer_config *c
                                            int threads);
 void tmb_codec_transformer_buffers_destroy(tmb_codec_transformer_buffers **buffers);
 
+/* What `scratch` of forward must have for each thread (see tmb_conv_apply_scratch); 0 for f32. */
+size_t tmb_codec_transformer_scratch_bytes(const tmb_codec_transformer *transformer);
+
 /* All layers over x [sum of rows, hidden], in place. Fills the caches; `filled` and `position` are the caller's
  * to advance. */
 void tmb_codec_transformer_forward(const tmb_codec_transformer *transformer, tmb_codec_transformer_buffers *buffers,
-                                   float *x, const tmb_codec_rows *streams, size_t count, tmb_team *team);
+                                   float *x, const tmb_codec_rows *streams, size_t count, tmb_team *team,
+                                   void *scratch);
 
 /* y = weight * x / sqrt(mean x^2 + eps), and y = (x - mean) / sqrt(variance + eps) * weight + bias, for one row;
  * x and y may be the same. */

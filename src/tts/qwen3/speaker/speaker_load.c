@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 static void count_bytes(tmb_speaker_encoder *encoder, const tmb_conv *conv) {
-    encoder->bytes += tmb_conv_bytes(conv->taps, conv->in, conv->out);
+    encoder->bytes += tmb_conv_bytes(TMB_CONV_F32, conv->taps, conv->in, conv->out);
 }
 
 static tmb_status load_tdnn(tmb_speaker_encoder *encoder, tmb_speaker_tdnn *tdnn, const tmb_safetensors *weights,
@@ -86,12 +86,13 @@ static tmb_status load_attention(tmb_speaker_encoder *encoder, const tmb_safeten
     }
     tmb_conv_source source = {.data = weight, .in = 1, .out = (ptrdiff_t)(3 * channels), .group = out};
     if (status == TMB_OK) {
-        status = tmb_conv_create(&encoder->attention_rows, &source, bias, 1, channels, out, 1, 1, error);
+        status = tmb_conv_create(&encoder->attention_rows, &source, bias, TMB_CONV_F32, 1, channels, out, 1, 1, error);
     }
     if (status == TMB_OK) {
         source.data = weight + channels;
-        status = tmb_conv_create(&encoder->attention_statistics, &source, NULL, 1, 2 * channels, out, 1, 1, error);
-        encoder->bytes += tmb_conv_bytes(1, 3 * channels, out);
+        status = tmb_conv_create(&encoder->attention_statistics, &source, NULL, TMB_CONV_F32, 1, 2 * channels, out, 1,
+                                 1, error);
+        encoder->bytes += tmb_conv_bytes(TMB_CONV_F32, 1, 3 * channels, out);
     }
     free(weight);
     free(bias);
