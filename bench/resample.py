@@ -79,7 +79,7 @@ def main():
                 ours = theirs = math.inf
                 for _ in range(arguments.rounds):
                     output = subprocess.run(
-                        [program, source, str(rate_in), str(rate_out), kind, str(BLOCK), "1", target],
+                        [program, source, str(rate_in), str(rate_out), kind, str(BLOCK), "3", target],
                         check=True, capture_output=True, text=True).stdout
                     ours = min(ours, float(output))
                     start = time.perf_counter()
