@@ -1,0 +1,94 @@
+#include "weights/paths.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+tmb_status tmb_path_xdg(const char *variable, const char *home_rest, const char *rest, char **out, tmb_error *error) {
+    const char *base = getenv(variable);
+    const char *home = getenv("HOME");
+    *out = NULL;
+    if (base != NULL && base[0] == '/') {
+        *out = tmb_asprintf("%s/%s", base, rest);
+    } else if (home != NULL && home[0] != '\0') {
+        *out = tmb_asprintf("%s/%s/%s", home, home_rest, rest);
+    } else {
+        return tmb_fail(error, TMB_ERROR_IO, "neither %s nor HOME is set", variable);
+    }
+    return *out == NULL ? tmb_fail_memory(error, "a path", 0) : TMB_OK;
+}
+
+tmb_status tmb_path_make_folder(const char *path, tmb_error *error) {
+    char *copy = tmb_strdup(path);
+    if (copy == NULL) {
+        return tmb_fail_memory(error, "a path", 0);
+    }
+    tmb_status status = TMB_OK;
+    for (char *c = copy + 1; status == TMB_OK; c++) {
+        if (*c != '/' && *c != '\0') {
+            continue;
+        }
+        bool last = *c == '\0';
+        *c = '\0';
+        struct stat about;
+        if (mkdir(copy, 0777) != 0 && !(stat(copy, &about) == 0 && S_ISDIR(about.st_mode))) {
+            status = tmb_fail(error, TMB_ERROR_IO, "%s: cannot be made: %s", copy, strerror(errno));
+        }
+        if (last) {
+            break;
+        }
+        *c = '/';
+    }
+    free(copy);
+    return status;
+}
+
+tmb_status tmb_path_make_parent(const char *path, tmb_error *error) {
+    char *copy = tmb_strdup(path);
+    if (copy == NULL) {
+        return tmb_fail_memory(error, "a path", 0);
+    }
+    char *slash = strrchr(copy, '/');
+    tmb_status status = TMB_OK;
+    if (slash != NULL && slash != copy) {
+        *slash = '\0';
+        status = tmb_path_make_folder(copy, error);
+    }
+    free(copy);
+    return status;
+}
+
+tmb_status tmb_path_publish(const char *path, const void *data, size_t bytes, tmb_error *error) {
+    tmb_status status = tmb_path_make_parent(path, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    char *temporary = tmb_asprintf("%s.XXXXXX", path);
+    if (temporary == NULL) {
+        return tmb_fail_memory(error, "a path", 0);
+    }
+    int file = mkstemp(temporary);
+    bool good = file >= 0;
+    for (size_t done = 0; good && done < bytes;) {
+        ssize_t more = write(file, (const char *)data + done, bytes - done);
+        good = more >= 0 || errno == EINTR;
+        done += more > 0 ? (size_t)more : 0;
+    }
+    good = good && fchmod(file, 0644) == 0 && fsync(file) == 0;
+    good = file >= 0 && close(file) == 0 && good;
+    good = good && rename(temporary, path) == 0;
+    if (!good) {
+        status = tmb_fail(error, TMB_ERROR_IO, "%s: cannot be stored: %s", path, strerror(errno));
+        if (file >= 0) {
+            (void)unlink(temporary);
+        }
+    }
+    free(temporary);
+    return status;
+}

