@@ -7,6 +7,7 @@
  */
 #include "tts/qwen3/lm/pack.h"
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/thread.h"
 
@@ -33,32 +34,6 @@ typedef struct cache_header {
     uint64_t checksum; /* of the chunks' checksums */
 } cache_header;
 
-static uint64_t mix(uint64_t hash, uint64_t word) {
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-    return hash ^ hash >> 29;
-}
-
-/* Four lanes, so that hashing runs as fast as reading. Against damage, not against an attacker: whoever may
- * write the cache may write the model. */
-static uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed) {
-    const uint8_t *p = data;
-    uint64_t lanes[4] = {seed, seed + 1, seed + 2, seed + 3};
-    size_t left = bytes;
-    for (; left >= 32; left -= 32, p += 32) {
-        uint64_t words[4];
-        memcpy(words, p, sizeof words);
-        for (int i = 0; i < 4; i++) {
-            lanes[i] = mix(lanes[i], words[i]);
-        }
-    }
-    uint64_t tail[4] = {0};
-    memcpy(tail, p, left);
-    for (int i = 0; i < 4; i++) {
-        lanes[i] = mix(lanes[i], tail[i]);
-    }
-    return mix(mix(mix(mix(bytes, lanes[0]), lanes[1]), lanes[2]), lanes[3]);
-}
-
 /* Adds a tensor and its file to the key; false where it cannot be read. */
 static bool hash_tensor(const tmb_tensor *tensor, uint64_t key[2]) {
     struct stat status;
@@ -75,9 +50,9 @@ static bool hash_tensor(const tmb_tensor *tensor, uint64_t key[2]) {
         facts[6 + i] = tensor->dims[i];
     }
     for (int i = 0; i < 2; i++) {
-        key[i] = mix(key[i], hash_bytes(tensor->name, strlen(tensor->name), (uint64_t)i));
-        key[i] = mix(key[i], hash_bytes(facts, sizeof facts, (uint64_t)i));
-        key[i] = mix(key[i], hash_bytes(probe, bytes, (uint64_t)i));
+        key[i] = tmb_hash_mix(key[i], tmb_hash_bytes(tensor->name, strlen(tensor->name), (uint64_t)i));
+        key[i] = tmb_hash_mix(key[i], tmb_hash_bytes(facts, sizeof facts, (uint64_t)i));
+        key[i] = tmb_hash_mix(key[i], tmb_hash_bytes(probe, bytes, (uint64_t)i));
     }
     return true;
 }
@@ -90,7 +65,7 @@ static bool make_key(const tmb_pack_plan *plan, uint64_t key[2]) {
         uint64_t facts[6] = {(uint64_t)entry->kind, (uint64_t)entry->matrix.type, entry->rows, entry->columns, entry->offset,
                              entry->interleave};
         for (int i = 0; i < 2; i++) {
-            key[i] = mix(key[i], hash_bytes(facts, sizeof facts, 7 + (uint64_t)i));
+            key[i] = tmb_hash_mix(key[i], tmb_hash_bytes(facts, sizeof facts, 7 + (uint64_t)i));
         }
         for (int s = 0; s < entry->source_count; s++) {
             if (!hash_tensor(entry->sources[s], key)) {
@@ -162,7 +137,7 @@ static void chunk_part(void *argument, int part, int parts) {
             atomic_store(&work->damaged, 1);
             return;
         }
-        uint64_t checksum = hash_bytes(work->data + begin, bytes, c);
+        uint64_t checksum = tmb_hash_bytes(work->data + begin, bytes, c);
         if (work->file < 0) {
             work->checksums[c] = checksum;
         } else if (work->checksums[c] != checksum) {
@@ -183,7 +158,7 @@ static bool read_pack(int file, const tmb_pack_plan *plan, const uint64_t key[2]
     size_t chunks = chunk_count(plan);
     if (!read_whole(file, &header, sizeof header, 0) || !header_fits(&header, plan, key) ||
         !read_whole(file, checksums, chunks * sizeof *checksums, sizeof header) ||
-        hash_bytes(checksums, chunks * sizeof *checksums, 0) != header.checksum) {
+        tmb_hash_bytes(checksums, chunks * sizeof *checksums, 0) != header.checksum) {
         return false;
     }
     chunk_work work = {.file = file, .data = data, .bytes = plan->bytes, .offset = data_offset(chunks), .checksums = checksums};
@@ -241,7 +216,7 @@ static bool write_pack(int file, const tmb_pack_plan *plan, const uint64_t key[2
     size_t chunks = chunk_count(plan);
     cache_header header = {.version = VERSION, .chunks = (uint32_t)chunks, .key = {key[0], key[1]}, .bytes = plan->bytes};
     memcpy(header.magic, magic, sizeof magic);
-    header.checksum = hash_bytes(checksums, chunks * sizeof *checksums, 0);
+    header.checksum = tmb_hash_bytes(checksums, chunks * sizeof *checksums, 0);
     size_t used = sizeof header + chunks * sizeof *checksums;
     return write_whole(file, &header, sizeof header) && write_whole(file, checksums, chunks * sizeof *checksums) &&
            write_whole(file, zeros, data_offset(chunks) - used) && write_whole(file, data, plan->bytes) && fsync(file) == 0;

@@ -1,0 +1,18 @@
+/* A fast 64-bit checksum: finds damage and tells contents apart. It does not withstand an attacker. */
+#ifndef TMB_BASE_HASH_H
+#define TMB_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Takes one word into a running value. */
+static inline uint64_t tmb_hash_mix(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 29;
+}
+
+/* The checksum of `bytes` bytes; another `seed` gives an independent one. The same on every machine of the same byte
+ * order. */
+uint64_t tmb_hash_bytes(const void *data, size_t bytes, uint64_t seed);
+
+#endif
