@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include "base/utf8.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -8,29 +10,14 @@
 #include <sys/random.h>
 
 size_t tmb_utf8_length(const char *text, size_t size) {
-    const unsigned char *at = (const unsigned char *)text;
-    const unsigned char *end = at + size;
     size_t count = 0;
-    while (at < end) {
-        unsigned char lead = *at++;
-        size_t rest = lead < 0x80 ? 0 : lead >= 0xC2 && lead < 0xE0 ? 1 : (lead & 0xF0) == 0xE0 ? 2 : lead >= 0xF0 && lead < 0xF5 ? 3 : 4;
-        if (lead == 0 || rest == 4 || (size_t)(end - at) < rest) {
+    for (size_t at = 0; at < size; count++) {
+        uint32_t code = 0;
+        size_t bytes = tmb_utf8_decode(text + at, size - at, &code);
+        if (bytes == 0 || code == 0) {
             return SIZE_MAX;
         }
-        if (rest) {
-            unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-            unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-            if (at[0] < low || at[0] > high) {
-                return SIZE_MAX;
-            }
-            for (size_t i = 1; i < rest; i++) {
-                if ((at[i] & 0xC0) != 0x80) {
-                    return SIZE_MAX;
-                }
-            }
-            at += rest;
-        }
-        count++;
+        at += bytes;
     }
     return count;
 }

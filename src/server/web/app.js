@@ -343,9 +343,9 @@ async function showBefore(fields, result, signal) {
   });
   const { items } = await answer.json();
   const sound = await Sound.decode(await (await call(items[0].url, { signal })).arrayBuffer());
-  const at = state.resultPlayer.position, side = state.resultPlayer.side;
+  const at = state.resultPlayer.position;
   state.resultPlayer.set("before", sound.samples, sound.rate);
-  state.resultPlayer.choose(side);
+  state.resultPlayer.choose(1); // back to the clean one
   state.resultPlayer.seek(at);
 }
 

@@ -135,6 +135,7 @@ const Sound = (() => {
       const side = { label, samples, rate };
       const index = this.sides.findIndex(other => other.label === label);
       if (index < 0) this.sides.push(side); else this.sides[index] = side;
+      this.sides.sort((one, other) => ["before", "after"].indexOf(one.label) - ["before", "after"].indexOf(other.label));
       // Equal loudness: what is louder only seems better.
       const levels = this.sides.map(other => rms(other.samples) || 1);
       this.sides.forEach((other, i) => { other.gain = Math.min(...levels) / levels[i]; });
@@ -145,7 +146,7 @@ const Sound = (() => {
         button.addEventListener("click", () => this.choose(i));
         this.buttons.append(button);
       });
-      this.choose(index < 0 ? this.sides.length - 1 : index);
+      this.choose(this.sides.indexOf(side));
     }
 
     choose(index) {

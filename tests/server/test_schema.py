@@ -1,0 +1,49 @@
+"""schemathesis against /openapi.json: what the description says is what the server does."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+from support import API, FULL, Server
+
+pytest.importorskip("schemathesis")
+
+
+def run(server, *options):
+    program = pathlib.Path(sys.executable).parent / "schemathesis"
+    # The sense of a reference (is there such a file?) is not in its schema, so valid shapes may be refused.
+    arguments = ["run", f"{server.url}/openapi.json", "--max-examples", "60" if FULL else "12", "--seed", "1",
+                 "--phases", "examples,coverage,fuzzing", "--exclude-checks", "positive_data_acceptance,unsupported_method",
+                 "--suppress-health-check", "all", "--request-timeout", "60", "--no-color", *options]
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=1500, cwd=server.folder.name,
+                          env={**os.environ, "COLUMNS": "200"})
+
+
+def test_schemathesis_finds_nothing():
+    with Server() as server:
+        result = run(server)
+        assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+        assert re.search(r"\b(\d+) generated", result.stdout) or "No issues found" in result.stdout
+        server.wait_idle()
+        assert server.clone("Still here.").status == 200
+
+
+def test_with_keys(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("0123456789abcdef\n")
+    with Server("--keys-file", keys, "--rate-limit", 0) as server:
+        result = run(server, "-H", "x-api-key: 0123456789abcdef", "--include-path-regex", "/(voices|queue|files|models)")
+        assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+
+
+def test_every_field_is_described():
+    with Server() as server:
+        document = server.get("/openapi.json").json()
+        for path, methods in document["paths"].items():
+            for operation in methods.values():
+                for content in operation.get("requestBody", {"content": {}})["content"].values():
+                    for name, field in content["schema"].get("properties", {}).items():
+                        assert field["description"], (path, name)
+        assert set(document["paths"]) > {API + "/enhance"}
