@@ -86,7 +86,7 @@ static const tmb_field upload_fields[] = {
 
 #define ENHANCE_OPTIONS                                                                                                       \
     FORMAT_FIELD,                                                                                                             \
-        {.name = "sample_rate", .kind = TMB_FIELD_INTEGER, .minimum = 8000, .maximum = 48000, .fallback = "48000", .summary = "Of the result, in Hz"}, \
+        {.name = "sample_rate", .kind = TMB_FIELD_INTEGER, .minimum = 8000, .maximum = 48000, .fallback = "48000", .summary = "Of the result, in Hz; MP3 and Opus take the next that they have"}, \
         {.name = "encoding", .kind = TMB_FIELD_CHOICE, .choices = encodings, .fallback = "\"s16\"", .summary = "Of WAV, FLAC and PCM samples"}, \
         {.name = "attenuation_limit_db", .kind = TMB_FIELD_NUMBER, .minimum = 0, .maximum = 100, .fallback = "100",           \
          .summary = "Noise is lowered by no more than this; 100 is no limit"},                                                \
@@ -131,7 +131,7 @@ static const tmb_field speech_fields[] = {
     {.name = "speed", .kind = TMB_FIELD_NUMBER, .minimum = 0.25, .maximum = 4, .fallback = "1.0", .summary = "Only 1.0 is possible"},
     {.name = "stream_format", .kind = TMB_FIELD_CHOICE, .choices = stream_formats, .fallback = "\"audio\"", .summary = "Bare audio or server-sent events"},
     {.name = "instructions", .kind = TMB_FIELD_TEXT, .flags = TMB_FIELD_NULLABLE, .maximum = 4096, .summary = "Accepted and ignored (X-Ignored says so)"},
-    {.name = "sample_rate", .kind = TMB_FIELD_INTEGER, .minimum = 8000, .maximum = 48000, .summary = "pcm is 24000 unless asked, the rest 48000"},
+    {.name = "sample_rate", .kind = TMB_FIELD_INTEGER, .minimum = 8000, .maximum = 48000, .summary = "pcm is 24000 unless asked, the rest 48000; MP3 and Opus take the next that they have"},
     {.name = "ref_audio", .kind = TMB_FIELD_TEXT, .flags = TMB_FIELD_REFERENCE | TMB_FIELD_NULLABLE, .minimum = 1, .summary = "A reference instead of a stored voice"},
     {.name = "ref_text", .kind = TMB_FIELD_TEXT, .flags = TMB_FIELD_NULLABLE, .maximum_setting = TEXT_MAX, .summary = "What the reference says"},
     {.name = "language", .kind = TMB_FIELD_CHOICE, .choices = languages, .fallback = "\"auto\"", .summary = "Of the text"},

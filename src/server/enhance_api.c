@@ -131,7 +131,7 @@ void tmb_handle_enhance(tmb_request *request) {
     /* A form brings its options with it; a bare file has them in the query. */
     const json_t *options = request->arguments ? request->arguments : request->query;
     const tmb_format *format = tmb_format_find(tmb_text_at(options, "response_format", 0, "wav"));
-    int rate = (int)tmb_number_at(options, "sample_rate", 48000);
+    int rate = tmb_format_rate(format, (int)tmb_number_at(options, "sample_rate", 48000));
     char path[TMB_STORE_PATH];
     if (!upload || tmb_upload_bytes(upload) == 0) {
         tmb_upload_abort(&upload);

@@ -42,6 +42,16 @@ void tmb_format_content_type(const tmb_format *format, int rate, char out[80]) {
     }
 }
 
+int tmb_format_rate(const tmb_format *format, int rate) {
+    static const int opus[] = {8000, 12000, 16000, 24000, 48000, 0};
+    static const int mp3[] = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 0};
+    const int *rates = format->container == TMB_CONTAINER_OPUS ? opus : format->container == TMB_CONTAINER_MP3 ? mp3 : NULL;
+    while (rates && rates[0] < rate && rates[1]) {
+        rates++;
+    }
+    return rates ? rates[0] : rate;
+}
+
 struct tmb_output {
     const tmb_format *format;
     int wanted_rate, input_rate, rate;
@@ -100,7 +110,7 @@ static tmb_status forward(void *user, const void *data, size_t size, tmb_error *
 
 static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
     output->input_rate = rate;
-    output->rate = output->wanted_rate ? output->wanted_rate : rate;
+    output->rate = tmb_format_rate(output->format, output->wanted_rate ? output->wanted_rate : rate);
     if (output->rate != rate) {
         tmb_status status = tmb_resample_open(NULL, rate, output->rate, TMB_RESAMPLER_AUTO, &output->resampler, error);
         if (status != TMB_OK) {

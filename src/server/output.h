@@ -21,12 +21,16 @@ const tmb_format *tmb_format_of_type(const char *content_type);
 /* What is sent as Content-Type: pcm needs its rate with it. */
 void tmb_format_content_type(const tmb_format *format, int rate, char out[80]);
 
+/* The lowest rate that the format has and that is not below `rate`, or its highest. */
+int tmb_format_rate(const tmb_format *format, int rate);
+
 typedef struct tmb_output tmb_output;
 /* Takes encoded bytes that stand for `seconds` of audio; false ends the output with
  * TMB_ERROR_CANCELLED. */
 typedef bool (*tmb_output_sink)(void *user, const void *data, size_t size, double seconds);
 
-/* Into a file: complete (renamed into place) after finish. `rate` 0: as the samples come. */
+/* Into a file: complete (renamed into place) after finish. `rate` 0: as the samples come. In both cases
+ * tmb_format_rate decides. */
 tmb_status tmb_output_to_file(const tmb_format *format, int rate, const char *path, tmb_output **out, tmb_error *error);
 /* As bytes. Nothing is read from a file's end: a WAV header says "length unknown". */
 tmb_status tmb_output_to_sink(const tmb_format *format, int rate, tmb_output_sink sink, void *user, tmb_output **out,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static json_t *number(double value) {
-    return floor(value) == value && fabs(value) < 9e15 ? json_integer((json_int_t)value) : json_real(value);
+    return floor(value) == value && fabs(value) < 9.1e15 ? json_integer((json_int_t)value) : json_real(value);
 }
 
 static json_t *text_schema(const tmb_field *field, double maximum) {

@@ -197,7 +197,8 @@ static void reload_keys(tmb_server *server) {
 
 /* Until SIGTERM or SIGINT. */
 static void serve(tmb_server *server, const sigset_t *signals) {
-    const double expire_every = 30;
+    double life = server->config->keep_files < server->config->keep_jobs ? server->config->keep_files : server->config->keep_jobs;
+    double expire_every = life > 60 ? 30 : life / 2;
     double watchdog = tmb_service_watchdog();
     double next_expiry = tmb_now() + 1;
     for (;;) {

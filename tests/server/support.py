@@ -44,16 +44,33 @@ def data_uri(audio=REFERENCE):
     return "data:audio/wav;base64," + base64.b64encode(audio).decode()
 
 
-def wav_seconds(data):
-    """Length of a 16-bit mono WAV, by its bytes: a streamed one does not know its length."""
+def wav_chunk(data, name):
+    """Where a chunk's content begins; the sizes of a streamed file's last chunk are unknown, so they are not used there."""
     assert data[:4] == b"RIFF" and data[8:12] == b"WAVE", data[:16]
-    at = data.index(b"data")
-    rate = struct.unpack_from("<I", data, 24)[0]
-    return (len(data) - at - 8) / 2 / rate
+    at = 12
+    while data[at:at + 4] != name:
+        at += 8 + struct.unpack_from("<I", data, at + 4)[0]
+        assert at < len(data)
+    return at + 8
+
+
+def wav_format(data):
+    """(channels, rate)"""
+    return struct.unpack_from("<HI", data, wav_chunk(data, b"fmt ") + 2)
 
 
 def wav_rate(data):
-    return struct.unpack_from("<I", data, 24)[0]
+    return wav_format(data)[1]
+
+
+def wav_samples(data):
+    return data[wav_chunk(data, b"data"):]
+
+
+def wav_seconds(data):
+    """Length of a 16-bit WAV, by its bytes."""
+    channels, rate = wav_format(data)
+    return len(wav_samples(data)) / 2 / channels / rate
 
 
 class Answer:
