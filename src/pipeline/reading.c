@@ -137,7 +137,7 @@ static tmb_status read_piece(tmb_reading *reading, size_t *count, tmb_error *err
     if (status == TMB_OK) {
         status = make_room(reading, *count, error);
     }
-    if (status != TMB_OK) {
+    if (status != TMB_OK || *count == 0) { /* an empty reference has no buffer to point into */
         return status;
     }
     size_t channels = (size_t)reading->info.channels;
