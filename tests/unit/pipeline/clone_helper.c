@@ -77,7 +77,6 @@ static void take_result(void *user, const tmb_clone_result *result) {
     outcome->results++;
     outcome->order = atomic_fetch_add(&results, 1);
     outcome->error = result->error;
-    outcome->item = result->item;
     outcome->sample_count = result->sample_count;
     outcome->clean_count = result->reference_clean_count;
     if (result->sample_count != 0) {
