@@ -22,13 +22,24 @@ static bool match(const char *pattern, const char *path, char *value, size_t val
     return true;
 }
 
+/* Whether the path is one of ours to the letter: then no {parameter} stands for its last part. */
+static bool is_literal(const char *path) {
+    for (const tmb_route *route = tmb_routes; route->handle; route++) {
+        if (strcmp(route->path, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const tmb_route *tmb_route_find(tmb_method method, const char *path, char *value, size_t value_size, unsigned *allowed) {
     const tmb_route *found = NULL;
+    bool literal = is_literal(path);
     *allowed = 0;
     for (const tmb_route *route = tmb_routes; route->handle; route++) {
         char candidate[128];
         candidate[0] = 0;
-        if (match(route->path, path, candidate, sizeof(candidate))) {
+        if ((!literal || !strchr(route->path, '{')) && match(route->path, path, candidate, sizeof(candidate))) {
             *allowed |= 1u << route->method;
             if (route->method == method && !found && strlen(candidate) < value_size) {
                 found = route;
