@@ -228,6 +228,20 @@ static bool prepare_body(tmb_request *request, uint64_t length) {
     return false;
 }
 
+/* Two programs that read a body's length differently are how requests get smuggled. */
+static bool check_transfer(tmb_request *request, struct MHD_Connection *connection) {
+    const char *encoding = header(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    if (encoding && strcasecmp(encoding, "chunked") != 0) {
+        tmb_refuse(request, 501, NULL, "The only transfer encoding that is possible is chunked");
+        return false;
+    }
+    if (encoding && header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
+        tmb_refuse(request, 400, "head", "has both Content-Length and Transfer-Encoding");
+        return false;
+    }
+    return true;
+}
+
 static bool copy_header(struct MHD_Connection *connection, const char *name, char **out) {
     const char *value = header(connection, name);
     *out = tmb_strdup(value);
@@ -295,12 +309,13 @@ static enum MHD_Result begin(tmb_request *request, struct MHD_Connection *connec
     uint64_t length = declared_length(connection);
     double seconds = config->idle_timeout + (length == UINT64_MAX ? (double)config->max_json_bytes : (double)length) / slowest_client;
     tmb_connection_begin(request->server->connections, request->slot, seconds);
-    if (check_head(request, connection, length)) {
+    bool clear = check_transfer(request, connection);
+    if (clear && check_head(request, connection, length)) {
         return MHD_YES;
     }
     /* Refused. Without a body to wait for, or where it is not on its way yet, the answer goes at once. */
     const char *expect = header(connection, MHD_HTTP_HEADER_EXPECT);
-    bool answer_now = length == 0 || (expect && strcasecmp(expect, "100-continue") == 0) ||
+    bool answer_now = !clear || length == 0 || (expect && strcasecmp(expect, "100-continue") == 0) ||
                       (length != UINT64_MAX && length > discard_limit);
     request->discarding = true;
     return answer_now ? queue_answer(request, connection) : MHD_YES;

@@ -1,5 +1,16 @@
 import pytest
-from support import API, Server
+from support import API, SANITIZED, Server
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: not with sanitizers, where everything takes several times as long")
+
+
+def pytest_collection_modifyitems(config, items):
+    if SANITIZED:
+        left_out = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="module")

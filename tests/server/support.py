@@ -19,7 +19,7 @@ import uuid
 TIMBRE = os.environ.get("TIMBRE", "build/cli/timbre")
 API = "/api/v1"
 # Sanitizers make everything slower, and memory figures meaningless.
-SANITIZED = bool(os.environ.get("TIMBRE_SANITIZED"))
+SANITIZED = os.environ.get("TIMBRE_SANITIZED", "0") != "0"
 FULL = bool(os.environ.get("TIMBRE_FULL_TESTS"))
 
 

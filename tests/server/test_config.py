@@ -133,6 +133,7 @@ def test_ipv6():
 
 # ---- signals and systemd
 
+@pytest.mark.slow
 def test_drain():
     """SIGTERM: what runs is finished, nothing new begins, the exit is clean."""
     with Server() as server:

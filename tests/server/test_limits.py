@@ -151,14 +151,25 @@ def test_header_limit(server):
                                   b"POST /api/v1/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
                                   b"POST /api/v1/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
                          ids=range(10))
-def test_nonsense(server, data):
-    with server.raw(timeout=15) as client:
+def test_nonsense(small, data):
+    with small.raw(timeout=15) as client:
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
         answer = receive_all(client)
         assert answer == b"" or answer.startswith(b"HTTP/1.")
         assert not answer.startswith(b"HTTP/1.1 2")
-    assert server.get("/health/live").status == 200
+    assert small.get("/health/live").status == 200
+
+
+@pytest.mark.parametrize("headers,status", [("Transfer-Encoding: nonsense", 501), ("Transfer-Encoding: gzip, chunked", 501),
+                                            ("Transfer-Encoding: chunked\r\nContent-Length: 5", 400)])
+def test_doubtful_length(server, headers, status):
+    """What two programs could read differently is refused, and the connection ends with it."""
+    with server.raw(timeout=15) as client:
+        client.sendall(f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\r\n\r\n"
+                       "5\r\nGET /\r\n0\r\n\r\n".encode())
+        answer = receive_all(client)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()) and answer.count(b"HTTP/1.1 ") == 1, answer
 
 
 def is_closed(client):

@@ -2,10 +2,9 @@
 import base64
 import json
 
+import openai
 import pytest
 from support import REFERENCE, Server, data_uri, events, wav_rate, wav_seconds
-
-openai = pytest.importorskip("openai")
 
 
 @pytest.fixture(scope="module")

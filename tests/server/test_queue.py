@@ -135,6 +135,7 @@ def test_jobs_take_turns(server, ref):
     server.delete(f"{API}/queue/{big}")
 
 
+@pytest.mark.slow
 def test_drain_keeps_the_rest_queued():
     with Server("--max-batch", 2) as server:
         ref = server.upload()
@@ -147,6 +148,7 @@ def test_drain_keeps_the_rest_queued():
         assert len({item["url"] for item in results["items"]}) == 40
 
 
+@pytest.mark.slow
 def test_kill_at_random_moments():
     """50 jobs, the server killed again and again: every item ends exactly once, nothing is lost."""
     dice = random.Random(4)

@@ -6,9 +6,8 @@ import subprocess
 import sys
 
 import pytest
+import schemathesis  # noqa: F401  the program beside this Python is run; without the package nothing is tested
 from support import API, FULL, REFERENCE, Server
-
-pytest.importorskip("schemathesis")
 
 
 def run(server, *options, headers=None):
@@ -25,6 +24,7 @@ def run(server, *options, headers=None):
                           env={**os.environ, "COLUMNS": "200", "SCHEMATHESIS_HOOKS": str(hooks), "TIMBRE_FILE": file})
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing():
     with Server() as server:
         result = run(server)
@@ -34,6 +34,7 @@ def test_schemathesis_finds_nothing():
         assert server.clone("Still here.").status == 200
 
 
+@pytest.mark.slow
 def test_with_keys(tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("0123456789abcdef\n")

@@ -3,12 +3,12 @@ import os
 import pathlib
 import sys
 
+import playwright.sync_api as sync_api
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "server"))
 from support import API, REFERENCE, Server, wait_for, wav  # noqa: E402
 
-sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = os.environ.get("TIMBRE_CHROMIUM", "/usr/bin/chromium")
 # Where a screenshot is wanted, for the README.
 SCREENSHOTS = os.environ.get("TIMBRE_SCREENSHOTS")
