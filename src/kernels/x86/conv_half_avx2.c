@@ -34,8 +34,10 @@ static inline __attribute__((always_inline)) void tile(const uint16_t *a, size_t
             __m256i value = _mm256_set1_epi32(pair);
             sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(value, weights0));
             sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(value, weights1));
-            /* Row after row: a compiler that loads all values first has no registers left for the sums. */
+#ifndef __clang__
+            /* Row after row: gcc would load all values first and have no registers left for the sums. */
             __asm__ volatile("" : "+x"(sums[r][0]), "+x"(sums[r][1]));
+#endif
         }
     }
 #pragma GCC unroll 6
