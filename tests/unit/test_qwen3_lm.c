@@ -3,6 +3,7 @@
 
 #include "golden.h"
 #include "tts/qwen3/lm/lm.h"
+#include "weights/json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -165,6 +166,17 @@ static void check_codes(const model *m, const char *name, size_t item, const gen
     golden_free(&codes);
 }
 
+/* What the case was generated with. */
+static double penalty_of(const model *m, const char *name) {
+    tmb_error error = {0};
+    json_t *info = NULL;
+    assert_ok(tmb_json_read(golden_path("qwen/%s/cases/%s/case.json", m->name, name), 1 << 20, &info, &error), error);
+    const json_t *penalty = json_object_get(json_object_get(info, "options"), "repetition_penalty");
+    double value = penalty != NULL ? json_number_value(penalty) : m->config.generation.repetition_penalty;
+    json_decref(info);
+    return value;
+}
+
 /* All items of a case together, then each alone. */
 static void check_case(const model *m, const char *name, tmb_team *team) {
     tmb_error error = {0};
@@ -173,6 +185,7 @@ static void check_case(const model *m, const char *name, tmb_team *team) {
     prompts p;
     load_prompts(&p, m, name);
     tmb_lm_sampling sampling = greedy(m);
+    sampling.repetition_penalty = penalty_of(m, name);
     tmb_lm_sequence *sequences[MOST_ITEMS] = {0};
     generated together[MOST_ITEMS], alone[MOST_ITEMS];
     for (size_t i = 0; i < p.items; i++) {
@@ -180,7 +193,7 @@ static void check_case(const model *m, const char *name, tmb_team *team) {
     }
     watcher w = {.sequences = sequences, .items = p.items};
     w.logits = golden_load("qwen/%s/cases/%s/logits_first4.npy", m->name, name);
-    if (strcmp(m->name, "sample-d") == 0) {
+    if (strcmp(m->name, "sample-c") != 0) {
         w.first = golden_load("qwen/%s/cases/%s/cp_logits_first.npy", m->name, name);
     }
     tmb_lm_context_watch(context, watch, &w);
@@ -203,20 +216,23 @@ static void check_case(const model *m, const char *name, tmb_team *team) {
 
 static const char *const cases_c[] = {"icl_en", "icl_zh", "xvec_auto", "xvec_short", "icl_long_ref_text", "icl_nonstreaming", "batch3", "batch2_xvec"};
 static const char *const cases_d[] = {"icl", "batch2_mixed"};
+static const char *const cases_e[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_penalty", "xvec_ja_nonstreaming", "batch3_penalty"};
+static const char *const cases_f[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_penalty", "xvec_ko_nonstreaming", "batch3_penalty"};
+
+static void check_model(const char *name, size_t max_new_tokens, const char *const *cases, size_t count, tmb_team *team) {
+    model m;
+    open_model(&m, name, max_new_tokens, TMB_LM_F32, TMB_LM_F32, team);
+    for (size_t i = 0; i < count; i++) {
+        check_case(&m, cases[i], team);
+    }
+    close_model(&m);
+}
 
 static void test_goldens(void **state) {
-    tmb_team *team = *state;
-    model m;
-    open_model(&m, "sample-c", 32, TMB_LM_F32, TMB_LM_F32, team);
-    for (size_t i = 0; i < sizeof cases_c / sizeof cases_c[0]; i++) {
-        check_case(&m, cases_c[i], team);
-    }
-    close_model(&m);
-    open_model(&m, "sample-d", 24, TMB_LM_F32, TMB_LM_F32, team);
-    for (size_t i = 0; i < sizeof cases_d / sizeof cases_d[0]; i++) {
-        check_case(&m, cases_d[i], team);
-    }
-    close_model(&m);
+    check_model("sample-c", 32, cases_c, sizeof cases_c / sizeof cases_c[0], *state);
+    check_model("sample-d", 24, cases_d, sizeof cases_d / sizeof cases_d[0], *state);
+    check_model("sample-e", 20, cases_e, sizeof cases_e / sizeof cases_e[0], *state);
+    check_model("sample-f", 20, cases_f, sizeof cases_f / sizeof cases_f[0], *state);
 }
 
 /* At every precision, sampled or not: a sequence's codes are the same in any company. */

@@ -66,7 +66,7 @@ static void check_item(const model *m, const char *name, const json_t *info, siz
 
     /* What is shared is the same for another text. */
     tmb_lm_prompt other;
-    int32_t word = 9707;
+    int32_t word = 65;
     parts.text = &word;
     parts.text_count = 1;
     assert_ok(tmb_lm_prompt_build(m->lm, &m->config, NULL, &parts, &other, &error), error);
@@ -124,7 +124,20 @@ static void test_sample_d(void **state) {
     check_model("sample-d", cases, sizeof cases / sizeof cases[0]);
 }
 
+static void test_sample_e(void **state) {
+    (void)state;
+    static const char *const cases[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_penalty", "xvec_ja_nonstreaming", "batch3_penalty"};
+    check_model("sample-e", cases, sizeof cases / sizeof cases[0]);
+}
+
+static void test_sample_f(void **state) {
+    (void)state;
+    static const char *const cases[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_penalty", "xvec_ko_nonstreaming", "batch3_penalty"};
+    check_model("sample-f", cases, sizeof cases / sizeof cases[0]);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sample_c), cmocka_unit_test(test_sample_d)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sample_c), cmocka_unit_test(test_sample_d), cmocka_unit_test(test_sample_e),
+                                       cmocka_unit_test(test_sample_f)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,10 @@ static const struct {
     {"sample-d", "references/ref_es.wav", "modules/ref_es.mel.npy", "modules/ref_es.speaker.npy", false},
     {"sample-d", "sample-d/modules/ref_fr_44k_stereo.24k.npy", "modules/ref_fr_44k_stereo.mel.npy",
      "modules/ref_fr_44k_stereo.speaker.npy", false},
+    {"sample-e", "references/ref_en_short.wav", "modules/ref_en_short.mel.npy", "modules/ref_en_short.speaker.npy", false},
+    {"sample-e", "references/ref_es.wav", NULL, "modules/ref_es.speaker.npy", false},
+    {"sample-f", "references/ref_en_short.wav", "modules/ref_en_short.mel.npy", "modules/ref_en_short.speaker.npy", false},
+    {"sample-f", "sample-d/modules/ref_fr_44k_stereo.24k.npy", NULL, "modules/ref_fr_44k_stereo.speaker.npy", false},
 };
 
 static float *load_audio(const char *name, size_t *count) {
@@ -64,6 +68,9 @@ static void test_official_mel(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         enum { BANDS = 128 };
+        if (cases[i].mel == NULL) {
+            continue;
+        }
         size_t count = 0;
         float *samples = load_audio(cases[i].audio, &count);
         golden_array expected = golden_load("qwen/%s/%s", cases[i].sample, cases[i].mel);
