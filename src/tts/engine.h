@@ -38,6 +38,9 @@ typedef struct tmb_speak_request {
     int first_chunk_frames; /* frames in the first audio event; 0 = default */
     bool want_codes;
     bool guard_runaway;    /* frame budget from the text's length, one retry, cut */
+    size_t split_length;   /* a text of more letters than this is spoken in pieces, cut at sentence ends (a Chinese,
+                              Japanese or Korean character counts as three); 0 = never */
+    bool pauses;           /* understand [pause:1.5s] in the text */
 } tmb_speak_request;
 
 typedef enum tmb_finish_reason {

@@ -1,0 +1,42 @@
+/* Decoding chunks of several utterances together, on a thread beside the language model's or in the caller's. */
+#ifndef TMB_TTS_QWEN3_BATCH_CODEC_JOB_H
+#define TMB_TTS_QWEN3_BATCH_CODEC_JOB_H
+
+#include "tts/qwen3/batch/codec_stream.h"
+
+/* Most frames of one utterance in a job. */
+#define TMB_CODEC_JOB_FRAMES 16
+
+typedef struct tmb_codec_job tmb_codec_job;
+
+/* For at most `pieces` utterances. threads > 0: a thread of its own and a team of so many; 0: in the caller's thread, with
+ * `team` (may be NULL). */
+tmb_status tmb_codec_job_create(const tmb_codec_decoder *decoder, size_t pieces, int threads, tmb_team *team,
+                                tmb_codec_job **out, tmb_error *error);
+/* Waits for what is under way. */
+void tmb_codec_job_destroy(tmb_codec_job **job);
+
+/* Adds a piece to a job that is not running: `frames` codes, copied. `context` (NULL: none): the state is reset first, and the
+ * `context_frames` before them decoded. `owner` comes back with the result. */
+void tmb_codec_job_add(tmb_codec_job *job, void *owner, tmb_codec_state *state, const int16_t *codes, size_t frames,
+                       const int16_t *context, size_t context_frames);
+
+/* Runs what was added (nothing: returns at once). */
+void tmb_codec_job_start(tmb_codec_job *job);
+
+/* Whether results wait; `wait_seconds` is how long to wait for a job that runs. */
+bool tmb_codec_job_done(tmb_codec_job *job, double wait_seconds);
+/* Whether pieces may be added. */
+bool tmb_codec_job_idle(const tmb_codec_job *job);
+
+/* The results of a job that is done; after tmb_codec_job_clear it takes pieces again. */
+typedef struct tmb_codec_result {
+    void *owner;
+    const float *samples;
+    size_t frames;
+} tmb_codec_result;
+size_t tmb_codec_job_count(const tmb_codec_job *job);
+tmb_status tmb_codec_job_result(const tmb_codec_job *job, size_t index, tmb_codec_result *result, tmb_error *error);
+void tmb_codec_job_clear(tmb_codec_job *job);
+
+#endif

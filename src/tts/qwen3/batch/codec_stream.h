@@ -1,0 +1,29 @@
+/* The codec decoder over one stream of frames, as the official implementation would decode it or without its
+ * restarts.
+ *
+ * Frames count from the start of the reference. Officially the decoder starts afresh at every 300th frame, with the 25
+ * before it as context; without that it goes on.
+ */
+#ifndef TMB_TTS_QWEN3_BATCH_CODEC_STREAM_H
+#define TMB_TTS_QWEN3_BATCH_CODEC_STREAM_H
+
+#include "tts/qwen3/codec/decoder.h"
+
+#define TMB_CODEC_PIECE_FRAMES 300
+#define TMB_CODEC_CONTEXT_FRAMES 25
+
+/* How many of `frames` frames from frame `position` on can be decoded before the next restart. */
+static inline size_t tmb_codec_until_restart(size_t position, size_t frames, bool official) {
+    size_t left = TMB_CODEC_PIECE_FRAMES - position % TMB_CODEC_PIECE_FRAMES;
+    return official && frames > left ? left : frames;
+}
+
+static inline bool tmb_codec_restarts_at(size_t position, bool official) {
+    return official && position > 0 && position % TMB_CODEC_PIECE_FRAMES == 0;
+}
+
+/* Frames [0, frames) of a reference into `state`, which is reset first; *last is the last sample. */
+tmb_status tmb_codec_decode_reference(tmb_codec_workspace *workspace, const tmb_codec_decoder *decoder, tmb_codec_state *state,
+                                      const int16_t *codes, size_t frames, bool official, float *last, tmb_error *error);
+
+#endif

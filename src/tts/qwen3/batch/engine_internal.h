@@ -1,0 +1,130 @@
+/* Inside the engine: live utterances, and what is shared between them. All but prepare_voice and the saved voices runs on the
+ * scheduler's thread.
+ */
+#ifndef TMB_TTS_QWEN3_BATCH_ENGINE_INTERNAL_H
+#define TMB_TTS_QWEN3_BATCH_ENGINE_INTERNAL_H
+
+#include "base/team.h"
+#include "tts/qwen3/batch/codec_job.h"
+#include "tts/qwen3/batch/model.h"
+#include "tts/qwen3/batch/voice_memory.h"
+
+#include <pthread.h>
+
+/* Of a long text; a text that is not split is one. */
+typedef struct tmb_speech_piece {
+    size_t begin, end;   /* of what is spoken, in the text */
+    double pause_after;  /* seconds */
+    bool done;           /* the language model has finished it: end_frame is known */
+    size_t end_frame;
+} tmb_speech_piece;
+
+/* One utterance. */
+typedef struct tmb_speech {
+    uint64_t id;
+    tmb_voice *voice;
+    bool held, cancelled, failed, finished; /* finished: the language model is through with every piece */
+    tmb_error error;                        /* where failed */
+
+    /* what is said */
+    char *text;
+    tmb_speech_piece *pieces;
+    size_t piece_count;
+    tmb_segment *segments; /* [piece_count] */
+    char **segment_texts;
+    size_t piece;      /* that the language model is at */
+    size_t piece_out;  /* whose audio goes out next */
+    size_t piece_begin; /* first frame of `piece` */
+    int retries;       /* of this piece */
+    size_t budget;     /* frames that this piece may have; 0 = no limit */
+    bool guard;
+
+    /* how */
+    bool in_context, non_streaming, want_codes;
+    int32_t language;
+    tmb_lm_sampling sampling;
+    uint64_t seed;
+    size_t frame_limit; /* of the whole */
+    size_t expected;    /* frames, an estimate */
+
+    tmb_lm_sequence *sequence;
+    int16_t *codes; /* [capacity, groups] */
+    size_t frames, capacity;
+    tmb_finish_reason reason;
+
+    /* decoding */
+    tmb_codec_state *state;
+    bool in_flight;
+    size_t decoded;     /* frames whose audio is out, or in `audio` */
+    size_t chunk;       /* frames that the next event should have */
+    size_t reference_frames;
+    float last_sample;  /* of the reference */
+    bool hold_back;     /* audio is collected until the end: how much of the reference is cut depends on the length */
+    float *audio;
+    size_t audio_count, audio_capacity;
+    uint64_t samples_out;
+} tmb_speech;
+
+typedef struct tmb_qwen3_engine {
+    tmb_engine base;
+    tmb_qwen3_model model;
+    tmb_logger *logger;
+    bool official; /* everything in f32: the waveform too as the official implementation makes it */
+    size_t max_sequences;
+    uint64_t next_id;
+
+    tmb_team *team;
+    tmb_lm_context *context;
+    tmb_speech **speeches; /* [max_sequences] */
+    size_t count;
+    /* of one step, [max_sequences] */
+    tmb_speech **stepped;
+    tmb_lm_sequence **sequences;
+    int16_t *codes;
+    tmb_lm_outcome *outcomes;
+    float *silence; /* one second */
+
+    tmb_codec_job *job;
+    tmb_voice_memory *memory;
+
+    /* prepare_voice and saved voices, one at a time */
+    pthread_mutex_t encode_lock;
+    tmb_team *encode_team;
+    tmb_codec_workspace *encode_workspace;
+} tmb_qwen3_engine;
+
+/* ---- speech.c ---- */
+
+tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice, tmb_speech **out,
+                             tmb_error *error);
+void tmb_speech_destroy(tmb_speech **speech);
+size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request, const tmb_qwen3_voice *voice);
+
+/* Prefills the piece that the speech is at. */
+tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_error *error);
+
+/* ---- budget.c ---- */
+
+/* Letters of a text, a Chinese, Japanese or Korean character for three, digits for what it takes to say them. */
+size_t tmb_speech_letters(const char *text, size_t bytes);
+/* Frames that a text of so many letters takes at most when it is spoken, and about. */
+size_t tmb_speech_budget(size_t letters);
+size_t tmb_speech_expected(size_t letters);
+/* Whether the last frames go round in a circle. codes: [frames, groups]. */
+bool tmb_speech_is_stuck(const int16_t *codes, size_t frames, size_t groups);
+
+/* ---- voices.c ---- */
+
+tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *reference, bool x_vector_only, tmb_voice **out,
+                                    tmb_error *error);
+tmb_status tmb_engine_voice_serialize(const tmb_voice *voice, void **data, size_t *size, tmb_error *error);
+tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size_t size, tmb_voice **out, tmb_error *error);
+/* Puts the state after the voice's reference into `state`. */
+tmb_status tmb_engine_state_after_reference(tmb_qwen3_engine *engine, const tmb_qwen3_voice *voice, tmb_codec_state *state,
+                                            float *last, tmb_error *error);
+
+/* ---- step.c ---- */
+
+tmb_status tmb_engine_step(tmb_engine *base, tmb_engine_sink sink, void *user, size_t *live, tmb_error *error);
+
+#endif

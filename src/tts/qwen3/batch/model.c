@@ -1,0 +1,154 @@
+#include "tts/qwen3/batch/model.h"
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include "weights/safetensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void tmb_qwen3_options_default(tmb_qwen3_options *options) { memset(options, 0, sizeof *options); }
+
+/* The cache's folder, allocated; NULL: no cache. */
+static char *pack_directory(const tmb_qwen3_options *options) {
+    if (options->pack_directory != NULL) {
+        return options->pack_directory[0] == 0 ? NULL : tmb_strdup(options->pack_directory);
+    }
+    const char *cache = getenv("XDG_CACHE_HOME");
+    if (cache != NULL && cache[0] == '/') {
+        return tmb_asprintf("%s/timbre/packs", cache);
+    }
+    const char *home = getenv("HOME");
+    return home != NULL && home[0] == '/' ? tmb_asprintf("%s/.cache/timbre/packs", home) : NULL;
+}
+
+/* Opens the codec's file. */
+static tmb_status open_codec(const char *folder, tmb_safetensors **out, tmb_error *error) {
+    *out = NULL;
+    char *path = tmb_asprintf("%s/speech_tokenizer", folder);
+    if (path == NULL) {
+        return tmb_fail_memory(error, "a path", 0);
+    }
+    tmb_status status = tmb_safetensors_open(path, out, error);
+    free(path);
+    return status;
+}
+
+/* Networks that have to fit each other. */
+static tmb_status check_fit(const tmb_qwen3_config *config, tmb_error *error) {
+    if (config->codec.decoder.quantizers != config->talker.code_groups || config->codec.valid_quantizers < config->talker.code_groups) {
+        return tmb_fail(error, TMB_ERROR_MODEL, "the talker makes %zu codes a frame and the codec has %zu: these files do not belong together",
+                        config->talker.code_groups, config->codec.decoder.quantizers);
+    }
+    if (config->codec.decoder.codebook_size < config->predictor.vocab_size) {
+        return tmb_fail(error, TMB_ERROR_MODEL, "the predictor's books have %zu codes and the codec's %zu: these files do not belong together",
+                        config->predictor.vocab_size, config->codec.decoder.codebook_size);
+    }
+    return TMB_OK;
+}
+
+static tmb_lm_options lm_options(const tmb_qwen3_options *options, const tmb_qwen3_precisions *precisions, const char *directory,
+                                 tmb_team *team) {
+    /* Packing without quantizing takes no longer than reading a pack. */
+    bool quantizes = precisions->talker >= TMB_LM_INT8 || precisions->predictor >= TMB_LM_INT8;
+    return (tmb_lm_options){.talker = precisions->talker, .predictor = precisions->predictor,
+                            .pack_directory = quantizes ? directory : NULL, .team = team, .logger = options->logger};
+}
+
+static tmb_status load_networks(const tmb_qwen3_options *options, tmb_team *team, const char *directory, tmb_safetensors *codec,
+                                tmb_qwen3_model *m, tmb_error *error) {
+    tmb_lm_options lm = lm_options(options, &m->precisions, directory, team);
+    tmb_status status = tmb_lm_load(&m->config, m->weights, &lm, &m->lm, error);
+    if (status == TMB_OK) {
+        status = tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_codec_encoder_load(&m->config.codec, codec, &m->codec_encoder, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_codec_decoder_load(&m->config.codec, codec, m->precisions.codec, &m->codec_decoder, error);
+    }
+    return status;
+}
+
+tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team, tmb_qwen3_model *out, tmb_error *error) {
+    tmb_qwen3_model *m = out;
+    memset(m, 0, sizeof *m);
+    if (options->model == NULL || options->model[0] == 0) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "no model folder was given");
+    }
+    double begin = tmb_now();
+    char *directory = pack_directory(options);
+    tmb_safetensors *codec = NULL;
+    tmb_status status = tmb_qwen3_parse_precision(options->precision, &m->precisions, error);
+    if (status != TMB_OK || (status = tmb_qwen3_config_read(options->model, &m->config, error)) != TMB_OK ||
+        (status = check_fit(&m->config, error)) != TMB_OK ||
+        (status = tmb_tokenizer_load(options->model, TMB_TEXT_PATTERN_QWEN2, &m->tokenizer, error)) != TMB_OK ||
+        (status = tmb_prompt_check(m->tokenizer, &m->config, error)) != TMB_OK ||
+        (status = tmb_safetensors_open(options->model, &m->weights, error)) != TMB_OK ||
+        (status = open_codec(options->model, &codec, error)) != TMB_OK ||
+        (status = load_networks(options, team, directory, codec, m, error)) != TMB_OK) {
+        tmb_qwen3_model_unload(m);
+    } else {
+        (void)snprintf(m->family, sizeof m->family, "qwen3-tts-12hz/%s/%zu/%zu/%zu", m->config.size_name,
+                       tmb_lm_hidden_size(m->lm), m->config.talker.code_groups, m->config.predictor.vocab_size);
+        tmb_log(options->logger, TMB_LOG_INFO, "loaded %s in %.2f s", options->model, tmb_now() - begin);
+    }
+    tmb_safetensors_close(&codec);
+    free(directory);
+    return status;
+}
+
+void tmb_qwen3_model_unload(tmb_qwen3_model *m) {
+    tmb_codec_decoder_destroy(&m->codec_decoder);
+    tmb_codec_encoder_destroy(&m->codec_encoder);
+    tmb_speaker_encoder_destroy(&m->speaker);
+    tmb_lm_destroy(&m->lm);
+    tmb_tokenizer_destroy(&m->tokenizer);
+    tmb_safetensors_close(&m->weights);
+    memset(m, 0, sizeof *m);
+}
+
+size_t tmb_qwen3_model_size(const tmb_qwen3_model *m) {
+    return tmb_lm_bytes(m->lm) + tmb_speaker_encoder_bytes(m->speaker) + tmb_codec_encoder_bytes(m->codec_encoder) +
+           tmb_codec_decoder_bytes(m->codec_decoder);
+}
+
+tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *bytes, tmb_error *error) {
+    *bytes = 0;
+    if (options->model == NULL || options->model[0] == 0) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "no model folder was given");
+    }
+    tmb_qwen3_config *config = tmb_calloc(1, sizeof *config);
+    tmb_qwen3_precisions precisions;
+    tmb_safetensors *weights = NULL;
+    size_t lm = 0;
+    tmb_status status = config == NULL ? tmb_fail_memory(error, "a configuration", sizeof *config) : TMB_OK;
+    if (status == TMB_OK && (status = tmb_qwen3_parse_precision(options->precision, &precisions, error)) == TMB_OK &&
+        (status = tmb_qwen3_config_read(options->model, config, error)) == TMB_OK &&
+        (status = tmb_safetensors_open(options->model, &weights, error)) == TMB_OK) {
+        tmb_lm_options lm_settings = lm_options(options, &precisions, NULL, NULL);
+        status = tmb_lm_estimate(config, weights, &lm_settings, &lm, error);
+    }
+    if (status == TMB_OK) {
+        /* The speaker encoder's tensors become floats. */
+        size_t speaker = 0;
+        for (size_t i = 0; i < tmb_safetensors_count(weights); i++) {
+            const tmb_tensor *tensor = tmb_safetensors_at(weights, i);
+            speaker += strncmp(tensor->name, "speaker_encoder.", 16) == 0 ? tensor->count * sizeof(float) : 0;
+        }
+        size_t encoder = tmb_codec_encoder_estimate(&config->codec);
+        size_t decoder = tmb_codec_decoder_estimate(&config->codec, precisions.codec);
+        size_t sum = 0;
+        if (!tmb_add_size(lm, speaker, &sum) || !tmb_add_size(sum, encoder, &sum) || !tmb_add_size(sum, decoder, &sum)) {
+            status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
+        }
+        *bytes = sum;
+    }
+    tmb_safetensors_close(&weights);
+    free(config);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* A checkpoint, loaded: all networks and the tokenizer. Immutable, shared between threads. */
+#ifndef TMB_TTS_QWEN3_BATCH_MODEL_H
+#define TMB_TTS_QWEN3_BATCH_MODEL_H
+
+#include "tts/qwen3/codec/decoder.h"
+#include "tts/qwen3/codec/encoder.h"
+#include "tts/qwen3/precision.h"
+#include "tts/qwen3/qwen3.h"
+#include "tts/qwen3/speaker/speaker.h"
+#include "tts/qwen3/text/prompt.h"
+#include "tts/qwen3/voice/voice.h"
+
+typedef struct tmb_qwen3_model {
+    tmb_qwen3_config config;
+    tmb_qwen3_precisions precisions;
+    tmb_safetensors *weights;
+    tmb_tokenizer *tokenizer;
+    tmb_lm *lm;
+    tmb_speaker_encoder *speaker;
+    tmb_codec_encoder *codec_encoder;
+    tmb_codec_decoder *codec_decoder;
+    char family[TMB_VOICE_FAMILY_MAX]; /* voices of one family can be used with each other's models */
+} tmb_qwen3_model;
+
+/* `team` helps to pack weights. */
+tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team, tmb_qwen3_model *out, tmb_error *error);
+void tmb_qwen3_model_unload(tmb_qwen3_model *model);
+size_t tmb_qwen3_model_size(const tmb_qwen3_model *model);
+
+#endif

@@ -1,0 +1,301 @@
+#include "tts/qwen3/batch/engine_internal.h"
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "tts/qwen3/lm/prompt.h"
+#include "tts/qwen3/text/language.h"
+#include "tts/qwen3/text/sentences.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FRAMES_PER_SECOND 12.5
+#define FIRST_CHUNK_FRAMES 4
+
+/* ---- Settings --------------------------------------------------------------------------------- */
+
+static tmb_status read_sampler(bool greedy, double temperature, double top_p, int top_k, const tmb_qwen3_sampling_config *defaults,
+                               tmb_sampling *out, tmb_error *error) {
+    out->greedy = greedy || temperature == 0;
+    out->temperature = temperature < 0 ? defaults->temperature : temperature;
+    out->top_p = top_p < 0 ? defaults->top_p : top_p;
+    out->top_k = top_k < 0 ? defaults->top_k : (size_t)top_k;
+    if (!out->greedy && !(out->temperature >= 1e-4 && out->temperature <= 100)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "temperature is %g, it must be 0 to 100", temperature);
+    }
+    if (!(out->top_p >= 0 && out->top_p <= 1)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "top_p is %g, it must be 0 to 1", top_p);
+    }
+    if (!out->greedy && !defaults->do_sample && temperature < 0 && top_p < 0 && top_k < 0) {
+        out->greedy = true;
+    }
+    return TMB_OK;
+}
+
+static tmb_status read_settings(const tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_speech *speech,
+                                tmb_error *error) {
+    const tmb_qwen3_generation_config *defaults = &engine->model.config.generation;
+    tmb_lm_sampling *sampling = &speech->sampling;
+    tmb_status status = read_sampler(request->greedy, request->temperature, request->top_p, request->top_k, &defaults->talker,
+                                     &sampling->talker, error);
+    if (status == TMB_OK) {
+        status = read_sampler(request->greedy, request->subtalker_temperature, request->subtalker_top_p, request->subtalker_top_k,
+                              &defaults->predictor, &sampling->predictor, error);
+    }
+    if (status != TMB_OK) {
+        return status;
+    }
+    sampling->repetition_penalty = request->repetition_penalty < 0 ? defaults->repetition_penalty : request->repetition_penalty;
+    if (!(sampling->repetition_penalty >= 0.01 && sampling->repetition_penalty <= 100)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "repetition_penalty is %g, it must be 0.01 to 100", request->repetition_penalty);
+    }
+    size_t tokens = request->max_frames > 0 ? (size_t)request->max_frames : defaults->max_new_tokens;
+    if (request->max_frames == 1) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "max_frames 1 leaves no frame: at most one less are made");
+    }
+    if (request->max_seconds > 0) {
+        double frames = floor(request->max_seconds * FRAMES_PER_SECOND + 1e-9);
+        if (frames < 1) {
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "max_seconds %g is less than a frame (0.08 s)", request->max_seconds);
+        }
+        tokens = frames + 1 < (double)tokens ? (size_t)frames + 1 : tokens;
+    }
+    speech->frame_limit = tokens - 1;
+    speech->seed = request->seed;
+    speech->guard = request->guard_runaway;
+    speech->non_streaming = request->non_streaming_text;
+    speech->want_codes = request->want_codes;
+    speech->chunk = request->first_chunk_frames > 0 ? (size_t)request->first_chunk_frames : FIRST_CHUNK_FRAMES;
+    speech->chunk = speech->chunk < TMB_CODEC_JOB_FRAMES ? speech->chunk : TMB_CODEC_JOB_FRAMES;
+    return tmb_qwen3_language_id(&engine->model.config.talker, request->language, &speech->language, error);
+}
+
+/* ---- Pieces ----------------------------------------------------------------------------------- */
+
+static tmb_status make_pieces(const tmb_speak_request *request, tmb_speech *speech, tmb_error *error) {
+    size_t bytes = strlen(speech->text);
+    tmb_text_piece *parts = NULL;
+    size_t count = 0;
+    if (request->split_length > 0 || request->pauses) {
+        tmb_split_options options;
+        tmb_split_options_default(&options);
+        size_t length = request->split_length > 0 ? request->split_length : SIZE_MAX / 8;
+        options.max_length = length < TMB_SPLIT_LENGTH_MIN ? TMB_SPLIT_LENGTH_MIN : length;
+        options.pauses = request->pauses;
+        tmb_status status = tmb_text_split(speech->text, bytes, &options, &parts, &count, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+    speech->piece_count = count > 0 ? count : 1;
+    speech->pieces = tmb_calloc(speech->piece_count, sizeof *speech->pieces);
+    speech->segments = tmb_calloc(speech->piece_count, sizeof *speech->segments);
+    speech->segment_texts = tmb_calloc(speech->piece_count, sizeof *speech->segment_texts);
+    bool whole = speech->pieces != NULL && speech->segments != NULL && speech->segment_texts != NULL;
+    for (size_t i = 0; i < speech->piece_count && whole; i++) {
+        tmb_speech_piece *piece = &speech->pieces[i];
+        *piece = (tmb_speech_piece){.begin = 0, .end = bytes};
+        if (count > 0) {
+            piece->begin = parts[i].content_begin;
+            piece->end = parts[i].content_end;
+            piece->pause_after = parts[i].pause_after;
+        }
+        speech->segment_texts[i] = tmb_asprintf("%.*s", (int)(piece->end - piece->begin), speech->text + piece->begin);
+        whole = speech->segment_texts[i] != NULL;
+        speech->segments[i].text = speech->segment_texts[i];
+    }
+    free(parts);
+    return whole ? TMB_OK : tmb_fail_memory(error, "the text's pieces", 0);
+}
+
+/* The prompt of a piece. */
+static tmb_status build_prompt(tmb_qwen3_engine *engine, const tmb_speech *speech, tmb_lm_prompt *prompt, tmb_error *error) {
+    const tmb_qwen3_model *model = &engine->model;
+    const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
+    const tmb_speech_piece *piece = &speech->pieces[speech->piece];
+    tmb_prompt_ids target = {0}, transcript = {0};
+    tmb_status status = tmb_prompt_target(model->tokenizer, speech->text + piece->begin, piece->end - piece->begin, &target, error);
+    if (status == TMB_OK && speech->in_context) {
+        status = tmb_prompt_reference(model->tokenizer, voice->text, strlen(voice->text), &transcript, error);
+    }
+    if (status == TMB_OK) {
+        tmb_lm_prompt_parts parts = {.role = target.role, .text = target.text, .text_count = target.text_count,
+                                     .speaker = voice->speaker, .language = speech->language,
+                                     .non_streaming = speech->non_streaming};
+        if (speech->in_context) {
+            parts.reference_codes = voice->codes;
+            parts.reference_frames = voice->frames;
+            parts.reference_text = transcript.text;
+            parts.reference_text_count = transcript.text_count;
+        }
+        status = tmb_lm_prompt_build(model->lm, &model->config, engine->team, &parts, prompt, error);
+    }
+    tmb_prompt_ids_free(&target);
+    tmb_prompt_ids_free(&transcript);
+    return status;
+}
+
+/* The rows that are the same for every text of this voice, from memory where another utterance has had them. */
+static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_lm_prompt *prompt, tmb_error *error) {
+    const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
+    tmb_prefix_key key = {speech->language, speech->non_streaming, speech->in_context};
+    if (tmb_voice_memory_get_prefix(engine->memory, voice, &key, prompt->shared, speech->sequence)) {
+        return TMB_OK;
+    }
+    tmb_lm_sequence *prefix = NULL;
+    tmb_status status = tmb_lm_sequence_create(engine->model.lm, prompt->shared, &prefix, error);
+    if (status == TMB_OK) {
+        status = tmb_lm_prefill(engine->context, prefix, prompt->rows, prompt->shared, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_lm_sequence_fork(speech->sequence, prefix, prompt->shared, error);
+    }
+    if (status != TMB_OK) {
+        tmb_lm_sequence_destroy(&prefix);
+        return status;
+    }
+    tmb_voice_memory_put_prefix(engine->memory, voice, &key, prefix, tmb_lm_sequence_bytes(engine->model.lm, prompt->shared));
+    return TMB_OK;
+}
+
+tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_error *error) {
+    const tmb_speech_piece *piece = &speech->pieces[speech->piece];
+    tmb_lm_prompt prompt = {0};
+    tmb_status status = build_prompt(engine, speech, &prompt, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    size_t letters = tmb_speech_letters(speech->text + piece->begin, piece->end - piece->begin);
+    speech->budget = speech->guard ? tmb_speech_budget(letters) : 0;
+    size_t left = speech->frame_limit - speech->frames;
+    if (speech->sequence == NULL) {
+        size_t room = tmb_speech_budget(letters) < left ? tmb_speech_budget(letters) : left;
+        status = tmb_lm_sequence_create(engine->model.lm, prompt.count + room, &speech->sequence, error);
+    }
+    if (status == TMB_OK) {
+        status = prefill_shared(engine, speech, &prompt, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_lm_prefill(engine->context, speech->sequence, prompt.rows + prompt.shared * tmb_lm_hidden_size(engine->model.lm),
+                                prompt.count - prompt.shared, error);
+    }
+    if (status == TMB_OK) {
+        tmb_lm_sampling sampling = speech->sampling;
+        sampling.seed = speech->seed + 0x9e3779b97f4a7c15u * (speech->piece + 1000003u * (uint64_t)speech->retries);
+        sampling.max_new_tokens = left + 1;
+        status = tmb_lm_sequence_begin(speech->sequence, &sampling, prompt.trailing, prompt.trailing_count, prompt.pad, error);
+        speech->piece_begin = speech->frames;
+    }
+    tmb_lm_prompt_free(&prompt);
+    return status;
+}
+
+/* ---- The whole -------------------------------------------------------------------------------- */
+
+static tmb_status check_voice(const tmb_qwen3_engine *engine, const tmb_qwen3_voice *voice, tmb_error *error) {
+    if (strcmp(voice->family, engine->model.family) != 0) {
+        return tmb_fail(error, TMB_ERROR_MODEL, "this voice was made for %s and the model is %s: make the voice again", voice->family,
+                        engine->model.family);
+    }
+    return TMB_OK;
+}
+
+static tmb_status prepare_codec(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_error *error) {
+    const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
+    tmb_status status = tmb_codec_state_create(engine->model.codec_decoder, &speech->state, error);
+    if (status != TMB_OK || !speech->in_context) {
+        return status;
+    }
+    speech->reference_frames = voice->frames;
+    speech->hold_back = engine->official;
+    return tmb_engine_state_after_reference(engine, voice, speech->state, &speech->last_sample, error);
+}
+
+tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice, tmb_speech **out,
+                             tmb_error *error) {
+    *out = NULL;
+    const tmb_qwen3_voice *mine = (const tmb_qwen3_voice *)voice;
+    if (request->text == NULL || voice == NULL) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "there is no %s", voice == NULL ? "voice" : "text");
+    }
+    tmb_speech *speech = tmb_calloc(1, sizeof *speech);
+    if (speech == NULL) {
+        return tmb_fail_memory(error, "an utterance", sizeof *speech);
+    }
+    speech->voice = tmb_voice_retain(voice);
+    speech->in_context = mine->frames > 0 && mine->text != NULL && !request->x_vector_only;
+    speech->text = tmb_strdup(request->text);
+    tmb_status status = speech->text == NULL ? tmb_fail_memory(error, "a text", 0) : check_voice(engine, mine, error);
+    if (status != TMB_OK || (status = read_settings(engine, request, speech, error)) != TMB_OK ||
+        (status = make_pieces(request, speech, error)) != TMB_OK || (status = prepare_codec(engine, speech, error)) != TMB_OK) {
+        tmb_speech_destroy(&speech);
+        return status;
+    }
+    size_t letters = tmb_speech_letters(speech->text, strlen(speech->text));
+    speech->expected = tmb_speech_expected(letters) < speech->frame_limit ? tmb_speech_expected(letters) : speech->frame_limit;
+    speech->capacity = tmb_speech_budget(letters) < speech->frame_limit ? tmb_speech_budget(letters) : speech->frame_limit;
+    speech->codes = tmb_calloc(speech->capacity, tmb_lm_code_groups(engine->model.lm) * sizeof *speech->codes);
+    /* Pieces without words are silence only. */
+    while (speech->piece_count > 1 && speech->piece < speech->piece_count &&
+           speech->pieces[speech->piece].begin == speech->pieces[speech->piece].end) {
+        speech->pieces[speech->piece++].done = true;
+    }
+    speech->finished = speech->piece == speech->piece_count;
+    if (speech->codes == NULL) {
+        status = tmb_fail_memory(error, "an utterance's codes", speech->capacity * 32);
+    } else if (!speech->finished) {
+        status = tmb_speech_begin_piece(engine, speech, error);
+    }
+    if (status != TMB_OK) {
+        tmb_speech_destroy(&speech);
+        return status;
+    }
+    *out = speech;
+    return TMB_OK;
+}
+
+void tmb_speech_destroy(tmb_speech **speech_address) {
+    tmb_speech *speech = *speech_address;
+    *speech_address = NULL;
+    if (speech == NULL) {
+        return;
+    }
+    for (size_t i = 0; speech->segment_texts != NULL && i < speech->piece_count; i++) {
+        free(speech->segment_texts[i]);
+    }
+    tmb_lm_sequence_destroy(&speech->sequence);
+    tmb_codec_state_destroy(&speech->state);
+    tmb_voice_release(&speech->voice);
+    free(speech->text);
+    free(speech->pieces);
+    free(speech->segments);
+    free(speech->segment_texts);
+    free(speech->codes);
+    free(speech->audio);
+    free(speech);
+}
+
+size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request, const tmb_qwen3_voice *voice) {
+    const tmb_qwen3_model *model = &engine->model;
+    size_t text = request->text == NULL ? 0 : strlen(request->text);
+    size_t letters = request->text == NULL ? 0 : tmb_speech_letters(request->text, text);
+    size_t frames = tmb_speech_budget(letters);
+    size_t limit = request->max_frames > 0 ? (size_t)request->max_frames : model->config.generation.max_new_tokens;
+    if (request->max_seconds > 0 && request->max_seconds * FRAMES_PER_SECOND < (double)limit) {
+        limit = (size_t)(request->max_seconds * FRAMES_PER_SECOND) + 1;
+    }
+    frames = frames < limit ? frames : limit;
+    bool in_context = voice != NULL && voice->frames > 0 && !request->x_vector_only;
+    size_t transcript = in_context && voice->text != NULL ? strlen(voice->text) : 0;
+    /* Tokens are two bytes at least in all but hostile texts. */
+    size_t rows = tmb_lm_prompt_rows(text / 2 + 1, transcript / 2 + 1, in_context ? voice->frames : 0);
+    size_t sequence = tmb_lm_sequence_bytes(model->lm, rows + frames);
+    /* The prompt's rows live while it is prefilled, text embeddings beside them. */
+    size_t prompt = 2 * (rows + text + transcript) * tmb_lm_hidden_size(model->lm) * sizeof(float);
+    size_t audio = engine->official && in_context ? frames * tmb_codec_samples_per_frame(model->codec_decoder) * sizeof(float) : 0;
+    size_t rest = tmb_codec_state_bytes(model->codec_decoder) + prompt + audio + frames * 2 * tmb_lm_code_groups(model->lm) + text;
+    size_t bytes = 0;
+    return tmb_add_size(sequence, rest, &bytes) ? bytes : SIZE_MAX;
+}

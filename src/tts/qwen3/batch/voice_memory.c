@@ -1,0 +1,136 @@
+#include "tts/qwen3/batch/voice_memory.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct entry {
+    uint64_t fingerprint[2];
+    uint64_t used; /* 0: free */
+    tmb_codec_state *state;
+    size_t state_bytes;
+    float last;
+    tmb_lm_sequence *prefix;
+    size_t prefix_bytes;
+    tmb_prefix_key key;
+} entry;
+
+struct tmb_voice_memory {
+    pthread_mutex_t lock;
+    uint64_t clock;
+    entry entries[TMB_VOICE_MEMORY_ENTRIES];
+};
+
+tmb_status tmb_voice_memory_create(tmb_voice_memory **out, tmb_error *error) {
+    *out = tmb_calloc(1, sizeof **out);
+    if (*out == NULL) {
+        return tmb_fail_memory(error, "the memory of voices", sizeof **out);
+    }
+    (void)pthread_mutex_init(&(*out)->lock, NULL);
+    return TMB_OK;
+}
+
+static void clear(entry *e) {
+    tmb_codec_state_destroy(&e->state);
+    tmb_lm_sequence_destroy(&e->prefix);
+    memset(e, 0, sizeof *e);
+}
+
+void tmb_voice_memory_destroy(tmb_voice_memory **memory_address) {
+    tmb_voice_memory *memory = *memory_address;
+    *memory_address = NULL;
+    if (memory != NULL) {
+        for (size_t i = 0; i < TMB_VOICE_MEMORY_ENTRIES; i++) {
+            clear(&memory->entries[i]);
+        }
+        (void)pthread_mutex_destroy(&memory->lock);
+        free(memory);
+    }
+}
+
+size_t tmb_voice_memory_bytes(tmb_voice_memory *memory) {
+    size_t bytes = 0;
+    (void)pthread_mutex_lock(&memory->lock);
+    for (size_t i = 0; i < TMB_VOICE_MEMORY_ENTRIES; i++) {
+        bytes += memory->entries[i].state_bytes + memory->entries[i].prefix_bytes;
+    }
+    (void)pthread_mutex_unlock(&memory->lock);
+    return bytes;
+}
+
+/* Under the lock. */
+static entry *find(tmb_voice_memory *memory, const tmb_qwen3_voice *voice) {
+    for (size_t i = 0; i < TMB_VOICE_MEMORY_ENTRIES; i++) {
+        entry *e = &memory->entries[i];
+        if (e->used != 0 && memcmp(e->fingerprint, voice->fingerprint, sizeof e->fingerprint) == 0) {
+            e->used = ++memory->clock;
+            return e;
+        }
+    }
+    return NULL;
+}
+
+static entry *find_or_make(tmb_voice_memory *memory, const tmb_qwen3_voice *voice) {
+    entry *e = find(memory, voice);
+    if (e == NULL) {
+        e = &memory->entries[0];
+        for (size_t i = 1; i < TMB_VOICE_MEMORY_ENTRIES; i++) {
+            e = memory->entries[i].used < e->used ? &memory->entries[i] : e;
+        }
+        clear(e);
+        memcpy(e->fingerprint, voice->fingerprint, sizeof e->fingerprint);
+        e->used = ++memory->clock;
+    }
+    return e;
+}
+
+bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state, float *last) {
+    (void)pthread_mutex_lock(&memory->lock);
+    entry *e = find(memory, voice);
+    bool known = e != NULL && e->state != NULL;
+    if (known && state != NULL) {
+        tmb_codec_state_copy(state, e->state);
+        *last = e->last;
+    }
+    (void)pthread_mutex_unlock(&memory->lock);
+    return known;
+}
+
+void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state, size_t bytes,
+                                float last) {
+    (void)pthread_mutex_lock(&memory->lock);
+    entry *e = find_or_make(memory, voice);
+    tmb_codec_state_destroy(&e->state);
+    e->state = state;
+    e->state_bytes = bytes;
+    e->last = last;
+    (void)pthread_mutex_unlock(&memory->lock);
+}
+
+static bool same_key(const tmb_prefix_key *a, const tmb_prefix_key *b) {
+    return a->language == b->language && a->non_streaming == b->non_streaming && a->in_context == b->in_context;
+}
+
+bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key, size_t count,
+                                 tmb_lm_sequence *sequence) {
+    (void)pthread_mutex_lock(&memory->lock);
+    entry *e = find(memory, voice);
+    bool known = e != NULL && e->prefix != NULL && same_key(&e->key, key) && tmb_lm_sequence_positions(e->prefix) == count &&
+                 tmb_lm_sequence_fork(sequence, e->prefix, count, NULL) == TMB_OK;
+    (void)pthread_mutex_unlock(&memory->lock);
+    return known;
+}
+
+void tmb_voice_memory_put_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
+                                 tmb_lm_sequence *prefix, size_t bytes) {
+    (void)pthread_mutex_lock(&memory->lock);
+    entry *e = find_or_make(memory, voice);
+    tmb_lm_sequence_destroy(&e->prefix);
+    e->prefix = prefix;
+    e->prefix_bytes = bytes;
+    e->key = *key;
+    (void)pthread_mutex_unlock(&memory->lock);
+}

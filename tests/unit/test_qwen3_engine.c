@@ -1,0 +1,530 @@
+/* The whole engine against the official implementation: from reference files and texts to codes and waveforms. */
+#include "test.h"
+
+#include "golden.h"
+#include "io/io.h"
+#include "tts/qwen3/qwen3.h"
+#include "weights/json.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MOST_ITEMS 8
+
+/* What became of one utterance. */
+typedef struct outcome {
+    uint64_t sequence;
+    float *audio;
+    size_t count, events, first_event;
+    int16_t *codes;
+    size_t frames, books;
+    bool finished, failed;
+    tmb_finish_reason reason;
+    tmb_segment segments[16];
+    size_t segment_count;
+    tmb_error error;
+} outcome;
+
+typedef struct outcomes {
+    outcome items[MOST_ITEMS];
+    size_t count;
+} outcomes;
+
+static void sink(void *user, const tmb_engine_event *event) {
+    outcomes *all = user;
+    outcome *item = NULL;
+    for (size_t i = 0; i < all->count; i++) {
+        item = all->items[i].sequence == event->sequence ? &all->items[i] : item;
+    }
+    assert_non_null(item);
+    assert_false(item->finished || item->failed);
+    switch (event->kind) {
+    case TMB_ENGINE_AUDIO:
+        assert_true(event->sample_count > 0 && event->progress >= 0 && event->progress <= 1);
+        item->audio = realloc(item->audio, (item->count + event->sample_count) * sizeof(float));
+        memcpy(item->audio + item->count, event->samples, event->sample_count * sizeof(float));
+        item->count += event->sample_count;
+        item->first_event = item->events++ == 0 ? event->sample_count : item->first_event;
+        break;
+    case TMB_ENGINE_FINISHED:
+        item->finished = true;
+        item->reason = event->finish_reason;
+        item->frames = event->code_frames;
+        item->books = event->code_books;
+        if (event->codes != NULL) {
+            item->codes = malloc(event->code_frames * event->code_books * sizeof(int16_t) + 1);
+            memcpy(item->codes, event->codes, event->code_frames * event->code_books * sizeof(int16_t));
+        }
+        assert_true(event->segment_count >= 1 && event->segment_count <= 16);
+        memcpy(item->segments, event->segments, event->segment_count * sizeof *event->segments);
+        item->segment_count = event->segment_count;
+        break;
+    default:
+        item->failed = true;
+        item->error = event->error;
+        break;
+    }
+}
+
+static void free_outcomes(outcomes *all) {
+    for (size_t i = 0; i < all->count; i++) {
+        free(all->items[i].audio);
+        free(all->items[i].codes);
+    }
+    memset(all, 0, sizeof *all);
+}
+
+static void run(tmb_engine *engine, outcomes *all) {
+    tmb_error error = {0};
+    size_t live = 1;
+    while (live > 0) {
+        assert_ok(engine->operations->step(engine, sink, all, &live, &error), error);
+    }
+}
+
+static tmb_engine *open_with(const char *model, const char *precision, int threads) {
+    tmb_error error = {0};
+    tmb_engine *engine = NULL;
+    tmb_qwen3_options options;
+    tmb_qwen3_options_default(&options);
+    options.model = golden_path("qwen/%s/model", model);
+    options.precision = precision;
+    options.threads = threads;
+    options.pack_directory = "";
+    assert_ok(tmb_qwen3_engine_create(&options, &engine, &error), error);
+    return engine;
+}
+
+static tmb_voice *voice_of(tmb_engine *engine, const char *file, const char *text, bool x_vector_only) {
+    tmb_error error = {0};
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    float *samples = NULL;
+    size_t count = 0;
+    tmb_voice *voice = NULL;
+    assert_ok(tmb_audio_open(golden_path("qwen/references/%s", file), NULL, NULL, &reader, &info, &error), error);
+    assert_ok(tmb_audio_read_mono(reader, &info, &samples, &count, &error), error);
+    tmb_audio_close(&reader);
+    tmb_reference reference = {.samples = samples, .count = count, .rate = info.rate, .text = text};
+    assert_ok(engine->operations->prepare_voice(engine, &reference, x_vector_only, &voice, &error), error);
+    free(samples);
+    return voice;
+}
+
+static const json_t *pick(const json_t *value, size_t i) { return json_is_array(value) ? json_array_get(value, i) : value; }
+
+/* An item of a case as a request; the voice is the caller's to release. */
+static void request_of(tmb_engine *engine, const json_t *info, size_t item, tmb_speak_request *request, tmb_voice **voice) {
+    const json_t *by_vector = json_object_get(info, "x_vector_only");
+    const json_t *penalty = json_object_get(json_object_get(info, "options"), "repetition_penalty");
+    tmb_speak_request_default(request);
+    request->text = json_string_value(pick(json_object_get(info, "text"), item));
+    request->language = json_string_value(pick(json_object_get(info, "language"), item));
+    request->greedy = true;
+    request->want_codes = true;
+    request->max_frames = (int)json_integer_value(json_object_get(info, "max_new_tokens"));
+    request->non_streaming_text = json_is_true(json_object_get(info, "non_streaming_mode"));
+    if (penalty != NULL) {
+        request->repetition_penalty = json_number_value(penalty);
+    }
+    *voice = voice_of(engine, json_string_value(pick(json_object_get(info, "ref_audio"), item)),
+                      json_string_value(pick(json_object_get(info, "ref_text"), item)), json_is_true(pick(by_vector, item)));
+}
+
+static void add(tmb_engine *engine, outcomes *all, const tmb_speak_request *request, tmb_voice *voice) {
+    tmb_error error = {0};
+    assert_true(engine->operations->memory_needed(engine, request, voice) > 0);
+    assert_ok(engine->operations->admit(engine, request, voice, &all->items[all->count].sequence, &error), error);
+    all->count++;
+}
+
+static void check_item(const char *model, const char *name, size_t item, const outcome *result) {
+    golden_array codes = golden_load("qwen/%s/cases/%s/codes_%zu.npy", model, name, item);
+    golden_array wave = golden_load("qwen/%s/cases/%s/wave_%zu.npy", model, name, item);
+    assert_true(result->finished);
+    assert_int_equal(result->frames, codes.dims[0]);
+    assert_int_equal(result->books, codes.dims[1]);
+    assert_memory_equal(result->codes, codes.i16, codes.count * sizeof *codes.i16);
+    assert_int_equal(result->count, wave.count);
+    (void)golden_assert_close("waveform", result->audio, wave.f32, wave.count, 1e-4);
+    assert_true(golden_snr_db(result->audio, wave.f32, wave.count) >= 80);
+    assert_int_equal(result->segment_count, 1);
+    assert_true(fabs(result->segments[0].end - (double)wave.count / 24000) < 0.001);
+    golden_free(&codes);
+    golden_free(&wave);
+}
+
+static void check_case(tmb_engine *engine, const char *model, const char *name) {
+    tmb_error error = {0};
+    json_t *info = NULL;
+    assert_ok(tmb_json_read(golden_path("qwen/%s/cases/%s/case.json", model, name), 1 << 20, &info, &error), error);
+    size_t items = json_array_size(json_object_get(info, "items"));
+    outcomes together = {0};
+    tmb_voice *voices[MOST_ITEMS];
+    tmb_speak_request requests[MOST_ITEMS];
+    for (size_t i = 0; i < items; i++) {
+        request_of(engine, info, i, &requests[i], &voices[i]);
+        add(engine, &together, &requests[i], voices[i]);
+    }
+    run(engine, &together);
+    for (size_t i = 0; i < items; i++) {
+        check_item(model, name, i, &together.items[i]);
+    }
+    for (size_t i = 0; items > 1 && i < items; i++) {
+        outcomes alone = {0};
+        add(engine, &alone, &requests[i], voices[i]);
+        run(engine, &alone);
+        check_item(model, name, i, &alone.items[0]);
+        assert_memory_equal(alone.items[0].audio, together.items[i].audio, alone.items[0].count * sizeof(float));
+        free_outcomes(&alone);
+    }
+    for (size_t i = 0; i < items; i++) {
+        tmb_voice_release(&voices[i]);
+    }
+    free_outcomes(&together);
+    json_decref(info);
+}
+
+static const char *const cases_c[] = {"icl_en", "icl_zh", "xvec_auto", "xvec_short", "icl_long_ref_text", "icl_nonstreaming", "batch3", "batch2_xvec"};
+static const char *const cases_d[] = {"icl", "batch2_mixed"};
+
+static void test_goldens(void **state) {
+    int threads = *(int *)*state;
+    tmb_engine *engine = open_with("sample-d", "f32", threads);
+    assert_int_equal(engine->operations->sample_rate(engine), 24000);
+    for (size_t i = 0; i < sizeof cases_d / sizeof cases_d[0]; i++) {
+        check_case(engine, "sample-d", cases_d[i]);
+    }
+    engine->operations->destroy(engine);
+    if (threads > 1) { /* the longer ones once */
+        engine = open_with("sample-c", "f32", threads);
+        for (size_t i = 0; i < sizeof cases_c / sizeof cases_c[0]; i++) {
+            check_case(engine, "sample-c", cases_c[i]);
+        }
+        engine->operations->destroy(engine);
+    }
+}
+
+/* A saved voice speaks as the one that it was saved from, also in an engine that never saw the reference. */
+static void test_saved_voice(void **state) {
+    int threads = *(int *)*state;
+    tmb_error error = {0};
+    tmb_engine *engine = open_with("sample-c", "f32", threads);
+    tmb_voice *voice = voice_of(engine, "ref_en.wav", "A short reference sentence.", false);
+    void *data = NULL;
+    size_t size = 0;
+    assert_ok(engine->operations->voice_serialize(voice, &data, &size, &error), error);
+    tmb_speak_request request;
+    tmb_speak_request_default(&request);
+    request.text = "The same voice.";
+    request.seed = 7;
+    request.max_frames = 20;
+    request.want_codes = true;
+    outcomes first = {0}, second = {0};
+    add(engine, &first, &request, voice);
+    tmb_voice_release(&voice);
+    run(engine, &first);
+    engine->operations->destroy(engine);
+
+    engine = open_with("sample-c", "f32", threads);
+    assert_ok(engine->operations->voice_deserialize(engine, data, size, &voice, &error), error);
+    add(engine, &second, &request, voice);
+    run(engine, &second);
+    assert_int_equal(first.items[0].frames, second.items[0].frames);
+    assert_memory_equal(first.items[0].codes, second.items[0].codes, first.items[0].frames * first.items[0].books * 2);
+    assert_int_equal(first.items[0].count, second.items[0].count);
+    assert_memory_equal(first.items[0].audio, second.items[0].audio, first.items[0].count * sizeof(float));
+    engine->operations->destroy(engine);
+
+    /* Another family's model refuses it, as a file and as a voice. */
+    engine = open_with("sample-d", "f32", threads);
+    tmb_voice *other = NULL;
+    assert_int_equal(engine->operations->voice_deserialize(engine, data, size, &other, &error), TMB_ERROR_MODEL);
+    assert_null(other);
+    uint64_t sequence = 0;
+    assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_MODEL);
+    engine->operations->destroy(engine);
+    tmb_voice_release(&voice);
+    free(data);
+    free_outcomes(&first);
+    free_outcomes(&second);
+}
+
+/* Late arrivals, cancelled and held neighbours: nobody's codes or samples change. */
+static void test_company(void **state) {
+    int threads = *(int *)*state;
+    static const char *const precisions[] = {"f32", "int8", "talker=int8,predictor=int4,codec=f32"};
+    for (size_t p = threads > 1 ? 0 : 2; p < 3; p++) {
+        tmb_error error = {0};
+        tmb_engine *engine = open_with("sample-c", precisions[p], threads);
+        tmb_voice *voice = voice_of(engine, "ref_en.wav", "A reference.", false);
+        tmb_speak_request request;
+        tmb_speak_request_default(&request);
+        request.max_frames = 30;
+        request.want_codes = true;
+        static const char *const texts[] = {"First of them.", "The second, somewhat longer.", "三つ目です。", "Cancelled."};
+        outcomes alone[3] = {0}, together = {0};
+        for (size_t i = 0; i < 3; i++) {
+            request.text = texts[i];
+            request.seed = i;
+            request.x_vector_only = i == 1;
+            add(engine, &alone[i], &request, voice);
+            run(engine, &alone[i]);
+        }
+        size_t live = 0;
+        for (size_t i = 0; i < 4; i++) {
+            request.text = texts[i];
+            request.seed = i;
+            request.x_vector_only = i == 1;
+            add(engine, &together, &request, voice);
+            for (size_t k = 0; k < 3; k++) {
+                assert_ok(engine->operations->step(engine, sink, &together, &live, &error), error);
+            }
+        }
+        engine->operations->cancel(engine, together.items[3].sequence);
+        engine->operations->cancel(engine, 123456);
+        engine->operations->hold(engine, together.items[0].sequence, true);
+        for (size_t k = 0; k < 5; k++) {
+            assert_ok(engine->operations->step(engine, sink, &together, &live, &error), error);
+        }
+        engine->operations->hold(engine, together.items[0].sequence, false);
+        run(engine, &together);
+        for (size_t i = 0; i < 3; i++) {
+            const outcome *one = &alone[i].items[0], *other = &together.items[i];
+            assert_true(one->finished && other->finished);
+            assert_int_equal(one->frames, other->frames);
+            assert_memory_equal(one->codes, other->codes, one->frames * one->books * sizeof(int16_t));
+            assert_int_equal(one->count, other->count);
+            assert_memory_equal(one->audio, other->audio, one->count * sizeof(float));
+            assert_in_range(one->count, one->frames * 1920, one->frames * 1920 + 1);
+        }
+        assert_false(together.items[3].finished);
+        for (size_t i = 0; i < 3; i++) {
+            free_outcomes(&alone[i]);
+        }
+        free_outcomes(&together);
+        tmb_voice_release(&voice);
+        engine->operations->destroy(engine);
+    }
+}
+
+/* Streams begin early, and first_chunk_frames says how early. */
+static void test_chunks(void **state) {
+    int threads = *(int *)*state;
+    tmb_engine *engine = open_with("sample-c", "int8", threads);
+    tmb_voice *voice = voice_of(engine, "ref_en.wav", "A reference.", false);
+    static const int firsts[] = {1, 4, 0, 12};
+    outcomes results[4] = {0};
+    for (size_t i = 0; i < 4; i++) {
+        tmb_speak_request request;
+        tmb_speak_request_default(&request);
+        request.text = "Some words to say.";
+        request.max_frames = 50;
+        request.seed = 3;
+        request.first_chunk_frames = firsts[i];
+        add(engine, &results[i], &request, voice);
+        run(engine, &results[i]);
+        const outcome *item = &results[i].items[0];
+        assert_true(item->count > 12 * 1920);
+        assert_int_equal(item->first_event, (firsts[i] > 0 ? firsts[i] : 4) * 1920);
+        assert_true(item->events > 1);
+        assert_null(item->codes);
+        assert_int_equal(item->count, results[0].items[0].count);
+        for (size_t k = 0; k < item->count; k++) {
+            assert_true(fabsf(item->audio[k] - results[0].items[0].audio[k]) <= 1e-5f);
+        }
+    }
+    for (size_t i = 0; i < 4; i++) {
+        free_outcomes(&results[i]);
+    }
+    tmb_voice_release(&voice);
+    engine->operations->destroy(engine);
+}
+
+/* Long texts in pieces, with pauses: times of the segments add up. */
+static void test_pieces(void **state) {
+    int threads = *(int *)*state;
+    tmb_engine *engine = open_with("sample-c", "int8", threads);
+    tmb_voice *voice = voice_of(engine, "ref_en.wav", NULL, true);
+    tmb_speak_request request;
+    tmb_speak_request_default(&request);
+    request.text = "The first sentence is here. [pause:500ms] The second follows after a pause. And here is a third one.";
+    request.max_frames = 60;
+    request.split_length = 30;
+    request.pauses = true;
+    request.guard_runaway = true;
+    request.want_codes = true;
+    outcomes result = {0};
+    add(engine, &result, &request, voice);
+    run(engine, &result);
+    const outcome *item = &result.items[0];
+    assert_true(item->finished);
+    assert_true(item->segment_count >= 3);
+    assert_int_equal(item->count, item->frames * 1920 + 12000);
+    double last = 0, gap = 0;
+    for (size_t i = 0; i < item->segment_count; i++) {
+        assert_true(item->segments[i].start >= last && item->segments[i].end >= item->segments[i].start);
+        gap = fmax(gap, item->segments[i].start - last);
+        last = item->segments[i].end;
+    }
+    assert_true(fabs(gap - 0.5) < 1e-6);
+    assert_true(fabs(last - (double)item->count / 24000) < 1e-6);
+    free_outcomes(&result);
+
+    /* Only a pause. */
+    request.text = "[pause:250ms]";
+    add(engine, &result, &request, voice);
+    run(engine, &result);
+    assert_true(result.items[0].finished);
+    free_outcomes(&result);
+    tmb_voice_release(&voice);
+    engine->operations->destroy(engine);
+}
+
+static void test_limits_and_errors(void **state) {
+    int threads = *(int *)*state;
+    tmb_error error = {0};
+    tmb_engine *engine = open_with("sample-c", "f32", threads);
+    tmb_voice *voice = voice_of(engine, "ref_en.wav", NULL, false); /* no transcript: by x-vector */
+    uint64_t sequence = 0;
+    tmb_speak_request good, request;
+    tmb_speak_request_default(&good);
+    good.text = "Words.";
+    static const char *const languages[] = {"klingon", "xx"};
+    for (size_t i = 0; i < 2; i++) {
+        request = good;
+        request.language = languages[i];
+        assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_ARGUMENT);
+    }
+    request = good;
+    request.max_frames = 1;
+    assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_ARGUMENT);
+    request = good;
+    request.temperature = 1e9;
+    assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_ARGUMENT);
+    request = good;
+    request.top_p = 1.5;
+    assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_ARGUMENT);
+    request = good;
+    request.repetition_penalty = 0;
+    assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_ARGUMENT);
+    request = good;
+    request.text = "broken \xff text";
+    assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_ARGUMENT);
+    request = good;
+    request.text = NULL;
+    assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_ARGUMENT);
+
+    /* The shorter of the two limits ends it. */
+    request = good;
+    request.seed = 11;
+    request.max_seconds = 0.25;
+    request.want_codes = true;
+    outcomes result = {0};
+    add(engine, &result, &request, voice);
+    run(engine, &result);
+    assert_int_equal(result.items[0].frames, 3);
+    assert_int_equal(result.items[0].reason, TMB_FINISH_LENGTH);
+    free_outcomes(&result);
+
+    /* No more than fit. */
+    size_t most = engine->operations->max_sequences(engine);
+    for (size_t i = 0; i < most; i++) {
+        assert_ok(engine->operations->admit(engine, &request, voice, &sequence, &error), error);
+    }
+    assert_int_equal(engine->operations->admit(engine, &request, voice, &sequence, &error), TMB_ERROR_LIMIT);
+
+    float short_reference[100] = {0};
+    tmb_reference reference = {.samples = short_reference, .count = 100, .rate = 24000};
+    tmb_voice *none = NULL;
+    assert_int_equal(engine->operations->prepare_voice(engine, &reference, false, &none, &error), TMB_ERROR_ARGUMENT);
+    assert_null(none);
+    tmb_voice_release(&voice);
+    engine->operations->destroy(engine); /* with live sequences */
+}
+
+static void test_precision_words(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    static const char *const good[] = {"auto", "f32", "bf16", "int8", "int4", "talker=int8,predictor=int4,codec=bf16", "codec=f32"};
+    static const char *const bad[] = {"", "fp16", "int8,int4", "talker=", "talker=int8,", "talker=int8,talker=int4", "vocoder=f32", "=f32"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_ok(tmb_qwen3_check_precision(good[i], &error), error);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(tmb_qwen3_check_precision(bad[i], &error), TMB_ERROR_ARGUMENT);
+    }
+}
+
+/* The cache of packed weights: the same speech with it as without; damage and foreign files are noticed. */
+static void test_pack_cache(void **state) {
+    int threads = *(int *)*state;
+    tmb_error error = {0};
+    char folder[] = "/tmp/timbre-packs-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char nested[64], command[160];
+    (void)snprintf(nested, sizeof nested, "%s/a/b", folder);
+    outcomes first = {0};
+    for (int round = 0; round < 4; round++) {
+        if (round == 2) { /* one byte changed, then cut short */
+            (void)snprintf(command, sizeof command, "printf x | dd of=$(ls %s/*.tmbpack) bs=1 seek=9000 conv=notrunc 2>/dev/null", nested);
+            assert_int_equal(system(command), 0);
+        } else if (round == 3) {
+            (void)snprintf(command, sizeof command, "truncate -s 5000 %s/*.tmbpack", nested);
+            assert_int_equal(system(command), 0);
+        }
+        tmb_engine *engine = NULL;
+        tmb_qwen3_options options;
+        tmb_qwen3_options_default(&options);
+        options.model = golden_path("qwen/sample-c/model");
+        options.precision = "int4";
+        options.threads = threads;
+        options.pack_directory = nested;
+        uint64_t bytes = 0;
+        assert_ok(tmb_qwen3_model_bytes(&options, &bytes, &error), error);
+        assert_ok(tmb_qwen3_engine_create(&options, &engine, &error), error);
+        size_t held = engine->operations->model_bytes(engine);
+        assert_true(held > bytes / 2 && bytes > 0);
+        tmb_voice *voice = voice_of(engine, "ref_en.wav", NULL, true);
+        tmb_speak_request request;
+        tmb_speak_request_default(&request);
+        request.text = "Packed.";
+        request.max_frames = 12;
+        request.want_codes = true;
+        outcomes result = {0};
+        add(engine, &result, &request, voice);
+        run(engine, &result);
+        if (round == 0) {
+            first = result;
+        } else {
+            assert_int_equal(result.items[0].frames, first.items[0].frames);
+            assert_memory_equal(result.items[0].codes, first.items[0].codes, first.items[0].frames * 32);
+            free_outcomes(&result);
+        }
+        tmb_voice_release(&voice);
+        engine->operations->destroy(engine);
+    }
+    free_outcomes(&first);
+    (void)snprintf(command, sizeof command, "test $(ls -A %s | wc -l) = 1 && rm -r %s", nested, folder);
+    assert_int_equal(system(command), 0);
+}
+
+static int one = 1, two = 2;
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(test_goldens, &one),
+        cmocka_unit_test_prestate(test_goldens, &two),
+        cmocka_unit_test_prestate(test_saved_voice, &two),
+        cmocka_unit_test_prestate(test_company, &one),
+        cmocka_unit_test_prestate(test_company, &two),
+        cmocka_unit_test_prestate(test_chunks, &two),
+        cmocka_unit_test_prestate(test_pieces, &two),
+        cmocka_unit_test_prestate(test_limits_and_errors, &two),
+        cmocka_unit_test(test_precision_words),
+        cmocka_unit_test_prestate(test_pack_cache, &two),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
