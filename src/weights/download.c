@@ -2,11 +2,10 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "weights/curl_library.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,7 @@
 typedef struct request {
     const char *url;
     const tmb_download_options *options;
+    const tmb_curl *library;
     CURL *curl;
     char curl_message[CURL_ERROR_SIZE];
     long http_status;
@@ -42,10 +42,6 @@ typedef struct request {
     tmb_status failure; /* from a callback, its message in `error` */
     tmb_error *error;
 } request;
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-
-static void init_curl(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
 
 /* "Name: value\r\n" → whether it is this name; *value [*length] without blanks around it. */
 static bool header_is(const char *line, size_t bytes, const char *name, const char **value, size_t *length) {
@@ -190,7 +186,7 @@ static size_t append_file(request *r, const char *data, size_t bytes) {
 static size_t on_body(char *data, size_t size, size_t count, void *user) {
     request *r = user;
     size_t bytes = size * count;
-    (void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
+    (void)r->library->easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
     if (r->http_status >= 300) {
         return bytes; /* an error's page */
     }
@@ -212,41 +208,40 @@ static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, cur
 }
 
 static bool prepare(request *r) {
-    (void)pthread_once(&curl_once, init_curl);
-    r->curl = curl_easy_init();
+    r->curl = r->library->easy_init();
     if (r->curl == NULL) {
         return false;
     }
     CURL *curl = r->curl;
     const char *protocols = strncasecmp(r->url, "http://", 7) == 0 ? "http,https" : "https";
-    bool good = curl_easy_setopt(curl, CURLOPT_URL, r->url) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, protocols) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, protocols) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK;
-    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, r);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, r);
-    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, r);
-    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, r->curl_message);
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
-    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALL_SECONDS);
-    (void)curl_easy_setopt(curl, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
-    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "timbre/" TMB_VERSION);
+    bool good = r->library->easy_setopt(curl, CURLOPT_URL, r->url) == CURLE_OK &&
+                r->library->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, protocols) == CURLE_OK &&
+                r->library->easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, protocols) == CURLE_OK &&
+                r->library->easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+                r->library->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+                r->library->easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK;
+    (void)r->library->easy_setopt(curl, CURLOPT_HEADERDATA, r);
+    (void)r->library->easy_setopt(curl, CURLOPT_WRITEDATA, r);
+    (void)r->library->easy_setopt(curl, CURLOPT_XFERINFODATA, r);
+    (void)r->library->easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    (void)r->library->easy_setopt(curl, CURLOPT_ERRORBUFFER, r->curl_message);
+    (void)r->library->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)r->library->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
+    (void)r->library->easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    (void)r->library->easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALL_SECONDS);
+    (void)r->library->easy_setopt(curl, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
+    (void)r->library->easy_setopt(curl, CURLOPT_USERAGENT, "timbre/" TMB_VERSION);
     if (r->options->token != NULL && r->options->token[0] != '\0') {
         /* curl drops it at a redirect to another host. */
-        good = good && curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER) == CURLE_OK &&
-               curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, r->options->token) == CURLE_OK;
+        good = good && r->library->easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER) == CURLE_OK &&
+               r->library->easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, r->options->token) == CURLE_OK;
     }
     return good;
 }
 
 static void finish(request *r) {
     if (r->curl != NULL) {
-        curl_easy_cleanup(r->curl);
+        r->library->easy_cleanup(r->curl);
         r->curl = NULL;
     }
 }
@@ -277,7 +272,7 @@ static tmb_status judge(request *r, CURLcode result, bool *again) {
              result != CURLE_PEER_FAILED_VERIFICATION && result != CURLE_TOO_MANY_REDIRECTS &&
              result != CURLE_OUT_OF_MEMORY;
     return tmb_fail(r->error, result == CURLE_OUT_OF_MEMORY ? TMB_ERROR_MEMORY : TMB_ERROR_IO, "%s: %s", r->url,
-                    r->curl_message[0] != '\0' ? r->curl_message : curl_easy_strerror(result));
+                    r->curl_message[0] != '\0' ? r->curl_message : r->library->easy_strerror(result));
 }
 
 static void wait_before(const tmb_download_options *options, int attempt) {
@@ -298,7 +293,10 @@ static tmb_status try_often(request *r, attempt_function attempt) {
     r->options = r->options == NULL ? &none : r->options;
     int limit = r->options->attempts > 0 ? r->options->attempts : ATTEMPTS;
     uint64_t furthest = r->written;
-    tmb_status status = TMB_OK;
+    tmb_status status = tmb_curl_load(&r->library, r->error);
+    if (status != TMB_OK) {
+        return status;
+    }
     for (int i = 1; i <= limit; i++) {
         bool again = false;
         r->failure = TMB_OK;
@@ -329,9 +327,9 @@ static tmb_status try_often(request *r, attempt_function attempt) {
 
 static tmb_status attempt_text(request *r, bool *again) {
     r->text_bytes = 0;
-    (void)curl_easy_setopt(r->curl, CURLOPT_FOLLOWLOCATION, 1L);
-    CURLcode result = curl_easy_perform(r->curl);
-    (void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
+    (void)r->library->easy_setopt(r->curl, CURLOPT_FOLLOWLOCATION, 1L);
+    CURLcode result = r->library->easy_perform(r->curl);
+    (void)r->library->easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
     return judge(r, result, again);
 }
 
@@ -356,23 +354,23 @@ tmb_status tmb_download_text(const char *url, const tmb_download_options *option
 
 /* Follows redirects only as long as they say nothing about the file: the storage behind the last one has other tags. */
 static tmb_status attempt_head(request *r, bool *again) {
-    (void)curl_easy_setopt(r->curl, CURLOPT_NOBODY, 1L);
+    (void)r->library->easy_setopt(r->curl, CURLOPT_NOBODY, 1L);
     char *next = NULL;
     for (long i = 0; i < REDIRECTS_MAX; i++) {
-        CURLcode result = curl_easy_perform(r->curl);
-        (void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
+        CURLcode result = r->library->easy_perform(r->curl);
+        (void)r->library->easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
         tmb_status status = judge(r, result, again);
         if (status != TMB_OK || r->http_status < 300 || r->has_linked_etag) {
             return status;
         }
         r->about.has_bytes = false;
-        (void)curl_easy_getinfo(r->curl, CURLINFO_REDIRECT_URL, &next);
-        if (next == NULL || curl_easy_setopt(r->curl, CURLOPT_URL, next) != CURLE_OK) {
+        (void)r->library->easy_getinfo(r->curl, CURLINFO_REDIRECT_URL, &next);
+        if (next == NULL || r->library->easy_setopt(r->curl, CURLOPT_URL, next) != CURLE_OK) {
             break;
         }
         /* The new host may be another one. */
-        (void)curl_easy_setopt(r->curl, CURLOPT_XOAUTH2_BEARER, NULL);
-        (void)curl_easy_setopt(r->curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+        (void)r->library->easy_setopt(r->curl, CURLOPT_XOAUTH2_BEARER, NULL);
+        (void)r->library->easy_setopt(r->curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
     }
     return tmb_fail(r->error, TMB_ERROR_IO, "%s: too many redirects", r->url);
 }
@@ -389,11 +387,11 @@ static tmb_status attempt_file(request *r, bool *again) {
     char range[32];
     if (r->written != 0) {
         (void)snprintf(range, sizeof range, "%llu-", (unsigned long long)r->written);
-        (void)curl_easy_setopt(r->curl, CURLOPT_RANGE, range);
+        (void)r->library->easy_setopt(r->curl, CURLOPT_RANGE, range);
     }
-    (void)curl_easy_setopt(r->curl, CURLOPT_FOLLOWLOCATION, 1L);
-    CURLcode result = curl_easy_perform(r->curl);
-    (void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
+    (void)r->library->easy_setopt(r->curl, CURLOPT_FOLLOWLOCATION, 1L);
+    CURLcode result = r->library->easy_perform(r->curl);
+    (void)r->library->easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
     if (r->misplaced) {
         *again = true;
         return tmb_fail(r->error, TMB_ERROR_IO, "%s: the server sends another part than was asked for", r->url);

@@ -151,8 +151,8 @@ def peak_memory(process):
     return None
 
 
-def start(*arguments, **options):
-    return subprocess.Popen([TIMBRE, *map(str, arguments)], env=environment(), stdin=subprocess.PIPE,
+def start(*arguments, env=None, **options):
+    return subprocess.Popen([TIMBRE, *map(str, arguments)], env=environment(**(env or {})), stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 

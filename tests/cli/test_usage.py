@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-from support import OK, TIMBRE, USAGE, Case, environment, run
+from support import FAILED, OK, TIMBRE, USAGE, Case, environment, run
 
 COMMANDS = ["clone", "enhance", "resample", "info", "voice create", "models", "pull", "tokenize", "doctor"]
 BUILD = pathlib.Path(os.environ["TIMBRE_BUILD"])
@@ -154,6 +154,16 @@ class Documents(Case):
             done = subprocess.run([TIMBRE, "--help"], stdout=full, stderr=subprocess.PIPE, env=environment())
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"standard output", done.stderr)
+
+    def test_without_libcurl(self):
+        """Downloads say what is missing; all else needs no libcurl."""
+        (self.folder / "libcurl.so.4").write_text("no library")
+        without = {"LD_LIBRARY_PATH": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "cache")}
+        errors = self.check(FAILED, "pull", "dfn3", env=without).stderr
+        self.assertRegex(errors, "libcurl.so.4.*libcurl4")
+        self.assertEqual(len(errors.splitlines()), 1, errors)
+        self.assertEqual(self.check(OK, "--version", env=without).stderr, "")
+        self.assertEqual(self.files(), ["libcurl.so.4"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+#include "weights/curl_library.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static tmb_curl functions;
+static bool loaded;
+static char reason[256]; /* why not */
+
+/* A function pointer through memory: ISO C has no conversion from the void pointer that dlsym returns. */
+static bool find(void *library, const char *name, void *function) {
+    void *address = dlsym(library, name);
+    memcpy(function, &address, sizeof address);
+    return address != NULL;
+}
+
+static void load(void) {
+    CURLcode (*global_init)(long flags) = NULL;
+    void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        const char *message = dlerror();
+        (void)snprintf(reason, sizeof reason, "%s", message != NULL ? message : "libcurl.so.4 cannot be loaded");
+        return;
+    }
+    (void)snprintf(reason, sizeof reason, "libcurl.so.4 is too old or cannot start");
+    loaded = find(library, "curl_global_init", &global_init) &&
+             find(library, "curl_easy_init", &functions.easy_init) &&
+             find(library, "curl_easy_setopt", &functions.easy_setopt) &&
+             find(library, "curl_easy_getinfo", &functions.easy_getinfo) &&
+             find(library, "curl_easy_perform", &functions.easy_perform) &&
+             find(library, "curl_easy_cleanup", &functions.easy_cleanup) &&
+             find(library, "curl_easy_strerror", &functions.easy_strerror) &&
+             global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
+tmb_status tmb_curl_load(const tmb_curl **out, tmb_error *error) {
+    (void)pthread_once(&once, load);
+    *out = &functions;
+    if (!loaded) {
+        return tmb_fail(error, TMB_ERROR_UNSUPPORTED,
+                        "downloads need libcurl, which does not load: %s (Debian: apt-get install libcurl4)", reason);
+    }
+    return TMB_OK;
+}

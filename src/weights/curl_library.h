@@ -1,0 +1,23 @@
+/* libcurl, loaded when something is first downloaded: with its own libraries it takes six megabytes, which
+ * whoever only enhances a file should not pay. */
+#ifndef TMB_WEIGHTS_CURL_LIBRARY_H
+#define TMB_WEIGHTS_CURL_LIBRARY_H
+
+#include "base/error.h"
+
+#include <curl/curl.h>
+
+typedef struct tmb_curl {
+    CURL *(*easy_init)(void);
+    CURLcode (*easy_setopt)(CURL *handle, CURLoption option, ...);
+    CURLcode (*easy_getinfo)(CURL *handle, CURLINFO info, ...);
+    CURLcode (*easy_perform)(CURL *handle);
+    void (*easy_cleanup)(CURL *handle);
+    const char *(*easy_strerror)(CURLcode code);
+} tmb_curl;
+
+/* The loaded library, ready for use, for the rest of the process. TMB_ERROR_UNSUPPORTED where it is not
+ * installed. Thread-safe. */
+tmb_status tmb_curl_load(const tmb_curl **out, tmb_error *error);
+
+#endif
