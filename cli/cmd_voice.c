@@ -21,10 +21,14 @@ static int run_voice_create(void *options, int count, char **arguments) {
     tmb_context *context = NULL;
     tmb_error error = {0};
     char *ref_text = NULL;
-    (void)count;
-    (void)arguments;
+    if (count > 0 && o->request.ref_audio != NULL) {
+        cli_error("\"%s\" and --ref: one recording makes a voice", arguments[0]);
+        return CLI_EXIT_USAGE;
+    }
+    if (count > 0)
+        o->request.ref_audio = arguments[0];
     if (o->request.ref_audio == NULL || o->path == NULL) {
-        cli_error("%s", o->path == NULL ? "where to? -o FILE" : "whose voice? --ref FILE");
+        cli_error("%s", o->path == NULL ? "where to? -o FILE" : "whose voice? name the recording, or --ref FILE");
         return CLI_EXIT_USAGE;
     }
     int status = cli_finish_reference(o, &ref_text);
@@ -46,14 +50,15 @@ static int run_voice_create(void *options, int count, char **arguments) {
 const cli_command cli_command_voice_create = {
     .name = "voice create",
     .summary = "prepare a voice once and save it",
-    .usage = "--ref FILE [--ref-text TEXT] -o VOICE [OPTION...]",
+    .usage = "FILE [--ref-text TEXT] -o VOICE [OPTION...]",
     .description = "Cleans a recording, runs the engine's encoders over it and saves the result, so that `timbre clone "
-                   "--voice` begins to speak at once.",
-    .examples = "timbre voice create --ref me.wav --ref-text \"What I say in it.\" -o me.voice\n"
-                "timbre clone --voice me.voice --text \"Hello.\" -o hello.wav",
+                   "--voice` begins to speak at once. The file fits the models of one size, whatever their precision.",
+    .examples = "timbre voice create me.wav --ref-text \"What I say in it.\" -o me.tmbvoice\n"
+                "timbre clone --voice me.tmbvoice --text \"Hello.\" -o hello.wav",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),
     .options_size = sizeof(clone_options),
+    .maximum_arguments = 1,
     .defaults = cli_clone_defaults,
     .run = run_voice_create,
 };

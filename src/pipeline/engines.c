@@ -27,37 +27,87 @@ tmb_status tmb_engine_check(const tmb_engine_settings *settings, tmb_error *erro
     return tmb_qwen3_check_precision(settings->precision, error);
 }
 
-/* "auto" is the preview voice, the only engine of this version. */
-static bool is_preview(const tmb_engine_settings *settings) {
-    return strcmp(settings->name, "auto") == 0 || strcmp(settings->name, "preview") == 0;
+typedef enum engine_kind { KIND_PREVIEW, KIND_QWEN3, KIND_REMOTE } engine_kind;
+
+/* Where the model is; allocated. TMB_ERROR_MODEL says how to get it. */
+static tmb_status find_model(const tmb_engine_settings *settings, char **folder, tmb_error *error) {
+    return tmb_models_find_checkpoint(settings->model, folder, error);
+}
+
+/* "auto" is qwen3 where its model is found, or where one is named: a wrong name is then an error, not another voice. */
+static engine_kind find_kind(const tmb_engine_settings *settings) {
+    if (strcmp(settings->name, "auto") != 0) {
+        return strcmp(settings->name, "qwen3") == 0    ? KIND_QWEN3
+               : strcmp(settings->name, "remote") == 0 ? KIND_REMOTE
+                                                       : KIND_PREVIEW;
+    }
+    char *folder = NULL;
+    bool named = settings->model != NULL && settings->model[0] != '\0';
+    bool found = named || find_model(settings, &folder, NULL) == TMB_OK;
+    free(folder);
+    return found ? KIND_QWEN3 : KIND_PREVIEW;
 }
 
 static const char *engine_name(const tmb_engine_settings *settings) {
-    return is_preview(settings) ? "preview" : strcmp(settings->name, "qwen3") == 0 ? "qwen3" : "remote";
+    static const char *const names[] = {[KIND_PREVIEW] = "preview", [KIND_QWEN3] = "qwen3", [KIND_REMOTE] = "remote"};
+    return names[find_kind(settings)];
 }
 
-/* Why an engine other than the preview voice does not speak in this version. */
-static tmb_status refuse(const tmb_engine_settings *settings, tmb_error *error) {
-    if (strcmp(settings->name, "qwen3") == 0) {
-        char *folder = NULL;
-        tmb_status status = tmb_models_find_checkpoint(settings->model, &folder, error);
-        free(folder);
-        if (status != TMB_OK) {
-            return status;
-        }
-    }
-    return tmb_fail(error, TMB_ERROR_UNSUPPORTED, "this version of timbre cannot speak with the engine \"%s\": use preview",
-                    settings->name);
+static tmb_status refuse_remote(tmb_error *error) {
+    return tmb_fail(error, TMB_ERROR_UNSUPPORTED,
+                    "this version of timbre cannot speak with the engine \"remote\": use qwen3 or preview");
+}
+
+static tmb_qwen3_options qwen3_options(const tmb_engine_settings *settings, const char *folder) {
+    tmb_qwen3_options options;
+    tmb_qwen3_options_default(&options);
+    options.model = folder;
+    options.precision = settings->precision;
+    options.threads = settings->threads;
+    options.max_sequences = settings->max_batch;
+    options.logger = settings->logger;
+    return options;
 }
 
 static tmb_status estimate(const tmb_engine_settings *settings, uint64_t *bytes, tmb_error *error) {
     *bytes = LIGHT_ENGINE_BYTES;
-    return is_preview(settings) ? TMB_OK : refuse(settings, error);
+    switch (find_kind(settings)) {
+    case KIND_PREVIEW: return TMB_OK;
+    case KIND_REMOTE: return refuse_remote(error);
+    default: break;
+    }
+    char *folder = NULL;
+    tmb_status status = find_model(settings, &folder, error);
+    if (status == TMB_OK) {
+        const tmb_qwen3_options options = qwen3_options(settings, folder);
+        status = tmb_qwen3_model_bytes(&options, bytes, error);
+    }
+    free(folder);
+    return status;
+}
+
+static tmb_status create_qwen3(const tmb_engine_settings *settings, tmb_engine **out, tmb_error *error) {
+    char *folder = NULL;
+    tmb_status status = find_model(settings, &folder, error);
+    if (status == TMB_OK) {
+        const tmb_qwen3_options options = qwen3_options(settings, folder);
+        status = tmb_qwen3_engine_create(&options, out, error);
+    }
+    free(folder);
+    return status;
 }
 
 static tmb_status create(const tmb_engine_settings *settings, tmb_engine **out, tmb_error *error) {
-    if (!is_preview(settings)) {
-        return refuse(settings, error);
+    engine_kind kind = find_kind(settings);
+    if (kind == KIND_REMOTE) {
+        return refuse_remote(error);
+    }
+    if (strcmp(settings->name, "auto") == 0) {
+        tmb_log(settings->logger, TMB_LOG_INFO, "engine auto: %s",
+                kind == KIND_QWEN3 ? "qwen3" : "preview, as no Qwen3-TTS model is installed");
+    }
+    if (kind == KIND_QWEN3) {
+        return create_qwen3(settings, out, error);
     }
     tmb_preview_options options = {.max_sequences = settings->max_batch, .logger = settings->logger};
     return tmb_preview_engine_create(&options, out, error);

@@ -94,7 +94,7 @@ typedef struct tmb_engine_operations {
     tmb_status (*step)(tmb_engine *engine, tmb_engine_sink sink, void *user, size_t *live, tmb_error *error);
     /* Ends a sequence without an event. Unknown ids are ignored. */
     void (*cancel)(tmb_engine *engine, uint64_t sequence);
-    /* Bytes of weights that the engine holds. */
+    /* Bytes that the engine holds whoever speaks: weights, buffers. */
     size_t (*model_bytes)(const tmb_engine *engine);
     void (*destroy)(tmb_engine *engine);
 

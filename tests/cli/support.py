@@ -27,9 +27,14 @@ needs_denoiser = unittest.skipUnless(WEIGHTS.exists(), "the denoiser's weights a
 needs_espeak = unittest.skipUnless(shutil.which("espeak-ng"), "espeak-ng is not installed")
 
 
+# Neither installed models nor packed weights of the user's: the tests have a cache of their own.
+CACHE = tempfile.mkdtemp(prefix="timbre-cache-")
+atexit.register(shutil.rmtree, CACHE, True)
+
+
 def environment(**extra):
-    result = {key: value for key, value in os.environ.items() if not key.startswith("TIMBRE_")}
-    result.update({"TIMBRE_DENOISER": str(WEIGHTS), "NO_COLOR": "1", **extra})
+    result = {key: value for key, value in os.environ.items() if not key.startswith(("TIMBRE_", "HF_"))}
+    result.update({"TIMBRE_DENOISER": str(WEIGHTS), "NO_COLOR": "1", "XDG_CACHE_HOME": CACHE, **extra})
     return result
 
 

@@ -2,11 +2,12 @@
 import ast
 import json
 import pathlib
+import shutil
 import struct
 import unittest
 
-from support import (FAILED, GOLDEN, INPUT, MODEL, OK, USAGE, Case, json_lines, needs_denoiser, needs_espeak, parse_wav, read_wav,
-                     run, tone, write_wav)
+from support import (FAILED, GOLDEN, INPUT, MODEL, OK, SANITIZED, USAGE, Case, json_lines, needs_denoiser, needs_espeak,
+                     parse_wav, read_npy, read_wav, run, snr, tone, write_wav)
 
 QWEN = GOLDEN / "qwen"
 STAGES = {"queued", "resample_reference", "enhance_reference", "speech", "resample_speech", "enhance_speech"}
@@ -214,63 +215,199 @@ class Engines(Case):
         self.assertFalse(broken["ok"])
 
 
-def has_qwen3():
-    """Whether the library has the engine: one that has not says so."""
-    done = run("clone", "--engine", "qwen3", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--text",
-               "x", "--no-pre", "--max-frames", "4", "-o", "/dev/null")
-    return b"this version of timbre cannot speak" not in done.stderr
+def golden_items(model, layout=False):
+    """[(case, index, batch line, codes file, wave file)] of a checkpoint's cases in one text layout: what the official package
+    makes of them."""
+    items = []
+    for path in sorted((QWEN / model / "cases").glob("*/case.json")):
+        case = json.loads(path.read_text())
+        if case.get("non_streaming_mode", False) != layout:
+            continue
+        texts = case["text"] if isinstance(case["text"], list) else [case["text"]]
+        for i, text in enumerate(texts):
+            def pick(key):
+                value = case.get(key)
+                return value[i] if isinstance(value, list) else value
+            line = {"text": text, "language": pick("language"), "custom_id": f"{path.parent.name}-{i}",
+                    "ref_audio": str(QWEN / "references" / pick("ref_audio")), "x_vector_only": pick("x_vector_only"),
+                    "repetition_penalty": case.get("options", {}).get("repetition_penalty", 1.05)}
+            if pick("ref_text"):
+                line["ref_text"] = pick("ref_text")
+            items.append((case, line, path.parent / f"codes_{i}.npy", path.parent / f"wave_{i}.npy"))
+    return items
 
 
-@unittest.skipUnless(has_qwen3(), "the library has no Qwen3-TTS engine")
 class Qwen(Case):
     """The whole command over checkpoints with random weights, against what the official package makes of them."""
 
-    def golden(self, name, *options):
-        case = json.loads((QWEN / f"sample-c/cases/{name}/case.json").read_text())
-        out = self.folder / "out.wav"
-        arguments = ["clone", "--engine", "qwen3", "--model", QWEN / "sample-c/model", "--precision", "f32", "--greedy",
-                     "--repetition-penalty", case["repetition_penalty"], "--max-frames", case["max_new_tokens"], "--no-pre",
-                     "--no-post", "--no-runaway-guard", "--ref", QWEN / "references" / case["ref_audio"][0], "--text", case["text"],
-                     "--language", case["language"], "--codes-out", self.folder / "codes.npy", "-o", out, "--encoding",
-                     "float", "--json", *options]
-        if case["ref_text"]:
-            arguments += ["--ref-text", case["ref_text"]]
-        if case["x_vector_only"]:
-            arguments += ["--x-vector-only"]
-        if case["non_streaming_mode"]:
-            arguments += ["--non-streaming-text"]
-        result, = json_lines(self.check(OK, *arguments).stdout)
-        self.assertEqual((result["engine"], result["is_clone"], result["sample_rate"]), ("qwen3", True, 24000))
-        shape, codes = read_codes(self.folder / "codes.npy")
-        self.assertEqual((shape, codes), read_codes(QWEN / f"sample-c/cases/{name}/codes_0.npy"))
-        self.assertEqual(len(read_wav(out)[2]), shape[0] * 1920)
+    def exact(self, model):
+        return ["--engine", "qwen3", "--model", QWEN / model / "model", "--precision", "f32", "--greedy", "--no-pre", "--no-post",
+                "--encoding", "float", "--json"]
 
-    def test_codes_of_the_official_package(self):
-        for name in ("icl_en", "icl_nonstreaming", "xvec_auto"):
-            with self.subTest(case=name):
-                self.golden(name)
+    def compare(self, audio, codes, golden_codes, golden_wave):
+        self.assertEqual(read_codes(codes), read_codes(golden_codes))
+        rate, channels, samples = read_wav(audio)
+        expected = read_npy(golden_wave)
+        self.assertEqual((rate, channels, len(samples)), (24000, 1, len(expected)))
+        self.assertLessEqual(max(abs(a - b) for a, b in zip(samples, expected)), 1e-4)
+        self.assertGreaterEqual(snr(expected, samples), 80)
+
+    def batch(self, model, layout=False, limit=None, env=None):
+        """All golden items of a model together, in one process."""
+        items = golden_items(model, layout)[:limit]
+        self.assertTrue(items)
+        lines = "".join(json.dumps(line) + "\n" for _, line, _, _ in items)
+        (self.folder / "items.jsonl").write_text(lines)
+        case = items[0][0]
+        done = self.check(OK, "clone", *self.exact(model), "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out",
+                          "--codes-out", self.folder / "codes", "--max-frames", case["max_new_tokens"],
+                          *(["--non-streaming-text"] if layout else []), env=env)
+        results = {result["custom_id"]: result for result in json_lines(done.stdout)}
+        self.assertEqual(set(results), {line["custom_id"] for _, line, _, _ in items})
+        for _, line, codes, wave in items:
+            with self.subTest(model=model, item=line["custom_id"], env=env):
+                result = results[line["custom_id"]]
+                self.assertEqual((result["engine"], result["is_clone"], result["sample_rate"]), ("qwen3", True, 24000))
+                self.compare(result["audio"], result["codes"], codes, wave)
+
+    def one(self, model, name, *options):
+        (case, line, codes, wave), = [item for layout in (False, True) for item in golden_items(model, layout)
+                                      if item[1]["custom_id"] == f"{name}-0"]
+        out = self.folder / "out.wav"
+        arguments = ["--ref", line["ref_audio"], "--text", line["text"], "--language", line["language"], "--repetition-penalty",
+                     line["repetition_penalty"], "--max-frames", case["max_new_tokens"], "--codes-out", self.folder / "codes.npy",
+                     "-o", out]
+        if "ref_text" in line:
+            arguments += ["--ref-text", line["ref_text"]]
+        if line["x_vector_only"]:
+            arguments += ["--x-vector-only"]
+        if case.get("non_streaming_mode"):
+            arguments += ["--non-streaming-text"]
+        result, = json_lines(self.check(OK, "clone", *self.exact(model), *arguments, *options).stdout)
+        self.assertEqual((result["engine"], result["is_clone"], result["sample_rate"]), ("qwen3", True, 24000))
+        self.compare(out, self.folder / "codes.npy", codes, wave)
+        return result
+
+    def test_one_text_as_the_official_package(self):
+        cases = [("sample-c", "icl_en"), ("sample-f", "icl_penalty"), ("sample-c", "icl_nonstreaming"), ("sample-c", "xvec_auto")]
+        for model, name in cases[:1] if SANITIZED else cases:
+            with self.subTest(model=model, case=name):
+                result = self.one(model, name)
+                self.assertEqual(result["finish_reason"], "length" if name == "icl_nonstreaming" else "stop")
+
+    def test_mixed_batches_as_the_official_package(self):
+        for model in ("sample-e",) if SANITIZED else ("sample-c", "sample-d", "sample-e", "sample-f"):
+            self.batch(model)
+        for model in ("sample-f",) if SANITIZED else ("sample-e", "sample-f"):
+            self.batch(model, layout=True)
+
+    @unittest.skipIf(SANITIZED, "the release build tells")
+    def test_the_same_on_every_cpu(self):
+        for level in ("generic", "avx2"):
+            self.batch("sample-d", env={"TIMBRE_CPU": level})
+            self.batch("sample-f", limit=2, env={"TIMBRE_CPU": level})
+
+    @unittest.skipIf(SANITIZED, "the release build tells")
+    def test_one_thread_and_many_make_the_same(self):
+        self.one("sample-c", "icl_en", "--threads", "1")
+        self.one("sample-c", "icl_en", "--threads", "3")
 
     def test_tokens_of_the_official_package(self):
-        cases = json.loads((QWEN / "sample-c/tokenizer.json").read_text())
-        pairs = [(c["text"], c["ids"]) if isinstance(c, dict) else tuple(c) for c in cases]
-        single = [(t, i) for t, i in pairs if "\n" not in t and t]
-        done = self.check(OK, "tokenize", "--model", QWEN / "sample-c/model", "--lines",
-                          stdin="".join(t + "\n" for t, _ in single).encode())
-        self.assertEqual([json.loads(line) for line in done.stdout.splitlines()], [i for _, i in single])
-        for text, ids in pairs[:5]:
-            done = self.check(OK, "tokenize", "--model", QWEN / "sample-c/model", stdin=text.encode())
+        pairs = json.loads((QWEN / "tokenizer/strings.json").read_text())
+        model = ("--model", QWEN / "sample-c/model")
+        single = [(text, ids) for text, ids in pairs if "\n" not in text and text]
+        self.assertGreater(len(single), 50)
+        done = self.check(OK, "tokenize", *model, "--lines", stdin="".join(text + "\n" for text, _ in single).encode())
+        self.assertEqual([json.loads(line) for line in done.stdout.splitlines()], [ids for _, ids in single])
+        for text, ids in [pair for pair in pairs if "\n" in pair[0]][:3]:
+            done = self.check(OK, "tokenize", *model, stdin=text.encode())
             self.assertEqual(json.loads(done.stdout), ids)
 
-    @needs_denoiser
     def test_saved_voice_speaks_as_its_recording(self):
         model = ("--engine", "qwen3", "--model", QWEN / "sample-c/model", "--precision", "f32")
-        ref = ("--ref", QWEN / "references/ref_en.wav", "--ref-text", "A short reference sentence.")
+        ref = ("--ref-text", "A short reference sentence.", "--no-pre")
         say = ("--text", "Good morning.", "--greedy", "--max-frames", "16", "--no-post")
-        voice = self.folder / "me.voice"
-        self.check(OK, "voice", "create", *model, *ref, "-o", voice)
-        self.check(OK, "clone", *model, *ref, *say, "-o", self.folder / "a.wav")
+        recording, voice = QWEN / "references/ref_en.wav", self.folder / "me.tmbvoice"
+        self.check(OK, "voice", "create", recording, *model, *ref, "-o", voice)
+        self.check(OK, "clone", *model, "--ref", recording, *ref, *say, "-o", self.folder / "a.wav")
         self.check(OK, "clone", *model, "--voice", voice, *say, "-o", self.folder / "b.wav")
         self.assertEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "b.wav"))
+        (self.folder / "items.jsonl").write_text('{"text": "Good morning.", "voice": "me.tmbvoice", "custom_id": "v"}\n')
+        self.check(OK, "clone", *model, "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", *say[2:])
+        self.assertEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "out/v.wav"))
+        # By its x-vector it speaks too, and otherwise.
+        self.check(OK, "clone", *model, "--voice", voice, *say, "--x-vector-only", "-o", self.folder / "x.wav")
+        self.assertNotEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "x.wav"))
+
+    def test_bad_voices(self):
+        say = ("--text", "Hello.", "--no-post", "--max-frames", "4", "-o", self.folder / "out.wav")
+        voice = self.folder / "me.tmbvoice"
+        self.check(OK, "voice", "create", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--model", QWEN / "sample-c/model", "-o",
+                   voice)
+        done = self.check(MODEL, "clone", "--model", QWEN / "sample-d/model", "--voice", voice, *say)
+        self.assertIn("make the voice again", done.stderr)
+        whole = voice.read_bytes()
+        for data in (b"", b"no voice", whole[:-1], whole[:40], whole[:200] + b"\xff" + whole[201:]):
+            voice.write_bytes(data)
+            done = self.check(INPUT, "clone", "--model", QWEN / "sample-c/model", "--voice", voice, *say)
+            self.assertTrue(done.stderr)
+        self.assertEqual(self.files(), ["me.tmbvoice"])
+
+    def test_damaged_models(self):
+        model = self.folder / "model"
+        say = ("clone", "--engine", "qwen3", "--model", model, "--ref", QWEN / "references/ref_en.wav", "--text", "Hello.", "--no-pre",
+               "--no-post", "-o", self.folder / "out.wav")
+        for name in ("config.json", "vocab.json", "model.safetensors", "speech_tokenizer/config.json", "speech_tokenizer/model.safetensors"):
+            for size in (100,) if SANITIZED else (0, 100):
+                shutil.copytree(QWEN / "sample-d/model", model)
+                data = (model / name).read_bytes()
+                (model / name).write_bytes(data[:size])
+                with self.subTest(file=name, size=size):
+                    done = self.check(MODEL, *say)
+                    self.assertIn(name.split("/")[-1].split(".")[0], done.stderr)
+                shutil.rmtree(model)
+        self.assertEqual(self.files(), [])
+
+    def test_memory_budget(self):
+        say = ("--engine", "qwen3", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--no-post",
+               "-o", self.folder / "out.wav")
+        done = self.check(FAILED, "clone", *say, "--text", "Hello.", "--memory", "1M")
+        self.assertRegex(done.stderr, r"needs [0-9.]+ MiB.*memory budget is 1\.0 MiB")
+        done = self.check(FAILED, "clone", *say, "--text", "-", "--memory", "80M", stdin=b"Hello there. " * 20000)
+        self.assertRegex(done.stderr, r"needs [0-9.]+ [MG]iB beside [0-9.]+ MiB of models, the memory budget is 80\.0 MiB")
+        self.check(OK, "clone", *say, "--text", "Hello.", "--memory", "80M", "--max-frames", "4")
+
+    def test_auto_is_this_engine_where_its_model_is_installed(self):
+        commit = "0123456789abcdef" * 2 + "01234567"
+        hub = self.folder / "hf/hub/models--Qwen--Qwen3-TTS-12Hz-0.6B-Base"
+        (hub / "refs").mkdir(parents=True)
+        (hub / "refs/main").write_text(commit)
+        (hub / "snapshots").mkdir()
+        (hub / "snapshots" / commit).symlink_to(QWEN / "sample-d/model")
+        env = {"HF_HOME": str(self.folder / "hf"), "HF_HUB_CACHE": str(self.folder / "hf/hub")}
+        say = ("clone", "--ref", QWEN / "references/ref_es.wav", "--text", "Hello.", "--no-pre", "--no-post", "--max-frames", "4", "--json",
+               "-o", self.folder / "out.wav")
+        result, = json_lines(self.check(OK, *say, env=env).stdout)
+        self.assertEqual((result["engine"], result["is_clone"]), ("qwen3", True))
+        result, = json_lines(self.check(OK, *say, "--model", QWEN / "sample-c/model").stdout)
+        self.assertEqual((result["engine"], result["is_clone"]), ("qwen3", True))
+        done = self.check(MODEL, *say, "--model", self.folder / "absent")
+        self.assertIn("absent", done.stderr)
+
+    @needs_denoiser
+    def test_all_five_stages(self):
+        out = self.folder / "out.wav"
+        say = ("clone", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_fr_44k_stereo.wav", "--ref-text", "Une phrase.",
+               "--text", "All of it.", "--max-frames", "20", "--seed", "5")
+        result, = json_lines(self.check(OK, *say, "-o", out, "--json").stdout)
+        self.assertEqual((result["sample_rate"], result["seed"], result["engine"]), (48000, 5, "qwen3"))
+        self.assertLessEqual(STAGES, set(result["timings"]))
+        self.assertTrue(all(result["timings"][stage] > 0 for stage in STAGES - {"queued"}))
+        samples = read_wav(out)[2]
+        self.assertGreater(len(samples), 2 * 1920 * 2)
+        self.assertEqual(len(samples) % 3840, 0)
+        streamed = parse_wav(self.check(OK, *say, "-o", "-").stdout)[2]
+        self.assertEqual(streamed, samples)
 
 
 if __name__ == "__main__":

@@ -189,21 +189,25 @@ static void check_case(tmb_engine *engine, const char *model, const char *name) 
 
 static const char *const cases_c[] = {"icl_en", "icl_zh", "xvec_auto", "xvec_short", "icl_long_ref_text", "icl_nonstreaming", "batch3", "batch2_xvec"};
 static const char *const cases_d[] = {"icl", "batch2_mixed"};
+static const char *const cases_e[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_ja_nonstreaming", "xvec_penalty", "batch3_penalty"};
+static const char *const cases_f[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_ko_nonstreaming", "xvec_penalty", "batch3_penalty"};
+
+static void check_cases(const char *model, const char *const *cases, size_t count, int threads) {
+    tmb_engine *engine = open_with(model, "f32", threads);
+    assert_int_equal(engine->operations->sample_rate(engine), 24000);
+    for (size_t i = 0; i < count; i++) {
+        check_case(engine, model, cases[i]);
+    }
+    engine->operations->destroy(engine);
+}
 
 static void test_goldens(void **state) {
     int threads = *(int *)*state;
-    tmb_engine *engine = open_with("sample-d", "f32", threads);
-    assert_int_equal(engine->operations->sample_rate(engine), 24000);
-    for (size_t i = 0; i < sizeof cases_d / sizeof cases_d[0]; i++) {
-        check_case(engine, "sample-d", cases_d[i]);
-    }
-    engine->operations->destroy(engine);
+    check_cases("sample-d", cases_d, sizeof cases_d / sizeof cases_d[0], threads);
     if (threads > 1) { /* the longer ones once */
-        engine = open_with("sample-c", "f32", threads);
-        for (size_t i = 0; i < sizeof cases_c / sizeof cases_c[0]; i++) {
-            check_case(engine, "sample-c", cases_c[i]);
-        }
-        engine->operations->destroy(engine);
+        check_cases("sample-c", cases_c, sizeof cases_c / sizeof cases_c[0], threads);
+        check_cases("sample-e", cases_e, sizeof cases_e / sizeof cases_e[0], threads);
+        check_cases("sample-f", cases_f, sizeof cases_f / sizeof cases_f[0], threads);
     }
 }
 

@@ -150,6 +150,12 @@ void tmb_codec_job_destroy(tmb_codec_job **job_address) {
     free(job);
 }
 
+size_t tmb_codec_job_bytes(const tmb_codec_job *job) {
+    size_t piece = FRAMES_WITH_CONTEXT * job->books * sizeof *job->codes +
+                   TMB_CODEC_JOB_FRAMES * job->samples_per_frame * sizeof *job->samples;
+    return job->capacity * piece + tmb_codec_workspace_bytes(job->workspace);
+}
+
 void tmb_codec_job_add(tmb_codec_job *job, void *owner, tmb_codec_state *state, const int16_t *codes, size_t frames,
                        const int16_t *context, size_t context_frames) {
     size_t index = job->count++;

@@ -16,6 +16,8 @@ tmb_status tmb_codec_job_create(const tmb_codec_decoder *decoder, size_t pieces,
 /* Waits for what is under way. */
 void tmb_codec_job_destroy(tmb_codec_job **job);
 
+size_t tmb_codec_job_bytes(const tmb_codec_job *job);
+
 /* Adds a piece to a job that is not running: `frames` codes, copied. `context` (NULL: none): the state is reset first, and the
  * `context_frames` before them decoded. `owner` comes back with the result. */
 void tmb_codec_job_add(tmb_codec_job *job, void *owner, tmb_codec_state *state, const int16_t *codes, size_t frames,

@@ -20,8 +20,8 @@ static size_t memory_needed(tmb_engine *base, const tmb_speak_request *request, 
 
 static tmb_status admit(tmb_engine *base, const tmb_speak_request *request, tmb_voice *voice, uint64_t *sequence, tmb_error *error) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
-    if (engine->count == engine->max_sequences) {
-        return tmb_fail(error, TMB_ERROR_LIMIT, "%zu utterances are under way, no more fit", engine->count);
+    if (engine->live == engine->max_sequences) {
+        return tmb_fail(error, TMB_ERROR_LIMIT, "%zu utterances are under way, no more fit", engine->live);
     }
     tmb_speech *speech = NULL;
     tmb_status status = tmb_speech_create(engine, request, voice, &speech, error);
@@ -31,6 +31,7 @@ static tmb_status admit(tmb_engine *base, const tmb_speak_request *request, tmb_
     speech->id = ++engine->next_id;
     *sequence = speech->id;
     engine->speeches[engine->count++] = speech;
+    engine->live++;
     return TMB_OK;
 }
 
@@ -46,10 +47,11 @@ static tmb_speech *find(tmb_qwen3_engine *engine, uint64_t id) {
 static void cancel(tmb_engine *base, uint64_t sequence) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     tmb_speech *speech = find(engine, sequence);
-    if (speech == NULL) {
+    if (speech == NULL || speech->cancelled) {
         return;
     }
     speech->cancelled = true;
+    engine->live--;
     if (!speech->in_flight) {
         for (size_t i = 0; i < engine->count; i++) {
             if (engine->speeches[i] == speech) {
@@ -68,7 +70,12 @@ static void hold(tmb_engine *base, uint64_t sequence, bool held) {
     }
 }
 
-static size_t model_bytes(const tmb_engine *base) { return tmb_qwen3_model_size(&((const tmb_qwen3_engine *)base)->model); }
+/* Weights, and the buffers that serve every utterance. */
+static size_t model_bytes(const tmb_engine *base) {
+    const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
+    return tmb_qwen3_model_size(&engine->model) + tmb_lm_context_bytes(engine->context) + tmb_codec_job_bytes(engine->job) +
+           tmb_codec_workspace_bytes(engine->encode_workspace);
+}
 
 static void destroy(tmb_engine *base) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
@@ -129,7 +136,7 @@ static tmb_status open_engine(tmb_qwen3_engine *engine, const tmb_qwen3_options 
     const tmb_qwen3_model *model = &engine->model;
     engine->official = model->precisions.talker == TMB_LM_F32 && model->precisions.predictor == TMB_LM_F32 &&
                        model->precisions.codec == TMB_CODEC_F32;
-    engine->speeches = tmb_calloc(sequences, sizeof(tmb_speech *));
+    engine->speeches = tmb_calloc(2 * sequences, sizeof(tmb_speech *));
     engine->stepped = tmb_calloc(sequences, sizeof(tmb_speech *));
     engine->sequences = tmb_calloc(sequences, sizeof(tmb_lm_sequence *));
     engine->codes = tmb_calloc(sequences * tmb_lm_code_groups(model->lm), sizeof *engine->codes);

@@ -75,8 +75,9 @@ typedef struct tmb_qwen3_engine {
 
     tmb_team *team;
     tmb_lm_context *context;
-    tmb_speech **speeches; /* [max_sequences] */
-    size_t count;
+    /* Cancelled ones stay until the codec lets go of them: at most a whole job of them beside the live ones. */
+    tmb_speech **speeches; /* [2 * max_sequences] */
+    size_t count, live;    /* live: not cancelled */
     /* of one step, [max_sequences] */
     tmb_speech **stepped;
     tmb_lm_sequence **sequences;

@@ -25,6 +25,17 @@ static char *pack_directory(const tmb_qwen3_options *options) {
     return home != NULL && home[0] == '/' ? tmb_asprintf("%s/.cache/timbre/packs", home) : NULL;
 }
 
+/* Bytes of a model that are not what they should be are the model's failure, not that of the caller's input. */
+static tmb_status of_model(tmb_status status, tmb_error *error) {
+    if (status != TMB_ERROR_FORMAT) {
+        return status;
+    }
+    if (error != NULL) {
+        error->status = TMB_ERROR_MODEL;
+    }
+    return TMB_ERROR_MODEL;
+}
+
 /* Opens the codec's file. */
 static tmb_status open_codec(const char *folder, tmb_safetensors **out, tmb_error *error) {
     *out = NULL;
@@ -99,7 +110,7 @@ tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team
     }
     tmb_safetensors_close(&codec);
     free(directory);
-    return status;
+    return of_model(status, error);
 }
 
 void tmb_qwen3_model_unload(tmb_qwen3_model *m) {
@@ -150,5 +161,5 @@ tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *byt
     }
     tmb_safetensors_close(&weights);
     free(config);
-    return status;
+    return of_model(status, error);
 }

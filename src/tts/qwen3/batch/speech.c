@@ -14,6 +14,10 @@
 #define FRAMES_PER_SECOND 12.5
 #define FIRST_CHUNK_FRAMES 4
 
+static double frames_per_second(const tmb_qwen3_engine *engine) {
+    return (double)engine->model.config.codec.sample_rate / (double)tmb_codec_samples_per_frame(engine->model.codec_decoder);
+}
+
 /* ---- Settings --------------------------------------------------------------------------------- */
 
 static tmb_status read_sampler(bool greedy, double temperature, double top_p, int top_k, const tmb_qwen3_sampling_config *defaults,
@@ -56,9 +60,10 @@ static tmb_status read_settings(const tmb_qwen3_engine *engine, const tmb_speak_
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "max_frames 1 leaves no frame: at most one less are made");
     }
     if (request->max_seconds > 0) {
-        double frames = floor(request->max_seconds * FRAMES_PER_SECOND + 1e-9);
+        double frames = floor(request->max_seconds * frames_per_second(engine) + 1e-9);
         if (frames < 1) {
-            return tmb_fail(error, TMB_ERROR_ARGUMENT, "max_seconds %g is less than a frame (0.08 s)", request->max_seconds);
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "max_seconds %g is less than a frame (%g s)", request->max_seconds,
+                            1 / frames_per_second(engine));
         }
         tokens = frames + 1 < (double)tokens ? (size_t)frames + 1 : tokens;
     }
@@ -283,8 +288,9 @@ size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request 
     size_t letters = request->text == NULL ? 0 : tmb_speech_letters(request->text, text);
     size_t frames = tmb_speech_budget(letters);
     size_t limit = request->max_frames > 0 ? (size_t)request->max_frames : model->config.generation.max_new_tokens;
-    if (request->max_seconds > 0 && request->max_seconds * FRAMES_PER_SECOND < (double)limit) {
-        limit = (size_t)(request->max_seconds * FRAMES_PER_SECOND) + 1;
+    double most = request->max_seconds * frames_per_second(engine);
+    if (most > 0 && most < (double)limit) {
+        limit = (size_t)most + 1;
     }
     frames = frames < limit ? frames : limit;
     bool in_context = voice != NULL && voice->frames > 0 && !request->x_vector_only;

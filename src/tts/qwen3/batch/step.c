@@ -323,6 +323,7 @@ static void finish(const step *s) {
         }
         if (!speech->cancelled) {
             send_end(s, speech);
+            engine->live--;
         }
         tmb_speech_destroy(&speech);
     }
@@ -341,9 +342,6 @@ tmb_status tmb_engine_step(tmb_engine *base, tmb_engine_sink sink, void *user, s
     start_job(&s);
     collect(&s, 0);
     finish(&s);
-    *live = 0;
-    for (size_t i = 0; i < engine->count; i++) {
-        *live += engine->speeches[i]->cancelled ? 0 : 1;
-    }
+    *live = engine->live;
     return TMB_OK;
 }
