@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "tts/preview/preview.h"
 #include "tts/qwen3/qwen3.h"
+#include "tts/remote/remote.h"
 #include "weights/models.h"
 
 #include <stdlib.h>
@@ -21,8 +22,16 @@ tmb_status tmb_engine_check(const tmb_engine_settings *settings, tmb_error *erro
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "there is no engine \"%.40s\": auto, preview, qwen3, remote",
                         settings->name);
     }
-    if (strcmp(settings->name, "remote") == 0 && settings->remote_url == NULL) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "the remote engine needs the URL of a speech server");
+    if (strcmp(settings->name, "remote") == 0) {
+        char *endpoint = NULL;
+        tmb_status status =
+            settings->remote_url == NULL
+                ? tmb_fail(error, TMB_ERROR_ARGUMENT, "the remote engine needs the URL of a speech server")
+                : tmb_remote_endpoint(settings->remote_url, &endpoint, error);
+        free(endpoint);
+        if (status != TMB_OK) {
+            return status;
+        }
     }
     return tmb_qwen3_check_precision(settings->precision, error);
 }
@@ -53,9 +62,12 @@ static const char *engine_name(const tmb_engine_settings *settings) {
     return names[find_kind(settings)];
 }
 
-static tmb_status refuse_remote(tmb_error *error) {
-    return tmb_fail(error, TMB_ERROR_UNSUPPORTED,
-                    "this version of timbre cannot speak with the engine \"remote\": use qwen3 or preview");
+static tmb_remote_options remote_options(const tmb_engine_settings *settings) {
+    return (tmb_remote_options){.url = settings->remote_url,
+                                .key = settings->remote_key,
+                                .model = settings->model,
+                                .max_sequences = settings->max_batch,
+                                .logger = settings->logger};
 }
 
 static tmb_qwen3_options qwen3_options(const tmb_engine_settings *settings, const char *folder) {
@@ -73,7 +85,7 @@ static tmb_status estimate(const tmb_engine_settings *settings, uint64_t *bytes,
     *bytes = LIGHT_ENGINE_BYTES;
     switch (find_kind(settings)) {
     case KIND_PREVIEW: return TMB_OK;
-    case KIND_REMOTE: return refuse_remote(error);
+    case KIND_REMOTE: *bytes += tmb_remote_engine_bytes(settings->max_batch); return TMB_OK;
     default: break;
     }
     char *folder = NULL;
@@ -100,7 +112,8 @@ static tmb_status create_qwen3(const tmb_engine_settings *settings, tmb_engine *
 static tmb_status create(const tmb_engine_settings *settings, tmb_engine **out, tmb_error *error) {
     engine_kind kind = find_kind(settings);
     if (kind == KIND_REMOTE) {
-        return refuse_remote(error);
+        const tmb_remote_options options = remote_options(settings);
+        return tmb_remote_engine_create(&options, out, error);
     }
     if (strcmp(settings->name, "auto") == 0) {
         tmb_log(settings->logger, TMB_LOG_INFO, "engine auto: %s",

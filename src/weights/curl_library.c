@@ -33,6 +33,16 @@ static void load(void) {
              find(library, "curl_easy_perform", &functions.easy_perform) &&
              find(library, "curl_easy_cleanup", &functions.easy_cleanup) &&
              find(library, "curl_easy_strerror", &functions.easy_strerror) &&
+             find(library, "curl_easy_pause", &functions.easy_pause) &&
+             find(library, "curl_multi_init", &functions.multi_init) &&
+             find(library, "curl_multi_add_handle", &functions.multi_add_handle) &&
+             find(library, "curl_multi_remove_handle", &functions.multi_remove_handle) &&
+             find(library, "curl_multi_perform", &functions.multi_perform) &&
+             find(library, "curl_multi_poll", &functions.multi_poll) &&
+             find(library, "curl_multi_info_read", &functions.multi_info_read) &&
+             find(library, "curl_multi_cleanup", &functions.multi_cleanup) &&
+             find(library, "curl_slist_append", &functions.slist_append) &&
+             find(library, "curl_slist_free_all", &functions.slist_free_all) &&
              global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 

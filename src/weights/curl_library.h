@@ -1,4 +1,4 @@
-/* libcurl, loaded when something is first downloaded: with its own libraries it takes six megabytes, which
+/* libcurl, loaded when something is first asked of a server: with its own libraries it takes six megabytes, which
  * whoever only enhances a file should not pay. */
 #ifndef TMB_WEIGHTS_CURL_LIBRARY_H
 #define TMB_WEIGHTS_CURL_LIBRARY_H
@@ -14,6 +14,16 @@ typedef struct tmb_curl {
     CURLcode (*easy_perform)(CURL *handle);
     void (*easy_cleanup)(CURL *handle);
     const char *(*easy_strerror)(CURLcode code);
+    CURLcode (*easy_pause)(CURL *handle, int mask);
+    CURLM *(*multi_init)(void);
+    CURLMcode (*multi_add_handle)(CURLM *multi, CURL *handle);
+    CURLMcode (*multi_remove_handle)(CURLM *multi, CURL *handle);
+    CURLMcode (*multi_perform)(CURLM *multi, int *running);
+    CURLMcode (*multi_poll)(CURLM *multi, struct curl_waitfd *more, unsigned int more_count, int timeout_ms, int *ready);
+    CURLMsg *(*multi_info_read)(CURLM *multi, int *left);
+    CURLMcode (*multi_cleanup)(CURLM *multi);
+    struct curl_slist *(*slist_append)(struct curl_slist *list, const char *text);
+    void (*slist_free_all)(struct curl_slist *list);
 } tmb_curl;
 
 /* The loaded library, ready for use, for the rest of the process. TMB_ERROR_UNSUPPORTED where it is not

@@ -4,8 +4,7 @@ import pathlib
 import subprocess
 import unittest
 
-
-from support import Case, environment, needs_denoiser, needs_espeak, read_wav, tone, write_wav
+from support import Case, GOLDEN, environment, needs_denoiser, needs_espeak, read_wav, tone, write_wav
 
 EXAMPLES = pathlib.Path(os.environ["TIMBRE_BUILD"]) / "examples"
 
@@ -44,6 +43,16 @@ class Examples(Case):
             rate, channels, samples = read_wav(self.folder / f"{number}.wav")
             self.assertEqual((rate, channels), (48000, 1))
             self.assertGreater(max(map(abs, samples)), 0.01)
+
+    @needs_denoiser
+    def test_voice_reuse(self):
+        ref, voice, out = (self.folder / name for name in ("ref.wav", "me.tmbvoice", "out.wav"))
+        write_wav(ref, tone(1))
+        self.example("voice-reuse", GOLDEN / "qwen" / "sample-c" / "model", ref, "A tone.", voice, "Hello.", out)
+        self.assertEqual(self.files(), ["me.tmbvoice", "out.wav", "ref.wav"])
+        rate, channels, samples = read_wav(out)
+        self.assertEqual((rate, channels), (48000, 1))
+        self.assertGreater(len(samples), 0)
 
 
 if __name__ == "__main__":
