@@ -279,7 +279,8 @@ typedef struct tmb_clone_request {
 
     bool run_pre_processing;    /* stages 1 and 2; default true */
     bool run_post_processing;   /* stages 4 and 5; default true; false gives the engine's own rate */
-    tmb_enhance_options pre, post; /* strength of stages 2 and 5; rates and channels are ignored */
+    tmb_enhance_options pre, post; /* strength of stages 2 and 5; rates and channels are ignored. By default no limit
+                                      for the reference, 12 dB for the speech, which is clean already */
 
     int priority;               /* higher first; default 0 */
     uint64_t group;             /* items of one group take turns with other groups; default 0 */

@@ -29,6 +29,8 @@ void tmb_clone_request_default(tmb_clone_request *request) {
     request->run_post_processing = true;
     tmb_enhance_options_default(&request->pre);
     tmb_enhance_options_default(&request->post);
+    /* Speech from an engine is clean: docs/enhance-quality.md has what each limit does to it. */
+    request->post.attenuation_limit_db = 12;
     request->want_samples = true;
 }
 

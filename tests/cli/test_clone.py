@@ -80,6 +80,19 @@ class Preview(Case):
         self.assertEqual(result["timings"]["enhance_speech"], 0)
         self.assertEqual(result["timings"]["enhance_reference"], 0)
 
+    def test_each_cleaning_stage_has_its_strength(self):
+        """By default no limit for the reference and 12 dB for the speech."""
+        def speak(*options):
+            self.check(OK, "clone", "--ref", self.ref, "--text", "Strength.", "-o", self.folder / "a.wav", "--engine", "preview",
+                       "--reference-out", self.folder / "clean.wav", "--seed", "1", *options)
+            return read_wav(self.folder / "clean.wav"), read_wav(self.folder / "a.wav")
+        default = speak()
+        self.assertEqual(speak("--pre-atten-lim-db", "100", "--pre-pf-beta", "0", "--post-atten-lim-db", "12", "--post-pf-beta", "0"),
+                         default)
+        self.assertNotEqual(speak("--post-atten-lim-db", "100")[1], default[1])
+        self.assertNotEqual(speak("--post-pf-beta", "0.02")[1], default[1])
+        self.assertNotEqual(speak("--pre-atten-lim-db", "6")[0], default[0])
+
     def test_reference_out(self):
         self.check(OK, "clone", "--ref", self.ref, "--text", "Clean.", "-o", self.folder / "a.wav", "--engine", "preview",
                    "--reference-out", self.folder / "clean.wav")
