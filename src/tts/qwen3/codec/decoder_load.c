@@ -208,11 +208,11 @@ static tmb_status load_unit(tmb_codec_decoder *decoder, const tmb_safetensors *w
 }
 
 static tmb_status load_block(tmb_codec_decoder *decoder, const tmb_safetensors *weights, size_t index,
-                             tmb_error *error) {
+                             size_t channels, tmb_error *error) {
     tmb_codec_block *block = &decoder->blocks[index];
     char prefix[TMB_LAYER_NAME_MAX];
-    block->in = decoder->config.decoder_dim >> index;
-    block->out = decoder->config.decoder_dim >> (index + 1);
+    block->in = channels;
+    block->out = channels / 2;
     block->rate = decoder->config.decoder_rates[index];
     reserve_history(decoder, &block->history, 1, block->in);
     (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu.block.0", index + 1);
@@ -229,20 +229,20 @@ static tmb_status load_block(tmb_codec_decoder *decoder, const tmb_safetensors *
 
 static tmb_status load_waveform(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
     const tmb_qwen3_codec_decoder_config *config = &decoder->config;
-    size_t channels = config->decoder_dim >> config->decoder_stages;
+    size_t channels = config->decoder_dim;
     const tmb_conv_shape in = {.taps = TMB_CODEC_WIDE_TAPS,
                                .in = config->latent_dim,
                                .out = config->decoder_dim,
                                .bias = true,
                                .type = decoder->type};
-    const tmb_conv_shape out = {.taps = TMB_CODEC_WIDE_TAPS, .in = channels, .out = 1, .bias = true};
     char prefix[TMB_LAYER_NAME_MAX];
     reserve_history(decoder, &decoder->wide_history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim);
-    reserve_history(decoder, &decoder->last_history, TMB_CODEC_WIDE_TAPS - 1, channels);
     tmb_status status = tmb_layer_conv(&decoder->wide_in, weights, &in, error, "decoder.decoder.0.conv");
-    for (size_t i = 0; i < config->decoder_stages && status == TMB_OK; i++) {
-        status = load_block(decoder, weights, i, error);
+    for (size_t i = 0; i < config->decoder_stages && status == TMB_OK; i++, channels /= 2) {
+        status = load_block(decoder, weights, i, channels, error);
     }
+    const tmb_conv_shape out = {.taps = TMB_CODEC_WIDE_TAPS, .in = channels, .out = 1, .bias = true};
+    reserve_history(decoder, &decoder->last_history, TMB_CODEC_WIDE_TAPS - 1, channels);
     if (status == TMB_OK) {
         (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu", config->decoder_stages + 1);
         status = load_snake(weights, channels, 1, &decoder->last_snake, error, prefix);
