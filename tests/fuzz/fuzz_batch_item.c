@@ -14,7 +14,9 @@ static void parse(const uint8_t *data, size_t size, const tmb_clone_request *def
     if (cli_item_parse(&item, (const char *)data, size, defaults, "folder", &error) == TMB_OK) {
         const tmb_clone_request *request = &item.request;
         fuzz_check(request->text != NULL && (request->ref_audio != NULL) + (request->voice != NULL) == 1);
-        fuzz_check(request->temperature >= 0 && request->top_p >= 0 && request->top_p <= 1 && request->top_k >= 0);
+        fuzz_check(request->temperature == defaults->temperature || (request->temperature >= 0 && request->temperature <= 10));
+        fuzz_check(request->top_p == defaults->top_p || (request->top_p >= 0 && request->top_p <= 1));
+        fuzz_check(request->top_k == defaults->top_k || request->top_k >= 0);
         const char *audio = json_string_value(json_object_get(item.object, "ref_audio"));
         fuzz_check(audio == NULL || is_or_ends_with(request->ref_audio, audio));
     } else {

@@ -5,8 +5,10 @@
 #include "base/memory.h"
 #include "tts/qwen3/config_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONFIG_BYTES_MAX (4u << 20)
 
@@ -210,10 +212,16 @@ tmb_status tmb_qwen3_config_parse(const tmb_qwen3_config_texts *texts, tmb_qwen3
 }
 
 /* *text NULL where the file does not exist. */
-static tmb_status read_text(const char *folder, const char *name, char **text, size_t *bytes, tmb_error *error) {
+/* *text stays NULL where the file is optional and not there. */
+static tmb_status read_text(const char *folder, const char *name, bool optional, char **text, size_t *bytes,
+                            tmb_error *error) {
     char *path = tmb_asprintf("%s/%s", folder, name);
     if (path == NULL) {
         return tmb_fail_memory(error, "a path", 0);
+    }
+    if (optional && access(path, F_OK) != 0 && errno == ENOENT) {
+        free(path);
+        return TMB_OK;
     }
     tmb_status status = tmb_file_read(path, CONFIG_BYTES_MAX, text, bytes, error);
     if (status == TMB_ERROR_IO) {
@@ -233,16 +241,12 @@ tmb_status tmb_qwen3_config_read(const char *folder, tmb_qwen3_config *out, tmb_
     char *generation = NULL;
     char *codec = NULL;
     tmb_qwen3_config_texts texts = {0};
-    tmb_status status = read_text(folder, "config.json", &config, &texts.config_bytes, error);
+    tmb_status status = read_text(folder, "config.json", false, &config, &texts.config_bytes, error);
     if (status == TMB_OK) {
-        status = read_text(folder, "speech_tokenizer/config.json", &codec, &texts.codec_bytes, error);
+        status = read_text(folder, "speech_tokenizer/config.json", false, &codec, &texts.codec_bytes, error);
     }
     if (status == TMB_OK) {
-        tmb_status generation_status =
-            read_text(folder, "generation_config.json", &generation, &texts.generation_bytes, NULL);
-        if (generation_status != TMB_OK && generation_status != TMB_ERROR_MODEL) {
-            status = read_text(folder, "generation_config.json", &generation, &texts.generation_bytes, error);
-        }
+        status = read_text(folder, "generation_config.json", true, &generation, &texts.generation_bytes, error);
     }
     if (status == TMB_OK) {
         texts.config = config;

@@ -70,6 +70,9 @@ static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c ==
 static tmb_status load_merges(tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_error *error) {
     const char *end = text + bytes;
     size_t number = 0;
+    if (bytes == 0) {
+        return tmb_fail(error, TMB_ERROR_FORMAT, "merges.txt is empty");
+    }
     while (text < end) {
         const char *line_end = memchr(text, '\n', (size_t)(end - text));
         const char *line = text;
