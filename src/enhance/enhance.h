@@ -8,14 +8,6 @@
 #include "base/log.h"
 #include "timbre/timbre.h"
 
-/* The file that the official export comes as. */
-#define TMB_DFN_FILE_NAME "DeepFilterNet3_onnx.tar.gz"
-
-/* Where the model is, in *out (free()): `path` if given; else the variable TIMBRE_DFN3; else the first that exists of
- * $XDG_DATA_HOME/timbre/models (default ~/.local/share), $XDG_CACHE_HOME/timbre (default ~/.cache) and
- * /usr/share/timbre. TMB_ERROR_MODEL, and how to get it, where it is in none. Opens nothing. */
-tmb_status tmb_dfn_model_find(const char *path, char **out, tmb_error *error);
-
 /* The weights and the settings of config.ini. Immutable once loaded, counted, shared by all threads. */
 typedef struct tmb_dfn_model tmb_dfn_model;
 

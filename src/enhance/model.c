@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The official export is 8.6 MB, the largest member 3.4 MB; wider variants have some times that. */
 static const tmb_tar_gz_limits limits = {.total_bytes = 256u << 20, .member_bytes = 96u << 20, .members = 256};
@@ -277,53 +276,3 @@ int tmb_dfn_model_rate(const tmb_dfn_model *model) { return model->config.rate; 
 size_t tmb_dfn_model_hop(const tmb_dfn_model *model) { return model->config.hop; }
 
 size_t tmb_dfn_model_delay(const tmb_dfn_model *model) { return tmb_dfn_config_delay(&model->config); }
-
-/* "$variable/rest", or "$HOME/home_rest/rest" where the variable is not set; NULL in *out where neither is. */
-static bool place(const char *variable, const char *home_rest, const char *rest, char **out) {
-    const char *base = getenv(variable);
-    const char *home = getenv("HOME");
-    *out = NULL;
-    if (base != NULL && base[0] == '/') { /* a relative one is invalid, says the XDG specification */
-        *out = tmb_asprintf("%s/%s", base, rest);
-    } else if (home != NULL && home[0] != '\0') {
-        *out = tmb_asprintf("%s/%s/%s", home, home_rest, rest);
-    } else {
-        return true;
-    }
-    return *out != NULL;
-}
-
-tmb_status tmb_dfn_model_find(const char *path, char **out, tmb_error *error) {
-    *out = NULL;
-    const char *given = path != NULL && path[0] != '\0' ? path : getenv("TIMBRE_DFN3");
-    if (given != NULL && given[0] != '\0') {
-        if (access(given, R_OK) != 0) {
-            return tmb_fail(error, TMB_ERROR_MODEL, "no DeepFilterNet3 model at %.300s%s", given,
-                            given == path ? "" : " (from the variable TIMBRE_DFN3)");
-        }
-        *out = tmb_strdup(given);
-        return *out != NULL ? TMB_OK : tmb_fail_memory(error, "a path", 0);
-    }
-    char *places[3] = {NULL, NULL, NULL};
-    bool enough = place("XDG_DATA_HOME", ".local/share", "timbre/models/" TMB_DFN_FILE_NAME, &places[0]) &&
-                  place("XDG_CACHE_HOME", ".cache", "timbre/" TMB_DFN_FILE_NAME, &places[1]);
-    places[2] = tmb_strdup("/usr/share/timbre/" TMB_DFN_FILE_NAME);
-    enough = enough && places[2] != NULL;
-    for (size_t i = 0; i < 3; i++) {
-        if (enough && *out == NULL && places[i] != NULL && access(places[i], R_OK) == 0) {
-            *out = places[i];
-        } else {
-            free(places[i]);
-        }
-    }
-    if (!enough) {
-        return tmb_fail_memory(error, "a path", 0);
-    }
-    return *out != NULL
-               ? TMB_OK
-               : tmb_fail(
-                     error, TMB_ERROR_MODEL,
-                     "the DeepFilterNet3 model (%s) is not installed: run `timbre pull dfn3`, or set TIMBRE_DFN3 to "
-                     "where it is",
-                     TMB_DFN_FILE_NAME);
-}

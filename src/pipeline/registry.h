@@ -54,8 +54,4 @@ uint64_t tmb_registry_bytes(tmb_registry *registry);
 bool tmb_registry_loaded(tmb_registry *registry, tmb_model_kind kind);
 const char *tmb_registry_engine_name(tmb_registry *registry);
 
-/* Where the denoiser's archive is: `path`, or $TIMBRE_DENOISER, or the first that exists of the user's cache and
- * data folders and the system's. *out is allocated. TMB_ERROR_MODEL says how to get it. */
-tmb_status tmb_find_denoiser(const char *path, char **out, tmb_error *error);
-
 #endif

@@ -28,3 +28,13 @@ void tmb_speak_request_default(tmb_speak_request *request) {
     request->subtalker_top_p = -1;
     request->subtalker_top_k = -1;
 }
+
+double tmb_expected_seconds(const char *text) {
+    double seconds = 0.5;
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        if ((*c & 0xC0) != 0x80) {
+            seconds += *c >= 0xE3 ? 0.22 : 0.065;
+        }
+    }
+    return seconds;
+}

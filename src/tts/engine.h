@@ -124,4 +124,7 @@ void tmb_voice_release(tmb_voice **voice);
 
 void tmb_speak_request_default(tmb_speak_request *request);
 
+/* Seconds that UTF-8 text is likely to take to say: a guess for progress, from its letters and characters of CJK. */
+double tmb_expected_seconds(const char *text);
+
 #endif

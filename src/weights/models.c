@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DFN3_FILE "DeepFilterNet3_onnx.tar.gz"
 
 /* Checkpoints from small to large. */
 static const tmb_known_model known[] = {
@@ -38,41 +37,62 @@ const tmb_known_model *tmb_models_by_name(const char *name) {
 }
 
 tmb_status tmb_models_dfn3_target(char **out, tmb_error *error) {
-    return tmb_path_xdg("XDG_DATA_HOME", ".local/share", "timbre/models/" DFN3_FILE, out, error);
+    return tmb_path_xdg("XDG_DATA_HOME", ".local/share", "timbre/models/" TMB_DFN3_FILE, out, error);
 }
 
-/* The places where the denoiser looks, in its order. */
+/* Where the archive may lie, in the order of looking; without a home directory the system's place alone. */
 static tmb_status locate_dfn3(char **out, tmb_error *error) {
-    const char *given = getenv("TIMBRE_DFN3");
-    *out = NULL;
-    if (given != NULL && given[0] != '\0') {
-        *out = tmb_strdup(given);
-    } else {
-        tmb_status status = tmb_models_dfn3_target(out, error);
-        if (status == TMB_OK && access(*out, R_OK) != 0) {
-            free(*out);
-            status = tmb_path_xdg("XDG_CACHE_HOME", ".cache", "timbre/" DFN3_FILE, out, error);
+    static const struct {
+        const char *variable, *home, *rest;
+    } places[] = {{"XDG_DATA_HOME", ".local/share", "timbre/models/" TMB_DFN3_FILE},
+                  {"XDG_CACHE_HOME", ".cache", "timbre/" TMB_DFN3_FILE}};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        tmb_status status = tmb_path_xdg(places[i].variable, places[i].home, places[i].rest, out, error);
+        if (status == TMB_OK && access(*out, R_OK) == 0) {
+            return TMB_OK;
         }
-        if (status == TMB_OK && access(*out, R_OK) != 0) {
-            free(*out);
-            *out = tmb_strdup("/usr/share/timbre/" DFN3_FILE);
-        }
-        if (status != TMB_OK) {
+        free(*out);
+        *out = NULL;
+        if (status == TMB_ERROR_MEMORY) {
             return status;
         }
     }
-    if (*out == NULL) {
-        return tmb_fail_memory(error, "a path", 0);
-    }
-    if (access(*out, R_OK) != 0) {
-        free(*out);
-        *out = NULL;
+    static const char system_place[] = "/usr/share/timbre/" TMB_DFN3_FILE;
+    if (access(system_place, R_OK) == 0) {
+        *out = tmb_strdup(system_place);
+        return *out != NULL ? TMB_OK : tmb_fail_memory(error, "a path", sizeof system_place);
     }
     return TMB_OK;
 }
 
+tmb_status tmb_models_find_denoiser(const char *path, char **out, tmb_error *error) {
+    *out = NULL;
+    bool by_path = path != NULL && path[0] != '\0';
+    const char *given = by_path ? path : getenv("TIMBRE_DENOISER");
+    if (given != NULL && given[0] != '\0') {
+        if (access(given, R_OK) != 0) {
+            return tmb_fail(error, TMB_ERROR_MODEL, "no DeepFilterNet3 model at %.300s%s", given,
+                            by_path ? "" : " (from the variable TIMBRE_DENOISER)");
+        }
+        *out = tmb_strdup(given);
+        return *out != NULL ? TMB_OK : tmb_fail_memory(error, "a path", strlen(given));
+    }
+    tmb_status status = locate_dfn3(out, error);
+    if (status == TMB_OK && *out == NULL) {
+        status = tmb_fail(error, TMB_ERROR_MODEL,
+                          "the DeepFilterNet3 model (%s) is not installed: run `timbre pull dfn3`, or set "
+                          "TIMBRE_DENOISER to where it is",
+                          TMB_DFN3_FILE);
+    }
+    return status;
+}
+
 tmb_status tmb_models_locate(const tmb_known_model *model, char **out, tmb_error *error) {
-    return model->repository != NULL ? tmb_hf_find_snapshot(model->repository, out, error) : locate_dfn3(out, error);
+    if (model->repository != NULL) {
+        return tmb_hf_find_snapshot(model->repository, out, error);
+    }
+    tmb_status status = tmb_models_find_denoiser(NULL, out, error);
+    return status == TMB_ERROR_MODEL ? TMB_OK : status;
 }
 
 static tmb_status find_smallest(char **out, tmb_error *error) {

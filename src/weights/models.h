@@ -4,6 +4,8 @@
 
 #include "timbre/timbre.h"
 
+/* The file that DeepFilterNet3's official export comes as. */
+#define TMB_DFN3_FILE "DeepFilterNet3_onnx.tar.gz"
 #define TMB_DFN3_SHA256 "c94d91f70911001c946e0fabb4aa9adc37045f45a03b56008cb0c8244cb63616"
 
 typedef struct tmb_known_model {
@@ -22,6 +24,11 @@ const tmb_known_model *tmb_models_at(size_t index);
 /* Where an installed model is (a checkpoint's folder, or DeepFilterNet3's archive); allocated. *out NULL with TMB_OK
  * where it is not installed. */
 tmb_status tmb_models_locate(const tmb_known_model *model, char **out, tmb_error *error);
+
+/* Where DeepFilterNet3's archive is, allocated: `path` if given; else the variable TIMBRE_DENOISER; else the first that
+ * exists of $XDG_DATA_HOME/timbre/models, $XDG_CACHE_HOME/timbre and /usr/share/timbre. TMB_ERROR_MODEL, and how to get
+ * it, where it is in none. Opens nothing. */
+tmb_status tmb_models_find_denoiser(const char *path, char **out, tmb_error *error);
 
 /* A checkpoint's folder: `model` is one of the names, a folder, or NULL for the smallest that is installed; allocated.
  * TMB_ERROR_MODEL says what to do where there is none. */

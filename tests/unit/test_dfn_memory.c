@@ -1,6 +1,7 @@
 /* What a stream holds is what tmb_enhancer_bytes says, and no allocation may fail unnoticed: the allocator is replaced
  * by one that counts, and fails where it is told. */
 #include "dfn_fixture.h"
+#include "weights/models.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -107,7 +108,7 @@ static void test_bytes_of_the_model(void **state) {
     (void)state;
     tmb_error error = {0};
     char *path = NULL;
-    assert_ok(tmb_dfn_model_find(NULL, &path, &error), error);
+    assert_ok(tmb_models_find_denoiser(NULL, &path, &error), error);
     tmb_dfn_model *model = NULL;
     watch(0);
     tmb_status status = tmb_dfn_model_load(path, &model, &error);
@@ -125,7 +126,7 @@ static tmb_status use(const char *path, tmb_error *error) {
     static float samples[2000];
     static float out[4000];
     char *found = NULL;
-    tmb_status status = tmb_dfn_model_find(path, &found, error);
+    tmb_status status = tmb_models_find_denoiser(path, &found, error);
     tmb_dfn_model *model = NULL;
     if (status == TMB_OK) {
         status = tmb_dfn_model_load(found, &model, error);
@@ -156,7 +157,7 @@ static void test_every_allocation_may_fail(void **state) {
     (void)state;
     tmb_error error = {0};
     char *path = NULL;
-    assert_ok(tmb_dfn_model_find(NULL, &path, &error), error);
+    assert_ok(tmb_models_find_denoiser(NULL, &path, &error), error);
     watch(0);
     assert_int_equal(use(path, &error), TMB_OK);
     watching = false;

@@ -4,6 +4,7 @@
 #include "tar_writer.h"
 #include "weights/ini.h"
 #include "weights/tar_gz.h"
+#include "weights/models.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -204,7 +205,7 @@ static void touch(const char *path) {
 static void expect_found(const char *given, const char *wanted) {
     tmb_error error = {0};
     char *path = NULL;
-    assert_ok(tmb_dfn_model_find(given, &path, &error), error);
+    assert_ok(tmb_models_find_denoiser(given, &path, &error), error);
     assert_string_equal(path, wanted);
     free(path);
 }
@@ -217,18 +218,18 @@ static void test_where_the_model_is(void **state) {
     (void)snprintf(data, sizeof data, "%s/timbre", folder);
     (void)snprintf(models, sizeof models, "%s/timbre/models", folder);
     (void)snprintf(cache, sizeof cache, "%s/timbre", folder);
-    (void)snprintf(in_data, sizeof in_data, "%s/timbre/models/%s", folder, TMB_DFN_FILE_NAME);
-    (void)snprintf(in_cache, sizeof in_cache, "%s/timbre/%s", folder, TMB_DFN_FILE_NAME);
+    (void)snprintf(in_data, sizeof in_data, "%s/timbre/models/%s", folder, TMB_DFN3_FILE);
+    (void)snprintf(in_cache, sizeof in_cache, "%s/timbre/%s", folder, TMB_DFN3_FILE);
     (void)snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", folder);
     assert_int_equal(mkdir(data, 0700), 0);
     assert_int_equal(mkdir(models, 0700), 0);
-    (void)unsetenv("TIMBRE_DFN3");
+    (void)unsetenv("TIMBRE_DENOISER");
     (void)setenv("XDG_DATA_HOME", folder, 1);
     (void)setenv("XDG_CACHE_HOME", folder, 1);
     tmb_error error = {0};
     char *path = NULL;
-    if (access("/usr/share/timbre/" TMB_DFN_FILE_NAME, R_OK) != 0) {
-        assert_int_equal(tmb_dfn_model_find(NULL, &path, &error), TMB_ERROR_MODEL);
+    if (access("/usr/share/timbre/" TMB_DFN3_FILE, R_OK) != 0) {
+        assert_int_equal(tmb_models_find_denoiser(NULL, &path, &error), TMB_ERROR_MODEL);
         assert_non_null(strstr(error.message, "timbre pull dfn3"));
     }
     touch(in_cache);
@@ -236,15 +237,15 @@ static void test_where_the_model_is(void **state) {
     touch(in_data);
     expect_found(NULL, in_data);
     expect_found("", in_data);
-    (void)setenv("TIMBRE_DFN3", elsewhere, 1);
-    assert_int_equal(tmb_dfn_model_find(NULL, &path, &error), TMB_ERROR_MODEL);
-    assert_non_null(strstr(error.message, "TIMBRE_DFN3"));
+    (void)setenv("TIMBRE_DENOISER", elsewhere, 1);
+    assert_int_equal(tmb_models_find_denoiser(NULL, &path, &error), TMB_ERROR_MODEL);
+    assert_non_null(strstr(error.message, "TIMBRE_DENOISER"));
     touch(elsewhere);
     expect_found(NULL, elsewhere);
     expect_found(in_cache, in_cache);
-    assert_int_equal(tmb_dfn_model_find("/nonexistent", &path, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_models_find_denoiser("/nonexistent", &path, &error), TMB_ERROR_MODEL);
     assert_null(path);
-    (void)unsetenv("TIMBRE_DFN3");
+    (void)unsetenv("TIMBRE_DENOISER");
     (void)setenv("XDG_DATA_HOME", "relative", 1); /* ignored */
     expect_found(NULL, in_cache);
     (void)unlink(in_cache);

@@ -76,7 +76,7 @@ static void set_scenario(const char *scenario, const char *token) {
     assert_int_equal(token == NULL ? unsetenv("HF_TOKEN") : setenv("HF_TOKEN", token, 1), 0);
     (void)unsetenv("HF_HUB_CACHE");
     (void)unsetenv("HF_HUB_OFFLINE");
-    (void)unsetenv("TIMBRE_DFN3");
+    (void)unsetenv("TIMBRE_DENOISER");
 }
 
 static long stat_of(const char *scenario, const char *what) {

@@ -119,17 +119,6 @@ static preview_sequence *find_sequence(preview_engine *preview, uint64_t id) {
     return NULL;
 }
 
-/* Samples that a text of this many characters is likely to take, for progress. */
-static uint64_t expected_samples(const char *text) {
-    double seconds = 0.5;
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        if ((*c & 0xC0) != 0x80) {
-            seconds += *c >= 0xE3 ? 0.22 : 0.065; /* a character of CJK, or a letter */
-        }
-    }
-    return (uint64_t)(seconds * ENGINE_RATE);
-}
-
 static uint64_t most_samples(const preview_engine *preview, const tmb_speak_request *request) {
     double seconds = preview->max_seconds;
     if (request->max_seconds > 0) {
@@ -182,7 +171,7 @@ static tmb_status preview_admit(tmb_engine *engine, const tmb_speak_request *req
     sequence->pending = 0;
     sequence->spoken = 0;
     sequence->most = most_samples(preview, request);
-    sequence->expected = expected_samples(request->text);
+    sequence->expected = (uint64_t)(tmb_expected_seconds(request->text) * ENGINE_RATE);
     sequence->heard = tmb_now();
     tmb_status status = start_child(preview, request, (const preview_voice *)voice, sequence, error);
     if (status != TMB_OK) {

@@ -203,17 +203,6 @@ static tmb_status ask(remote_sequence *sequence, tmb_error *error) {
     return TMB_OK;
 }
 
-/* Samples that a text of this many characters is likely to take, for progress. */
-static uint64_t expected_samples(const char *text) {
-    double seconds = 0.5;
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        if ((*c & 0xC0) != 0x80) {
-            seconds += *c >= 0xE3 ? 0.22 : 0.065; /* a character of CJK, or a letter */
-        }
-    }
-    return (uint64_t)(seconds * ENGINE_RATE);
-}
-
 static tmb_status remote_admit(tmb_engine *engine, const tmb_speak_request *request, tmb_voice *voice, uint64_t *id,
                                tmb_error *error) {
     remote_engine *remote = (remote_engine *)engine;
@@ -232,7 +221,7 @@ static tmb_status remote_admit(tmb_engine *engine, const tmb_speak_request *requ
     sequence->held = false;
     sequence->spoken = 0;
     sequence->most = (uint64_t)(seconds * ENGINE_RATE);
-    sequence->expected = expected_samples(request->text);
+    sequence->expected = (uint64_t)(tmb_expected_seconds(request->text) * ENGINE_RATE);
     status = ask(sequence, error);
     if (status != TMB_OK) {
         free(sequence->body);
