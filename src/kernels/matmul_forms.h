@@ -20,12 +20,10 @@ static inline size_t tmb_round_up(size_t value, size_t unit) { return (value + u
 static inline size_t tmb_block_count(size_t columns) { return (columns + TMB_BLOCK_COLUMNS - 1) / TMB_BLOCK_COLUMNS; }
 
 /* Q8: pairs of blocks: 2 x 16 scales, then 2 x 512 weights. Inside a block, quads of columns: 16 rows of 4
- * bytes each, in the order of rows that tmb_q8_row_order lists (adding neighbours in pairs, as AVX2
- * does, then gives the natural order). */
+ * bytes each. */
 #define TMB_Q8_PAIR_BYTES 1088
 static inline size_t tmb_q8_scales(size_t block) { return block / 2 * TMB_Q8_PAIR_BYTES + block % 2 * 32; }
 static inline size_t tmb_q8_weights(size_t block) { return block / 2 * TMB_Q8_PAIR_BYTES + 64 + block % 2 * 512; }
-static const uint8_t tmb_q8_row_order[TMB_PANEL_ROWS] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15};
 
 /* Q4: super-blocks of up to 8 blocks: 16 units of scale (f16), 16 of offset, then for each block 16 scales
  * and 16 offsets (bytes), to a multiple of 64; then for each block 4 x 64 bytes: 16 rows of 4 bytes, low
@@ -35,18 +33,19 @@ static inline size_t tmb_q4_head_bytes(size_t blocks) { return tmb_round_up(64 +
 #define TMB_Q4_UNIT 0x1p-8f
 #define TMB_Q4_SUPER_BYTES (320 + TMB_SUPER_BLOCKS * 256)
 
-/* A prepared vector of the quantized types: bytes, then the same as 16-bit integers, then a scale for
- * each block, then the sum of each block's bytes. */
+/* A prepared vector of the quantized types: bytes, then the same as 16-bit integers (of every four columns in the order
+ * 0, 2, 1, 3), then a scale for each block, then the sum of each block's bytes, then scale times sum. */
 typedef struct tmb_quantized {
     const int8_t *bytes;
     const int16_t *words;
     const float *scales;
     const int32_t *sums;
+    const float *totals;
 } tmb_quantized;
 
 static inline size_t tmb_quantized_row_bytes(size_t columns) {
     size_t blocks = tmb_block_count(columns);
-    return tmb_round_up(blocks * (3 * TMB_BLOCK_COLUMNS + 8), 64);
+    return tmb_round_up(blocks * (3 * TMB_BLOCK_COLUMNS + 12), 64);
 }
 
 static inline tmb_quantized tmb_quantized_row(const void *row, size_t blocks) {
@@ -56,6 +55,7 @@ static inline tmb_quantized tmb_quantized_row(const void *row, size_t blocks) {
         .words = (const int16_t *)(const void *)(bytes + blocks * TMB_BLOCK_COLUMNS),
         .scales = (const float *)(const void *)(bytes + blocks * 3 * TMB_BLOCK_COLUMNS),
         .sums = (const int32_t *)(const void *)(bytes + blocks * (3 * TMB_BLOCK_COLUMNS + 4)),
+        .totals = (const float *)(const void *)(bytes + blocks * (3 * TMB_BLOCK_COLUMNS + 8)),
     };
 }
 
@@ -76,6 +76,10 @@ static inline size_t tmb_tile(size_t left, size_t most) {
 
 #if defined(__x86_64__)
 void tmb_matmul_quantized_prepare_avx2(const float *values, size_t columns, void *row);
+void tmb_matmul_q8_avx2(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride, size_t count,
+                        float *out, size_t out_stride);
+void tmb_matmul_q4_avx2(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride, size_t count,
+                        float *out, size_t out_stride);
 extern const tmb_matmul tmb_matmul_avx2[TMB_WEIGHT_TYPES];
 extern const tmb_matmul tmb_matmul_avx512[TMB_WEIGHT_TYPES];     /* F32, BF16 */
 extern const tmb_matmul tmb_matmul_avx512vnni[TMB_WEIGHT_TYPES]; /* Q8, Q4 */

@@ -34,11 +34,7 @@ static int clamp(int value, int low, int high) { return value < low ? low : valu
 
 static void pack_q8(const tmb_matrix *matrix, const float *rows, size_t stride, size_t count, uint8_t *panel) {
     size_t blocks = tmb_block_count(matrix->columns);
-    for (size_t slot = 0; slot < TMB_PANEL_ROWS; slot++) {
-        size_t r = tmb_q8_row_order[slot];
-        if (r >= count) {
-            continue;
-        }
+    for (size_t r = 0; r < count; r++) {
         for (size_t b = 0; b < blocks; b++) {
             float values[TMB_BLOCK_COLUMNS];
             block_values(rows + r * stride, matrix->columns, b, values);
@@ -53,7 +49,7 @@ static void pack_q8(const tmb_matrix *matrix, const float *rows, size_t stride, 
             ((uint16_t *)(void *)(panel + tmb_q8_scales(b)))[r] = half;
             int8_t *q = (int8_t *)(panel + tmb_q8_weights(b));
             for (size_t k = 0; k < TMB_BLOCK_COLUMNS; k++) {
-                q[k / 4 * 64 + slot * 4 + k % 4] = (int8_t)clamp((int)lrintf(values[k] * inverse), -127, 127);
+                q[k / 4 * 64 + r * 4 + k % 4] = (int8_t)clamp((int)lrintf(values[k] * inverse), -127, 127);
             }
         }
     }
@@ -174,15 +170,11 @@ void tmb_matrix_pack_panel(const tmb_matrix *matrix, const float *rows, size_t s
 }
 
 static float weight_q8(const uint8_t *panel, size_t r, size_t k) {
-    size_t slot = 0;
-    while (tmb_q8_row_order[slot] != r) {
-        slot++;
-    }
     size_t block = k / TMB_BLOCK_COLUMNS;
     size_t column = k % TMB_BLOCK_COLUMNS;
     const uint16_t *scales = (const uint16_t *)(const void *)(panel + tmb_q8_scales(block));
     const int8_t *q = (const int8_t *)(panel + tmb_q8_weights(block));
-    return tmb_half_to_float(scales[r]) * (float)q[column / 4 * 64 + slot * 4 + column % 4];
+    return tmb_half_to_float(scales[r]) * (float)q[column / 4 * 64 + r * 4 + column % 4];
 }
 
 static float weight_q4(const uint8_t *panel, size_t columns, size_t r, size_t k) {

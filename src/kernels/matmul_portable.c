@@ -16,12 +16,14 @@ void tmb_matmul_float_prepare(const float *values, size_t columns, void *row) {
 }
 
 static void quantized_prepare(const float *values, size_t columns, void *row) {
+    static const size_t place[4] = {0, 2, 1, 3};
     size_t blocks = tmb_block_count(columns);
     tmb_quantized parts = tmb_quantized_row(row, blocks);
     int8_t *bytes = (int8_t *)(uintptr_t)parts.bytes;
     int16_t *words = (int16_t *)(uintptr_t)parts.words;
     float *scales = (float *)(uintptr_t)parts.scales;
     int32_t *sums = (int32_t *)(uintptr_t)parts.sums;
+    float *totals = (float *)(uintptr_t)parts.totals;
     for (size_t b = 0; b < blocks; b++) {
         size_t begin = b * TMB_BLOCK_COLUMNS;
         size_t count = columns - begin < TMB_BLOCK_COLUMNS ? columns - begin : TMB_BLOCK_COLUMNS;
@@ -35,11 +37,12 @@ static void quantized_prepare(const float *values, size_t columns, void *row) {
         for (size_t k = 0; k < TMB_BLOCK_COLUMNS; k++) {
             int8_t byte = k < count ? (int8_t)lrintf(values[begin + k] * inverse) : 0;
             bytes[begin + k] = byte;
-            words[begin + k] = byte;
+            words[begin + k / 4 * 4 + place[k % 4]] = byte;
             sum += byte;
         }
         scales[b] = largest > 1e-30f ? largest / 127.0f : 0.0f;
         sums[b] = sum;
+        totals[b] = scales[b] * (float)sum;
     }
 }
 
@@ -92,8 +95,8 @@ static void multiply_q8(const tmb_matrix *weights, size_t first, size_t end, con
                 const int8_t *xb = x.bytes + b * TMB_BLOCK_COLUMNS;
                 int32_t dots[TMB_PANEL_ROWS] = {0};
                 for (size_t k = 0; k < TMB_BLOCK_COLUMNS; k++) {
-                    for (size_t slot = 0; slot < TMB_PANEL_ROWS; slot++) {
-                        dots[tmb_q8_row_order[slot]] += q[k / 4 * 64 + slot * 4 + k % 4] * xb[k];
+                    for (size_t r = 0; r < TMB_PANEL_ROWS; r++) {
+                        dots[r] += q[k / 4 * 64 + r * 4 + k % 4] * xb[k];
                     }
                 }
                 for (size_t r = 0; r < TMB_PANEL_ROWS; r++) {
@@ -122,10 +125,9 @@ static void super_block_q4(const uint8_t *w, size_t blocks, tmb_quantized x, flo
                 dots[r] += (k % 8 < 4 ? byte & 15 : byte >> 4) * xb[k];
             }
         }
-        float x_sum = x.scales[b] * (float)x.sums[b];
         for (size_t r = 0; r < TMB_PANEL_ROWS; r++) {
-            scaled[r] += (float)scales[r] * x.scales[b] * (float)dots[r];
-            offset[r] += (float)scales[16 + r] * x_sum;
+            scaled[r] += x.scales[b] * (float)(scales[r] * dots[r]); /* below 2^24 */
+            offset[r] += (float)scales[16 + r] * x.totals[b];
         }
     }
     for (size_t r = 0; r < TMB_PANEL_ROWS; r++) {
@@ -145,7 +147,7 @@ static void multiply_q4(const tmb_matrix *weights, size_t first, size_t end, con
             float sums[TMB_PANEL_ROWS] = {0};
             for (size_t b = 0; b < blocks; b += TMB_SUPER_BLOCKS) {
                 size_t here = blocks - b < TMB_SUPER_BLOCKS ? blocks - b : TMB_SUPER_BLOCKS;
-                tmb_quantized part = {x.bytes + b * TMB_BLOCK_COLUMNS, x.words, x.scales + b, x.sums + b};
+                tmb_quantized part = {x.bytes + b * TMB_BLOCK_COLUMNS, x.words, x.scales + b, x.sums + b, x.totals + b};
                 super_block_q4(w, here, part, sums);
                 w += TMB_Q4_SUPER_BYTES;
             }

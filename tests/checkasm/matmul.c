@@ -3,7 +3,6 @@
 #include "kernels/matmul.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static const char *const type_names[TMB_WEIGHT_TYPES] = {"f32", "bf16", "q8", "q4"};
 
@@ -92,14 +91,14 @@ static void check_type(tmb_weight_type type, bool rounded) {
     for (size_t t = 0; t < sizeof timed / sizeof timed[0]; t++) {
         size_t rows = timed[t][0], width = timed[t][1], count = timed[t][2];
         if (checkasm_check(kernels->multiply, "matmul_%s%s_%zux%zux%zu", type_names[type], suffix, rows, width, count)) {
-            tmb_matrix matrix;
-            (void)tmb_matrix_shape(&matrix, type, rows, width);
-            uint8_t *data = checkasm_alloc(tmb_matrix_bytes(&matrix));
-            memset(data, 1, tmb_matrix_bytes(&matrix));
-            matrix.data = data;
+            tmb_matrix matrix = random_matrix(type, rows, width);
             size_t row_bytes = kernels->row_bytes(width);
             uint8_t *x = checkasm_alloc(count * row_bytes);
-            memset(x, 1, count * row_bytes);
+            float *values = checkasm_alloc_f32(width);
+            for (size_t i = 0; i < count; i++) {
+                checkasm_random_f32(values, width, -2, 2);
+                kernels->prepare(values, width, x + i * row_bytes);
+            }
             float *out = checkasm_alloc_f32(count * rows);
             checkasm_bench(&matrix, 0, matrix.panels, x, row_bytes, count, out, rows);
         }

@@ -17,7 +17,6 @@ TMB_INLINE __m512i quad_of(const int8_t *bytes) {
 TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out,
                         size_t out_stride, int count) {
     const __m512i bias = _mm512_set1_epi8((char)0x80);
-    const __m512i natural = _mm512_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
     tmb_quantized x[MOST_VECTORS];
     __m512 sums[MOST_VECTORS];
     TMB_UNROLL
@@ -48,7 +47,7 @@ TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_
         __m512 scales = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)(w + tmb_q8_scales(b))));
         TMB_UNROLL
         for (int i = 0; i < count; i++) {
-            __m512i dot = _mm512_permutexvar_epi32(natural, _mm512_add_epi32(even[i], odd[i]));
+            __m512i dot = _mm512_add_epi32(even[i], odd[i]);
             __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x[i].scales[b]));
             sums[i] = _mm512_add_ps(sums[i], _mm512_mul_ps(scale, _mm512_cvtepi32_ps(dot)));
         }
@@ -107,10 +106,10 @@ TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_
             TMB_UNROLL
             for (int i = 0; i < count; i++) {
                 __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(even[i], odd[i]));
-                __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x[i].scales[b]));
-                __m512 x_sum = _mm512_set1_ps(x[i].scales[b] * (float)x[i].sums[b]);
-                scaled[i] = _mm512_add_ps(scaled[i], _mm512_mul_ps(scale, dot));
-                offset[i] = _mm512_add_ps(offset[i], _mm512_mul_ps(offsets, x_sum));
+                /* scales * dot is a whole number below 2^24: exact. */
+                __m512 part = _mm512_mul_ps(_mm512_set1_ps(x[i].scales[b]), _mm512_mul_ps(scales, dot));
+                scaled[i] = _mm512_add_ps(scaled[i], part);
+                offset[i] = _mm512_add_ps(offset[i], _mm512_mul_ps(offsets, _mm512_set1_ps(x[i].totals[b])));
             }
         }
         __m512 scale_unit = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)w));

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VERSION 1u
+#define VERSION 2u
 #define CHUNK_BYTES ((size_t)4 << 20)
 #define ALIGNMENT 4096
 static const char magic[8] = {'T', 'M', 'B', 'P', 'A', 'C', 'K', '\n'};
