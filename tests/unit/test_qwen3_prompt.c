@@ -55,7 +55,7 @@ static void check_item(const model *m, const char *name, const json_t *info, siz
     }
     assert_int_equal(prompt.count, length - padding);
     assert_true(prompt.count <= tmb_lm_prompt_rows(parts.text_count, parts.reference_text_count, parts.reference_frames));
-    assert_true(prompt.shared >= 8 && prompt.shared <= prompt.count);
+    assert_true(prompt.shared >= 8 && prompt.shared < prompt.count);
     (void)golden_assert_close("prompt", prompt.rows, embeds->f32 + (item * length + padding) * hidden, prompt.count * hidden, 1e-5);
     /* Shorter trailings of a batch are filled with the pad embedding. */
     for (size_t i = 0; i < trailing->dims[1]; i++) {

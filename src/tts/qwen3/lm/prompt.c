@@ -121,6 +121,11 @@ static void build_in_context(builder *b) {
         append_context(b, context_text(b, i), i);
     }
     b->out->shared = head + (parts->reference_text_count < codes ? parts->reference_text_count : codes);
+    /* A transcript longer than its recording leaves no row of its own to the text: the last is computed anew all the
+     * same, since what comes out there begins the speech. */
+    if (b->out->shared == b->out->count) {
+        b->out->shared--;
+    }
     if (texts > codes) {
         for (size_t i = codes; i < texts; i++) {
             set_trailing(b, context_text(b, i));

@@ -21,7 +21,7 @@ typedef struct tmb_lm_prompt_parts {
 typedef struct tmb_lm_prompt {
     float *rows; /* [count, D] */
     size_t count;
-    size_t shared;   /* the first rows, which are the same for every text in this voice, language and layout */
+    size_t shared;   /* the first rows, which are the same for every text in this voice, language and layout; not all */
     float *trailing; /* [trailing_count, D]: text for later frames */
     size_t trailing_count;
     float *pad; /* [D]: for frames after those */
