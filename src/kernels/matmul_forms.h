@@ -3,14 +3,8 @@
 #define TMB_KERNELS_MATMUL_FORMS_H
 
 #include "kernels/matmul.h"
+#include "kernels/x86/unroll.h"
 
-/* Tells the compiler to unroll a loop of constant length, so that arrays of accumulators live in
- * registers. */
-#if defined(__clang__)
-#define TMB_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TMB_UNROLL _Pragma("GCC unroll 16")
-#endif
 /* Holds a vector in a register at this point of the source. Without it GCC moves products far ahead of the
  * sums that take them, and spills. */
 #define TMB_IN_REGISTER(vector) __asm__("" : "+x"(vector))
