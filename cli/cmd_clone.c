@@ -6,7 +6,7 @@
 
 enum { MAXIMUM_TEXT = 16 * 1024 * 1024 };
 
-const cli_option cli_reference_options[7] = {
+const cli_option cli_reference_options[9] = {
     {.name = "ref", .kind = CLI_FILE, .offset = offsetof(clone_options, request.ref_audio), .argument = "FILE",
      .help = "recording of the voice, a few seconds of one speaker; - is standard input"},
     {.name = "ref-text", .kind = CLI_TEXT, .offset = offsetof(clone_options, request.ref_text), .argument = "TEXT",
@@ -22,6 +22,11 @@ const cli_option cli_reference_options[7] = {
      .help = "attenuation limit for cleaning the recording (see enhance); default 100, none"},
     {.name = "pre-pf-beta", .kind = CLI_NUMBER, .offset = offsetof(clone_options, pre_beta), .argument = "BETA",
      .minimum = 0, .maximum = 1, .help = "post-filter for cleaning the recording (see enhance); default 0, off"},
+    {.name = "trim-ref", .kind = CLI_FLAG, .offset = offsetof(clone_options, request.trim_reference),
+     .help = "cut what is still before and after the speech in the recording"},
+    {.name = "ref-silence", .kind = CLI_NUMBER, .offset = offsetof(clone_options, request.reference_silence),
+     .argument = "S", .minimum = 0, .maximum = 5,
+     .help = "seconds of silence behind the recording: keeps its last words out of the speech; default 0"},
 };
 static const cli_option text_options[] = {
     {.name = "text", .kind = CLI_TEXT, .offset = offsetof(clone_options, request.text), .argument = "TEXT",
@@ -34,6 +39,12 @@ static const cli_option text_options[] = {
      .argument = "NAME", .help = "of the text: a code or a name, as en or English; default auto"},
     {.name = "non-streaming-text", .kind = CLI_FLAG, .offset = offsetof(clone_options, request.non_streaming_text),
      .help = "give the engine the whole text before it begins"},
+    {.name = "split", .kind = CLI_INTEGER, .offset = offsetof(clone_options, split), .argument = "N", .minimum = 0,
+     .maximum = 1000000,
+     .help = "speak a text of more letters in pieces, cut at sentence ends (a character of Chinese, Japanese or Korean is "
+             "three letters); 0, the default, never"},
+    {.name = "pauses", .kind = CLI_FLAG, .offset = offsetof(clone_options, request.pauses),
+     .help = "understand [pause:1.5s] and [pause:500ms] in the text"},
     {.name = "max-frames", .kind = CLI_INTEGER, .offset = offsetof(clone_options, request.max_frames), .argument = "N",
      .minimum = 0, .maximum = 1000000,
      .help = "at most N - 1 frames of 80 ms, as the official max_new_tokens; 0, the default, is the model's"},
@@ -61,7 +72,7 @@ static const cli_option sampling_options[] = {
     {.name = "subtalker-top-p", .kind = CLI_NUMBER, .offset = offsetof(clone_options, request.subtalker_top_p),
      .argument = "P", .minimum = 0, .maximum = 1, .help = "the same for the code predictor"},
     {.name = "runaway-guard", .kind = CLI_FLAG, .offset = offsetof(clone_options, request.guard_runaway),
-     .help = "bound the speech by the text's length: try once more, then cut"},
+     .help = "bound the speech by the text's length: try once more (not with -o -), then cut"},
     {.name = "no-runaway-guard", .kind = CLI_UNFLAG, .offset = offsetof(clone_options, request.guard_runaway),
      .help = "let it run to its own end"},
 };
@@ -184,6 +195,8 @@ static int run_clone(void *options, int count, char **arguments) {
     (void)arguments;
     if (!check(o))
         return CLI_EXIT_USAGE;
+    o->request.stream = o->path != NULL && strcmp(o->path, "-") == 0;
+    o->request.split_length = (size_t)o->split;
     int status = cli_finish_reference(o, &ref_text);
     bool from_input = o->request.text != NULL && strcmp(o->request.text, "-") == 0;
     if (status == CLI_EXIT_OK && (from_input || o->text_file != NULL)) {

@@ -11,12 +11,13 @@ typedef struct clone_options {
     cli_output output;
     tmb_clone_request request; /* options write into it; for a batch, what its items begin with */
     cli_unsigned seed;
+    int split;
     double pre_attenuation, post_attenuation, pre_beta, post_beta;
     const char *text_file, *ref_text_file, *path, *codes, *reference_out, *batch, *folder;
 } clone_options;
 
 /* The reference of a voice and how it is prepared, within clone_options. */
-extern const cli_option cli_reference_options[7];
+extern const cli_option cli_reference_options[9];
 
 void cli_clone_defaults(void *options);
 

@@ -287,6 +287,18 @@ typedef struct tmb_clone_request {
     double deadline;            /* seconds from submit until TMB_ERROR_TIMEOUT; 0 = none */
     bool want_codes;            /* hand the generated codes to the result */
     bool want_samples;          /* collect the whole audio for the result; default true */
+
+    /* The engine qwen3; others ignore it. */
+    bool stream;                /* the audio callback's listener hears it while it is made: a runaway is then cut but not
+                                   tried again. Without it and with guard_runaway, audio comes when a piece is complete */
+    int first_chunk_frames;     /* frames (80 ms each) in the first audio; 0 = default (4), at most 16 */
+    size_t split_length;        /* a longer text, in letters (a character of Chinese, Japanese or Korean is three), is spoken
+                                   in pieces that end at sentences where they can; the result lists them; 0 = never */
+    bool pauses;                /* understand [pause:1.5s], [pause:500ms] in the text: silence */
+
+    /* The reference, before the engine's encoders. */
+    bool trim_reference;        /* cut what is still before the first and after the last speech, but for 50 ms */
+    double reference_silence;   /* seconds of silence behind it, 0 to 5: keeps its last words out of the speech */
 } tmb_clone_request;
 TMB_API void tmb_clone_request_default(tmb_clone_request *request);
 
@@ -380,7 +392,8 @@ TMB_API tmb_status tmb_models(void (*each)(void *user, const tmb_model_info *mod
 TMB_API tmb_status tmb_pull(const char *name, bool (*progress)(void *user, const char *file, uint64_t done, uint64_t total),
                             void *user, tmb_error *error);
 
-/* Token ids of `text` by the tokenizer in a checkpoint's folder; *ids is allocated (tmb_free). */
+/* Token ids of `text` by the tokenizer in a checkpoint's folder; *ids is allocated (tmb_free). The last tokenizer is kept, so
+ * that many texts in a row read its files once. Thread-safe. */
 TMB_API tmb_status tmb_tokenize(const char *model, const char *text, size_t text_bytes, int32_t **ids, size_t *count,
                                 tmb_error *error);
 

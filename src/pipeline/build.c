@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Samples beyond the exact length that a resampler may make, and the room its last pull asks for. */
 #define SLACK 16384
@@ -70,6 +71,8 @@ tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tm
     build->text = text;
     build->x_vector_only = tmb_request_x_vector_only(request);
     build->run_pre_processing = request->public.run_pre_processing && request->source != TMB_SOURCE_VOICE;
+    build->trim = request->public.trim_reference;
+    build->silence = request->public.reference_silence;
     build->pre = request->public.pre;
     build->pre.compensate_delay = true;
     build->denoiser = build->run_pre_processing ? denoiser : NULL;
@@ -137,6 +140,58 @@ double tmb_build_fraction(const tmb_build *build) {
     return build->count == 0 ? 1 : (double)build->done / (double)build->count;
 }
 
+void tmb_trim_silence(const float *samples, size_t count, int rate, size_t *begin, size_t *end) {
+    size_t block = (size_t)rate / 50;
+    size_t margin = (size_t)rate / 20;
+    double loudest = 0;
+    size_t first = count, last = 0;
+    *begin = 0;
+    *end = count;
+    for (int pass = 0; pass < 2 && block > 0; pass++) {
+        for (size_t at = 0; at < count; at += block) {
+            size_t here = count - at < block ? count - at : block;
+            double power = 0;
+            for (size_t i = 0; i < here; i++) {
+                power += (double)samples[at + i] * (double)samples[at + i];
+            }
+            power /= (double)here;
+            if (pass == 0) {
+                loudest = power > loudest ? power : loudest;
+            } else if (power > 1e-4 * loudest) {
+                first = at < first ? at : first;
+                last = at + here;
+            }
+        }
+    }
+    if (first < last) {
+        *begin = first > margin ? first - margin : 0;
+        *end = count - last > margin ? last + margin : count;
+    }
+}
+
+/* Trims the reference and puts silence behind it, as asked; *padded is then its memory, to be freed. */
+static tmb_status shape_reference(const tmb_build *build, tmb_reference *reference, float **padded, tmb_error *error) {
+    size_t silence = (size_t)(build->silence * reference->rate + 0.5);
+    size_t count = 0;
+    if (build->trim) {
+        size_t begin = 0, end = 0;
+        tmb_trim_silence(reference->samples, reference->count, reference->rate, &begin, &end);
+        reference->samples += begin;
+        reference->count = end - begin;
+    }
+    if (silence == 0) {
+        return TMB_OK;
+    }
+    *padded = tmb_add_size(reference->count, silence, &count) ? tmb_calloc(count, sizeof **padded) : NULL;
+    if (*padded == NULL) {
+        return tmb_fail_memory(error, "a reference", count * sizeof **padded);
+    }
+    memcpy(*padded, reference->samples, reference->count * sizeof **padded);
+    reference->samples = *padded;
+    reference->count = count;
+    return TMB_OK;
+}
+
 tmb_status tmb_build_voice(tmb_build *build, tmb_engine *engine, tmb_error *error) {
     double start = tmb_now();
     tmb_status status;
@@ -155,7 +210,12 @@ tmb_status tmb_build_voice(tmb_build *build, tmb_engine *engine, tmb_error *erro
             .rate = clean ? tmb_dfn_model_rate(build->denoiser) : build->rate,
             .text = build->text,
         };
-        status = engine->operations->prepare_voice(engine, &reference, build->x_vector_only, &build->voice, error);
+        float *padded = NULL;
+        status = shape_reference(build, &reference, &padded, error);
+        if (status == TMB_OK) {
+            status = engine->operations->prepare_voice(engine, &reference, build->x_vector_only, &build->voice, error);
+        }
+        free(padded);
     }
     build->seconds[TMB_STAGE_SPEECH] += tmb_now() - start;
     return status;

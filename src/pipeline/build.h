@@ -34,6 +34,8 @@ typedef struct tmb_build {
     bool x_vector_only;
     bool run_pre_processing;
     tmb_enhance_options pre;
+    bool trim;      /* what is still at both ends */
+    double silence; /* seconds to put behind */
     uint64_t reserved; /* bytes of the budget */
 
     /* Under way. */
@@ -48,6 +50,10 @@ typedef struct tmb_build {
     tmb_voice *voice;
     double seconds[TMB_STAGE_COUNT]; /* spent in stages 1, 2 and 3 */
 } tmb_build;
+
+/* Where the speech in `samples` begins and ends, with a margin of 50 ms: what lies before and after is 40 dB below the
+ * loudest part. Everything, where nothing is loud. */
+void tmb_trim_silence(const float *samples, size_t count, int rate, size_t *begin, size_t *end);
 
 /* Bytes that stages 1 and 2 need for `samples` at `rate`, with what the reading holds. */
 uint64_t tmb_build_bytes(const tmb_dfn_model *denoiser, uint64_t samples, int rate);

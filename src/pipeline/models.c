@@ -5,7 +5,11 @@
 
 #include "base/error.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 tmb_status tmb_models(void (*each)(void *user, const tmb_model_info *model), void *user, tmb_error *error) {
     if (each == NULL) {
@@ -23,6 +27,53 @@ tmb_status tmb_pull(const char *name, bool (*progress)(void *user, const char *f
     return tmb_pull_model(name, &options, error);
 }
 
+/* The tokenizer that was used last, so that many texts in a row read its files once. */
+static struct {
+    pthread_mutex_t lock;
+    char *folder;
+    struct timespec changed; /* of the folder's tokenizer files, the latest */
+    tmb_tokenizer *tokenizer;
+} last = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* When the newest of the files that make a tokenizer changed. */
+static struct timespec tokenizer_changed(const char *folder) {
+    static const char *const files[] = {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"};
+    struct timespec newest = {0};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[4096];
+        struct stat about;
+        int length = snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        if (length > 0 && (size_t)length < sizeof path && stat(path, &about) == 0 &&
+            (about.st_mtim.tv_sec > newest.tv_sec ||
+             (about.st_mtim.tv_sec == newest.tv_sec && about.st_mtim.tv_nsec > newest.tv_nsec))) {
+            newest = about.st_mtim;
+        }
+    }
+    return newest;
+}
+
+/* With the lock held. Takes over `folder`. */
+static tmb_status use_tokenizer(char *folder, tmb_error *error) {
+    struct timespec changed = tokenizer_changed(folder);
+    if (last.tokenizer != NULL && strcmp(last.folder, folder) == 0 && changed.tv_sec == last.changed.tv_sec &&
+        changed.tv_nsec == last.changed.tv_nsec) {
+        free(folder);
+        return TMB_OK;
+    }
+    tmb_tokenizer_destroy(&last.tokenizer);
+    free(last.folder);
+    last.folder = folder;
+    last.changed = changed;
+    return tmb_tokenizer_load(folder, TMB_TEXT_PATTERN_QWEN2, &last.tokenizer, error);
+}
+
+/* When the library goes: nothing stays behind. */
+__attribute__((destructor)) static void forget_tokenizer(void) {
+    tmb_tokenizer_destroy(&last.tokenizer);
+    free(last.folder);
+    last.folder = NULL;
+}
+
 tmb_status tmb_tokenize(const char *model, const char *text, size_t text_bytes, int32_t **ids, size_t *count,
                         tmb_error *error) {
     if (ids == NULL || count == NULL || (text == NULL && text_bytes != 0)) {
@@ -35,12 +86,11 @@ tmb_status tmb_tokenize(const char *model, const char *text, size_t text_bytes, 
     if (status != TMB_OK) {
         return status;
     }
-    tmb_tokenizer *tokenizer = NULL;
-    status = tmb_tokenizer_load(folder, TMB_TEXT_PATTERN_QWEN2, &tokenizer, error);
+    (void)pthread_mutex_lock(&last.lock);
+    status = use_tokenizer(folder, error);
     if (status == TMB_OK) {
-        status = tmb_tokenizer_encode(tokenizer, text == NULL ? "" : text, text_bytes, ids, count, error);
+        status = tmb_tokenizer_encode(last.tokenizer, text == NULL ? "" : text, text_bytes, ids, count, error);
     }
-    tmb_tokenizer_destroy(&tokenizer);
-    free(folder);
+    (void)pthread_mutex_unlock(&last.lock);
     return status;
 }

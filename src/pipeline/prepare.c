@@ -1,6 +1,7 @@
 /* From submitted to ready: the models that items need, reading references, building voices. */
 #include "pipeline/scheduler_internal.h"
 
+#include "base/checked.h"
 #include "base/error.h"
 
 #include <string.h>
@@ -189,6 +190,16 @@ static void reading_granted(void *user) {
     tmb_pool_post(item->scheduler->resample, &item->read_work, run_reading, item);
 }
 
+/* What stages 1 and 2 and the engine's encoders take for a reference. */
+static uint64_t reference_bytes(const tmb_item *item, uint64_t samples, int rate) {
+    tmb_engine *engine = item->scheduler->engine;
+    uint64_t bytes = tmb_build_bytes(reference_denoiser(item), samples, rate);
+    uint64_t encoding = engine->operations->prepare_memory == NULL || item->request.source == TMB_SOURCE_VOICE
+                            ? 0
+                            : engine->operations->prepare_memory(engine, samples, rate, tmb_request_x_vector_only(&item->request));
+    return tmb_add_u64(bytes, encoding, &bytes) ? bytes : UINT64_MAX;
+}
+
 /* Opens the reference and reserves what stages 1 and 2 will take. *now false: the ticket goes on with it. */
 static tmb_status open_reading(tmb_item *item, bool *now, tmb_error *error) {
     tmb_context *context = item->scheduler->context;
@@ -206,7 +217,7 @@ static tmb_status open_reading(tmb_item *item, bool *now, tmb_error *error) {
     }
     item->ticket.granted = reading_granted;
     item->ticket.user = item;
-    item->reserved = tmb_build_bytes(reference_denoiser(item), samples, rate);
+    item->reserved = reference_bytes(item, samples, rate);
     uint64_t bytes = item->reserved;
     status = tmb_budget_request(&context->budget, &item->ticket, bytes, tmb_registry_bytes(&context->registry),
                                 "the reference", now, error);
@@ -221,7 +232,7 @@ static tmb_status cover_reading(tmb_item *item, tmb_error *error) {
     if (item->reading.count == 0) {
         return TMB_OK;
     }
-    uint64_t bytes = tmb_build_bytes(reference_denoiser(item), item->reading.count, item->reading.rate);
+    uint64_t bytes = reference_bytes(item, item->reading.count, item->reading.rate);
     if (bytes <= item->reserved) {
         return TMB_OK;
     }

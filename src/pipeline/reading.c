@@ -92,8 +92,8 @@ static void hash_text(struct sha256_ctx *hash, const char *text) {
 static void make_key(tmb_reading *reading, const tmb_request *request, const char *engine) {
     struct settings {
         uint64_t count;
-        int32_t rate, source, x_vector_only, pre, resampler;
-        float attenuation_limit_db, post_filter_beta, reserved;
+        int32_t rate, source, x_vector_only, pre, resampler, trim;
+        float attenuation_limit_db, post_filter_beta, silence, reserved;
     } settings;
     memset(&settings, 0, sizeof settings);
     settings.count = reading->count;
@@ -102,6 +102,8 @@ static void make_key(tmb_reading *reading, const tmb_request *request, const cha
     if (request->source != TMB_SOURCE_VOICE) {
         settings.x_vector_only = tmb_request_x_vector_only(request);
         settings.pre = request->public.run_pre_processing;
+        settings.trim = request->public.trim_reference;
+        settings.silence = (float)request->public.reference_silence;
     }
     if (settings.pre) {
         settings.resampler = (int32_t)request->public.pre.resampler;

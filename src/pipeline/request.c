@@ -131,6 +131,14 @@ static tmb_status check_sampling(const tmb_clone_request *request, tmb_error *er
         status = tmb_fail(error, TMB_ERROR_ARGUMENT, "max_seconds is %g, it must be 0 (no limit) or more",
                           request->max_seconds);
     }
+    if (status == TMB_OK && (request->first_chunk_frames < 0 || request->first_chunk_frames > 16)) {
+        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "first_chunk_frames is %d, it must be 0 (the default) to 16",
+                          request->first_chunk_frames);
+    }
+    if (status == TMB_OK && !(request->reference_silence >= 0 && request->reference_silence <= TMB_REFERENCE_SILENCE_MAX)) {
+        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "reference_silence is %g s, it must be 0 to %g",
+                          request->reference_silence, TMB_REFERENCE_SILENCE_MAX);
+    }
     if (status == TMB_OK && !(request->deadline >= 0 && isfinite(request->deadline))) {
         status = tmb_fail(error, TMB_ERROR_ARGUMENT, "the deadline is %g s, it must be 0 (none) or more",
                           request->deadline);
@@ -226,4 +234,8 @@ void tmb_request_speak(const tmb_request *request, tmb_speak_request *out) {
     out->x_vector_only = tmb_request_x_vector_only(request);
     out->want_codes = public->want_codes;
     out->guard_runaway = public->guard_runaway;
+    out->stream = public->stream;
+    out->first_chunk_frames = public->first_chunk_frames;
+    out->split_length = public->split_length;
+    out->pauses = public->pauses;
 }

@@ -11,6 +11,9 @@ typedef enum tmb_source_kind {
     TMB_SOURCE_VOICE    /* voice: a saved one */
 } tmb_source_kind;
 
+/* Seconds that a request may put behind the reference. */
+#define TMB_REFERENCE_SILENCE_MAX 5.0
+
 typedef struct tmb_request {
     tmb_clone_request public; /* its strings are copies; ref_data and ref_samples are borrowed */
     tmb_source_kind source;

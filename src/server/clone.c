@@ -397,6 +397,7 @@ static bool submit(clone_job *job, size_t index, tmb_item_inputs *inputs, uint64
     job->remaining++;
     (void)pthread_mutex_unlock(&job->lock);
     uint64_t number = 0;
+    inputs->request.stream = job->options.mode != TMB_CLONE_COLLECT;
     tmb_status status = tmb_clone_submit(job->server->timbre, &inputs->request, &callbacks, &number, &error);
     (void)pthread_mutex_lock(&job->lock);
     item->number = number;

@@ -38,6 +38,8 @@ typedef struct tmb_speak_request {
     int first_chunk_frames; /* frames in the first audio event; 0 = default */
     bool want_codes;
     bool guard_runaway;    /* frame budget from the text's length, one retry, cut */
+    bool stream;           /* audio goes out while it is made; with guard_runaway, else, a piece goes out when it is complete,
+                              so that it can be tried again */
     size_t split_length;   /* a text of more letters than this is spoken in pieces, cut at sentence ends (a Chinese,
                               Japanese or Korean character counts as three); 0 = never */
     bool pauses;           /* understand [pause:1.5s] in the text */
@@ -84,6 +86,8 @@ typedef struct tmb_engine_operations {
     /* Encodes a reference; thread-safe. `x_vector_only` ignores the text. */
     tmb_status (*prepare_voice)(tmb_engine *engine, const tmb_reference *reference, bool x_vector_only, tmb_voice **out,
                                 tmb_error *error);
+    /* Bytes that preparing a reference of so many samples takes for its time; NULL: next to none. Thread-safe. */
+    size_t (*prepare_memory)(tmb_engine *engine, uint64_t samples, int rate, bool x_vector_only);
     /* Bytes that admitting this would reserve. */
     size_t (*memory_needed)(tmb_engine *engine, const tmb_speak_request *request, const tmb_voice *voice);
     /* Starts an utterance (prefill); retains the voice. */

@@ -407,6 +407,36 @@ class Qwen(Case):
         done = self.check(MODEL, *say, "--model", self.folder / "absent")
         self.assertIn("absent", done.stderr)
 
+    def test_long_texts_and_pauses(self):
+        text = "The first sentence is here. [pause:500ms] The second one follows after it. A third one ends it."
+        say = ("clone", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--no-post", "--seed", "4",
+               "--text", text, "-o", self.folder / "out.wav", "--json")
+        result, = json_lines(self.check(OK, *say, "--split", "30", "--pauses", "--max-frames", "80", "--runaway-guard").stdout)
+        segments = result["segments"]
+        self.assertGreaterEqual(len(segments), 2)
+        self.assertEqual(segments[0]["text"], "The first sentence is here.")
+        self.assertAlmostEqual(segments[1]["start"] - segments[0]["end"], 0.5, delta=0.002)
+        self.assertAlmostEqual(segments[-1]["end"], result["duration"], delta=0.002)
+        result, = json_lines(self.check(OK, *say, "--max-frames", "6").stdout)
+        self.assertEqual([s["text"] for s in result["segments"]], [text])
+
+    def test_shaping_the_reference(self):
+        rate, _, clip = read_wav(QWEN / "references/ref_en.wav")
+        second = [0.0] * rate
+        pieces = {"plain": clip, "padded": clip + second, "a": second + clip + second[:rate // 2], "b": second[:rate // 2] + clip + second}
+        say = ("clone", *self.exact("sample-c"), "--text", "Hello.", "--ref-text", "A reference.", "--max-frames", "8", "-o",
+               self.folder / "out.wav")
+        codes = {}
+        for name, options in {"plain": (), "plain+": ("--ref-silence", "1"), "padded": (), "a": ("--trim-ref",), "b": ("--trim-ref",),
+                              "a-": ()}.items():
+            write_wav(self.folder / "ref.wav", pieces[name.strip("+-")], rate)
+            self.check(OK, *say, "--ref", self.folder / "ref.wav", *options, "--codes-out", self.folder / "codes.npy")
+            codes[name] = read_codes(self.folder / "codes.npy")
+        self.assertEqual(codes["plain+"], codes["padded"])
+        self.assertNotEqual(codes["plain"], codes["padded"])
+        self.assertEqual(codes["a"], codes["b"])
+        self.assertNotEqual(codes["a"], codes["a-"])
+
     @needs_denoiser
     def test_all_five_stages(self):
         out = self.folder / "out.wav"

@@ -387,6 +387,41 @@ static void test_pieces(void **state) {
     engine->operations->destroy(engine);
 }
 
+/* Speech without end is cut at what its text could take. Where somebody listens, he hears it meanwhile; else it is tried once
+ * more with another seed. */
+static void test_runaway(void **state) {
+    int threads = *(int *)*state;
+    tmb_engine *engine = open_with("sample-c", "f32", threads);
+    tmb_voice *voice = voice_of(engine, "ref_fr.wav", NULL, true);
+    tmb_speak_request request;
+    tmb_speak_request_default(&request);
+    request.text = "Hi.";
+    request.language = "German";
+    request.guard_runaway = true;
+    request.want_codes = true;
+    for (int round = 0; round < 3; round++) {
+        request.greedy = round < 2; /* known not to end by itself */
+        request.stream = round == 1;
+        request.seed = 5;
+        request.repetition_penalty = round < 2 ? 1.05 : -1;
+        outcomes result = {0};
+        add(engine, &result, &request, voice);
+        run(engine, &result);
+        const outcome *item = &result.items[0];
+        assert_true(item->finished);
+        assert_in_range(item->frames, 1, 59);
+        assert_int_equal(item->count, item->frames * 1920);
+        if (round < 2) {
+            assert_int_equal(item->reason, TMB_FINISH_RUNAWAY);
+            assert_int_equal(item->frames, 59);
+        }
+        assert_int_equal(item->first_event, request.stream ? 4 * 1920 : (item->frames < 16 ? item->frames : 16) * 1920);
+        free_outcomes(&result);
+    }
+    tmb_voice_release(&voice);
+    engine->operations->destroy(engine);
+}
+
 static void test_limits_and_errors(void **state) {
     int threads = *(int *)*state;
     tmb_error error = {0};
@@ -526,6 +561,7 @@ int main(void) {
         cmocka_unit_test_prestate(test_company, &two),
         cmocka_unit_test_prestate(test_chunks, &two),
         cmocka_unit_test_prestate(test_pieces, &two),
+        cmocka_unit_test_prestate(test_runaway, &two),
         cmocka_unit_test_prestate(test_limits_and_errors, &two),
         cmocka_unit_test(test_precision_words),
         cmocka_unit_test_prestate(test_pack_cache, &two),

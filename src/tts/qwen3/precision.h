@@ -10,7 +10,8 @@ typedef struct tmb_qwen3_precisions {
     tmb_codec_precision codec;
 } tmb_qwen3_precisions;
 
-/* As tmb_qwen3_options describes them. "auto": 8-bit language model, and the codec in bf16 where the CPU multiplies it. */
+/* As tmb_qwen3_options describes them. "auto": 8-bit language model, and the codec in 16 bits where the CPU has
+ * fast kernels for that. */
 tmb_status tmb_qwen3_parse_precision(const char *text, tmb_qwen3_precisions *out, tmb_error *error);
 
 #endif

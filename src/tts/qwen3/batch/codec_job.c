@@ -34,6 +34,8 @@ struct tmb_codec_job {
     float *samples;             /* [capacity, TMB_CODEC_JOB_FRAMES * samples_per_frame] */
     tmb_codec_workspace *workspace;
     tmb_team *own_team;
+    double seconds; /* and frames, for the log */
+    size_t frames;
     tmb_status status;
     tmb_error error;
     bool threaded, closing;
@@ -44,6 +46,7 @@ struct tmb_codec_job {
 };
 
 static void run(tmb_codec_job *job) {
+    double begin = tmb_now();
     job->status = TMB_OK;
     for (size_t i = 0; i < job->count && job->status == TMB_OK; i++) {
         const job_piece *piece = &job->pieces[i];
@@ -52,11 +55,13 @@ static void run(tmb_codec_job *job) {
             tmb_codec_piece before = {piece->state, piece->context, piece->context_frames, NULL};
             job->status = tmb_codec_decode(job->workspace, &before, 1, &job->error);
         }
+        job->frames += piece->frames + piece->context_frames;
         job->arguments[i] = (tmb_codec_piece){piece->state, piece->codes, piece->frames, piece->samples};
     }
     if (job->status == TMB_OK) {
         job->status = tmb_codec_decode(job->workspace, job->arguments, job->count, &job->error);
     }
+    job->seconds += tmb_now() - begin;
 }
 
 static void *thread_main(void *argument) {
@@ -148,6 +153,14 @@ void tmb_codec_job_destroy(tmb_codec_job **job_address) {
     free(job->codes);
     free(job->samples);
     free(job);
+}
+
+double tmb_codec_job_seconds(tmb_codec_job *job, size_t *frames) {
+    double seconds = job->seconds;
+    *frames = job->frames;
+    job->seconds = 0;
+    job->frames = 0;
+    return seconds;
 }
 
 size_t tmb_codec_job_bytes(const tmb_codec_job *job) {

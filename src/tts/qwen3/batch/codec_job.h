@@ -16,6 +16,10 @@ tmb_status tmb_codec_job_create(const tmb_codec_decoder *decoder, size_t pieces,
 /* Waits for what is under way. */
 void tmb_codec_job_destroy(tmb_codec_job **job);
 
+/* Seconds that jobs took and the frames that they decoded, counted from zero each time this is asked; of a job that is
+ * not running. */
+double tmb_codec_job_seconds(tmb_codec_job *job, size_t *frames);
+
 size_t tmb_codec_job_bytes(const tmb_codec_job *job);
 
 /* Adds a piece to a job that is not running: `frames` codes, copied. `context` (NULL: none): the state is reset first, and the

@@ -22,8 +22,13 @@ static inline bool tmb_codec_restarts_at(size_t position, bool official) {
     return official && position > 0 && position % TMB_CODEC_PIECE_FRAMES == 0;
 }
 
-/* Frames [0, frames) of a reference into `state`, which is reset first; *last is the last sample. */
-tmb_status tmb_codec_decode_reference(tmb_codec_workspace *workspace, const tmb_codec_decoder *decoder, tmb_codec_state *state,
-                                      const int16_t *codes, size_t frames, bool official, float *last, tmb_error *error);
+/* How many of a reference's frames the state behind it depends on: from the last restart on, with its context. */
+static inline size_t tmb_codec_reference_frames(size_t frames, bool official) {
+    if (!official || frames == 0) {
+        return frames;
+    }
+    size_t start = (frames - 1) / TMB_CODEC_PIECE_FRAMES * TMB_CODEC_PIECE_FRAMES;
+    return frames - start + (start < TMB_CODEC_CONTEXT_FRAMES ? start : TMB_CODEC_CONTEXT_FRAMES);
+}
 
 #endif

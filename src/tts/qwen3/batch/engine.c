@@ -9,6 +9,8 @@
 
 #define DEFAULT_SEQUENCES 8
 #define MOST_SEQUENCES 256
+/* Of a voice with some seconds of reference. */
+#define USUAL_PREFIX_POSITIONS 96
 
 static int sample_rate(const tmb_engine *base) { return ((const tmb_qwen3_engine *)base)->model.config.codec.sample_rate; }
 
@@ -16,6 +18,21 @@ static size_t max_sequences(const tmb_engine *base) { return ((const tmb_qwen3_e
 
 static size_t memory_needed(tmb_engine *base, const tmb_speak_request *request, const tmb_voice *voice) {
     return tmb_speech_bytes((const tmb_qwen3_engine *)base, request, (const tmb_qwen3_voice *)voice);
+}
+
+/* Ends an utterance without an event; one that the codec works on is destroyed when it is through. */
+static void drop(tmb_qwen3_engine *engine, tmb_speech *speech) {
+    speech->cancelled = true;
+    engine->live--;
+    if (!speech->in_flight) {
+        for (size_t i = 0; i < engine->count; i++) {
+            if (engine->speeches[i] == speech) {
+                engine->speeches[i] = engine->speeches[--engine->count];
+                break;
+            }
+        }
+        tmb_speech_destroy(&speech);
+    }
 }
 
 static tmb_status admit(tmb_engine *base, const tmb_speak_request *request, tmb_voice *voice, uint64_t *sequence, tmb_error *error) {
@@ -32,7 +49,13 @@ static tmb_status admit(tmb_engine *base, const tmb_speak_request *request, tmb_
     *sequence = speech->id;
     engine->speeches[engine->count++] = speech;
     engine->live++;
-    return TMB_OK;
+    /* The reference goes through the codec while the prompt goes through the language model. */
+    tmb_engine_start_codec(engine);
+    status = speech->finished ? TMB_OK : tmb_speech_begin_piece(engine, speech, error);
+    if (status != TMB_OK) {
+        drop(engine, speech);
+    }
+    return status;
 }
 
 static tmb_speech *find(tmb_qwen3_engine *engine, uint64_t id) {
@@ -47,19 +70,8 @@ static tmb_speech *find(tmb_qwen3_engine *engine, uint64_t id) {
 static void cancel(tmb_engine *base, uint64_t sequence) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     tmb_speech *speech = find(engine, sequence);
-    if (speech == NULL || speech->cancelled) {
-        return;
-    }
-    speech->cancelled = true;
-    engine->live--;
-    if (!speech->in_flight) {
-        for (size_t i = 0; i < engine->count; i++) {
-            if (engine->speeches[i] == speech) {
-                engine->speeches[i] = engine->speeches[--engine->count];
-                break;
-            }
-        }
-        tmb_speech_destroy(&speech);
+    if (speech != NULL && !speech->cancelled) {
+        drop(engine, speech);
     }
 }
 
@@ -70,11 +82,13 @@ static void hold(tmb_engine *base, uint64_t sequence, bool held) {
     }
 }
 
-/* Weights, and the buffers that serve every utterance. */
+/* Weights, the buffers that serve every utterance, and room for what is remembered of voices. */
 static size_t model_bytes(const tmb_engine *base) {
     const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
-    return tmb_qwen3_model_size(&engine->model) + tmb_lm_context_bytes(engine->context) + tmb_codec_job_bytes(engine->job) +
-           tmb_codec_workspace_bytes(engine->encode_workspace);
+    const tmb_qwen3_model *model = &engine->model;
+    return tmb_qwen3_model_size(model) + tmb_lm_context_bytes(engine->context) + tmb_codec_job_bytes(engine->job) +
+           TMB_VOICE_MEMORY_ENTRIES *
+               (tmb_codec_state_bytes(model->codec_decoder) + tmb_lm_sequence_bytes(model->lm, USUAL_PREFIX_POSITIONS));
 }
 
 static void destroy(tmb_engine *base) {
@@ -85,7 +99,6 @@ static void destroy(tmb_engine *base) {
     }
     tmb_voice_memory_destroy(&engine->memory);
     tmb_lm_context_destroy(&engine->context);
-    tmb_codec_workspace_destroy(&engine->encode_workspace);
     tmb_team_destroy(&engine->encode_team);
     tmb_team_destroy(&engine->team);
     tmb_qwen3_model_unload(&engine->model);
@@ -105,6 +118,7 @@ static const tmb_engine_operations operations = {
     .sample_rate = sample_rate,
     .max_sequences = max_sequences,
     .prepare_voice = tmb_engine_prepare_voice,
+    .prepare_memory = tmb_engine_prepare_memory,
     .memory_needed = memory_needed,
     .admit = admit,
     .step = tmb_engine_step,
@@ -116,11 +130,11 @@ static const tmb_engine_operations operations = {
     .hold = hold,
 };
 
-/* The language model is bound by memory and one thread draws most of what there is, the codec by arithmetic: beside each other
- * on their own CPUs they take less than one after the other on all. */
+/* The language model is what an utterance waits for, the codec works beside it: on half of the processors, which the language
+ * model shares, since it is bound by memory more than by them. */
 static void share_threads(int threads, int *lm, int *codec) {
     *codec = threads / 2;
-    *lm = threads - *codec;
+    *lm = threads;
 }
 
 static tmb_status open_engine(tmb_qwen3_engine *engine, const tmb_qwen3_options *options, tmb_error *error) {
@@ -152,7 +166,7 @@ static tmb_status open_engine(tmb_qwen3_engine *engine, const tmb_qwen3_options 
         (status = tmb_voice_memory_create(&engine->memory, error)) != TMB_OK) {
         return status;
     }
-    return tmb_codec_workspace_create(model->codec_decoder, TMB_CODEC_JOB_FRAMES, engine->encode_team, &engine->encode_workspace, error);
+    return TMB_OK;
 }
 
 tmb_status tmb_qwen3_engine_create(const tmb_qwen3_options *options, tmb_engine **out, tmb_error *error) {

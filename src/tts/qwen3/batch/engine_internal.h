@@ -38,6 +38,7 @@ typedef struct tmb_speech {
     int retries;       /* of this piece */
     size_t budget;     /* frames that this piece may have; 0 = no limit */
     bool guard;
+    bool waits; /* a piece's audio goes out when it is complete */
 
     /* how */
     bool in_context, non_streaming, want_codes;
@@ -58,7 +59,9 @@ typedef struct tmb_speech {
     size_t decoded;     /* frames whose audio is out, or in `audio` */
     size_t chunk;       /* frames that the next event should have */
     size_t reference_frames;
-    float last_sample;  /* of the reference */
+    size_t reference_left;    /* that the decoder has still to go through first */
+    bool reference_begun;
+    float last_sample;        /* of the reference */
     bool hold_back;     /* audio is collected until the end: how much of the reference is cut depends on the length */
     float *audio;
     size_t audio_count, audio_capacity;
@@ -84,6 +87,9 @@ typedef struct tmb_qwen3_engine {
     int16_t *codes;
     tmb_lm_outcome *outcomes;
     float *silence; /* one second */
+    /* since the last utterance ended, for the log */
+    double lm_seconds;
+    size_t lm_frames, lm_steps;
 
     tmb_codec_job *job;
     tmb_voice_memory *memory;
@@ -91,11 +97,11 @@ typedef struct tmb_qwen3_engine {
     /* prepare_voice and saved voices, one at a time */
     pthread_mutex_t encode_lock;
     tmb_team *encode_team;
-    tmb_codec_workspace *encode_workspace;
 } tmb_qwen3_engine;
 
 /* ---- speech.c ---- */
 
+/* Everything but the prefill of its first piece. */
 tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice, tmb_speech **out,
                              tmb_error *error);
 void tmb_speech_destroy(tmb_speech **speech);
@@ -118,13 +124,14 @@ bool tmb_speech_is_stuck(const int16_t *codes, size_t frames, size_t groups);
 
 tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *reference, bool x_vector_only, tmb_voice **out,
                                     tmb_error *error);
+size_t tmb_engine_prepare_memory(tmb_engine *base, uint64_t samples, int rate, bool x_vector_only);
 tmb_status tmb_engine_voice_serialize(const tmb_voice *voice, void **data, size_t *size, tmb_error *error);
 tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size_t size, tmb_voice **out, tmb_error *error);
-/* Puts the state after the voice's reference into `state`. */
-tmb_status tmb_engine_state_after_reference(tmb_qwen3_engine *engine, const tmb_qwen3_voice *voice, tmb_codec_state *state,
-                                            float *last, tmb_error *error);
 
 /* ---- step.c ---- */
+
+/* Starts the codec on what is ready for it, where it rests. */
+void tmb_engine_start_codec(tmb_qwen3_engine *engine);
 
 tmb_status tmb_engine_step(tmb_engine *base, tmb_engine_sink sink, void *user, size_t *live, tmb_error *error);
 

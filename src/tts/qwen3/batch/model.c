@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "weights/safetensors.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,18 +70,50 @@ static tmb_lm_options lm_options(const tmb_qwen3_options *options, const tmb_qwe
                             .pack_directory = quantizes ? directory : NULL, .team = team, .logger = options->logger};
 }
 
+/* The encoders and the codec decoder, loaded beside the language model. */
+typedef struct others {
+    tmb_qwen3_model *model;
+    const tmb_safetensors *codec;
+    tmb_logger *logger;
+    tmb_status status;
+    tmb_error error;
+} others;
+
+static void *load_others(void *argument) {
+    others *o = argument;
+    tmb_qwen3_model *m = o->model;
+    double begin = tmb_now();
+    o->status = tmb_codec_decoder_load(&m->config.codec, o->codec, m->precisions.codec, &m->codec_decoder, &o->error);
+    double decoder = tmb_now();
+    if (o->status == TMB_OK) {
+        o->status = tmb_codec_encoder_load(&m->config.codec, o->codec, &m->codec_encoder, &o->error);
+    }
+    double encoder = tmb_now();
+    if (o->status == TMB_OK) {
+        o->status = tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, &o->error);
+    }
+    tmb_log(o->logger, TMB_LOG_DEBUG, "codec decoder loaded in %.2f s, codec encoder %.2f s, speaker encoder %.2f s", decoder - begin,
+            encoder - decoder, tmb_now() - encoder);
+    return NULL;
+}
+
 static tmb_status load_networks(const tmb_qwen3_options *options, tmb_team *team, const char *directory, tmb_safetensors *codec,
                                 tmb_qwen3_model *m, tmb_error *error) {
     tmb_lm_options lm = lm_options(options, &m->precisions, directory, team);
+    others o = {.model = m, .codec = codec, .logger = options->logger};
+    pthread_t thread;
+    bool beside = tmb_team_threads(team) > 1 && pthread_create(&thread, NULL, load_others, &o) == 0;
     tmb_status status = tmb_lm_load(&m->config, m->weights, &lm, &m->lm, error);
-    if (status == TMB_OK) {
-        status = tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, error);
+    if (beside) {
+        (void)pthread_join(thread, NULL);
+    } else if (status == TMB_OK) {
+        (void)load_others(&o);
     }
-    if (status == TMB_OK) {
-        status = tmb_codec_encoder_load(&m->config.codec, codec, &m->codec_encoder, error);
-    }
-    if (status == TMB_OK) {
-        status = tmb_codec_decoder_load(&m->config.codec, codec, m->precisions.codec, &m->codec_decoder, error);
+    if (status == TMB_OK && o.status != TMB_OK) {
+        status = o.status;
+        if (error != NULL) {
+            *error = o.error;
+        }
     }
     return status;
 }
@@ -154,6 +187,8 @@ tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *byt
         size_t encoder = tmb_codec_encoder_estimate(&config->codec);
         size_t decoder = tmb_codec_decoder_estimate(&config->codec, precisions.codec);
         size_t sum = 0;
+        /* Buffers and what is remembered of voices; the loaded engine says it exactly. */
+        speaker += lm / 8;
         if (!tmb_add_size(lm, speaker, &sum) || !tmb_add_size(sum, encoder, &sum) || !tmb_add_size(sum, decoder, &sum)) {
             status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
         }

@@ -70,6 +70,7 @@ static tmb_status read_settings(const tmb_qwen3_engine *engine, const tmb_speak_
     speech->frame_limit = tokens - 1;
     speech->seed = request->seed;
     speech->guard = request->guard_runaway;
+    speech->waits = request->guard_runaway && !request->stream;
     speech->non_streaming = request->non_streaming_text;
     speech->want_codes = request->want_codes;
     speech->chunk = request->first_chunk_frames > 0 ? (size_t)request->first_chunk_frames : FIRST_CHUNK_FRAMES;
@@ -214,8 +215,9 @@ static tmb_status prepare_codec(tmb_qwen3_engine *engine, tmb_speech *speech, tm
         return status;
     }
     speech->reference_frames = voice->frames;
+    speech->reference_left = tmb_codec_reference_frames(voice->frames, engine->official);
     speech->hold_back = engine->official;
-    return tmb_engine_state_after_reference(engine, voice, speech->state, &speech->last_sample, error);
+    return TMB_OK;
 }
 
 tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice, tmb_speech **out,
@@ -250,10 +252,6 @@ tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *
     speech->finished = speech->piece == speech->piece_count;
     if (speech->codes == NULL) {
         status = tmb_fail_memory(error, "an utterance's codes", speech->capacity * 32);
-    } else if (!speech->finished) {
-        status = tmb_speech_begin_piece(engine, speech, error);
-    }
-    if (status != TMB_OK) {
         tmb_speech_destroy(&speech);
         return status;
     }

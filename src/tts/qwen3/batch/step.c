@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,39 @@ static void send_held(const step *s, tmb_speech *speech) {
 
 /* ---- The codec -------------------------------------------------------------------------------- */
 
+/* Some frames of the reference went through the decoder; what it knows behind them all is kept for the voice's next texts. */
+static void end_reference_piece(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_codec_result *result, size_t per_frame) {
+    speech->reference_left -= result->frames;
+    if (speech->reference_left > 0) {
+        return;
+    }
+    speech->last_sample = result->samples[result->frames * per_frame - 1];
+    tmb_codec_state *copy = NULL;
+    if (tmb_codec_state_clone(speech->state, &copy, NULL) == TMB_OK) {
+        tmb_voice_memory_put_state(engine->memory, (const tmb_qwen3_voice *)speech->voice, copy,
+                                   tmb_codec_state_bytes(engine->model.codec_decoder), speech->last_sample);
+    }
+}
+
+/* Whether the reference is decoded already: then its state is taken over. Or another utterance is at it: *wait. */
+static void take_reference(tmb_qwen3_engine *engine, tmb_speech *speech, bool *wait) {
+    const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
+    *wait = false;
+    if (speech->reference_begun) {
+        return;
+    }
+    if (tmb_voice_memory_get_state(engine->memory, voice, speech->state, &speech->last_sample)) {
+        speech->reference_left = 0;
+        return;
+    }
+    for (size_t i = 0; i < engine->count && !*wait; i++) {
+        const tmb_speech *other = engine->speeches[i];
+        const tmb_qwen3_voice *others = (const tmb_qwen3_voice *)other->voice;
+        *wait = other->reference_begun && other->reference_left > 0 && !other->cancelled && !other->failed &&
+                memcmp(voice->fingerprint, others->fingerprint, sizeof voice->fingerprint) == 0;
+    }
+}
+
 static void collect(const step *s, double wait_seconds) {
     tmb_codec_job *job = s->engine->job;
     if (!tmb_codec_job_done(job, wait_seconds)) {
@@ -112,6 +146,10 @@ static void collect(const step *s, double wait_seconds) {
             fail(speech, &error);
             continue;
         }
+        if (speech->reference_left > 0) {
+            end_reference_piece(s->engine, speech, &result, per_frame);
+            continue;
+        }
         speech->decoded += result.frames;
         put_audio(s, speech, result.samples, result.frames * per_frame);
         close_pieces(s, speech);
@@ -124,8 +162,11 @@ static size_t ready_frames(const tmb_qwen3_engine *engine, const tmb_speech *spe
     if (speech->in_flight || speech->failed || speech->cancelled || speech->piece_out == speech->piece_count) {
         return 0;
     }
+    if (speech->reference_left > 0) {
+        return speech->reference_left < TMB_CODEC_JOB_FRAMES ? speech->reference_left : TMB_CODEC_JOB_FRAMES;
+    }
     const tmb_speech_piece *piece = &speech->pieces[speech->piece_out];
-    if (speech->guard && !piece->done) {
+    if (speech->waits && !piece->done) {
         return 0;
     }
     size_t frames = (piece->done ? piece->end_frame : speech->frames) - speech->decoded;
@@ -133,7 +174,7 @@ static size_t ready_frames(const tmb_qwen3_engine *engine, const tmb_speech *spe
         return 0;
     }
     frames = frames < TMB_CODEC_JOB_FRAMES ? frames : TMB_CODEC_JOB_FRAMES;
-    if (!speech->hold_back && !speech->guard && frames > speech->chunk) {
+    if (!speech->hold_back && !speech->waits && frames > speech->chunk) {
         frames = speech->chunk;
     }
     return tmb_codec_until_restart(speech->reference_frames + speech->decoded, frames, engine->official);
@@ -152,16 +193,26 @@ static void context_before(const tmb_qwen3_engine *engine, const tmb_speech *spe
     }
 }
 
-static void start_job(const step *s) {
-    tmb_qwen3_engine *engine = s->engine;
+void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
     if (!tmb_codec_job_idle(engine->job)) {
         return;
     }
     size_t groups = tmb_lm_code_groups(engine->model.lm);
     for (size_t i = 0; i < engine->count; i++) {
         tmb_speech *speech = engine->speeches[i];
-        size_t frames = ready_frames(engine, speech);
+        bool wait = false;
+        if (speech->reference_left > 0 && !speech->in_flight && !speech->cancelled) {
+            take_reference(engine, speech, &wait);
+        }
+        size_t frames = wait ? 0 : ready_frames(engine, speech);
         if (frames == 0) {
+            continue;
+        }
+        if (speech->reference_left > 0) {
+            const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
+            tmb_codec_job_add(engine->job, speech, speech->state, voice->codes + (voice->frames - speech->reference_left) * groups,
+                              frames, NULL, 0);
+            speech->reference_begun = speech->in_flight = true;
             continue;
         }
         int16_t context[TMB_CODEC_CONTEXT_FRAMES * TMB_QWEN3_CODE_GROUPS_MAX];
@@ -225,7 +276,7 @@ static void end_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_finish_r
     }
 }
 
-/* Over its budget or going in circles: once more with another seed, then cut. */
+/* Over its budget or going in circles: once more with another seed where nobody has heard any of it, then cut. */
 static void check_runaway(tmb_qwen3_engine *engine, tmb_speech *speech) {
     size_t groups = tmb_lm_code_groups(engine->model.lm);
     size_t frames = speech->frames - speech->piece_begin;
@@ -233,7 +284,8 @@ static void check_runaway(tmb_qwen3_engine *engine, tmb_speech *speech) {
     if (frames < speech->budget && !stuck) {
         return;
     }
-    if (speech->retries == 0 && !speech->sampling.talker.greedy) {
+    bool heard = speech->decoded > speech->piece_begin || (speech->in_flight && speech->piece_out == speech->piece);
+    if (speech->retries == 0 && !heard && !speech->sampling.talker.greedy) {
         speech->retries++;
         speech->frames = speech->piece_begin;
         tmb_error error = {0};
@@ -278,7 +330,11 @@ static bool step_language_model(const step *s) {
     if (count == 0) {
         return false;
     }
+    double begin = tmb_now();
     tmb_lm_step(engine->context, engine->sequences, count, engine->codes, engine->outcomes);
+    engine->lm_seconds += tmb_now() - begin;
+    engine->lm_frames += count;
+    engine->lm_steps++;
     for (size_t i = 0; i < count; i++) {
         take_outcome(engine, engine->stepped[i], engine->outcomes[i], engine->codes + i * tmb_lm_code_groups(engine->model.lm));
     }
@@ -306,6 +362,20 @@ static void send_end(const step *s, tmb_speech *speech) {
     s->sink(s->user, &event);
 }
 
+/* How fast it was: for all that spoke since the last end, while the codec rests. */
+static void log_speed(tmb_qwen3_engine *engine) {
+    size_t decoded = 0;
+    if (engine->lm_steps == 0 || !tmb_codec_job_idle(engine->job)) {
+        return;
+    }
+    double codec = tmb_codec_job_seconds(engine->job, &decoded);
+    tmb_log(engine->logger, TMB_LOG_DEBUG, "%zu frames in %zu steps of the language model, %.1f ms a step; codec %.1f ms a frame",
+            engine->lm_frames, engine->lm_steps, 1e3 * engine->lm_seconds / (double)engine->lm_steps,
+            decoded == 0 ? 0 : 1e3 * codec / (double)decoded);
+    engine->lm_seconds = 0;
+    engine->lm_frames = engine->lm_steps = 0;
+}
+
 /* Sends the ends of those that are through, and drops them. */
 static void finish(const step *s) {
     tmb_qwen3_engine *engine = s->engine;
@@ -322,6 +392,7 @@ static void finish(const step *s) {
             continue;
         }
         if (!speech->cancelled) {
+            log_speed(engine);
             send_end(s, speech);
             engine->live--;
         }
@@ -335,11 +406,11 @@ tmb_status tmb_engine_step(tmb_engine *base, tmb_engine_sink sink, void *user, s
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     step s = {engine, sink, user};
     collect(&s, 0);
-    start_job(&s);
+    tmb_engine_start_codec(engine);
     bool stepped = step_language_model(&s);
     /* A chunk that has just become complete starts at once; in the caller's thread it is done then. */
     collect(&s, stepped ? 0 : WAIT_SECONDS);
-    start_job(&s);
+    tmb_engine_start_codec(engine);
     collect(&s, 0);
     finish(&s);
     *live = engine->live;

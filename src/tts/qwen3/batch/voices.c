@@ -6,45 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Decodes the reference and remembers the state after it. Under the encode lock. */
-static tmb_status remember_state(tmb_qwen3_engine *engine, const tmb_qwen3_voice *voice, tmb_error *error) {
-    const tmb_codec_decoder *decoder = engine->model.codec_decoder;
-    if (voice->frames == 0 || tmb_voice_memory_get_state(engine->memory, voice, NULL, NULL)) {
-        return TMB_OK;
-    }
-    tmb_codec_state *state = NULL;
-    float last = 0;
-    tmb_status status = tmb_codec_state_create(decoder, &state, error);
-    if (status == TMB_OK) {
-        status = tmb_codec_decode_reference(engine->encode_workspace, decoder, state, voice->codes, voice->frames, engine->official,
-                                            &last, error);
-    }
-    if (status != TMB_OK) {
-        tmb_codec_state_destroy(&state);
-        return status;
-    }
-    tmb_voice_memory_put_state(engine->memory, voice, state, tmb_codec_state_bytes(decoder), last);
-    return TMB_OK;
-}
-
-tmb_status tmb_engine_state_after_reference(tmb_qwen3_engine *engine, const tmb_qwen3_voice *voice, tmb_codec_state *state,
-                                            float *last, tmb_error *error) {
-    /* Another voice may push it out between the two, so more than once; each time it was there in between. */
-    for (int attempt = 0; attempt < 8; attempt++) {
-        if (tmb_voice_memory_get_state(engine->memory, voice, state, last)) {
-            return TMB_OK;
-        }
-        (void)pthread_mutex_lock(&engine->encode_lock);
-        tmb_status status = remember_state(engine, voice, error);
-        bool known = status == TMB_OK && tmb_voice_memory_get_state(engine->memory, voice, state, last);
-        (void)pthread_mutex_unlock(&engine->encode_lock);
-        if (status != TMB_OK || known) {
-            return status;
-        }
-    }
-    return tmb_fail(error, TMB_ERROR_INTERNAL, "the voice's state does not stay in memory");
-}
-
 /* x-vector, and codes where there is a transcript. */
 static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t count, const char *text, tmb_voice **out,
                          tmb_error *error) {
@@ -67,13 +28,7 @@ static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t 
                                  .reference_count = count, .reference_rate = model->config.speaker.sample_rate};
         status = tmb_qwen3_voice_create(&parts, &voice, error);
     }
-    if (status == TMB_OK) {
-        status = remember_state(engine, voice, error);
-        *out = &voice->base;
-        if (status != TMB_OK) {
-            tmb_voice_release(out);
-        }
-    }
+    *out = status == TMB_OK ? &voice->base : NULL;
     free(speaker);
     free(codes);
     return status;
@@ -106,6 +61,24 @@ tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *refer
     return status;
 }
 
+/* Of the speaker encoder: its activations for each frame of the mel spectrogram, some of all layers at once. */
+#define SPEAKER_BYTES_PER_FRAME (48u << 10)
+#define MEL_HOP 256
+
+size_t tmb_engine_prepare_memory(tmb_engine *base, uint64_t samples, int rate, bool x_vector_only) {
+    const tmb_qwen3_model *model = &((const tmb_qwen3_engine *)base)->model;
+    uint64_t own = (uint64_t)model->config.speaker.sample_rate;
+    uint64_t count = 0;
+    if (rate < 1 || samples > SIZE_MAX / 1024 / own) {
+        return SIZE_MAX / 2;
+    }
+    count = samples * own / (uint64_t)rate + own;
+    size_t speaker = (size_t)(count / MEL_HOP + 1) * SPEAKER_BYTES_PER_FRAME;
+    size_t codec = x_vector_only ? 0 : tmb_codec_encode_bytes(model->codec_encoder, (size_t)count);
+    /* One after the other, beside the resampled reference and the 16-bit copy that the voice keeps. */
+    return (size_t)count * (sizeof(float) + sizeof(int16_t)) + (speaker > codec ? speaker : codec);
+}
+
 tmb_status tmb_engine_voice_serialize(const tmb_voice *voice, void **data, size_t *size, tmb_error *error) {
     return tmb_qwen3_voice_save((const tmb_qwen3_voice *)voice, data, size, error);
 }
@@ -135,11 +108,6 @@ tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size
     }
     tmb_voice *loaded = &voice->base;
     status = check_fit(engine, voice, error);
-    if (status == TMB_OK) {
-        (void)pthread_mutex_lock(&engine->encode_lock);
-        status = remember_state(engine, voice, error);
-        (void)pthread_mutex_unlock(&engine->encode_lock);
-    }
     if (status != TMB_OK) {
         tmb_voice_release(&loaded);
     }
