@@ -283,7 +283,8 @@ typedef struct tmb_clone_request {
                                       for the reference, 12 dB for the speech, which is clean already */
 
     int priority;               /* higher first; default 0 */
-    uint64_t group;             /* items of one group take turns with other groups; default 0 */
+    uint64_t group;             /* items of one group take turns with other groups; default 0. A group other
+                                 * than 0 leaves the last eighth of the batch to groups with nothing in it */
     double deadline;            /* seconds from submit until TMB_ERROR_TIMEOUT; 0 = none */
     bool want_codes;            /* hand the generated codes to the result */
     bool want_samples;          /* collect the whole audio for the result; default true */

@@ -193,6 +193,7 @@ static void leave_batch(tmb_scheduler *scheduler, size_t index) {
     tmb_budget_release(&scheduler->context->budget, item->reserved);
     item->reserved = 0;
     atomic_store(&item->held, false);
+    item->entry.group->live--;
     tmb_item_add_seconds(item, TMB_STAGE_SPEECH, tmb_now() - item->admitted);
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
     retire(scheduler, item);
@@ -255,6 +256,7 @@ static void admit(tmb_scheduler *scheduler, tmb_item *item) {
     }
     (void)pthread_mutex_lock(&scheduler->lock);
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_LIVE);
+    item->entry.group->live++;
     scheduler->live[scheduler->live_count++] = item;
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
@@ -267,6 +269,15 @@ static uint64_t needed_bytes(tmb_scheduler *scheduler, tmb_item *item) {
     item->sequence_bytes = engine->operations->memory_needed(engine, &request, item->voice);
     return item->sequence_bytes +
            tmb_item_post_bytes(item, scheduler->denoiser, engine->operations->sample_rate(engine));
+}
+
+/* The batch's last places are for groups that have nothing in it: a short request beside a hundred long items
+ * would else wait until one of them ends. Group 0 is a caller with nobody beside it. */
+static bool may_enter(tmb_fair_entry *entry, void *user) {
+    const tmb_scheduler *scheduler = user;
+    const tmb_fair_group *group = entry->group;
+    size_t kept = scheduler->max_batch < 4 ? 0 : (scheduler->max_batch + 7) / 8;
+    return group->id == 0 || group->live == 0 || scheduler->live_count + kept < scheduler->max_batch;
 }
 
 /* Takes the item whose turn it is; NULL where there is none, or where the empty batch still waits for
@@ -284,7 +295,7 @@ static tmb_item *next_item(tmb_scheduler *scheduler, double *wait) {
             return NULL;
         }
     }
-    item = (tmb_item *)tmb_fair_take(&scheduler->ready, NULL, NULL);
+    item = (tmb_item *)tmb_fair_take(&scheduler->ready, may_enter, scheduler);
     if (item != NULL) {
         tmb_scheduler_phase(scheduler, item, TMB_PHASE_ADMITTING);
     }

@@ -24,6 +24,13 @@
 
 static clone_outcome outcomes[MANY + 1];
 
+/* No more steps until some are allowed. */
+static void fake_pause(void) {
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.steps_allowed = 0;
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
 static tmb_context *open_context(int max_batch) {
     tmb_options options;
     tmb_options_default(&options);
@@ -262,6 +269,39 @@ static void test_groups_take_turns(void **state) {
     }
     /* A few of the hundred may pass while its voice is on its way from the encoder. */
     assert_true(place <= 12);
+    close_context(context);
+}
+
+/* A group of many leaves a place in the batch to others; one that has nothing in it takes it at once. */
+static void test_last_place_is_kept(void **state) {
+    (void)state;
+    tmb_context *context = open_context(4);
+    fake.steps_allowed = 0;
+    tmb_clone_request request = clone_request("9", 0);
+    request.group = 7;
+    for (int i = 0; i < 6; i++) {
+        submit(context, &request, &outcomes[i]);
+    }
+    wait_for(context, 3, 3);
+    wait_for_ready(context, 3);
+    request.group = 8;
+    submit(context, &request, &outcomes[6]);
+    wait_for(context, 4, 3);
+    fake_allow(-1);
+    for (int i = 0; i <= 6; i++) {
+        assert_success(&outcomes[i]);
+    }
+    /* Group 0 has nobody beside it. */
+    request.group = 0;
+    fake_pause();
+    for (int i = 10; i < 16; i++) {
+        submit(context, &request, &outcomes[i]);
+    }
+    wait_for(context, 4, 2);
+    fake_allow(-1);
+    for (int i = 10; i < 16; i++) {
+        assert_success(&outcomes[i]);
+    }
     close_context(context);
 }
 
@@ -826,6 +866,7 @@ int main(void) {
         TEST(test_continuous_batch),
         TEST(test_batch_is_bounded),
         TEST(test_groups_take_turns),
+        TEST(test_last_place_is_kept),
         TEST(test_priority),
         TEST(test_voice_is_prepared_once),
         TEST(test_voice_cache_is_bounded),
