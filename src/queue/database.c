@@ -43,8 +43,9 @@ tmb_store_status tmb_store_errno(tmb_store *store, const char *what) {
     if (errno == ENOENT) {
         return TMB_STORE_NOT_FOUND;
     }
-    tmb_log(store->logger, TMB_LOG_ERROR, "%s in %s: %s", what, store->folder, strerror(errno));
-    return TMB_STORE_FAILED;
+    int code = errno;
+    tmb_log(store->logger, TMB_LOG_ERROR, "%s in %s: %s", what, store->folder, strerror(code));
+    return code == EMFILE || code == ENFILE || code == ENOMEM ? TMB_STORE_BUSY : TMB_STORE_FAILED;
 }
 
 tmb_store_status tmb_database_failure(tmb_store *store, int code) {
@@ -154,7 +155,7 @@ tmb_status tmb_database_open(tmb_store *store, tmb_error *error) {
         (void)sqlite3_busy_timeout(store->database, 5000);
         /* WAL survives the death of the process by itself, FULL also that of the machine. */
         code = sqlite3_exec(store->database,
-                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-512;"
                             "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
                             NULL, NULL, NULL);
     }

@@ -24,6 +24,7 @@ typedef enum tmb_store_status {
     TMB_STORE_IN_USE,   /* a job still needs it */
     TMB_STORE_NO_SPACE, /* the disk or the store's quota is full */
     TMB_STORE_FULL,     /* as many jobs as may wait are waiting */
+    TMB_STORE_BUSY,     /* out of descriptors or memory at the moment; it was logged */
     TMB_STORE_TOO_LARGE, /* an upload over its own limit */
     TMB_STORE_FAILED    /* anything else; it was logged */
 } tmb_store_status;

@@ -137,6 +137,7 @@ void tmb_refuse_store(tmb_request *request, tmb_store_status status, const char 
     case TMB_STORE_IN_USE: tmb_refuse(request, 409, NULL, "The %s is needed by a job", what); return;
     case TMB_STORE_NO_SPACE: tmb_refuse(request, 507, NULL, "There is no room left for the %s", what); return;
     case TMB_STORE_TOO_LARGE: tmb_refuse(request, 413, NULL, "The %s is too large", what); return;
+    case TMB_STORE_BUSY: tmb_refuse_for_now(request, 503, 5, "The server is busy"); return;
     case TMB_STORE_FULL: tmb_refuse_for_now(request, 503, 10, "The queue is full"); return;
     case TMB_STORE_OK:
     case TMB_STORE_FAILED:

@@ -128,7 +128,7 @@ static const tmb_field speech_fields[] = {
     {.name = "model", .kind = TMB_FIELD_TEXT, .maximum = 256, .fallback = "\"tts-1\"", .summary = "Any name: the server has one model"},
     {.name = "voice", .kind = TMB_FIELD_VOICE, .flags = TMB_FIELD_NULLABLE, .summary = "A stored voice: its name, or {\"id\": name}"},
     {.name = "response_format", .kind = TMB_FIELD_CHOICE, .choices = speech_formats, .fallback = "\"mp3\"", .summary = "Format of the audio"},
-    {.name = "speed", .kind = TMB_FIELD_NUMBER, .minimum = 0.25, .maximum = 4, .fallback = "1.0", .summary = "Only 1.0 is possible"},
+    {.name = "speed", .kind = TMB_FIELD_NUMBER, .minimum = 0.25, .maximum = 4, .fallback = "1.0", .summary = "2.0 is twice as fast, at the same pitch"},
     {.name = "stream_format", .kind = TMB_FIELD_CHOICE, .choices = stream_formats, .fallback = "\"audio\"", .summary = "Bare audio or server-sent events"},
     {.name = "instructions", .kind = TMB_FIELD_TEXT, .flags = TMB_FIELD_NULLABLE, .maximum = 4096, .summary = "Accepted and ignored (X-Ignored says so)"},
     {.name = "sample_rate", .kind = TMB_FIELD_INTEGER, .minimum = 8000, .maximum = 48000, .summary = "pcm is 24000 unless asked, the rest 48000; MP3 and Opus take the next that they have"},

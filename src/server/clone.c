@@ -7,7 +7,6 @@
 #include "server/rope.h"
 #include "server/state.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -181,11 +180,6 @@ static bool store_file(clone_item *item) {
     return false;
 }
 
-/* An output that failed because the disk is full says so. */
-static bool is_disk_full(const tmb_error *error) {
-    return error->status == TMB_ERROR_IO && strstr(error->message, strerror(ENOSPC));
-}
-
 static void judge_item(clone_item *item, const tmb_clone_result *result) {
     tmb_error error = item->error.status != TMB_OK ? item->error : result->error;
     if (error.status == TMB_OK && item->stream) {
@@ -194,10 +188,7 @@ static void judge_item(clone_item *item, const tmb_clone_result *result) {
     if (error.status == TMB_OK && item->file) {
         (void)tmb_output_finish(item->file, &error);
     }
-    if (is_disk_full(&error)) {
-        item->status = 507;
-        (void)snprintf(item->message, sizeof(item->message), "There is no room left for the audio");
-    } else if (error.status != TMB_OK) {
+    if (error.status != TMB_OK) {
         item->status = tmb_item_error(item->job->server, &error, item->message);
         item->field = error.status == TMB_ERROR_FORMAT || error.status == TMB_ERROR_LIMIT ? "ref_audio" : NULL;
     } else if (item->file) {
@@ -346,18 +337,19 @@ static void conclude(clone_job *job) {
 static bool create_outputs(clone_item *item, tmb_error *error) {
     const clone_job *job = item->job;
     tmb_clone_mode mode = job->options.mode;
+    double speed = job->options.speed > 0 ? job->options.speed : 1;
     if (mode == TMB_CLONE_COLLECT || mode == TMB_CLONE_EVENTS) {
         if (!tmb_store_temporary_path(job->server->store, item->path)) {
             return tmb_fail(error, TMB_ERROR_INTERNAL, "no random bytes") == TMB_OK;
         }
-        if (tmb_output_to_file(job->format, job->options.rate, item->path, &item->file, error) != TMB_OK) {
+        if (tmb_output_to_file(job->format, job->options.rate, speed, item->path, &item->file, error) != TMB_OK) {
             return false;
         }
     }
     /* Events carry PCM, whatever the file is. */
     const tmb_format *format = mode == TMB_CLONE_EVENTS ? tmb_format_find("pcm") : job->format;
     return mode == TMB_CLONE_COLLECT ||
-           tmb_output_to_sink(format, job->options.rate, on_bytes, item, &item->stream, error) == TMB_OK;
+           tmb_output_to_sink(format, job->options.rate, speed, on_bytes, item, &item->stream, error) == TMB_OK;
 }
 
 /* Seconds after which a client may try again: what waits, at the pace of late. */

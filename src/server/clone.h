@@ -16,6 +16,7 @@ typedef struct tmb_clone_options {
     bool enhanced;
     const char *format; /* of the audio */
     int rate;           /* of the audio; 0 = as it is made */
+    double speed;       /* of the speech; 0 = as it is made */
 } tmb_clone_options;
 
 /* Answers the request with what its `arguments` (checked) say. */

@@ -7,7 +7,6 @@
 #include "server/references.h"
 #include "server/state.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,8 +157,6 @@ void tmb_handle_enhance(tmb_request *request) {
     if (status == TMB_OK) {
         tmb_metrics_enhanced(server->metrics, work.audio_seconds, tmb_now() - started);
         answer_result(request, path, format, rate, work.info.channels);
-    } else if (status == TMB_ERROR_IO && strstr(error.message, strerror(ENOSPC))) {
-        tmb_refuse(request, 507, NULL, "There is no room left for the audio");
     } else {
         char message[512];
         unsigned code = tmb_item_error(server, &error, message);

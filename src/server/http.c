@@ -395,6 +395,7 @@ static void client_left(void *user) {
 static enum MHD_Result dispatch(tmb_request *request, struct MHD_Connection *connection) {
     tmb_server *server = request->server;
     bool slow = request->route->flags & TMB_ROUTE_SLOW;
+    atomic_fetch_add(&server->works_begun, 1);
     if (slow && atomic_fetch_add(&server->slow_waiting, 1) >= server->config->max_enhancing) {
         atomic_fetch_sub(&server->slow_waiting, 1);
         tmb_refuse_for_now(request, 503, 10, "Too many files wait to be worked on");

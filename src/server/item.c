@@ -2,6 +2,7 @@
 
 #include "server/state.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,7 +158,15 @@ static const char *without_path(const char *message) {
     return end ? end + 2 : message;
 }
 
+bool tmb_is_exhausted(const tmb_error *error) {
+    return error->status == TMB_ERROR_IO && (strstr(error->message, strerror(EMFILE)) || strstr(error->message, strerror(ENFILE)));
+}
+
 unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message[512]) {
+    if (tmb_output_is_full(error)) {
+        (void)snprintf(message, 512, "There is no room left for the audio");
+        return 507;
+    }
     switch (error->status) {
     case TMB_ERROR_ARGUMENT:
     case TMB_ERROR_FORMAT:
@@ -176,6 +185,10 @@ unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message
     default: break;
     }
     tmb_log(&server->logger, TMB_LOG_ERROR, "%s: %s", tmb_status_name(error->status), error->message);
+    if (tmb_is_exhausted(error)) {
+        (void)snprintf(message, 512, "The server is busy");
+        return 503;
+    }
     (void)snprintf(message, 512, "Internal Error");
     return 500;
 }

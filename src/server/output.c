@@ -4,6 +4,9 @@
 #include "base/memory.h"
 #include "io/io.h"
 
+#include <errno.h>
+#include <math.h>
+#include <sonic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +58,8 @@ int tmb_format_rate(const tmb_format *format, int rate) {
 struct tmb_output {
     const tmb_format *format;
     int wanted_rate, input_rate, rate;
+    double speed;
+    sonicStream stretch; /* where speed is not 1, at the input's rate */
     uint64_t written; /* samples that came out */
     tmb_resample_stream *resampler;
     tmb_audio_writer *writer;
@@ -64,18 +69,20 @@ struct tmb_output {
     double owed; /* seconds that were written and not sent yet */
 };
 
-static tmb_status create(const tmb_format *format, int rate, tmb_output **out, tmb_error *error) {
+static tmb_status create(const tmb_format *format, int rate, double speed, tmb_output **out, tmb_error *error) {
     *out = tmb_calloc(1, sizeof(**out));
     if (!*out) {
         return tmb_fail_memory(error, "an output", sizeof(**out));
     }
     (*out)->format = format;
     (*out)->wanted_rate = rate;
+    (*out)->speed = speed;
     return TMB_OK;
 }
 
-tmb_status tmb_output_to_file(const tmb_format *format, int rate, const char *path, tmb_output **out, tmb_error *error) {
-    tmb_status status = create(format, rate, out, error);
+tmb_status tmb_output_to_file(const tmb_format *format, int rate, double speed, const char *path, tmb_output **out,
+                              tmb_error *error) {
+    tmb_status status = create(format, rate, speed, out, error);
     if (status == TMB_OK && !((*out)->path = tmb_strdup(path))) {
         tmb_output_destroy(out);
         return tmb_fail_memory(error, "a path", strlen(path));
@@ -83,9 +90,9 @@ tmb_status tmb_output_to_file(const tmb_format *format, int rate, const char *pa
     return status;
 }
 
-tmb_status tmb_output_to_sink(const tmb_format *format, int rate, tmb_output_sink sink, void *user, tmb_output **out,
-                              tmb_error *error) {
-    tmb_status status = create(format, rate, out, error);
+tmb_status tmb_output_to_sink(const tmb_format *format, int rate, double speed, tmb_output_sink sink, void *user,
+                              tmb_output **out, tmb_error *error) {
+    tmb_status status = create(format, rate, speed, out, error);
     if (status == TMB_OK) {
         (*out)->sink = sink;
         (*out)->user = user;
@@ -111,6 +118,13 @@ static tmb_status forward(void *user, const void *data, size_t size, tmb_error *
 static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
     output->input_rate = rate;
     output->rate = tmb_format_rate(output->format, output->wanted_rate ? output->wanted_rate : rate);
+    if (output->speed != 1) {
+        output->stretch = sonicCreateStream(rate, 1);
+        if (!output->stretch) {
+            return tmb_fail_memory(error, "changing the speed", 0);
+        }
+        sonicSetSpeed(output->stretch, (float)output->speed);
+    }
     if (output->rate != rate) {
         tmb_status status = tmb_resample_open(NULL, rate, output->rate, TMB_RESAMPLER_AUTO, &output->resampler, error);
         if (status != TMB_OK) {
@@ -142,16 +156,55 @@ static tmb_status encode_resampled(tmb_output *output, tmb_error *error) {
     return TMB_OK;
 }
 
+/* Samples at the input's rate. */
+static tmb_status resample(tmb_output *output, const float *samples, size_t count, tmb_error *error) {
+    if (!output->resampler) {
+        return encode(output, samples, count, error);
+    }
+    tmb_status status = tmb_resample_push(output->resampler, samples, count, error);
+    return status == TMB_OK ? encode_resampled(output, error) : status;
+}
+
+enum { block_size = 4096 };
+
+static tmb_status take_stretched(tmb_output *output, tmb_error *error) {
+    float block[block_size];
+    for (int count = 0; (count = sonicReadFloatFromStream(output->stretch, block, block_size)) > 0;) {
+        tmb_status status = resample(output, block, (size_t)count, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+    return TMB_OK;
+}
+
+static tmb_status stretch(tmb_output *output, const float *samples, size_t count, tmb_error *error) {
+    float block[block_size];
+    while (count) {
+        size_t part = count < block_size ? count : block_size;
+        for (size_t i = 0; i < part; i++) {
+            /* It works in 16 bits and does not clip. */
+            block[i] = fminf(fmaxf(samples[i], -1), 1);
+        }
+        if (!sonicWriteFloatToStream(output->stretch, block, (int)part)) {
+            return tmb_fail_memory(error, "changing the speed", part);
+        }
+        tmb_status status = take_stretched(output, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+        samples += part;
+        count -= part;
+    }
+    return TMB_OK;
+}
+
 tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t count, int rate, tmb_error *error) {
     tmb_status status = output->input_rate ? TMB_OK : begin(output, rate, error);
     if (status != TMB_OK || !count) {
         return status;
     }
-    if (!output->resampler) {
-        return encode(output, samples, count, error);
-    }
-    status = tmb_resample_push(output->resampler, samples, count, error);
-    return status == TMB_OK ? encode_resampled(output, error) : status;
+    return output->stretch ? stretch(output, samples, count, error) : resample(output, samples, count, error);
 }
 
 tmb_status tmb_output_finish(tmb_output *output, tmb_error *error) {
@@ -159,7 +212,11 @@ tmb_status tmb_output_finish(tmb_output *output, tmb_error *error) {
         return tmb_fail(error, TMB_ERROR_FORMAT, "there is no audio");
     }
     tmb_status status = TMB_OK;
-    if (output->resampler) {
+    if (output->stretch) {
+        status = sonicFlushStream(output->stretch) ? take_stretched(output, error)
+                                                   : tmb_fail_memory(error, "changing the speed", 0);
+    }
+    if (status == TMB_OK && output->resampler) {
         status = tmb_resample_flush(output->resampler, error);
         status = status == TMB_OK ? encode_resampled(output, error) : status;
     }
@@ -177,6 +234,18 @@ void tmb_output_destroy(tmb_output **output) {
     }
     tmb_audio_abort(&ending->writer);
     tmb_resample_close(&ending->resampler);
+    if (ending->stretch) {
+        sonicDestroyStream(ending->stretch);
+    }
     free(ending->path);
     free(ending);
+}
+
+bool tmb_output_is_full(const tmb_error *error) {
+    static const int codes[] = {ENOSPC, EDQUOT, EFBIG};
+    bool full = false;
+    for (size_t i = 0; error->status == TMB_ERROR_IO && i < sizeof(codes) / sizeof(codes[0]); i++) {
+        full = full || strstr(error->message, strerror(codes[i])) != NULL;
+    }
+    return full;
 }

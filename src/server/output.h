@@ -30,11 +30,14 @@ typedef struct tmb_output tmb_output;
 typedef bool (*tmb_output_sink)(void *user, const void *data, size_t size, double seconds);
 
 /* Into a file: complete (renamed into place) after finish. `rate` 0: as the samples come. In both cases
- * tmb_format_rate decides. */
-tmb_status tmb_output_to_file(const tmb_format *format, int rate, const char *path, tmb_output **out, tmb_error *error);
-/* As bytes. Nothing is read from a file's end: a WAV header says "length unknown". */
-tmb_status tmb_output_to_sink(const tmb_format *format, int rate, tmb_output_sink sink, void *user, tmb_output **out,
+ * tmb_format_rate decides. `speed` 2: twice as fast at the same pitch; 1: as it comes. */
+tmb_status tmb_output_to_file(const tmb_format *format, int rate, double speed, const char *path, tmb_output **out,
                               tmb_error *error);
+/* As bytes. Nothing is read from a file's end: a WAV header says "length unknown". */
+tmb_status tmb_output_to_sink(const tmb_format *format, int rate, double speed, tmb_output_sink sink, void *user,
+                              tmb_output **out, tmb_error *error);
+/* Whether it failed because the disk, the quota or the largest file is full. */
+bool tmb_output_is_full(const tmb_error *error);
 
 /* Mono samples, always at the same rate. */
 tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t count, int rate, tmb_error *error);

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "server/fetch.h"
+#include "server/item.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ static bool fail(tmb_reference_problem *problem, unsigned status, const char *fo
 
 static bool fail_store(tmb_reference_problem *problem, tmb_store_status status) {
     return status == TMB_STORE_NO_SPACE    ? fail(problem, 507, "there is no room left for the file")
+           : status == TMB_STORE_BUSY      ? fail(problem, 503, "The server is busy")
            : status == TMB_STORE_TOO_LARGE ? fail(problem, 413, "the file is too large")
                                            : fail(problem, 500, "Internal Error");
 }
@@ -116,6 +118,7 @@ bool tmb_check_audio(const char *path, double seconds, tmb_audio_info *info, tmb
             message += length + strspn(message + length, ": ");
         }
         return error.status == TMB_ERROR_MEMORY ? fail(problem, 503, "not enough memory to read the file")
+               : tmb_is_exhausted(&error)       ? fail(problem, 503, "The server is busy")
                : error.status == TMB_ERROR_IO   ? fail(problem, 500, "Internal Error")
                                                 : fail(problem, 400, "%s", message);
     }
@@ -227,10 +230,12 @@ static int open_reference(tmb_references *references, const char *text, tmb_refe
     if (tmb_is_id(text)) {
         int descriptor = -1;
         tmb_file_info info;
-        if (tmb_store_file_open(server->store, text, &descriptor, &info) == TMB_STORE_OK) {
+        tmb_store_status status = tmb_store_file_open(server->store, text, &descriptor, &info);
+        if (status == TMB_STORE_OK) {
             return descriptor;
         }
-        (void)fail(problem, 400, "there is no file with this id (it may have expired)");
+        (void)(status == TMB_STORE_NOT_FOUND ? fail(problem, 400, "there is no file with this id (it may have expired)")
+                                             : fail_store(problem, status));
         return -1;
     }
     int descriptor = tmb_open_below(server->audio_root, text);

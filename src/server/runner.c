@@ -164,7 +164,7 @@ static bool start(job_run *run, bool *full) {
     run->references = tmb_references_create(server, NULL, NULL);
     bool good = run->arguments && run->references && tmb_store_temporary_path(server->store, run->path);
     run->format = tmb_format_find(tmb_text_at(run->arguments, "response_format", 0, "wav"));
-    good = good && run->format && tmb_output_to_file(run->format, 0, run->path, &run->output, &run->error) == TMB_OK;
+    good = good && run->format && tmb_output_to_file(run->format, 0, 1, run->path, &run->output, &run->error) == TMB_OK;
     if (!good) {
         (void)snprintf(run->message, sizeof(run->message), "Internal Error");
     } else if (!tmb_item_fill(server, run->arguments, 0, true, run->references, &inputs, &problem)) {
@@ -218,6 +218,7 @@ static bool start_some(tmb_runner *runner) {
         next->next = runner->runs;
         runner->runs = next;
         runner->running++;
+        atomic_fetch_add(&runner->server->works_begun, 1);
         (void)pthread_mutex_unlock(&runner->lock);
         bool full = false;
         if (!start(next, &full) && full) {

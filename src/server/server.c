@@ -10,6 +10,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,12 +196,40 @@ static void reload_keys(tmb_server *server) {
     }
 }
 
+static bool is_idle(tmb_server *server) {
+    return atomic_load(&server->in_flight) == 0 && tmb_runner_running(server->runner) == 0;
+}
+
+/* Requests leave holes in every thread's heap: their pages go back once nothing was under way since the last
+ * look, and now and then where something always is. */
+typedef struct memory_care {
+    double trimmed_at;
+    size_t trimmed, seen; /* works begun then, and at the last look */
+    bool was_idle;
+} memory_care;
+
+static void care_for_memory(tmb_server *server, memory_care *care) {
+    static const double seconds = 30;
+    size_t begun = atomic_load(&server->works_begun);
+    bool idle = is_idle(server);
+    bool at_rest = idle && care->was_idle && begun == care->seen;
+    care->was_idle = idle;
+    care->seen = begun;
+    if (begun != care->trimmed && (at_rest || tmb_now() >= care->trimmed_at + seconds)) {
+        (void)malloc_trim(0);
+        /* What is under way leaves holes still. */
+        care->trimmed = at_rest ? begun : care->trimmed;
+        care->trimmed_at = tmb_now();
+    }
+}
+
 /* Until SIGTERM or SIGINT. */
 static void serve(tmb_server *server, const sigset_t *signals) {
     double life = server->config->keep_files < server->config->keep_jobs ? server->config->keep_files : server->config->keep_jobs;
     double expire_every = life > 60 ? 30 : life / 2;
     double watchdog = tmb_service_watchdog();
     double next_expiry = tmb_now() + 1;
+    memory_care care = {.trimmed_at = tmb_now()};
     for (;;) {
         int got = wait_for_signal(signals, watchdog > 0 && watchdog < 1 ? watchdog : 1);
         if (got == SIGTERM || got == SIGINT) {
@@ -213,6 +242,7 @@ static void serve(tmb_server *server, const sigset_t *signals) {
             tmb_store_expire(server->store);
             next_expiry = tmb_now() + expire_every;
         }
+        care_for_memory(server, &care);
         if (watchdog > 0) {
             /* A part that is stuck with its lock keeps us from saying that we live. */
             (void)tmb_store_bytes(server->store);
@@ -221,10 +251,6 @@ static void serve(tmb_server *server, const sigset_t *signals) {
             tmb_service_alive();
         }
     }
-}
-
-static bool is_idle(tmb_server *server) {
-    return atomic_load(&server->in_flight) == 0 && tmb_runner_running(server->runner) == 0;
 }
 
 /* Waits until nothing is under way, `seconds` have passed or a signal comes. */
@@ -313,7 +339,13 @@ tmb_status tmb_server_run(const tmb_server_config *config, FILE *out, tmb_error 
     watched_signals(&signals);
     (void)pthread_sigmask(SIG_BLOCK, &signals, &before);
     (void)signal(SIGPIPE, SIG_IGN);
+    /* A file at its limit is an error of the write, not the end of the server. */
+    (void)signal(SIGXFSZ, SIG_IGN);
     raise_descriptor_limit();
+    /* Memory stays flat: one heap for all threads, and what is large never lies in it. The threads compute, they
+     * rarely allocate. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     tmb_status status = open_socket(config, &socket, error);
     if (status != TMB_OK) {
         return status;

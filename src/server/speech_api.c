@@ -34,10 +34,6 @@ void tmb_handle_speech(tmb_request *request) {
     const char *format = tmb_text_at(speech, "response_format", 0, "mp3");
     bool is_pcm = strcmp(format, "pcm") == 0;
     bool sse = strcmp(tmb_text_at(speech, "stream_format", 0, "audio"), "sse") == 0;
-    if (tmb_number_at(speech, "speed", 1) != 1) {
-        tmb_refuse(request, 400, "speed", "only 1.0 is possible: the model has a pace of its own");
-        return;
-    }
     if (json_is_string(json_object_get(speech, "instructions"))) {
         tmb_request_header(request, "X-Ignored", "instructions");
     }
@@ -52,6 +48,7 @@ void tmb_handle_speech(tmb_request *request) {
         .format = tmb_format_find(format)->name,
         /* Clients of this endpoint take pcm for 24 kHz without asking. */
         .rate = (int)tmb_number_at(speech, "sample_rate", is_pcm ? 24000 : 0),
+        .speed = tmb_number_at(speech, "speed", 1),
     };
     request->arguments = arguments;
     json_decref(speech);

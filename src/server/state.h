@@ -31,6 +31,7 @@ struct tmb_server {
     char *openapi_text;
     atomic_bool draining;
     atomic_size_t in_flight;  /* requests whose handler was called and that are not over */
+    atomic_size_t works_begun; /* requests that reached a worker and items of jobs, ever */
     atomic_size_t slow_waiting;
     _Atomic(uint64_t) body_memory; /* reserved by bodies */
     _Atomic(uint64_t) group;       /* the last group number given to a request */

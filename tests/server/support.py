@@ -216,10 +216,10 @@ class Server:
         answer = self.post(API + "/voices", form={"name": name, "ref_audio": ("ref.wav", audio), **fields})
         assert answer.status == 201, answer
 
-    def clone(self, text="Hello there.", path="/voice-clone", **fields):
+    def clone(self, text="Hello there.", path="/voice-clone", timeout=60, **fields):
         if "ref_audio" not in fields and "voice" not in fields:
             fields["ref_audio"] = data_uri()
-        return self.post(API + path, {"text": text, **fields})
+        return self.post(API + path, {"text": text, **fields}, timeout=timeout)
 
     def raw(self, timeout=30):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)

@@ -1,6 +1,7 @@
 """OpenAI's endpoints, with OpenAI's own client."""
 import base64
 import json
+import struct
 
 import openai
 import pytest
@@ -63,6 +64,32 @@ def test_sse(client, voice):
     assert [event["type"] for event in seen[-1:]] == ["speech.audio.done"]
     assert {event["type"] for event in seen[:-1]} == {"speech.audio.delta"}
     assert len(b"".join(base64.b64decode(event["audio"]) for event in seen[:-1])) > 5000
+
+
+@pytest.mark.parametrize("speed", [0.25, 0.5, 1.25, 2.0, 4.0])
+def test_speed(client, server, voice, speed):
+    text = "Hello there, this takes a little while to say."
+    plain = server.post("/v1/audio/speech", {"voice": voice, "input": text, "response_format": "pcm", "seed": 1}).body
+
+    def ask():
+        return client.audio.speech.create(model="tts-1", voice=voice, input=text, response_format="pcm", speed=speed,
+                                          extra_body={"seed": 1}).read()
+    audio = ask()
+    assert len(audio) == pytest.approx(len(plain) / speed, rel=0.02)
+    # The pitch stays: the commonest distance between sign changes from below is a period's.
+    assert pitch(audio) == pytest.approx(pitch(plain), rel=0.1)
+    # How the audio was cut on its way changes nothing.
+    assert ask() == audio
+
+
+def pitch(audio):
+    """Of 16-bit samples at 24 kHz, by the highest peak of the autocorrelation of the loudest second."""
+    samples = [value / 32768 for (value,) in struct.iter_unpack("<h", audio)][::4]
+    width = min(1500, len(samples) // 2)
+    start = max(range(0, len(samples) - width, 300), key=lambda at: sum(x * x for x in samples[at:at + width]))
+    part = samples[start:start + width]
+    lag = max(range(15, 100), key=lambda lag: sum(a * b for a, b in zip(part, part[lag:])) / (len(part) - lag))
+    return 6000 / lag
 
 
 def test_voice_as_object(server, voice):

@@ -9,6 +9,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "server"))
 from support import API, REFERENCE, Server, wait_for, wav  # noqa: E402
 
+RECORDING = (pathlib.Path(__file__).parent.parent.parent / "examples/audio/noisy.flac").read_bytes()
+
 CHROMIUM = os.environ.get("TIMBRE_CHROMIUM", "/usr/bin/chromium")
 # Where a screenshot is wanted, for the README.
 SCREENSHOTS = os.environ.get("TIMBRE_SCREENSHOTS")
@@ -64,7 +66,7 @@ def speak(page, text="Hello there."):
 
 
 def test_file_in_audio_out(page, server):
-    give_file(page)
+    give_file(page, RECORDING, "noisy.flac")
     speak(page, "Hello there, this is the page speaking.")
     assert "Done in" in page.inner_text("#progress")
     assert "48 kHz" in page.inner_text("#result-facts")
@@ -89,6 +91,8 @@ def test_file_in_audio_out(page, server):
     assert all(url.startswith((server.url, "blob:", "data:")) for url in page.asked)
     if SCREENSHOTS:
         page.evaluate("state.resultPlayer.halt()")
+        page.click("#result-player [data-side=after]")
+        page.evaluate("state.resultPlayer.seek(0)")
         page.screenshot(path=f"{SCREENSHOTS}/page.png", full_page=True)
 
 

@@ -1,0 +1,192 @@
+"""Too little of something: memory, disk, descriptors, the model. What cannot be done is refused with a reason,
+and when there is enough again the server works on, without a restart."""
+import contextlib
+import http.client
+import os
+import pathlib
+import resource
+import shutil
+import sqlite3
+import subprocess
+import threading
+
+import pytest
+from support import API, REFERENCE, Server, wait_for, wav
+
+GOLDEN = pathlib.Path(os.environ.get("TIMBRE_GOLDEN", pathlib.Path(__file__).parent.parent / "golden"))
+LONG = "This sentence is here to take quite a while to say. " * 3
+
+
+def limited(kind, value):
+    return lambda: resource.setrlimit(kind, (value, value))
+
+
+def all_at_once(calls):
+    answers = []
+    threads = [threading.Thread(target=lambda call=call: answers.append(call())) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == len(threads)
+    return answers
+
+
+def check_intact(server):
+    """The database agrees with the folder, and nothing is half-written."""
+    assert not list((server.state / "tmp").iterdir())
+    with contextlib.closing(sqlite3.connect(f"file:{server.state / 'state.db'}?mode=ro", uri=True)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        rows = {name for (name,) in database.execute("SELECT id FROM files")}
+    assert rows == {path.name for path in (server.state / "files").iterdir()}
+
+
+# ---- memory
+
+def test_budget():
+    """More than fits waits; what never fits is refused with both numbers."""
+    with Server("--memory", "80M", "--max-batch", 32) as server:
+        ref = server.upload()
+        answers = all_at_once([lambda: server.clone([LONG] * 4, "/voice-clone-enhanced", ref_audio=ref)] * 8)
+        assert [a.status for a in answers] == [200] * 8
+        for answer in answers:
+            assert all(item["audio_base64"] for item in answer.json()["items"])
+        assert server.metric("timbre_memory_budget_bytes") == 80 << 20
+    with Server("--memory", "9M") as server:
+        answer = server.clone("Hi.")
+        assert answer.status == 503 and "Not enough memory" in answer.detail and answer.detail.count(" M") >= 2, answer
+
+
+@pytest.mark.slow
+def test_hard_limit():
+    """Under a limit of the address space, more work than fits finishes or is refused with a reason."""
+    with Server("--max-batch", 64, "--enhance-workers", 8, preexec_fn=limited(resource.RLIMIT_AS, 640 << 20)) as server:
+        ref = server.upload()
+        assert server.metric("timbre_memory_budget_bytes") == (640 << 20) * 3 // 4
+        long = wav(20.0, 16000)
+        calls = ([lambda: server.clone([LONG] * 6, "/voice-clone-enhanced", ref_audio=ref, timeout=300)] * 12 +
+                 [lambda: server.post(API + "/enhance", form={"audio": ("a.wav", long)}, timeout=300)] * 10 +
+                 [lambda: server.post(API + "/voice-clone", body=b" " * (30 << 20), headers={"Content-Type": "application/json"})] * 8)
+        answers = all_at_once(calls)
+        assert sum(a.status == 200 for a in answers) >= 8
+        for answer in answers:
+            assert answer.status in (200, 400, 413, 503), answer
+            if answer.status == 503:
+                assert answer.detail and int(answer.headers["Retry-After"]) >= 1
+            elif answer.status == 200 and answer.headers["Content-Type"] == "application/json":
+                for item in answer.json()["items"]:
+                    assert item["audio_base64"] or "memory" in item["error"], item
+        server.wait_idle(60)
+        assert server.clone("Hello.", "/voice-clone-enhanced", ref_audio=ref).status == 200
+        check_intact(server)
+
+
+# ---- disk
+
+def use_up_disk(server):
+    """Uploads until there is no room; then every other way to store something is refused as well."""
+    ref = server.upload()
+    statuses = []
+    for seed in range(200):
+        statuses.append(server.post(API + "/files/upload", form={"file": ("a.wav", wav(1.0, 48000, seed=seed))}).status)
+        if statuses[-1] != 201:
+            break
+    assert statuses[-1] == 507 and statuses.count(201) >= 1, statuses
+    text = LONG * 8
+    answer = server.clone(text, "/voice-clone-enhanced", ref_audio=ref)
+    assert answer.status == 507 and "room" in answer.detail, answer
+    many = server.clone(["Hi.", text], "/voice-clone-enhanced", ref_audio=ref)
+    assert many.status == 200 and "room" in many.json()["items"][1]["error"], many
+    answer = server.post(API + "/enhance?response_format=wav", form={"audio": ("a.wav", wav(8.0, 8000))})
+    assert answer.status == 507, answer
+    return ref
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of 3 MiB, or None where this user may not mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True).returncode:
+        yield None
+        return
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk(small_disk):
+    if small_disk is None:
+        pytest.skip("mounting a small file system needs root; test_largest_file is the same without")
+    with Server("--max-storage", 0, state=small_disk / "state") as server:
+        ref = use_up_disk(server)
+        job = server.post(API + "/queue/submit", {"items": [{"text": LONG * 8, "ref_audio": ref}]})
+        assert job.status in (202, 507), job
+        if job.status == 202:
+            results = server.wait_job(job.json()["id"])
+            assert results["failed"] == 1 and "room" in results["items"][0]["error"]
+        check_intact(server)
+        # Room again: works on.
+        listed = [path.name for path in (server.state / "files").iterdir() if path.name != ref]
+        for name in listed:
+            assert server.delete(f"{API}/files/{name}").status in (204, 409)
+        assert server.clone("Hello.", ref_audio=ref).status == 200
+        check_intact(server)
+        server.stop()
+        server.start()
+        assert server.clone("Hello.", ref_audio=ref).status == 200
+
+
+def test_largest_file():
+    """The system refuses files beyond a size: as a full disk. (espeak-ng cannot run under such a limit.)"""
+    model = GOLDEN / "qwen/sample-c/model"
+    with Server("--model", model, engine="qwen3", preexec_fn=limited(resource.RLIMIT_FSIZE, 400 << 10)) as server:
+        ref = server.upload()
+        answer = server.post(API + "/files/upload", form={"file": ("a.wav", wav(8.0, 48000))})
+        assert answer.status == 507, answer
+        # How long random weights speak depends on the seed alone.
+        too_long = {"text": LONG * 2, "ref_audio": ref}
+        for seed in range(60):
+            too_long["seed"] = seed
+            answer = server.post(API + "/voice-clone-enhanced", too_long)
+            if answer.status != 200:
+                break
+        assert answer.status == 507 and "room" in answer.detail, answer
+        answer = server.post(API + "/enhance", form={"audio": ("a.wav", wav(8.0, 8000))})
+        assert answer.status == 507, answer
+        job = server.wait_job(server.job([too_long, {"text": "Hi.", "ref_audio": ref, "max_seconds": 1}]))
+        assert [item["state"] for item in job["items"]] == ["failed", "done"] and "room" in job["items"][0]["error"]
+        check_intact(server)
+        assert server.clone("Hello.", ref_audio=ref, max_seconds=1).status == 200
+
+
+# ---- descriptors
+
+def test_few_descriptors():
+    with Server(preexec_fn=limited(resource.RLIMIT_NOFILE, 40)) as server:
+        ref = server.upload()
+
+        def call():
+            try:
+                return server.clone("Hello there.", ref_audio=ref).status
+            except (OSError, http.client.HTTPException):
+                return None  # not let in
+        statuses = all_at_once([call] * 40)
+        assert set(statuses) <= {200, 503, None}, statuses
+        wait_for(lambda: call() == 200)
+        wait_for(lambda: server.descriptors() < 20)
+        assert not list((server.state / "tmp").iterdir())
+
+
+# ---- the model
+
+def test_denoiser_comes_later(tmp_path):
+    weights = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "~/.cache")) + "/timbre/DeepFilterNet3_onnx.tar.gz"
+    place = tmp_path / "denoiser.tar.gz"
+    with Server("--denoiser", place) as server:
+        ref = server.upload()
+        answer = server.clone("Hello.", "/voice-clone-enhanced", ref_audio=ref)
+        assert answer.status == 503 and str(tmp_path) not in answer.detail and int(answer.headers["Retry-After"]) >= 1, answer
+        assert server.clone("Hello.", ref_audio=ref).status == 200
+        shutil.copy(weights, place)
+        assert server.clone("Hello.", "/voice-clone-enhanced", ref_audio=ref).status == 200
+        assert server.post(API + "/enhance", form={"audio": ("a.wav", REFERENCE)}).status == 200
