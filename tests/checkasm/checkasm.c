@@ -1,6 +1,7 @@
 /* The harness: see checkasm.h.
  *
  *   checkasm [--bench] [--seed=N] [--only=TEXT]     TEXT: kernels whose name contains it
+ *   checkasm --break=NAME                           the kernels of one name of --list-broken, spoilt: must fail
  */
 #include "checkasm.h"
 
@@ -43,6 +44,9 @@ static const struct {
     {"avx512all", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16},
 };
 
+/* After all others with --break. */
+static const char broken_level[] = "broken";
+
 enum { MAX_VARIANTS = 2048, MAX_BUFFERS = 256, GUARD = 64 };
 
 typedef struct variant {
@@ -70,6 +74,7 @@ static unsigned level_flags;
 static uint64_t seed = 1, random_state;
 static bool bench;
 static const char *only;
+static const char *breaking; /* NAME of --break */
 
 unsigned checkasm_cpu_flags(void) { return level_flags; }
 
@@ -149,6 +154,11 @@ bool checkasm_begin(checkasm_any function, const char *format, ...) {
     va_end(arguments);
     checkasm_release();
     current = NULL;
+    if (breaking != NULL) {
+        /* Portable C first, and then the spoilt one in its place. */
+        const checkasm_any spoilt = checkasm_broken(breaking, name);
+        function = spoilt != NULL && level_name != broken_level ? function : spoilt;
+    }
     if (function == NULL || (only != NULL && strstr(name, only) == NULL) || find_variant(name, function) != NULL) {
         return false;
     }
@@ -300,6 +310,34 @@ static void print_times(void) {
     }
 }
 
+static void check_level(const char *name, unsigned flags) {
+    level_name = name;
+    level_flags = flags;
+    tmb_cpu_mask(flags);
+    for (size_t family = 0; family < sizeof families / sizeof families[0]; family++) {
+        random_state = seed + family; /* the same shapes and values for every level */
+        const size_t before = variant_count;
+        families[family].check();
+        checkasm_release();
+        size_t failed = 0;
+        for (size_t i = before; i < variant_count; i++) {
+            failed += variants[i].failed ? 1 : 0;
+        }
+        if (variant_count > before) {
+            printf("%-12s %-16s %zu of %zu\n", level_name, families[family].name, variant_count - before - failed,
+                   variant_count - before);
+        }
+    }
+}
+
+static bool is_broken_name(const char *name) {
+    const char *known = "", *kernel;
+    for (size_t i = 0; known != NULL && strcmp(known, name) != 0; i++) {
+        known = checkasm_broken_name(i, &kernel);
+    }
+    return known != NULL;
+}
+
 int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--bench") == 0) {
@@ -308,8 +346,16 @@ int main(int argc, char **argv) {
             seed = strtoull(argv[i] + 7, NULL, 0);
         } else if (strncmp(argv[i], "--only=", 7) == 0) {
             only = argv[i] + 7;
+        } else if (strncmp(argv[i], "--break=", 8) == 0 && is_broken_name(argv[i] + 8)) {
+            breaking = argv[i] + 8;
+        } else if (strcmp(argv[i], "--list-broken") == 0) {
+            const char *name, *kernel;
+            for (size_t j = 0; (name = checkasm_broken_name(j, &kernel)) != NULL; j++) {
+                printf("%s %s\n", name, kernel);
+            }
+            return 0;
         } else {
-            fprintf(stderr, "usage: checkasm [--bench] [--seed=N] [--only=TEXT]\n");
+            fprintf(stderr, "usage: checkasm [--bench] [--seed=N] [--only=TEXT] [--break=NAME] [--list-broken]\n");
             return 2;
         }
     }
@@ -319,29 +365,15 @@ int main(int argc, char **argv) {
     (void)sigaction(SIGILL, &action, NULL);
     (void)sigaction(SIGFPE, &action, NULL);
 
-    const unsigned available = tmb_cpu_flags();
     printf("checkasm: CPU %s, seed %llu\n", tmb_cpu_name(), (unsigned long long)seed);
+    const unsigned available = tmb_cpu_flags();
     for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++) {
-        if ((levels[level].flags & ~available) != 0) {
-            continue;
+        if ((levels[level].flags & ~available) == 0 && (breaking == NULL || levels[level].flags == 0)) {
+            check_level(levels[level].name, levels[level].flags);
         }
-        level_name = levels[level].name;
-        level_flags = levels[level].flags;
-        tmb_cpu_mask(level_flags);
-        for (size_t family = 0; family < sizeof families / sizeof families[0]; family++) {
-            random_state = seed + family; /* the same shapes and values for every level */
-            const size_t before = variant_count;
-            families[family].check();
-            checkasm_release();
-            size_t failed = 0;
-            for (size_t i = before; i < variant_count; i++) {
-                failed += variants[i].failed ? 1 : 0;
-            }
-            if (variant_count > before) {
-                printf("%-12s %-16s %zu of %zu\n", level_name, families[family].name, variant_count - before - failed,
-                       variant_count - before);
-            }
-        }
+    }
+    if (breaking != NULL) {
+        check_level(broken_level, 0);
     }
     size_t failed = 0;
     for (size_t i = 0; i < variant_count; i++) {

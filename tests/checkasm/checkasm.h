@@ -87,6 +87,11 @@ bool checkasm_compare_f32(const float *reference, const float *new_values, size_
 bool checkasm_compare_bytes(const void *reference, const void *new_bytes, size_t count, const char *shape, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* broken.c: the i-th name of a kernel that is wrong on purpose, NULL after the last, and what the name of the kernel that
+ * it stands for begins with. Then what --break=`name` puts in the place of `kernel`, NULL where that is another's. */
+const char *checkasm_broken_name(size_t i, const char **kernel);
+checkasm_any checkasm_broken(const char *name, const char *kernel);
+
 /* The families, one a file. */
 void checkasm_activation(void);
 void checkasm_conv(void);
