@@ -41,8 +41,9 @@ void *tmb_alloc_huge(size_t count, size_t size) {
     if (!tmb_pad_size(bytes, TMB_ALIGNMENT, &bytes)) {
         return NULL;
     }
-    void *memory = aligned_alloc(HUGE_PAGE, bytes);
-    if (memory != NULL) {
+    /* Not aligned_alloc: that takes whole huge pages only. */
+    void *memory = NULL;
+    if (posix_memalign(&memory, HUGE_PAGE, bytes) == 0) {
 #ifdef MADV_HUGEPAGE
         (void)madvise(memory, bytes & ~(HUGE_PAGE - 1), MADV_HUGEPAGE); /* advice: a refusal changes nothing */
 #endif

@@ -13,11 +13,13 @@ void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *pointer, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
+int __real_posix_memalign(void **out, size_t alignment, size_t size);
 void __real_free(void *pointer);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *pointer, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
+int __wrap_posix_memalign(void **out, size_t alignment, size_t size);
 void __wrap_free(void *pointer);
 
 static bool watching;
@@ -43,6 +45,15 @@ void *__wrap_malloc(size_t size) { return refuse() ? no_memory() : account(__rea
 void *__wrap_calloc(size_t count, size_t size) { return refuse() ? no_memory() : account(__real_calloc(count, size)); }
 void *__wrap_aligned_alloc(size_t alignment, size_t size) {
     return refuse() ? no_memory() : account(__real_aligned_alloc(alignment, size));
+}
+
+int __wrap_posix_memalign(void **out, size_t alignment, size_t size) {
+    if (refuse()) {
+        return ENOMEM;
+    }
+    const int status = __real_posix_memalign(out, alignment, size);
+    (void)account(status == 0 ? *out : NULL);
+    return status;
 }
 
 void *__wrap_realloc(void *pointer, size_t size) {
