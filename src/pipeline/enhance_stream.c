@@ -323,6 +323,9 @@ void tmb_enhance_close(tmb_enhance_stream **stream_address) {
 static tmb_status drain(tmb_enhance_stream *stream, float **out, size_t *count, size_t *capacity, tmb_error *error) {
     size_t channels = (size_t)stream->options.channels;
     size_t ready = stream->channels[0].ready.count;
+    if (ready == 0) {
+        return TMB_OK; /* *out may be NULL still */
+    }
     if (ready > *capacity - *count) {
         size_t wanted = 0;
         size_t elements = 0;
