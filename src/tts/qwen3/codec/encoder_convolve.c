@@ -13,9 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Transformer rows in a long slice (5 s), and samples in a short one, about. */
-#define LONG_ROWS 128
-#define SHORT_SAMPLES 8192
+/* Transformer rows in a long slice (2 s), and samples in a short one, about. Longer ones are no faster and take more
+ * memory. */
+#define LONG_ROWS 48
+#define SHORT_SAMPLES 3072
 
 /* Input of a convolution, with `history` rows before the new ones. */
 typedef struct plane {
