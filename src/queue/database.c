@@ -155,7 +155,7 @@ tmb_status tmb_database_open(tmb_store *store, tmb_error *error) {
         (void)sqlite3_busy_timeout(store->database, 5000);
         /* WAL survives the death of the process by itself, FULL also that of the machine. */
         code = sqlite3_exec(store->database,
-                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-512;"
+                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-128;"
                             "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
                             NULL, NULL, NULL);
     }

@@ -14,7 +14,7 @@ def test_soak():
         before, after = soak(server, *((2000, 500) if FULL else (240, 60)))
         assert after.descriptors == before.descriptors, (before, after)
         assert after.threads <= before.threads, (before, after)
-        assert after.memory <= before.memory * (1.02 if FULL else 1.1), (before, after)
+        assert after.memory <= before.memory * (1.03 if FULL else 1.1), (before, after)
         assert not list((server.state / "tmp").iterdir())
 
 
@@ -33,6 +33,7 @@ def test_storm():
         assert server.clone("Hello there.", ref_audio=storm.ref).status == 200
 
 
+@pytest.mark.slow
 def test_beside_a_batch():
     """Short requests are answered while a batch of one request runs, again and again."""
     with Server("--max-batch", 8) as server:

@@ -43,6 +43,7 @@ def check_intact(server):
 
 # ---- memory
 
+@pytest.mark.slow
 def test_budget():
     """More than fits waits; what never fits is refused with both numbers."""
     with Server("--memory", "80M", "--max-batch", 32) as server:
