@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ static size_t allocation_count; /* since the run began */
 static size_t fail_at;          /* 0 = never */
 static bool fail_all_later;
 static bool fault_happened;
-static _Thread_local int paused;
+static atomic_int paused; /* for all threads: what is paused may have its own */
 
 static size_t place_of(const void *pointer) {
     return (size_t)(((uintptr_t)pointer >> 4) * 0x9e3779b97f4a7c15u >> 32) & (PLACES - 1);

@@ -17,7 +17,7 @@ typedef tmb_status (*fault_scenario)(void *user, tmb_error *error);
 void fault_check(fault_scenario scenario, void *user, bool may_survive);
 
 /* In a scenario: allocations between the two never fail and are not counted. For what belongs to the
- * test and not to its subject; may be nested. */
+ * test and not to its subject, in whichever thread; may be nested. */
 void fault_pause(void);
 void fault_resume(void);
 

@@ -92,7 +92,8 @@ static tmb_status estimate(void *user, tmb_error *error) {
 
 static void test_engine(void **state) {
     (void)state;
-    fault_check(create, "talker=int8,predictor=int8,codec=bf16", false);
+    /* A thread that cannot start is no failure: its network then loads on the caller's. */
+    fault_check(create, "talker=int8,predictor=int8,codec=bf16", true);
 }
 
 static void test_speak(void **state) {
