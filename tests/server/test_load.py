@@ -18,6 +18,7 @@ def test_soak():
         assert not list((server.state / "tmp").iterdir())
 
 
+@pytest.mark.slow
 def test_storm():
     """64 clients, good, bad, slow and vanishing: no wrong answer, and nothing left of them."""
     with Server() as server:
