@@ -41,7 +41,7 @@ static tmb_status load_network(tmb_dfn_model *model, int member, const void *byt
     status = read_network(model, member, &graph, &arena, error);
     if (status == TMB_OK) {
         const size_t floats = arena.used;
-        arena = (tmb_arena){.base = tmb_alloc_huge(floats, sizeof(float))};
+        arena = (tmb_arena){.base = tmb_alloc_aligned(floats, sizeof(float))};
         model->weights[member] = arena.base;
         model->bytes += floats * sizeof(float);
         status = arena.base != NULL ? read_network(model, member, &graph, &arena, error)

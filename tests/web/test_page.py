@@ -125,7 +125,7 @@ def test_other_formats_are_decoded_in_the_page(page, server):
 
 def test_recording(page):
     page.click("#record")
-    assert page.get_attribute("#record", "aria-pressed") == "true"
+    page.wait_for_selector("#record[aria-pressed=true]")
     until(page, "document.getElementById('record-hint').textContent.startsWith('1 s')")
     page.click("#record")
     page.wait_for_selector("#reference-player [data-side=before]")
