@@ -90,23 +90,28 @@ static double expected_seconds(const tmb_request *request) {
     return seconds;
 }
 
-uint64_t tmb_item_post_bytes(tmb_item *item, const tmb_dfn_model *denoiser, int engine_rate) {
-    bool post = item->request.public.run_post_processing;
+/* NULL for an item without stages 4 and 5: the denoiser may be loading for another one meanwhile. */
+static const tmb_dfn_model *post_denoiser(const tmb_item *item) {
+    return item->request.public.run_post_processing ? item->scheduler->denoiser : NULL;
+}
+
+uint64_t tmb_item_post_bytes(tmb_item *item, int engine_rate) {
+    const tmb_dfn_model *denoiser = post_denoiser(item);
     double ahead = TMB_BACKLOG_HOLD + 2; /* a step's audio beyond the mark */
-    double rate = post ? tmb_dfn_model_rate(denoiser) : engine_rate;
+    double rate = denoiser != NULL ? tmb_dfn_model_rate(denoiser) : engine_rate;
     item->whole_prepaid = 0;
     if (item->request.public.want_samples) {
         item->whole_prepaid = (uint64_t)(expected_seconds(&item->request) * rate) * sizeof(float);
     }
     return item->whole_prepaid + (uint64_t)(ahead * (engine_rate + rate)) * sizeof(float) +
-           (post ? tmb_enhancer_bytes(denoiser, 0) : 0);
+           (denoiser != NULL ? tmb_enhancer_bytes(denoiser, 0) : 0);
 }
 
 void tmb_item_open_speech(tmb_item *item, int engine_rate, uint64_t reserved) {
-    const tmb_dfn_model *denoiser = item->scheduler->denoiser;
+    const tmb_dfn_model *denoiser = post_denoiser(item);
     (void)pthread_mutex_lock(&item->lock);
     item->engine_rate = engine_rate;
-    item->rate = item->request.public.run_post_processing ? tmb_dfn_model_rate(denoiser) : engine_rate;
+    item->rate = denoiser != NULL ? tmb_dfn_model_rate(denoiser) : engine_rate;
     item->post_reserved += reserved;
     /* Where the engine cannot hold a sequence, this much waits for a slow listener before the item fails. */
     item->input.maximum = (size_t)engine_rate * UNHELD_SECONDS;

@@ -112,7 +112,7 @@ tmb_item *tmb_item_retain(tmb_item *item);
 void tmb_item_release(tmb_item **item);
 
 /* Bytes that stages 4 and 5, the queues around them and the collected audio are expected to hold. */
-uint64_t tmb_item_post_bytes(tmb_item *item, const tmb_dfn_model *denoiser, int engine_rate);
+uint64_t tmb_item_post_bytes(tmb_item *item, int engine_rate);
 
 /* Before admission: what the engine will speak at. Reserved bytes pass to the item. */
 void tmb_item_open_speech(tmb_item *item, int engine_rate, uint64_t reserved);

@@ -267,8 +267,7 @@ static uint64_t needed_bytes(tmb_scheduler *scheduler, tmb_item *item) {
     tmb_speak_request request;
     tmb_request_speak(&item->request, &request);
     item->sequence_bytes = engine->operations->memory_needed(engine, &request, item->voice);
-    return item->sequence_bytes +
-           tmb_item_post_bytes(item, scheduler->denoiser, engine->operations->sample_rate(engine));
+    return item->sequence_bytes + tmb_item_post_bytes(item, engine->operations->sample_rate(engine));
 }
 
 /* The batch's last places are for groups that have nothing in it: a short request beside a hundred long items

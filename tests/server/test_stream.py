@@ -75,6 +75,7 @@ def test_form_can_stream(server):
 def leave_after(server, path, body, first_bytes):
     """Sends a request, reads `first_bytes` of the answer (0: nothing) and goes."""
     data = json.dumps(body).encode()
+    server.wait_idle()  # or a request that just ends counts as this one
     client = server.raw()
     client.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
     if first_bytes:
