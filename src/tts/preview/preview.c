@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "tts/events.h"
 #include "tts/preview/child.h"
 #include "tts/preview/voice.h"
 #include "tts/preview/wave.h"
@@ -41,7 +42,7 @@ typedef struct preview_sequence {
     bool has_header;
     size_t pending; /* bytes kept at the beginning of `bytes`: of the header, or half a sample */
     unsigned char bytes[TMB_WAVE_HEADER_MAX + STEP_BYTES];
-    uint64_t spoken, most, expected; /* samples */
+    tmb_speech_length length;
 } preview_sequence;
 
 typedef struct preview_engine {
@@ -119,7 +120,7 @@ static preview_sequence *find_sequence(preview_engine *preview, uint64_t id) {
     return NULL;
 }
 
-static uint64_t most_samples(const preview_engine *preview, const tmb_speak_request *request) {
+static double most_seconds(const preview_engine *preview, const tmb_speak_request *request) {
     double seconds = preview->max_seconds;
     if (request->max_seconds > 0) {
         seconds = fmin(seconds, request->max_seconds);
@@ -127,7 +128,7 @@ static uint64_t most_samples(const preview_engine *preview, const tmb_speak_requ
     if (request->max_frames > 0) { /* frames of 80 ms, one less as the official generation gives */
         seconds = fmin(seconds, (request->max_frames - 1) * 0.08);
     }
-    return (uint64_t)(seconds * ENGINE_RATE);
+    return seconds;
 }
 
 static tmb_status start_child(preview_engine *preview, const tmb_speak_request *request,
@@ -169,9 +170,7 @@ static tmb_status preview_admit(tmb_engine *engine, const tmb_speak_request *req
     /* `bytes` stays as it is: only what was read is looked at. */
     sequence->held = sequence->at_end = sequence->has_header = false;
     sequence->pending = 0;
-    sequence->spoken = 0;
-    sequence->most = most_samples(preview, request);
-    sequence->expected = (uint64_t)(tmb_expected_seconds(request->text) * ENGINE_RATE);
+    sequence->length = tmb_speech_begin(request->text, most_seconds(preview, request), ENGINE_RATE);
     sequence->heard = tmb_now();
     tmb_status status = start_child(preview, request, (const preview_voice *)voice, sequence, error);
     if (status != TMB_OK) {
@@ -202,48 +201,23 @@ static void preview_hold(tmb_engine *engine, uint64_t id, bool held) {
 
 /* ---- Steps ---- */
 
-typedef struct event_sink {
-    tmb_engine_sink sink;
-    void *user;
-} event_sink;
-
-static void fail_sequence(preview_engine *preview, preview_sequence *sequence, const event_sink *listener,
+static void fail_sequence(preview_engine *preview, preview_sequence *sequence, const tmb_event_sink *listener,
                           const tmb_error *error) {
-    tmb_engine_event event = {.kind = TMB_ENGINE_FAILED, .sequence = sequence->id, .error = *error};
+    uint64_t id = sequence->id;
     end_sequence(preview, sequence);
-    listener->sink(listener->user, &event);
+    tmb_emit_failed(listener, id, error);
 }
 
-static void finish_sequence(preview_engine *preview, preview_sequence *sequence, const event_sink *listener,
+static void finish_sequence(preview_engine *preview, preview_sequence *sequence, const tmb_event_sink *listener,
                             tmb_finish_reason reason) {
-    tmb_engine_event event = {
-        .kind = TMB_ENGINE_FINISHED, .sequence = sequence->id, .finish_reason = reason, .progress = 1};
+    uint64_t id = sequence->id;
     end_sequence(preview, sequence);
-    listener->sink(listener->user, &event);
-}
-
-static void emit_samples(preview_sequence *sequence, const unsigned char *data, size_t count,
-                         const event_sink *listener) {
-    float samples[STEP_BYTES / 2 + TMB_WAVE_HEADER_MAX / 2];
-    for (size_t i = 0; i < count; i++) {
-        samples[i] = (float)(int16_t)(data[2 * i] | data[2 * i + 1] << 8) / 32768.0f;
-    }
-    sequence->spoken += count;
-    double progress = (double)sequence->spoken / (double)sequence->expected;
-    tmb_engine_event event = {
-        .kind = TMB_ENGINE_AUDIO,
-        .sequence = sequence->id,
-        .samples = samples,
-        .sample_count = count,
-        .frames_done = (size_t)(sequence->spoken * 25 / 2 / ENGINE_RATE), /* of 80 ms */
-        .progress = progress < 0.95 ? progress : 0.95,
-    };
-    listener->sink(listener->user, &event);
+    tmb_emit_finished(listener, id, reason);
 }
 
 /* Turns the bytes that are there into samples; false where the sequence ended thereby. */
 static bool take_bytes(preview_engine *preview, preview_sequence *sequence, size_t available,
-                       const event_sink *listener) {
+                       const tmb_event_sink *listener) {
     size_t offset = 0;
     if (!sequence->has_header) {
         int rate = 0;
@@ -261,16 +235,9 @@ static bool take_bytes(preview_engine *preview, preview_sequence *sequence, size
         }
         sequence->has_header = true;
     }
-    size_t count = (available - offset) / 2;
-    uint64_t left = sequence->most - sequence->spoken;
-    bool too_long = count > left;
-    if (too_long) {
-        count = (size_t)left;
-    }
-    if (count != 0) {
-        emit_samples(sequence, sequence->bytes + offset, count, listener);
-    }
-    if (too_long) {
+    float samples[sizeof sequence->bytes / 2];
+    if (!tmb_emit_pcm(listener, sequence->id, &sequence->length, sequence->bytes + offset, (available - offset) / 2,
+                      samples)) {
         finish_sequence(preview, sequence, listener, TMB_FINISH_LENGTH);
         return false;
     }
@@ -281,7 +248,7 @@ static bool take_bytes(preview_engine *preview, preview_sequence *sequence, size
     return true;
 }
 
-static void read_sequence(preview_engine *preview, preview_sequence *sequence, const event_sink *listener) {
+static void read_sequence(preview_engine *preview, preview_sequence *sequence, const tmb_event_sink *listener) {
     ssize_t got = read(sequence->child.output, sequence->bytes + sequence->pending,
                        sizeof sequence->bytes - TMB_WAVE_HEADER_MAX);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
@@ -296,12 +263,12 @@ static void read_sequence(preview_engine *preview, preview_sequence *sequence, c
 }
 
 /* Its output is over: how did it end? */
-static void reap_sequence(preview_engine *preview, preview_sequence *sequence, const event_sink *listener) {
+static void reap_sequence(preview_engine *preview, preview_sequence *sequence, const tmb_event_sink *listener) {
     int exit_code = 0;
     if (!tmb_child_ended(&sequence->child, &exit_code)) {
         return;
     }
-    if (exit_code == 0 && sequence->spoken != 0) {
+    if (exit_code == 0 && sequence->length.spoken != 0) {
         finish_sequence(preview, sequence, listener, TMB_FINISH_STOP);
         return;
     }
@@ -317,7 +284,8 @@ static void reap_sequence(preview_engine *preview, preview_sequence *sequence, c
     fail_sequence(preview, sequence, listener, &error);
 }
 
-static void check_silence(preview_engine *preview, preview_sequence *sequence, double now, const event_sink *listener) {
+static void check_silence(preview_engine *preview, preview_sequence *sequence, double now,
+                          const tmb_event_sink *listener) {
     if (now - sequence->heard <= preview->silence_limit) {
         return;
     }
@@ -329,7 +297,7 @@ static void check_silence(preview_engine *preview, preview_sequence *sequence, d
 
 static tmb_status preview_step(tmb_engine *engine, tmb_engine_sink sink, void *user, size_t *live, tmb_error *error) {
     preview_engine *preview = (preview_engine *)engine;
-    const event_sink listener = {sink, user};
+    const tmb_event_sink listener = {sink, user};
     nfds_t count = 0;
     int wait = STEP_WAIT;
     (void)error;

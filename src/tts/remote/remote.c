@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "tts/events.h"
 #include "tts/remote/body.h"
 #include "weights/curl_library.h"
 
@@ -44,7 +45,7 @@ typedef struct remote_sequence {
     double again_at; /* while not asking and not done: when the next try is due */
     double heard;    /* when the last byte came */
     size_t kept;     /* bytes of PCM, or of an error's page */
-    uint64_t spoken, most, expected; /* samples */
+    tmb_speech_length length;
     char message[CURL_ERROR_SIZE];
     char bytes[KEEP_BYTES];
 } remote_sequence;
@@ -219,9 +220,7 @@ static tmb_status remote_admit(tmb_engine *engine, const tmb_speak_request *requ
     sequence->engine = remote;
     sequence->tries = 0;
     sequence->held = false;
-    sequence->spoken = 0;
-    sequence->most = (uint64_t)(seconds * ENGINE_RATE);
-    sequence->expected = (uint64_t)(tmb_expected_seconds(request->text) * ENGINE_RATE);
+    sequence->length = tmb_speech_begin(request->text, seconds, ENGINE_RATE);
     status = ask(sequence, error);
     if (status != TMB_OK) {
         free(sequence->body);
@@ -252,22 +251,16 @@ static void remote_hold(tmb_engine *engine, uint64_t id, bool held) {
 
 /* ---- Steps ---- */
 
-typedef struct event_sink {
-    tmb_engine_sink sink;
-    void *user;
-} event_sink;
-
-static void fail_sequence(remote_sequence *sequence, const event_sink *listener, const tmb_error *error) {
-    tmb_engine_event event = {.kind = TMB_ENGINE_FAILED, .sequence = sequence->id, .error = *error};
+static void fail_sequence(remote_sequence *sequence, const tmb_event_sink *listener, const tmb_error *error) {
+    uint64_t id = sequence->id;
     end_sequence(sequence);
-    listener->sink(listener->user, &event);
+    tmb_emit_failed(listener, id, error);
 }
 
-static void finish_sequence(remote_sequence *sequence, const event_sink *listener, tmb_finish_reason reason) {
-    tmb_engine_event event = {
-        .kind = TMB_ENGINE_FINISHED, .sequence = sequence->id, .finish_reason = reason, .progress = 1};
+static void finish_sequence(remote_sequence *sequence, const tmb_event_sink *listener, tmb_finish_reason reason) {
+    uint64_t id = sequence->id;
     end_sequence(sequence);
-    listener->sink(listener->user, &event);
+    tmb_emit_finished(listener, id, reason);
 }
 
 /* Whether the answer so far is audio; where it is something else of status 200, why not. */
@@ -287,37 +280,18 @@ static tmb_status check_answer(const remote_sequence *sequence, tmb_error *error
 }
 
 /* Hands on what is kept; false where the sequence ended thereby. */
-static bool hand_on(remote_sequence *sequence, const event_sink *listener) {
+static bool hand_on(remote_sequence *sequence, const tmb_event_sink *listener) {
     float samples[KEEP_BYTES / 2];
-    size_t count = sequence->kept / 2;
-    uint64_t left = sequence->most - sequence->spoken;
-    bool too_long = count > left;
-    count = too_long ? (size_t)left : count;
-    for (size_t i = 0; i < count; i++) {
-        const unsigned char *b = (const unsigned char *)sequence->bytes + 2 * i;
-        samples[i] = (float)(int16_t)(b[0] | b[1] << 8) / 32768.0f;
-    }
+    bool all = tmb_emit_pcm(listener, sequence->id, &sequence->length, (const unsigned char *)sequence->bytes,
+                            sequence->kept / 2, samples);
     if (sequence->kept % 2 != 0) {
         sequence->bytes[0] = sequence->bytes[sequence->kept - 1];
     }
     sequence->kept %= 2;
-    if (count != 0) {
-        sequence->spoken += count;
-        double progress = (double)sequence->spoken / (double)sequence->expected;
-        tmb_engine_event event = {
-            .kind = TMB_ENGINE_AUDIO,
-            .sequence = sequence->id,
-            .samples = samples,
-            .sample_count = count,
-            .frames_done = (size_t)(sequence->spoken * 25 / 2 / ENGINE_RATE), /* of 80 ms */
-            .progress = progress < 0.95 ? progress : 0.95,
-        };
-        listener->sink(listener->user, &event);
-    }
-    if (too_long) {
+    if (!all) {
         finish_sequence(sequence, listener, TMB_FINISH_LENGTH);
     }
-    return !too_long;
+    return all;
 }
 
 /* The server's own word on when to come back, or twice as long as last time. */
@@ -336,7 +310,7 @@ static tmb_status status_of(long code) {
     }
 }
 
-static void refuse(remote_sequence *sequence, long code, const event_sink *listener) {
+static void refuse(remote_sequence *sequence, long code, const tmb_event_sink *listener) {
     remote_engine *remote = sequence->engine;
     tmb_error error;
     char complaint[240];
@@ -354,7 +328,7 @@ static void refuse(remote_sequence *sequence, long code, const event_sink *liste
     fail_sequence(sequence, listener, &error);
 }
 
-static void settle(remote_sequence *sequence, const event_sink *listener) {
+static void settle(remote_sequence *sequence, const tmb_event_sink *listener) {
     remote_engine *remote = sequence->engine;
     tmb_error error;
     long code = 0;
@@ -366,7 +340,7 @@ static void settle(remote_sequence *sequence, const event_sink *listener) {
         fail_sequence(sequence, listener, &error);
     } else if (code != 200) {
         refuse(sequence, code, listener);
-    } else if (sequence->spoken == 0) {
+    } else if (sequence->length.spoken == 0) {
         (void)tmb_fail(&error, TMB_ERROR_FORMAT, "the speech server answers with no audio");
         fail_sequence(sequence, listener, &error);
     } else {
@@ -374,7 +348,7 @@ static void settle(remote_sequence *sequence, const event_sink *listener) {
     }
 }
 
-static void advance(remote_sequence *sequence, double now, const event_sink *listener) {
+static void advance(remote_sequence *sequence, double now, const tmb_event_sink *listener) {
     remote_engine *remote = sequence->engine;
     tmb_error error;
     if (sequence->curl == NULL) { /* between two tries */
@@ -422,7 +396,7 @@ static void note_what_ended(remote_engine *remote) {
 
 static tmb_status remote_step(tmb_engine *engine, tmb_engine_sink sink, void *user, size_t *live, tmb_error *error) {
     remote_engine *remote = (remote_engine *)engine;
-    const event_sink listener = {sink, user};
+    const tmb_event_sink listener = {sink, user};
     *live = remote->live;
     if (remote->live == 0) {
         return TMB_OK;
