@@ -15,16 +15,18 @@
 #define MAX_TEXT (1u << 20)
 
 void tmb_clone_request_default(tmb_clone_request *request) {
+    tmb_speak_request speak;
+    tmb_speak_request_default(&speak);
     memset(request, 0, sizeof *request);
     request->struct_size = sizeof *request;
     request->language = "auto";
-    request->temperature = -1;
-    request->top_p = -1;
-    request->repetition_penalty = -1;
-    request->top_k = -1;
-    request->subtalker_temperature = -1;
-    request->subtalker_top_p = -1;
-    request->subtalker_top_k = -1;
+    request->temperature = speak.temperature;
+    request->top_p = speak.top_p;
+    request->repetition_penalty = speak.repetition_penalty;
+    request->top_k = speak.top_k;
+    request->subtalker_temperature = speak.subtalker_temperature;
+    request->subtalker_top_p = speak.subtalker_top_p;
+    request->subtalker_top_k = speak.subtalker_top_k;
     request->run_pre_processing = true;
     request->run_post_processing = true;
     tmb_enhance_options_default(&request->pre);
