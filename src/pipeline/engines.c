@@ -36,30 +36,22 @@ tmb_status tmb_engine_check(const tmb_engine_settings *settings, tmb_error *erro
     return tmb_qwen3_check_precision(settings->precision, error);
 }
 
-typedef enum engine_kind { KIND_PREVIEW, KIND_QWEN3, KIND_REMOTE } engine_kind;
-
-/* Where the model is; allocated. TMB_ERROR_MODEL says how to get it. */
-static tmb_status find_model(const tmb_engine_settings *settings, char **folder, tmb_error *error) {
-    return tmb_models_find_checkpoint(settings->model, folder, error);
-}
-
 /* "auto" is qwen3 where its model is found, or where one is named: a wrong name is then an error, not another voice. */
-static engine_kind find_kind(const tmb_engine_settings *settings) {
-    if (strcmp(settings->name, "auto") != 0) {
-        return strcmp(settings->name, "qwen3") == 0    ? KIND_QWEN3
-               : strcmp(settings->name, "remote") == 0 ? KIND_REMOTE
-                                                       : KIND_PREVIEW;
-    }
-    char *folder = NULL;
+static tmb_status choose(const tmb_engine_settings *settings, tmb_engine_choice *out, tmb_error *error) {
     bool named = settings->model != NULL && settings->model[0] != '\0';
-    bool found = named || find_model(settings, &folder, NULL) == TMB_OK;
-    free(folder);
-    return found ? KIND_QWEN3 : KIND_PREVIEW;
-}
-
-static const char *engine_name(const tmb_engine_settings *settings) {
-    static const char *const names[] = {[KIND_PREVIEW] = "preview", [KIND_QWEN3] = "qwen3", [KIND_REMOTE] = "remote"};
-    return names[find_kind(settings)];
+    bool optional = strcmp(settings->name, "auto") == 0 && !named;
+    *out = (tmb_engine_choice){.name = strcmp(settings->name, "remote") == 0    ? "remote"
+                                       : strcmp(settings->name, "preview") == 0 ? "preview"
+                                                                                : "qwen3"};
+    if (strcmp(out->name, "qwen3") != 0) {
+        return TMB_OK;
+    }
+    tmb_status status = tmb_models_find_checkpoint(settings->model, &out->folder, optional ? NULL : error);
+    if (status != TMB_OK && optional) {
+        out->name = "preview";
+        status = TMB_OK;
+    }
+    return status;
 }
 
 static tmb_remote_options remote_options(const tmb_engine_settings *settings) {
@@ -81,49 +73,36 @@ static tmb_qwen3_options qwen3_options(const tmb_engine_settings *settings, cons
     return options;
 }
 
-static tmb_status estimate(const tmb_engine_settings *settings, uint64_t *bytes, tmb_error *error) {
+static tmb_status estimate(const tmb_engine_settings *settings, const tmb_engine_choice *choice, uint64_t *bytes,
+                           tmb_error *error) {
+    if (strcmp(choice->name, "qwen3") == 0) {
+        const tmb_qwen3_options options = qwen3_options(settings, choice->folder);
+        return tmb_qwen3_model_bytes(&options, bytes, error);
+    }
     *bytes = LIGHT_ENGINE_BYTES;
-    switch (find_kind(settings)) {
-    case KIND_PREVIEW: return TMB_OK;
-    case KIND_REMOTE: *bytes += tmb_remote_engine_bytes(settings->max_batch); return TMB_OK;
-    default: break;
+    if (strcmp(choice->name, "remote") == 0) {
+        *bytes += tmb_remote_engine_bytes(settings->max_batch);
     }
-    char *folder = NULL;
-    tmb_status status = find_model(settings, &folder, error);
-    if (status == TMB_OK) {
-        const tmb_qwen3_options options = qwen3_options(settings, folder);
-        status = tmb_qwen3_model_bytes(&options, bytes, error);
-    }
-    free(folder);
-    return status;
+    return TMB_OK;
 }
 
-static tmb_status create_qwen3(const tmb_engine_settings *settings, tmb_engine **out, tmb_error *error) {
-    char *folder = NULL;
-    tmb_status status = find_model(settings, &folder, error);
-    if (status == TMB_OK) {
-        const tmb_qwen3_options options = qwen3_options(settings, folder);
-        status = tmb_qwen3_engine_create(&options, out, error);
-    }
-    free(folder);
-    return status;
-}
-
-static tmb_status create(const tmb_engine_settings *settings, tmb_engine **out, tmb_error *error) {
-    engine_kind kind = find_kind(settings);
-    if (kind == KIND_REMOTE) {
+static tmb_status create(const tmb_engine_settings *settings, const tmb_engine_choice *choice, tmb_engine **out,
+                         tmb_error *error) {
+    if (strcmp(choice->name, "remote") == 0) {
         const tmb_remote_options options = remote_options(settings);
         return tmb_remote_engine_create(&options, out, error);
     }
+    bool is_qwen3 = strcmp(choice->name, "qwen3") == 0;
     if (strcmp(settings->name, "auto") == 0) {
         tmb_log(settings->logger, TMB_LOG_INFO, "engine auto: %s",
-                kind == KIND_QWEN3 ? "qwen3" : "preview, as no Qwen3-TTS model is installed");
+                is_qwen3 ? "qwen3" : "preview, as no Qwen3-TTS model is installed");
     }
-    if (kind == KIND_QWEN3) {
-        return create_qwen3(settings, out, error);
+    if (is_qwen3) {
+        const tmb_qwen3_options options = qwen3_options(settings, choice->folder);
+        return tmb_qwen3_engine_create(&options, out, error);
     }
-    tmb_preview_options options = {.max_sequences = settings->max_batch, .logger = settings->logger};
+    const tmb_preview_options options = {.max_sequences = settings->max_batch, .logger = settings->logger};
     return tmb_preview_engine_create(&options, out, error);
 }
 
-const tmb_engine_maker tmb_engine_default_maker = {.estimate = estimate, .create = create, .name = engine_name};
+const tmb_engine_maker tmb_engine_default_maker = {.choose = choose, .estimate = estimate, .create = create};

@@ -13,13 +13,21 @@ typedef struct tmb_engine_settings {
     tmb_logger *logger; /* outlives the engine */
 } tmb_engine_settings;
 
-/* How an engine comes to be: tests put their own in place of it. `estimate` says how many bytes of memory it will
- * hold, before it is made. */
+/* What the settings come to with the models that are installed at the moment. */
+typedef struct tmb_engine_choice {
+    const char *name; /* "preview", "qwen3", "remote": static storage */
+    char *folder;     /* of qwen3's checkpoint; the owner of the choice frees it */
+} tmb_engine_choice;
+
+/* How an engine comes to be: tests put their own in place of it. */
 typedef struct tmb_engine_maker {
-    tmb_status (*estimate)(const tmb_engine_settings *settings, uint64_t *bytes, tmb_error *error);
-    tmb_status (*create)(const tmb_engine_settings *settings, tmb_engine **out, tmb_error *error);
-    /* The name of the engine that create would make, static storage. */
-    const char *(*name)(const tmb_engine_settings *settings);
+    /* Looks for the model. `out` has the name even where that fails; TMB_ERROR_MODEL says how to get the model. */
+    tmb_status (*choose)(const tmb_engine_settings *settings, tmb_engine_choice *out, tmb_error *error);
+    /* Bytes of memory that the engine will hold. */
+    tmb_status (*estimate)(const tmb_engine_settings *settings, const tmb_engine_choice *choice, uint64_t *bytes,
+                           tmb_error *error);
+    tmb_status (*create)(const tmb_engine_settings *settings, const tmb_engine_choice *choice, tmb_engine **out,
+                         tmb_error *error);
 } tmb_engine_maker;
 
 extern const tmb_engine_maker tmb_engine_default_maker;

@@ -82,14 +82,13 @@ static tmb_status settle(tmb_registry *registry, tmb_model_kind kind, void *mode
     return TMB_OK;
 }
 
-/* Reserves and loads, without the lock; the slot says that it is loading. */
-static tmb_status load(tmb_registry *registry, tmb_model_kind kind, void **out, uint64_t *reserved, tmb_error *error) {
-    *out = NULL;
-    *reserved = 0;
+/* Reserves and loads; `choice` is the engine's. */
+static tmb_status load_chosen(tmb_registry *registry, tmb_model_kind kind, const tmb_engine_choice *choice, void **out,
+                              uint64_t *reserved, tmb_error *error) {
     uint64_t estimate = DENOISER_ESTIMATE;
     tmb_status status = TMB_OK;
     if (kind == TMB_MODEL_ENGINE) {
-        status = registry->maker->estimate(&registry->settings, &estimate, error);
+        status = registry->maker->estimate(&registry->settings, choice, &estimate, error);
     }
     if (status != TMB_OK) {
         return status;
@@ -105,7 +104,7 @@ static tmb_status load(tmb_registry *registry, tmb_model_kind kind, void **out, 
     if (kind == TMB_MODEL_DENOISER) {
         status = load_denoiser(registry, (tmb_dfn_model **)out, error);
     } else {
-        status = registry->maker->create(&registry->settings, (tmb_engine **)out, error);
+        status = registry->maker->create(&registry->settings, choice, (tmb_engine **)out, error);
     }
     if (status == TMB_OK) {
         status = settle(registry, kind, *out, reserved, error);
@@ -120,6 +119,22 @@ static tmb_status load(tmb_registry *registry, tmb_model_kind kind, void **out, 
         tmb_budget_release(registry->budget, *reserved);
         *reserved = 0;
     }
+    return status;
+}
+
+/* Without the lock; the slot says that it is loading. */
+static tmb_status load(tmb_registry *registry, tmb_model_kind kind, void **out, uint64_t *reserved, tmb_error *error) {
+    tmb_engine_choice choice = {0};
+    *out = NULL;
+    *reserved = 0;
+    tmb_status status = TMB_OK;
+    if (kind == TMB_MODEL_ENGINE) {
+        status = registry->maker->choose(&registry->settings, &choice, error);
+    }
+    if (status == TMB_OK) {
+        status = load_chosen(registry, kind, &choice, out, reserved, error);
+    }
+    free(choice.folder);
     return status;
 }
 
@@ -247,7 +262,11 @@ bool tmb_registry_loaded(tmb_registry *registry, tmb_model_kind kind) {
 const char *tmb_registry_engine_name(tmb_registry *registry) {
     (void)pthread_mutex_lock(&registry->lock);
     const tmb_engine *engine = registry->slots[TMB_MODEL_ENGINE].model;
-    const char *name = engine != NULL ? engine->operations->name : registry->maker->name(&registry->settings);
+    tmb_engine_choice choice = {.name = engine != NULL ? engine->operations->name : NULL};
+    if (choice.name == NULL) {
+        (void)registry->maker->choose(&registry->settings, &choice, NULL);
+    }
     (void)pthread_mutex_unlock(&registry->lock);
-    return name;
+    free(choice.folder);
+    return choice.name;
 }

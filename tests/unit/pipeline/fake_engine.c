@@ -308,15 +308,26 @@ static tmb_engine_operations operations = {
     .hold = fake_hold,
 };
 
-static tmb_status fake_estimate(const tmb_engine_settings *settings, uint64_t *bytes, tmb_error *error) {
+static tmb_status fake_choose(const tmb_engine_settings *settings, tmb_engine_choice *out, tmb_error *error) {
     (void)settings;
+    (void)error;
+    *out = (tmb_engine_choice){.name = "fake"};
+    return TMB_OK;
+}
+
+static tmb_status fake_estimate(const tmb_engine_settings *settings, const tmb_engine_choice *choice, uint64_t *bytes,
+                                tmb_error *error) {
+    (void)settings;
+    (void)choice;
     (void)error;
     *bytes = fake.model_bytes;
     return TMB_OK;
 }
 
-static tmb_status fake_create(const tmb_engine_settings *settings, tmb_engine **out, tmb_error *error) {
+static tmb_status fake_create(const tmb_engine_settings *settings, const tmb_engine_choice *choice, tmb_engine **out,
+                              tmb_error *error) {
     (void)settings;
+    (void)choice;
     *out = NULL;
     if (fake.creation_fails) {
         return tmb_fail(error, TMB_ERROR_MODEL, "the fake engine does not load");
@@ -335,12 +346,7 @@ static tmb_status fake_create(const tmb_engine_settings *settings, tmb_engine **
     return TMB_OK;
 }
 
-static const char *fake_name(const tmb_engine_settings *settings) {
-    (void)settings;
-    return "fake";
-}
-
-static const tmb_engine_maker fake_maker = {.estimate = fake_estimate, .create = fake_create, .name = fake_name};
+static const tmb_engine_maker fake_maker = {.choose = fake_choose, .estimate = fake_estimate, .create = fake_create};
 
 tmb_context *fake_context(tmb_options *options) {
     tmb_error error = {0};
