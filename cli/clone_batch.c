@@ -260,7 +260,7 @@ static int read_items(batch *b, FILE *file) {
 }
 
 int cli_clone_batch(clone_options *o, tmb_context *context) {
-    bool standard = strcmp(o->batch, "-") == 0;
+    bool standard = cli_is_standard(o->batch);
     FILE *file = standard ? stdin : fopen(o->batch, "rb");
     batch *b = calloc(1, sizeof(*b));
     char *copy = strdup(o->batch);

@@ -97,10 +97,8 @@ int cli_clone_one(clone_options *o, tmb_context *context) {
     uint64_t item = 0;
     o->request.want_samples = false;
     o->request.want_codes = o->codes != NULL;
-    if (tmb_clone_submit(context, &o->request, &callbacks, &item, &error) != TMB_OK) {
-        cli_error("%s", error.message);
-        return cli_exit_of(error.status);
-    }
+    if (tmb_clone_submit(context, &o->request, &callbacks, &item, &error) != TMB_OK)
+        return cli_fail(&error);
     atomic_store(&s.item, item);
     cli_on_interrupt(cancel, &s);
     tmb_clone_wait(context);

@@ -156,9 +156,9 @@ int cli_finish_reference(clone_options *o, char **text) {
 /* Says which combination makes no sense. */
 static bool check(const clone_options *o) {
     const tmb_clone_request *r = &o->request;
-    bool reads_text = r->text != NULL && strcmp(r->text, "-") == 0;
-    bool reads_reference = r->ref_audio != NULL && strcmp(r->ref_audio, "-") == 0;
-    bool writes_audio = o->path != NULL && strcmp(o->path, "-") == 0;
+    bool reads_text = cli_is_standard(r->text);
+    bool reads_reference = cli_is_standard(r->ref_audio);
+    bool writes_audio = cli_is_standard(o->path);
     if (o->batch != NULL && (r->text != NULL || o->text_file != NULL || o->path != NULL || o->reference_out != NULL))
         cli_error("--batch takes its texts from the file and writes to --out-dir; it excludes --text, --text-file, -o and "
                   "--reference-out");
@@ -176,7 +176,7 @@ static bool check(const clone_options *o) {
         cli_error("whose voice? --ref FILE, or --voice FILE for a saved one");
     else if (o->batch == NULL && o->path == NULL)
         cli_error("where to? -o FILE, or -o - for standard output");
-    else if (reads_reference && (reads_text || (o->text_file != NULL && strcmp(o->text_file, "-") == 0) || o->batch != NULL))
+    else if (reads_reference && (reads_text || cli_is_standard(o->text_file) || o->batch != NULL))
         cli_error("the reference cannot come from standard input together with something else");
     else if (writes_audio && o->common.json)
         cli_error("--json and -o - both want standard output");
@@ -195,10 +195,10 @@ static int run_clone(void *options, int count, char **arguments) {
     (void)arguments;
     if (!check(o))
         return CLI_EXIT_USAGE;
-    o->request.stream = o->path != NULL && strcmp(o->path, "-") == 0;
+    o->request.stream = cli_is_standard(o->path);
     o->request.split_length = (size_t)o->split;
     int status = cli_finish_reference(o, &ref_text);
-    bool from_input = o->request.text != NULL && strcmp(o->request.text, "-") == 0;
+    bool from_input = cli_is_standard(o->request.text);
     if (status == CLI_EXIT_OK && (from_input || o->text_file != NULL)) {
         text = read_text(from_input ? "-" : o->text_file);
         o->request.text = text;

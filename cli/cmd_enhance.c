@@ -16,8 +16,9 @@ typedef struct enhance_options {
     cli_raw raw;
     const char *path, *folder, *plot;
     bool no_suffix, post_filter, low_latency, compensate_delay;
-    double attenuation_limit, post_filter_beta, maximum_seconds;
+    double attenuation_limit, post_filter_beta;
     int output_rate, resampler, jobs;
+    tmb_audio_limits limits;
 } enhance_options;
 
 static const cli_option own_options[] = {
@@ -50,8 +51,6 @@ static const cli_option own_options[] = {
      .help = "draw spectrograms of before and after; a folder for several inputs"},
     {.name = "jobs", .letter = 'j', .kind = CLI_INTEGER, .offset = offsetof(enhance_options, jobs), .argument = "N",
      .minimum = 0, .maximum = 256, .help = "files at the same time; 0, the default, is as many as --threads"},
-    {.name = "max-seconds", .kind = CLI_NUMBER, .offset = offsetof(enhance_options, maximum_seconds), .argument = "S",
-     .minimum = 0, .maximum = 1e9, .help = "refuse longer inputs; 0, the default, is no limit: files are streamed"},
 };
 static const cli_option raw_rate_option[] = {
     {.name = "rate", .letter = 'r', .kind = CLI_INTEGER, .offset = offsetof(cli_raw, rate), .argument = "HZ",
@@ -59,6 +58,7 @@ static const cli_option raw_rate_option[] = {
 };
 static const cli_group groups[] = {
     {"Enhancement", own_options, CLI_LENGTH(own_options), 0},
+    {"Enhancement", cli_limit_options, CLI_LENGTH(cli_limit_options), offsetof(enhance_options, limits)},
     {"Output", cli_output_options, CLI_LENGTH(cli_output_options), offsetof(enhance_options, output)},
     {"Raw input", cli_raw_options, CLI_LENGTH(cli_raw_options), offsetof(enhance_options, raw)},
     {"Raw input", raw_rate_option, CLI_LENGTH(raw_rate_option), offsetof(enhance_options, raw)},
@@ -114,13 +114,10 @@ typedef struct stream {
 
 static int open_stream(work *w, job *j, stream *s) {
     const enhance_options *o = w->options;
-    tmb_raw_format raw;
-    tmb_audio_limits limits = {.max_seconds = o->maximum_seconds};
     tmb_enhance_options enhance;
-    if (!cli_raw_format(&o->raw, &o->output, &raw))
-        return CLI_EXIT_USAGE;
-    if (tmb_audio_open(j->input, o->raw.raw ? &raw : NULL, &limits, &s->reader, &s->info, &j->error) != TMB_OK)
-        return j->error.status == TMB_ERROR_MEMORY ? CLI_EXIT_FAILED : CLI_EXIT_INPUT;
+    int status = cli_open_input(j->input, &o->raw, &o->output, &o->limits, &s->reader, &s->info, &j->error);
+    if (status != CLI_EXIT_OK)
+        return status;
     j->length = s->info.length;
     tmb_enhance_options_default(&enhance);
     enhance.attenuation_limit_db = (float)o->attenuation_limit;
@@ -147,13 +144,7 @@ static int open_stream(work *w, job *j, stream *s) {
         cli_set_error(&j->error, TMB_ERROR_MEMORY, "no memory for the stream");
         return CLI_EXIT_FAILED;
     }
-    tmb_container container = (tmb_container)o->output.container;
-    if (container == TMB_CONTAINER_AUTO && o->raw.raw && strcmp(j->output, "-") == 0)
-        container = TMB_CONTAINER_RAW;
-    if (tmb_audio_create(j->output, container, (tmb_encoding)o->output.encoding, o->output_rate, s->info.channels,
-                         &s->writer, &j->error) != TMB_OK)
-        return j->error.status == TMB_ERROR_ARGUMENT ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
-    return CLI_EXIT_OK;
+    return cli_create_output(j->output, &o->raw, &o->output, o->output_rate, s->info.channels, &s->writer, &j->error);
 }
 
 static void close_stream(stream *s) {
@@ -186,7 +177,7 @@ static int copy_stream(work *w, job *j, stream *s) {
         if (cli_interrupted())
             return CLI_EXIT_INTERRUPTED;
         if (tmb_audio_read(s->reader, s->samples, s->capacity, &count, &j->error) != TMB_OK)
-            return j->error.status == TMB_ERROR_MEMORY ? CLI_EXIT_FAILED : CLI_EXIT_INPUT;
+            return cli_exit_of_input(j->error.status);
         cli_loudness_push(s->before, s->samples, count);
         if (s->plot_before != NULL)
             cli_spectrogram_push(s->plot_before, s->samples, count, s->info.channels);
@@ -303,10 +294,8 @@ static int name_outputs(const enhance_options *o, job *jobs, size_t count) {
             cli_error("no memory");
             return CLI_EXIT_FAILED;
         }
-        if (cli_same_file(j->input, j->output)) {
-            cli_error("%s would replace its own input; choose another -o", j->output);
+        if (!cli_spares_input(j->input, j->output))
             return CLI_EXIT_USAGE;
-        }
         for (size_t k = 0; k < i; k++)
             if (strcmp(jobs[k].output, j->output) == 0) {
                 cli_error("%s and %s would both become %s; enhance them one by one", jobs[k].input, j->input, j->output);
@@ -320,16 +309,16 @@ static int check(const enhance_options *o, int count, char **arguments) {
     int standard_inputs = 0;
     tmb_raw_format unused;
     for (int i = 0; i < count; i++)
-        standard_inputs += strcmp(arguments[i], "-") == 0;
+        standard_inputs += cli_is_standard(arguments[i]);
     if (o->path == NULL && o->folder == NULL)
         cli_error("where to? -o FILE, -o DIR, or -o - for standard output");
     else if (o->path != NULL && o->folder != NULL)
         cli_error("-o and --output-dir exclude each other");
-    else if (count > 1 && o->path != NULL && strcmp(o->path, "-") == 0)
+    else if (count > 1 && cli_is_standard(o->path))
         cli_error("several inputs cannot share standard output; -o must be a folder");
     else if (standard_inputs > 1)
         cli_error("\"-\" was given more than once");
-    else if (o->common.json && o->path != NULL && strcmp(o->path, "-") == 0)
+    else if (o->common.json && cli_is_standard(o->path))
         cli_error("--json and -o - both want standard output");
     else if (cli_raw_format(&o->raw, &o->output, &unused))
         return CLI_EXIT_OK;

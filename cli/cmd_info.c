@@ -79,7 +79,7 @@ static int show(const info_options *o, const char *path) {
         print_text(path, &info, loudness);
     cli_loudness_destroy(&loudness);
     tmb_audio_close(&reader);
-    return status == TMB_OK ? CLI_EXIT_OK : status == TMB_ERROR_MEMORY ? CLI_EXIT_FAILED : CLI_EXIT_INPUT;
+    return cli_exit_of_input(status);
 }
 
 static int run_info(void *options, int count, char **arguments) {

@@ -36,10 +36,7 @@ static int run_models(void *options, int count, char **arguments) {
     tmb_error error = {0};
     (void)count;
     (void)arguments;
-    if (tmb_models(print_model, options, &error) == TMB_OK)
-        return CLI_EXIT_OK;
-    cli_error("%s", error.message);
-    return cli_exit_of(error.status);
+    return tmb_models(print_model, options, &error) == TMB_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
 
 const cli_command cli_command_models = {

@@ -12,7 +12,7 @@ typedef struct resample_options {
     cli_raw raw;
     const char *path;
     int rate, resampler;
-    double maximum_seconds;
+    tmb_audio_limits limits;
 } resample_options;
 
 static const cli_option own_options[] = {
@@ -24,8 +24,6 @@ static const cli_option own_options[] = {
      .choices = cli_resamplers,
      .help = "soxr (very high quality), polyphase (as scipy.signal.resample_poly), sinc (as "
              "torchaudio.functional.resample), or auto, the default: the first of them that works"},
-    {.name = "max-seconds", .kind = CLI_NUMBER, .offset = offsetof(resample_options, maximum_seconds), .argument = "S",
-     .minimum = 0, .maximum = 1e9, .help = "refuse longer inputs; 0, the default, is no limit: files are streamed"},
 };
 static const cli_option raw_rate_option[] = {
     {.name = "input-rate", .kind = CLI_INTEGER, .offset = offsetof(cli_raw, rate), .argument = "HZ", .minimum = 4000,
@@ -33,6 +31,7 @@ static const cli_option raw_rate_option[] = {
 };
 static const cli_group groups[] = {
     {"Resampling", own_options, CLI_LENGTH(own_options), 0},
+    {"Resampling", cli_limit_options, CLI_LENGTH(cli_limit_options), offsetof(resample_options, limits)},
     {"Output", cli_output_options, CLI_LENGTH(cli_output_options), offsetof(resample_options, output)},
     {"Raw input", cli_raw_options, CLI_LENGTH(cli_raw_options), offsetof(resample_options, raw)},
     {"Raw input", raw_rate_option, CLI_LENGTH(raw_rate_option), offsetof(resample_options, raw)},
@@ -50,12 +49,9 @@ typedef struct stream {
 } stream;
 
 static int open_stream(const resample_options *o, const char *input, tmb_context *context, stream *s, tmb_error *error) {
-    tmb_raw_format raw;
-    tmb_audio_limits limits = {.max_seconds = o->maximum_seconds};
-    if (!cli_raw_format(&o->raw, &o->output, &raw))
-        return CLI_EXIT_USAGE;
-    if (tmb_audio_open(input, o->raw.raw ? &raw : NULL, &limits, &s->reader, &s->info, error) != TMB_OK)
-        return error->status == TMB_ERROR_MEMORY ? CLI_EXIT_FAILED : CLI_EXIT_INPUT;
+    int status = cli_open_input(input, &o->raw, &o->output, &o->limits, &s->reader, &s->info, error);
+    if (status != CLI_EXIT_OK)
+        return status;
     for (int c = 0; c < s->info.channels && c < MAXIMUM_CHANNELS; c++)
         if (tmb_resample_open(context, s->info.rate, o->rate, (tmb_resampler_kind)o->resampler, &s->channels[c], error) !=
             TMB_OK)
@@ -66,13 +62,7 @@ static int open_stream(const resample_options *o, const char *input, tmb_context
         cli_set_error(error, TMB_ERROR_MEMORY, "no memory for the stream");
         return CLI_EXIT_FAILED;
     }
-    tmb_container container = (tmb_container)o->output.container;
-    if (container == TMB_CONTAINER_AUTO && o->raw.raw && strcmp(o->path, "-") == 0)
-        container = TMB_CONTAINER_RAW;
-    if (tmb_audio_create(o->path, container, (tmb_encoding)o->output.encoding, o->rate, s->info.channels, &s->writer,
-                         error) != TMB_OK)
-        return error->status == TMB_ERROR_ARGUMENT ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
-    return CLI_EXIT_OK;
+    return cli_create_output(o->path, &o->raw, &o->output, o->rate, s->info.channels, &s->writer, error);
 }
 
 static void close_stream(stream *s) {
@@ -111,7 +101,7 @@ static int copy_stream(const char *input, stream *s, tmb_error *error) {
         if (cli_interrupted())
             return CLI_EXIT_INTERRUPTED;
         if (tmb_audio_read(s->reader, s->interleaved, CHUNK, &count, error) != TMB_OK)
-            return error->status == TMB_ERROR_MEMORY ? CLI_EXIT_FAILED : CLI_EXIT_INPUT;
+            return cli_exit_of_input(error->status);
         s->read += count;
         for (size_t c = 0; c < channels; c++) {
             for (size_t i = 0; i < count; i++)
@@ -158,14 +148,12 @@ static int run_resample(void *options, int count, char **arguments) {
         cli_error("%s", o->rate == 0 ? "to which rate? -r HZ" : "where to? -o FILE, or -o - for standard output");
         return CLI_EXIT_USAGE;
     }
-    if (o->common.json && strcmp(o->path, "-") == 0) {
+    if (o->common.json && cli_is_standard(o->path)) {
         cli_error("--json and -o - both want standard output");
         return CLI_EXIT_USAGE;
     }
-    if (cli_same_file(input, o->path)) {
-        cli_error("%s would replace its own input; choose another -o", o->path);
+    if (!cli_spares_input(input, o->path))
         return CLI_EXIT_USAGE;
-    }
     double start = cli_now();
     int status = cli_open(&runtime, NULL, NULL, &context);
     if (status == CLI_EXIT_OK)

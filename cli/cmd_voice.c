@@ -34,10 +34,8 @@ static int run_voice_create(void *options, int count, char **arguments) {
     int status = cli_finish_reference(o, &ref_text);
     if (status == CLI_EXIT_OK)
         status = cli_open(&o->runtime, &o->engine, NULL, &context);
-    if (status == CLI_EXIT_OK && tmb_voice_save(context, &o->request, o->path, &error) != TMB_OK) {
-        cli_error("%s", error.message);
-        status = cli_exit_of(error.status);
-    }
+    if (status == CLI_EXIT_OK && tmb_voice_save(context, &o->request, o->path, &error) != TMB_OK)
+        status = cli_fail(&error);
     if (status == CLI_EXIT_OK && o->common.json)
         cli_print_json(json_pack("{s:s, s:s}", "voice", o->path, "input", o->request.ref_audio));
     else if (status == CLI_EXIT_OK)

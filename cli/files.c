@@ -30,7 +30,7 @@ static const char *base_name(const char *path) {
 }
 
 char *cli_output_path(const char *folder, const char *input, const char *suffix, tmb_container container) {
-    const char *name = strcmp(input, "-") == 0 ? "stdin" : base_name(input);
+    const char *name = cli_is_standard(input) ? "stdin" : base_name(input);
     const char *dot = strrchr(name, '.');
     size_t stem = dot != NULL && dot != name ? (size_t)(dot - name) : strlen(name);
     const char *ending = cli_container_ending(container);
@@ -81,8 +81,15 @@ bool cli_same_file(const char *a, const char *b) {
            first.st_ino == second.st_ino;
 }
 
+bool cli_spares_input(const char *input, const char *output) {
+    bool same = cli_same_file(input, output);
+    if (same)
+        cli_error("%s would replace its own input; choose another -o", output);
+    return !same;
+}
+
 char *cli_read_text(const char *path, size_t limit, size_t *size) {
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    FILE *file = cli_is_standard(path) ? stdin : fopen(path, "rb");
     char *data = NULL;
     size_t used = 0, capacity = 0;
     const char *problem = file == NULL ? strerror(errno) : NULL;
@@ -110,7 +117,7 @@ char *cli_read_text(const char *path, size_t limit, size_t *size) {
     if (file != NULL && file != stdin)
         (void)fclose(file);
     if (problem != NULL) {
-        cli_error("cannot read %s: %s", strcmp(path, "-") == 0 ? "standard input" : path, problem);
+        cli_error("cannot read %s: %s", cli_is_standard(path) ? "standard input" : path, problem);
         free(data);
         return NULL;
     }
@@ -133,7 +140,7 @@ static bool write_all(int file, const char *data, size_t size) {
 }
 
 bool cli_write_file(const char *path, const void *data, size_t size) {
-    if (strcmp(path, "-") == 0) {
+    if (cli_is_standard(path)) {
         bool written = write_all(STDOUT_FILENO, data, size);
         if (!written)
             cli_error("cannot write to standard output: %s", strerror(errno));

@@ -133,7 +133,7 @@ static tmb_status complete(cli_item *item, const tmb_clone_request *defaults, co
     if (own_reference && own_voice)
         return fail(error, TMB_ERROR_FORMAT, "ref_audio and voice exclude each other");
     if (own_reference) {
-        if (strcmp(r->ref_audio, "-") == 0)
+        if (cli_is_standard(r->ref_audio))
             return fail(error, TMB_ERROR_FORMAT, "ref_audio of a batch cannot be standard input");
         r->voice = NULL;
         /* The transcript of another recording would be wrong for this one. */

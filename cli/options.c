@@ -14,6 +14,8 @@ bool cli_option_takes_value(const cli_option *option) {
     return option->kind != CLI_FLAG && option->kind != CLI_UNFLAG && option->kind != CLI_COUNT;
 }
 
+bool cli_is_standard(const char *path) { return path != NULL && strcmp(path, "-") == 0; }
+
 static bool parse_number(const cli_option *option, const char *text, double *out, char *reason, size_t size) {
     char *end;
     errno = 0;

@@ -79,6 +79,9 @@ bool cli_parse(const cli_command *command, void *options, int argc, char **argv,
 /* The value of one option from text; false and a reason (of `size` bytes) where it is not legal. */
 bool cli_parse_value(const cli_option *option, void *field, const char *text, char *reason, size_t size);
 
+/* Is this "-", standard input or output? `path` may be NULL. */
+bool cli_is_standard(const char *path);
+
 /* "--name VALUE", with the letter in front where there is one. */
 void cli_option_usage(const cli_option *option, char *out, size_t size);
 bool cli_option_takes_value(const cli_option *option);

@@ -67,6 +67,11 @@ const cli_option cli_raw_options[] = {
      .choices = raw_encodings, .help = "samples of raw input, where they differ from --encoding: s16, s24, float"},
 };
 
+const cli_option cli_limit_options[] = {
+    {.name = "max-seconds", .kind = CLI_NUMBER, .offset = offsetof(tmb_audio_limits, max_seconds), .argument = "S",
+     .minimum = 0, .maximum = 1e9, .help = "refuse longer inputs; 0, the default, is no limit: files are streamed"},
+};
+
 void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_options *out) {
     out->denoiser = runtime->denoiser;
     out->threads = runtime->threads;
@@ -93,10 +98,7 @@ int cli_open(const cli_runtime *runtime, const cli_engine *engine, const tmb_opt
     else
         tmb_options_default(&options);
     cli_fill_options(runtime, engine, &options);
-    if (tmb_open(&options, out, &error) == TMB_OK)
-        return CLI_EXIT_OK;
-    cli_error("%s", error.message);
-    return cli_exit_of(error.status);
+    return tmb_open(&options, out, &error) == TMB_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
 
 bool cli_raw_format(const cli_raw *raw, const cli_output *output, tmb_raw_format *out) {
@@ -110,6 +112,23 @@ bool cli_raw_format(const cli_raw *raw, const cli_output *output, tmb_raw_format
         .encoding = (tmb_encoding)(raw->encoding > 0 ? raw->encoding - 1 : output->encoding),
     };
     return true;
+}
+
+int cli_open_input(const char *path, const cli_raw *raw, const cli_output *output, const tmb_audio_limits *limits,
+                   tmb_audio_reader **reader, tmb_audio_info *info, tmb_error *error) {
+    tmb_raw_format format;
+    if (!cli_raw_format(raw, output, &format))
+        return CLI_EXIT_USAGE;
+    return cli_exit_of_input(tmb_audio_open(path, raw->raw ? &format : NULL, limits, reader, info, error));
+}
+
+int cli_create_output(const char *path, const cli_raw *raw, const cli_output *output, int rate, int channels,
+                      tmb_audio_writer **writer, tmb_error *error) {
+    tmb_container container = (tmb_container)output->container;
+    if (container == TMB_CONTAINER_AUTO && raw->raw && cli_is_standard(path))
+        container = TMB_CONTAINER_RAW;
+    tmb_status status = tmb_audio_create(path, container, (tmb_encoding)output->encoding, rate, channels, writer, error);
+    return status == TMB_OK ? CLI_EXIT_OK : status == TMB_ERROR_ARGUMENT ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
 }
 
 void cli_print_json(json_t *object) {
@@ -139,7 +158,7 @@ json_t *cli_json_error(const tmb_error *error) {
 }
 
 void cli_report_failure(const char *input, const tmb_error *error, bool json) {
-    const char *name = strcmp(input, "-") == 0 ? "standard input" : input;
+    const char *name = cli_is_standard(input) ? "standard input" : input;
     if (error->status == TMB_OK || cli_interrupted())
         return;
     /* Most of the library's messages name the file already. */

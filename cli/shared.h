@@ -46,6 +46,9 @@ typedef struct cli_raw {
 } cli_raw;
 extern const cli_option cli_raw_options[3];
 
+/* How much input is taken; they fill a tmb_audio_limits. */
+extern const cli_option cli_limit_options[1];
+
 extern const char *const cli_encodings[], *const cli_resamplers[];
 
 /* Opens the library; `engine` may be NULL. Says what is wrong: then the exit status, else 0. */
@@ -55,6 +58,13 @@ void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_
 
 /* Fills `out` from --raw and its companions; false: said what is missing. */
 bool cli_raw_format(const cli_raw *raw, const cli_output *output, tmb_raw_format *out);
+
+/* The recording that a command reads, and the one that it writes. The exit status; `error` says why, or the command
+ * has. */
+int cli_open_input(const char *path, const cli_raw *raw, const cli_output *output, const tmb_audio_limits *limits,
+                   tmb_audio_reader **reader, tmb_audio_info *info, tmb_error *error);
+int cli_create_output(const char *path, const cli_raw *raw, const cli_output *output, int rate, int channels,
+                      tmb_audio_writer **writer, tmb_error *error);
 
 /* Where the output of `input` goes: `output` itself, or in the folder `output` a file named after the
  * input, `suffix` between its name and its ending. The ending is the input's where that can be written,
@@ -69,6 +79,8 @@ bool cli_is_folder(const char *path);
 bool cli_make_folder(const char *path);
 /* Do both paths lead to one existing file? */
 bool cli_same_file(const char *a, const char *b);
+/* Do they not? Else says that the output must go elsewhere. */
+bool cli_spares_input(const char *input, const char *output);
 
 /* A whole file or "-", at most `limit` bytes; ends with a 0 byte that is not counted. Allocated; NULL:
  * said why. */

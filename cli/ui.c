@@ -35,6 +35,15 @@ int cli_exit_of_model(tmb_status status) {
     return status == TMB_ERROR_IO || status == TMB_ERROR_FORMAT ? CLI_EXIT_MODEL : cli_exit_of(status);
 }
 
+int cli_exit_of_input(tmb_status status) {
+    return status == TMB_OK ? CLI_EXIT_OK : status == TMB_ERROR_MEMORY ? CLI_EXIT_FAILED : CLI_EXIT_INPUT;
+}
+
+int cli_fail(const tmb_error *error) {
+    cli_error("%s", error->message);
+    return cli_exit_of(error->status);
+}
+
 void cli_set_error(tmb_error *error, tmb_status status, const char *message) {
     if (error == NULL)
         return;

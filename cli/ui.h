@@ -21,6 +21,10 @@ enum {
 int cli_exit_of(tmb_status status);
 /* The same where only a model can be what was not found or not readable. */
 int cli_exit_of_model(tmb_status status);
+/* The same where only the input can be. */
+int cli_exit_of_input(tmb_status status);
+/* Says what the library reported; the exit status for it. */
+int cli_fail(const tmb_error *error);
 
 /* An error of the command's own, as the library would report it. */
 void cli_set_error(tmb_error *error, tmb_status status, const char *message);
