@@ -149,3 +149,26 @@ int outcome_results(clone_outcome *outcome) {
     (void)pthread_mutex_unlock(&outcome->lock);
     return count;
 }
+
+void submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome) {
+    tmb_error error = {0};
+    assert_ok(clone_submit(context, request, outcome, &error), error);
+}
+
+void assert_success(clone_outcome *outcome) {
+    outcome_wait(outcome);
+    if (outcome->error.status != TMB_OK) {
+        fail_msg("item %llu: %s", (unsigned long long)outcome->item, outcome->error.message);
+    }
+    assert_false(outcome->after_result);
+}
+
+void assert_failure(clone_outcome *outcome, tmb_status status) {
+    outcome_wait(outcome);
+    if (outcome->error.status != status) {
+        fail_msg("item %llu: %s instead of %s: %s", (unsigned long long)outcome->item,
+                 tmb_status_name(outcome->error.status), tmb_status_name(status), outcome->error.message);
+    }
+    assert_true(status == TMB_OK || outcome->error.message[0] != '\0');
+    assert_false(outcome->after_result);
+}

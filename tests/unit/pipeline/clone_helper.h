@@ -43,6 +43,11 @@ tmb_clone_request clone_request(const char *text, int voice);
 
 tmb_status clone_submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome, tmb_error *error);
 
+/* It must be taken; it must succeed; it must fail so, with a message. The last two wait for the result. */
+void submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome);
+void assert_success(clone_outcome *outcome);
+void assert_failure(clone_outcome *outcome, tmb_status status);
+
 /* Waits for the result, or until so many samples were heard. */
 void outcome_wait(clone_outcome *outcome);
 void outcome_wait_heard(clone_outcome *outcome, size_t samples);

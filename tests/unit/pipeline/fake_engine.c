@@ -44,6 +44,12 @@ static void unlock(void) {
 
 static void wait_change(void) { (void)pthread_cond_wait(&fake.changed, &fake.lock); }
 
+void fake_pause(void) {
+    lock();
+    fake.steps_allowed = 0;
+    unlock();
+}
+
 void fake_allow(long count) {
     lock();
     fake.steps_allowed = count < 0 ? -1 : fake.steps_allowed + count;

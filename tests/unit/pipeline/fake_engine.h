@@ -38,7 +38,26 @@ void fake_reset(void);
 /* A context whose engine is the fake one. */
 tmb_context *fake_context(tmb_options *options);
 
-/* Lets `count` more steps happen. */
+/* A field, read under the lock. */
+#define FAKE(field)                                                                                                   \
+    (__extension__({                                                                                                  \
+        (void)pthread_mutex_lock(&fake.lock);                                                                         \
+        __typeof__(fake.field) fake_field = fake.field;                                                               \
+        (void)pthread_mutex_unlock(&fake.lock);                                                                       \
+        fake_field;                                                                                                   \
+    }))
+/* Until a condition on fields holds. */
+#define FAKE_WAIT(condition)                                                                                          \
+    do {                                                                                                              \
+        (void)pthread_mutex_lock(&fake.lock);                                                                         \
+        while (!(condition)) {                                                                                        \
+            (void)pthread_cond_wait(&fake.changed, &fake.lock);                                                       \
+        }                                                                                                             \
+        (void)pthread_mutex_unlock(&fake.lock);                                                                       \
+    } while (false)
+
+/* No more steps until some are allowed; lets `count` more happen. */
+void fake_pause(void);
 void fake_allow(long count);
 /* Waits until so many steps happened, or so many admissions. */
 void fake_wait_steps(size_t count);

@@ -46,18 +46,6 @@ static tmb_options with_denoiser(void) {
     return options;
 }
 
-static void submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome) {
-    tmb_error error = {0};
-    assert_ok(clone_submit(context, request, outcome, &error), error);
-}
-
-static void assert_success(clone_outcome *outcome) {
-    outcome_wait(outcome);
-    if (outcome->error.status != TMB_OK) {
-        fail_msg("item %llu: %s", (unsigned long long)outcome->item, outcome->error.message);
-    }
-}
-
 /* What stages 1 and 2, or 4 and 5, make of a whole signal; free() it. */
 static float *process(const float *samples, size_t count, int rate, float limit_db, size_t *out_count) {
     tmb_error error = {0};
