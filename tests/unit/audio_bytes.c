@@ -24,6 +24,14 @@ void audio_bytes_number(audio_bytes *bytes, uint64_t value, size_t count) {
     }
 }
 
+audio_bytes audio_bytes_of(const void *data, size_t size) {
+    audio_bytes bytes = {0};
+    audio_bytes_put(&bytes, "", 1); /* so that there is memory */
+    bytes.size = bytes.place = 0;
+    audio_bytes_put(&bytes, data, size);
+    return bytes;
+}
+
 void audio_bytes_free(audio_bytes *bytes) {
     free(bytes->data);
     *bytes = (audio_bytes){0};

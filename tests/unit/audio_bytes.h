@@ -14,6 +14,8 @@ typedef struct audio_bytes {
 void audio_bytes_put(audio_bytes *bytes, const void *data, size_t size);
 void audio_bytes_text(audio_bytes *bytes, const char *text);               /* without the final 0 */
 void audio_bytes_number(audio_bytes *bytes, uint64_t value, size_t count); /* little-endian */
+/* A copy of data that is not ours. */
+audio_bytes audio_bytes_of(const void *data, size_t size);
 void audio_bytes_free(audio_bytes *bytes);
 
 /* A file of any format that libsndfile writes, SF_FORMAT_*. */

@@ -1,30 +1,10 @@
-#include "audio_bytes.h"
+/* Reading: which files are accepted, and why the others are refused. */
+#include "io_fixture.h"
 
-#include "io/io.h"
-
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static float *tone; /* one second of mono at 48 kHz */
-static const size_t second = 48000;
-
-static int make_tone(void **state) {
-    (void)state;
-    tone = audio_tone(48000, 1, second);
-    return 0;
-}
-
-static int free_tone(void **state) {
-    (void)state;
-    free(tone);
-    return 0;
-}
 
 /* Opens and reads everything; the first status that is not OK. */
 static tmb_status read_all(const audio_bytes *bytes, const tmb_audio_limits *limits, tmb_audio_info *info, float **samples,
@@ -74,14 +54,6 @@ static void check_accepted(audio_bytes bytes, const char *format, int rate, int 
     audio_bytes_free(&bytes);
 }
 
-static audio_bytes bytes_of(const void *data, size_t size) {
-    audio_bytes bytes = {0};
-    audio_bytes_put(&bytes, "", 1); /* so that there is memory */
-    bytes.size = bytes.place = 0;
-    audio_bytes_put(&bytes, data, size);
-    return bytes;
-}
-
 static audio_bytes cut(audio_bytes bytes, size_t size) {
     assert_true(size <= bytes.size);
     bytes.size = size;
@@ -94,8 +66,6 @@ static audio_bytes join(audio_bytes first, audio_bytes second_part) {
     audio_bytes_free(&second_part);
     return first;
 }
-
-/* ---- what is accepted ---- */
 
 static void test_formats(void **state) {
     (void)state;
@@ -236,31 +206,29 @@ static void test_chained_ogg(void **state) {
     check_refused(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_sndfile(vorbis, 24000, 1, tone, 7000)),
                   NULL, TMB_ERROR_FORMAT, "changes from 48000 Hz, 1 channels to 24000 Hz, 1 channels");
     /* A tag behind the last page. */
-    check_accepted(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), bytes_of("TAG and more text", 17)), "Ogg, Vorbis",
+    check_accepted(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_of("TAG and more text", 17)), "Ogg, Vorbis",
                    48000, 1, 10000, 10000);
 }
 
-/* ---- what is refused ---- */
-
 static void test_not_audio(void **state) {
     (void)state;
-    check_refused(bytes_of("", 0), NULL, TMB_ERROR_FORMAT, "is empty");
-    check_refused(bytes_of("Hello, this is a letter.\n", 25), NULL, TMB_ERROR_FORMAT, "is text, not audio");
-    check_refused(bytes_of("{\"a\": 1}", 8), NULL, TMB_ERROR_FORMAT, "is text, not audio");
-    check_refused(bytes_of("\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7", 16), NULL, TMB_ERROR_FORMAT, "is not an audio file");
-    check_refused(bytes_of("R", 1), NULL, TMB_ERROR_FORMAT, "is text, not audio");
-    check_refused(bytes_of("\0\0\0\x20" "ftypM4A \0\0\0\0", 16), NULL, TMB_ERROR_FORMAT, "M4A or MP4");
-    check_refused(bytes_of("\x1a\x45\xdf\xa3\1\2\3\4", 8), NULL, TMB_ERROR_FORMAT, "WebM");
-    check_refused(bytes_of("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16), NULL, TMB_ERROR_FORMAT, "is not an audio file");
+    check_refused(audio_bytes_of("", 0), NULL, TMB_ERROR_FORMAT, "is empty");
+    check_refused(audio_bytes_of("Hello, this is a letter.\n", 25), NULL, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(audio_bytes_of("{\"a\": 1}", 8), NULL, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(audio_bytes_of("\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7", 16), NULL, TMB_ERROR_FORMAT, "is not an audio file");
+    check_refused(audio_bytes_of("R", 1), NULL, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(audio_bytes_of("\0\0\0\x20" "ftypM4A \0\0\0\0", 16), NULL, TMB_ERROR_FORMAT, "M4A or MP4");
+    check_refused(audio_bytes_of("\x1a\x45\xdf\xa3\1\2\3\4", 8), NULL, TMB_ERROR_FORMAT, "WebM");
+    check_refused(audio_bytes_of("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16), NULL, TMB_ERROR_FORMAT, "is not an audio file");
     /* Nothing but an ID3 tag; one that says it is longer than the file; one with junk behind. */
-    check_refused(bytes_of("ID3\4\0\0\0\0\0\12" "0123456789", 20), NULL, TMB_ERROR_FORMAT, "ID3 tag");
-    check_refused(bytes_of("ID3\4\0\0\177\177\177\177" "0123456789", 20), NULL, TMB_ERROR_FORMAT, "ID3 tag");
-    check_refused(bytes_of("ID3\4\0\0\0\0\0\2" "01234567890123456789", 30), NULL, TMB_ERROR_FORMAT, "damaged");
+    check_refused(audio_bytes_of("ID3\4\0\0\0\0\0\12" "0123456789", 20), NULL, TMB_ERROR_FORMAT, "ID3 tag");
+    check_refused(audio_bytes_of("ID3\4\0\0\177\177\177\177" "0123456789", 20), NULL, TMB_ERROR_FORMAT, "ID3 tag");
+    check_refused(audio_bytes_of("ID3\4\0\0\0\0\0\2" "01234567890123456789", 30), NULL, TMB_ERROR_FORMAT, "damaged");
     /* Magic numbers and nothing else. */
     const char *const magics[] = {"RIFF\4\0\0\0WAVE", "FORM\0\0\0\4AIFF", "fLaC", "OggS", "RF64\xff\xff\xff\xffWAVE"};
     const size_t sizes[] = {12, 12, 4, 4, 12};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        audio_bytes bytes = bytes_of(magics[i], sizes[i]);
+        audio_bytes bytes = audio_bytes_of(magics[i], sizes[i]);
         tmb_audio_info info;
         float *samples = NULL;
         size_t count = 0;
@@ -432,165 +400,6 @@ static void test_failure_stays(void **state) {
     free(samples);
 }
 
-/* ---- paths, pipes, raw samples ---- */
-
-static char folder[] = "/tmp/timbre-test-XXXXXX";
-
-static void path_in_folder(char *path, size_t size, const char *name) { (void)snprintf(path, size, "%s/%s", folder, name); }
-
-static void write_file(const char *path, const audio_bytes *bytes) {
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes->data, 1, bytes->size, file), bytes->size);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void test_paths(void **state) {
-    (void)state;
-    tmb_audio_reader *reader = NULL;
-    tmb_error error = {0};
-    char path[256];
-    path_in_folder(path, sizeof path, "missing.wav");
-    assert_int_equal(tmb_audio_open(path, NULL, NULL, &reader, NULL, &error), TMB_ERROR_IO);
-    assert_non_null(strstr(error.message, path));
-    assert_non_null(strstr(error.message, "No such file"));
-    assert_int_equal(tmb_audio_open(folder, NULL, NULL, &reader, NULL, &error), TMB_ERROR_IO);
-    assert_non_null(strstr(error.message, "is a folder"));
-    assert_int_equal(tmb_audio_open(NULL, NULL, NULL, &reader, NULL, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(tmb_audio_open("/dev/null", NULL, NULL, &reader, NULL, &error), TMB_ERROR_FORMAT);
-    assert_non_null(strstr(error.message, "/dev/null: is empty"));
-
-    path_in_folder(path, sizeof path, "tone.flac");
-    audio_bytes bytes = audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 48000, 1, tone, second);
-    write_file(path, &bytes);
-    tmb_audio_info info;
-    assert_ok(tmb_audio_open(path, NULL, NULL, &reader, &info, &error), error);
-    float *samples = NULL;
-    size_t count = 0;
-    assert_ok(tmb_audio_read_mono(reader, &info, &samples, &count, &error), error);
-    assert_int_equal(count, second);
-    free(samples);
-    tmb_audio_close(&reader);
-    audio_bytes_free(&bytes);
-    assert_int_equal(unlink(path), 0);
-}
-
-/* A named pipe that a child fills. */
-static tmb_status read_pipe(const audio_bytes *bytes, const tmb_raw_format *raw, float **samples, size_t *count,
-                            tmb_error *error) {
-    char path[256];
-    path_in_folder(path, sizeof path, "pipe");
-    assert_int_equal(mkfifo(path, 0600), 0);
-    const pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        const int fd = open(path, O_WRONLY);
-        for (size_t place = 0; fd >= 0 && place < bytes->size;) {
-            const size_t piece = bytes->size - place < 1000 ? bytes->size - place : 1000;
-            if (write(fd, bytes->data + place, piece) != (ssize_t)piece) {
-                break;
-            }
-            place += piece;
-        }
-        _exit(0);
-    }
-    tmb_audio_reader *reader = NULL;
-    tmb_audio_info info;
-    tmb_status status = tmb_audio_open(path, raw, NULL, &reader, &info, error);
-    if (status == TMB_OK) {
-        status = tmb_audio_read_mono(reader, &info, samples, count, error);
-    }
-    tmb_audio_close(&reader);
-    assert_int_equal(waitpid(child, NULL, 0), child);
-    assert_int_equal(unlink(path), 0);
-    return status;
-}
-
-static void test_pipes(void **state) {
-    (void)state;
-    tmb_error error = {0};
-    float *samples = NULL;
-    size_t count = 0;
-    const int formats[] = {SF_FORMAT_WAV | SF_FORMAT_FLOAT, SF_FORMAT_FLAC | SF_FORMAT_PCM_16, SF_FORMAT_OGG | SF_FORMAT_OPUS,
-                           SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III};
-    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
-        audio_bytes bytes = audio_bytes_sndfile(formats[i], 48000, 1, tone, second);
-        assert_ok(read_pipe(&bytes, NULL, &samples, &count, &error), error);
-        assert_int_equal(count, second);
-        free(samples);
-        audio_bytes_free(&bytes);
-    }
-    /* More than is kept in memory: through a temporary file. */
-    audio_bytes bytes = audio_bytes_wav(0xffffffffu, 48000, 8, 0xffffffffu, (size_t)17 << 20);
-    assert_ok(read_pipe(&bytes, NULL, &samples, &count, &error), error);
-    assert_int_equal(count, ((size_t)17 << 20) / 16);
-    free(samples);
-    audio_bytes_free(&bytes);
-    /* Refused by its first bytes. */
-    bytes = bytes_of("not audio\n", 10);
-    assert_int_equal(read_pipe(&bytes, NULL, &samples, &count, &error), TMB_ERROR_FORMAT);
-    assert_non_null(strstr(error.message, "is text, not audio"));
-    audio_bytes_free(&bytes);
-}
-
-static void test_raw(void **state) {
-    (void)state;
-    tmb_error error = {0};
-    float *samples = NULL;
-    size_t count = 0;
-    audio_bytes bytes = bytes_of("\x00\x80\xff\x7f\x00\x40\x00\x00", 8);
-    tmb_raw_format raw = {.rate = 16000, .channels = 1, .encoding = TMB_ENCODING_S16};
-    assert_ok(read_pipe(&bytes, &raw, &samples, &count, &error), error);
-    assert_int_equal(count, 4);
-    assert_true(samples[0] == -1 && samples[1] == 32767.0f / 32768 && samples[2] == 0.5f && samples[3] == 0);
-    free(samples);
-    raw.channels = 3;
-    assert_int_equal(read_pipe(&bytes, &raw, &samples, &count, &error), TMB_ERROR_FORMAT);
-    assert_non_null(strstr(error.message, "2 bytes too many"));
-    audio_bytes_free(&bytes);
-    bytes = bytes_of("\x00\x00\x80\x3f\x00\x00\x00\xbf", 8); /* 1 and -0.5 */
-    raw = (tmb_raw_format){.rate = 16000, .channels = 2, .encoding = TMB_ENCODING_FLOAT};
-    assert_ok(read_pipe(&bytes, &raw, &samples, &count, &error), error);
-    assert_int_equal(count, 1);
-    assert_true(samples[0] == 0.25f); /* their mean */
-    free(samples);
-    audio_bytes_free(&bytes);
-
-    bytes = bytes_of("\x00\x00\x80\xff\xff\x7f\x00\x00\xc0", 9);
-    raw = (tmb_raw_format){.rate = 16000, .channels = 1, .encoding = TMB_ENCODING_S24};
-    assert_ok(read_pipe(&bytes, &raw, &samples, &count, &error), error);
-    assert_int_equal(count, 3);
-    assert_true(samples[0] == -1 && samples[1] == 8388607.0f / 8388608 && samples[2] == -0.5f);
-    free(samples);
-
-    /* From a file its length is known. */
-    char path[256];
-    path_in_folder(path, sizeof path, "samples.raw");
-    write_file(path, &bytes);
-    tmb_audio_reader *reader = NULL;
-    tmb_audio_info info;
-    assert_ok(tmb_audio_open(path, &raw, NULL, &reader, &info, &error), error);
-    assert_int_equal(info.length, 3);
-    assert_string_equal(info.format, "raw, 24-bit PCM");
-    tmb_audio_close(&reader);
-    raw.rate = 200000;
-    assert_int_equal(tmb_audio_open(path, &raw, NULL, &reader, &info, &error), TMB_ERROR_FORMAT);
-    raw = (tmb_raw_format){.rate = 16000, .channels = 1, .encoding = (tmb_encoding)7};
-    assert_int_equal(tmb_audio_open(path, &raw, NULL, &reader, &info, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(unlink(path), 0);
-    audio_bytes_free(&bytes);
-}
-
-static int make_folder(void **state) {
-    (void)make_tone(state);
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    (void)free_tone(state);
-    return rmdir(folder); /* fails where a test left something */
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats),
@@ -606,9 +415,6 @@ int main(void) {
         cmocka_unit_test(test_samples_that_are_not_finite),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_failure_stays),
-        cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_pipes),
-        cmocka_unit_test(test_raw),
     };
-    return cmocka_run_group_tests_name("io read", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("io read", tests, set_up, tear_down);
 }
