@@ -313,6 +313,67 @@ static void test_copied_states_go_on(void **state) {
     unload(&m);
 }
 
+/* Where no samples are wanted, only the last frames go through the convolutions: what follows is the same to the bit. */
+static void check_passed(const model *m, const int16_t *codes, size_t reference, size_t workspace_frames) {
+    enum { FRAMES = 13 };
+    size_t samples_per_frame = tmb_codec_samples_per_frame(m->decoder);
+    size_t books = tmb_codec_decoder_books(m->decoder);
+    float *whole = decode_whole(m, codes, reference + FRAMES, 16, 1);
+    float *samples = new_samples(m, FRAMES);
+    tmb_codec_workspace *workspace = workspace_of(m, workspace_frames, NULL);
+    tmb_codec_state *states[3] = {state_of(m), state_of(m), state_of(m)};
+    tmb_error error = {0};
+    /* Streams that pass at once, one of them in two calls; and one that is heard beside them. */
+    float *heard = new_samples(m, reference);
+    tmb_codec_piece pieces[] = {{states[0], codes, reference, NULL},
+                                {states[1], codes, reference / 3, NULL},
+                                {states[2], codes, reference, heard}};
+    assert_ok(tmb_codec_decode(workspace, pieces, 3, &error), error);
+    assert_memory_equal(heard, whole, reference * samples_per_frame * sizeof *heard);
+    tmb_codec_piece second = {states[1], codes + reference / 3 * books, reference - reference / 3, NULL};
+    assert_ok(tmb_codec_decode(workspace, &second, 1, &error), error);
+    for (size_t i = 0; i < 3; i++) {
+        tmb_codec_piece after = {states[i], codes + reference * books, FRAMES, samples};
+        assert_ok(tmb_codec_decode(workspace, &after, 1, &error), error);
+        assert_memory_equal(samples, whole + reference * samples_per_frame, FRAMES * samples_per_frame * sizeof *samples);
+        tmb_codec_state_destroy(&states[i]);
+    }
+    free(heard);
+    free(samples);
+    free(whole);
+    tmb_codec_workspace_destroy(&workspace);
+}
+
+static void test_passing_equals_decoding(void **state) {
+    (void)state;
+    static const char *const samples[] = {"sample-c", "sample-d", "sample-e", "sample-f"};
+    tmb_cpu_mask(~0u);
+    golden_array codes = golden_load("qwen/sample-c/cases/decode_330/codes.npy");
+    for (size_t i = 0; i < 2 * sizeof samples / sizeof samples[0]; i++) {
+        model m;
+        load(&m, samples[i / 2], precisions[i % 2]);
+        size_t books = tmb_codec_decoder_books(m.decoder);
+        size_t size = m.config.codec.decoder.codebook_size;
+        int16_t *random = tmb_calloc(100 * books, sizeof *random);
+        assert_non_null(random);
+        for (size_t k = 0; k < 100 * books; k++) {
+            random[k] = (int16_t)((size_t)codes.i16[k] % size);
+        }
+        size_t lookback = tmb_codec_decoder_lookback(m.decoder);
+        assert_in_range(lookback, 3, 20);
+        if (i / 2 == 0) {
+            assert_int_equal(lookback, 10); /* the official network's strides */
+        }
+        const size_t references[] = {1, lookback, lookback + 1, lookback + 19};
+        for (size_t k = 0; k < sizeof references / sizeof references[0]; k++) {
+            check_passed(&m, random, references[k], k == 2 ? 5 : 16);
+        }
+        free(random);
+        unload(&m);
+    }
+    golden_free(&codes);
+}
+
 /* ---- errors ---- */
 
 static void test_codes_out_of_range(void **state) {
@@ -371,8 +432,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_official_waveforms),  cmocka_unit_test(test_official_waveforms_bf16),
         cmocka_unit_test(test_chunks_equal_whole),  cmocka_unit_test(test_batch_equals_alone),
-        cmocka_unit_test(test_copied_states_go_on), cmocka_unit_test(test_codes_out_of_range),
-        cmocka_unit_test(test_wrong_shapes),
+        cmocka_unit_test(test_copied_states_go_on), cmocka_unit_test(test_passing_equals_decoding),
+        cmocka_unit_test(test_codes_out_of_range),  cmocka_unit_test(test_wrong_shapes),
     };
     return cmocka_run_group_tests_name("codec decoder", tests, NULL, NULL);
 }

@@ -35,6 +35,10 @@ static inline __attribute__((always_inline)) void tile(const uint16_t *a, size_t
             __m512i value = _mm512_set1_epi32(pair);
             sums[r][0] = sum_add(sums[r][0], value, weights0);
             sums[r][1] = sum_add(sums[r][1], value, weights1);
+#if !defined(__clang__) && !defined(TMB_SIMDE)
+            /* Row after row: gcc would move the sums about and out to the stack. */
+            __asm__ volatile("" : "+v"(sums[r][0]), "+v"(sums[r][1]));
+#endif
         }
     }
 #pragma GCC unroll 12

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#define FRAMES_WITH_CONTEXT (TMB_CODEC_JOB_FRAMES + TMB_CODEC_CONTEXT_FRAMES)
+#define FRAMES_WITH_CONTEXT (TMB_CODEC_JOB_FRAMES + TMB_CODEC_JOB_CONTEXT)
 
 /* Frames that go through the network at once. */
 #define WORKSPACE_FRAMES 16
@@ -19,9 +19,9 @@ typedef enum job_state { JOB_IDLE, JOB_RUNNING, JOB_DONE } job_state;
 typedef struct job_piece {
     void *owner;
     tmb_codec_state *state;
-    int16_t *context; /* in `codes`; NULL: none */
+    bool restarts;
     size_t context_frames, frames;
-    int16_t *codes;
+    int16_t *codes; /* of both */
     float *samples;
 } job_piece;
 
@@ -46,17 +46,20 @@ struct tmb_codec_job {
 };
 
 static void run(tmb_codec_job *job) {
-    double begin = tmb_now();
-    job->status = TMB_OK;
-    for (size_t i = 0; i < job->count && job->status == TMB_OK; i++) {
+    for (size_t i = 0; i < job->count; i++) {
         const job_piece *piece = &job->pieces[i];
-        if (piece->context != NULL) {
+        if (piece->restarts) {
             tmb_codec_state_reset(piece->state);
-            tmb_codec_piece before = {piece->state, piece->context, piece->context_frames, NULL};
-            job->status = tmb_codec_decode(job->workspace, &before, 1, &job->error);
         }
-        job->frames += piece->frames + piece->context_frames;
-        job->arguments[i] = (tmb_codec_piece){piece->state, piece->codes, piece->frames, piece->samples};
+        job->arguments[i] = (tmb_codec_piece){piece->state, piece->codes, piece->context_frames, NULL};
+    }
+    job->status = tmb_codec_decode(job->workspace, job->arguments, job->count, &job->error);
+    double begin = tmb_now();
+    for (size_t i = 0; i < job->count; i++) {
+        const job_piece *piece = &job->pieces[i];
+        job->arguments[i] = (tmb_codec_piece){piece->state, piece->codes + piece->context_frames * job->books, piece->frames,
+                                              piece->samples};
+        job->frames += piece->frames;
     }
     if (job->status == TMB_OK) {
         job->status = tmb_codec_decode(job->workspace, job->arguments, job->count, &job->error);
@@ -169,19 +172,21 @@ size_t tmb_codec_job_bytes(const tmb_codec_job *job) {
     return job->capacity * piece + tmb_codec_workspace_bytes(job->workspace);
 }
 
-void tmb_codec_job_add(tmb_codec_job *job, void *owner, tmb_codec_state *state, const int16_t *codes, size_t frames,
-                       const int16_t *context, size_t context_frames) {
+void tmb_codec_job_add(tmb_codec_job *job, const tmb_codec_request *request) {
     size_t index = job->count++;
-    int16_t *copy = job->codes + index * FRAMES_WITH_CONTEXT * job->books;
     job_piece *piece = &job->pieces[index];
-    *piece = (job_piece){.owner = owner, .state = state, .frames = frames, .context_frames = context_frames,
+    *piece = (job_piece){.owner = request->owner,
+                         .state = request->state,
+                         .restarts = request->restarts,
+                         .context_frames = request->context_frames,
+                         .frames = request->frames,
+                         .codes = job->codes + index * FRAMES_WITH_CONTEXT * job->books,
                          .samples = job->samples + index * TMB_CODEC_JOB_FRAMES * job->samples_per_frame};
-    if (context != NULL) {
-        memcpy(copy, context, context_frames * job->books * sizeof *copy);
-        piece->context = copy;
+    size_t context = request->context_frames * job->books;
+    if (context > 0) {
+        memcpy(piece->codes, request->context, context * sizeof *piece->codes);
     }
-    piece->codes = copy + context_frames * job->books;
-    memcpy(piece->codes, codes, frames * job->books * sizeof *copy);
+    memcpy(piece->codes + context, request->codes, request->frames * job->books * sizeof *piece->codes);
 }
 
 void tmb_codec_job_start(tmb_codec_job *job) {
@@ -230,7 +235,7 @@ size_t tmb_codec_job_count(const tmb_codec_job *job) { return job->count; }
 
 tmb_status tmb_codec_job_result(const tmb_codec_job *job, size_t index, tmb_codec_result *result, tmb_error *error) {
     const job_piece *piece = &job->pieces[index];
-    *result = (tmb_codec_result){piece->owner, piece->samples, piece->frames};
+    *result = (tmb_codec_result){piece->owner, piece->samples, piece->context_frames, piece->frames};
     if (job->status != TMB_OK && error != NULL) {
         *error = job->error;
     }

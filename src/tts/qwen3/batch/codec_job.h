@@ -6,6 +6,8 @@
 
 /* Most frames of one utterance in a job. */
 #define TMB_CODEC_JOB_FRAMES 16
+/* Most frames before them that are only heard through what follows. */
+#define TMB_CODEC_JOB_CONTEXT 127
 
 typedef struct tmb_codec_job tmb_codec_job;
 
@@ -22,10 +24,19 @@ double tmb_codec_job_seconds(tmb_codec_job *job, size_t *frames);
 
 size_t tmb_codec_job_bytes(const tmb_codec_job *job);
 
-/* Adds a piece to a job that is not running: `frames` codes, copied. `context` (NULL: none): the state is reset first, and the
- * `context_frames` before them decoded. `owner` comes back with the result. */
-void tmb_codec_job_add(tmb_codec_job *job, void *owner, tmb_codec_state *state, const int16_t *codes, size_t frames,
-                       const int16_t *context, size_t context_frames);
+/* Frames of one utterance. The codes are copied. */
+typedef struct tmb_codec_request {
+    void *owner; /* comes back with the result */
+    tmb_codec_state *state;
+    bool restarts;          /* the state is reset first */
+    const int16_t *context; /* [context_frames, books]: go before, their audio is not wanted */
+    size_t context_frames;
+    const int16_t *codes; /* [frames, books] */
+    size_t frames;
+} tmb_codec_request;
+
+/* Adds a request to a job that is not running. */
+void tmb_codec_job_add(tmb_codec_job *job, const tmb_codec_request *request);
 
 /* Runs what was added (nothing: returns at once). */
 void tmb_codec_job_start(tmb_codec_job *job);
@@ -38,8 +49,8 @@ bool tmb_codec_job_idle(const tmb_codec_job *job);
 /* The results of a job that is done; after tmb_codec_job_clear it takes pieces again. */
 typedef struct tmb_codec_result {
     void *owner;
-    const float *samples;
-    size_t frames;
+    const float *samples; /* of `frames` frames */
+    size_t context_frames, frames;
 } tmb_codec_result;
 size_t tmb_codec_job_count(const tmb_codec_job *job);
 tmb_status tmb_codec_job_result(const tmb_codec_job *job, size_t index, tmb_codec_result *result, tmb_error *error);

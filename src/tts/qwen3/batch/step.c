@@ -96,7 +96,7 @@ static void send_held(const step *s, tmb_speech *speech) {
 
 /* Some frames of the reference went through the decoder; what it knows behind them all is kept for the voice's next texts. */
 static void end_reference_piece(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_codec_result *result, size_t per_frame) {
-    speech->reference_left -= result->frames;
+    speech->reference_left -= result->context_frames + result->frames;
     if (speech->reference_left > 0) {
         return;
     }
@@ -163,7 +163,7 @@ static size_t ready_frames(const tmb_qwen3_engine *engine, const tmb_speech *spe
         return 0;
     }
     if (speech->reference_left > 0) {
-        return speech->reference_left < TMB_CODEC_JOB_FRAMES ? speech->reference_left : TMB_CODEC_JOB_FRAMES;
+        return speech->reference_left < TMB_CODEC_JOB_CONTEXT + 1 ? speech->reference_left : TMB_CODEC_JOB_CONTEXT + 1;
     }
     const tmb_speech_piece *piece = &speech->pieces[speech->piece_out];
     if (speech->waits && !piece->done) {
@@ -210,8 +210,11 @@ void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
         }
         if (speech->reference_left > 0) {
             const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
-            tmb_codec_job_add(engine->job, speech, speech->state, voice->codes + (voice->frames - speech->reference_left) * groups,
-                              frames, NULL, 0);
+            const int16_t *codes = voice->codes + (voice->frames - speech->reference_left) * groups;
+            /* Of all its audio, only the last sample is ever wanted. */
+            tmb_codec_job_add(engine->job, &(tmb_codec_request){.owner = speech, .state = speech->state, .context = codes,
+                                                                .context_frames = frames - 1,
+                                                                .codes = codes + (frames - 1) * groups, .frames = 1});
             speech->reference_begun = speech->in_flight = true;
             continue;
         }
@@ -220,8 +223,10 @@ void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
         if (restarts) {
             context_before(engine, speech, TMB_CODEC_CONTEXT_FRAMES, context);
         }
-        tmb_codec_job_add(engine->job, speech, speech->state, speech->codes + speech->decoded * groups, frames,
-                          restarts ? context : NULL, restarts ? TMB_CODEC_CONTEXT_FRAMES : 0);
+        tmb_codec_job_add(engine->job, &(tmb_codec_request){.owner = speech, .state = speech->state, .restarts = restarts,
+                                                            .context = context,
+                                                            .context_frames = restarts ? TMB_CODEC_CONTEXT_FRAMES : 0,
+                                                            .codes = speech->codes + speech->decoded * groups, .frames = frames});
         speech->in_flight = true;
         /* Later events are longer: each lasts while the next is made. */
         speech->chunk = speech->chunk + speech->chunk / 2 < TMB_CODEC_JOB_FRAMES ? speech->chunk + (speech->chunk + 1) / 2

@@ -45,6 +45,8 @@ size_t tmb_codec_decoder_bytes(const tmb_codec_decoder *decoder);
 
 size_t tmb_codec_samples_per_frame(const tmb_codec_decoder *decoder); /* [1920] */
 size_t tmb_codec_decoder_books(const tmb_codec_decoder *decoder);     /* codes in a frame [16] */
+/* Frames that the next sample depends on through convolutions [10]; the transformer before them looks back further. */
+size_t tmb_codec_decoder_lookback(const tmb_codec_decoder *decoder);
 
 /* A new stream, as before its first frame. `decoder` must outlive it. */
 tmb_status tmb_codec_state_create(const tmb_codec_decoder *decoder, tmb_codec_state **out, tmb_error *error);
@@ -71,7 +73,8 @@ typedef struct tmb_codec_piece {
     const int16_t *codes; /* [frames, books], each 0 <= code < codebook size */
     size_t frames;        /* may be 0 */
     float *samples;       /* [frames * samples per frame], written; NULL: only the state goes on (for the
-                             reference that precedes an utterance) */
+                             reference that precedes an utterance), which costs little: only as many of the last
+                             frames as the convolutions look back go through them */
 } tmb_codec_piece;
 
 /* Decodes `count` pieces of different streams together. A code out of range: TMB_ERROR_ARGUMENT that names

@@ -147,8 +147,9 @@ static void run_transformer(batch *b, float *hidden) {
     }
 }
 
-/* Codes to latent rows in slot `out`, one a frame. */
-static void decode_latent(batch *b) {
+/* Codes to what the transformer makes of them, [frames, hidden]. Everything that looks back further than the decoder's
+ * `lookback` is in here. */
+static void decode_hidden(batch *b) {
     tmb_codec_workspace *w = b->workspace;
     const tmb_codec_decoder *decoder = w->decoder;
     const tmb_qwen3_codec_decoder_config *config = &decoder->config;
@@ -165,10 +166,18 @@ static void decode_latent(batch *b) {
 
     plane latent = {w->front.raw, config->latent_dim, 0, 1};
     plane hidden = {w->hidden, config->hidden_size, 0, 1};
-    plane out = {w->front.out, config->latent_dim, 0, 1};
     convolve(b, &decoder->pre_conv, &quantized, &latent, NULL, NULL);
     convolve(b, &decoder->transformer_in, &latent, &hidden, NULL, NULL);
     run_transformer(b, hidden.data);
+}
+
+/* Latent rows into slot `out`, one a frame. */
+static void decode_latent(batch *b) {
+    tmb_codec_workspace *w = b->workspace;
+    const tmb_codec_decoder *decoder = w->decoder;
+    plane hidden = {w->hidden, decoder->config.hidden_size, 0, 1};
+    plane out = {w->front.out, decoder->config.latent_dim, 0, 1};
+    decode_hidden(b);
     convolve(b, &decoder->transformer_out, &hidden, &out, NULL, NULL);
 }
 
@@ -367,6 +376,27 @@ static tmb_status check_codes(const tmb_codec_decoder *decoder, const tmb_codec_
     return TMB_OK;
 }
 
+/* Frames of a piece that nothing behind the transformer will remember. */
+static size_t forgotten(const tmb_codec_decoder *decoder, const tmb_codec_piece *piece) {
+    return piece->samples == NULL && piece->frames > decoder->lookback ? piece->frames - decoder->lookback : 0;
+}
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Lets the transformer see those. */
+static void pass_forgotten(tmb_codec_workspace *workspace, const tmb_codec_piece *piece) {
+    size_t frames = forgotten(workspace->decoder, piece);
+    size_t most = smaller(workspace->frames, TMB_CODEC_STREAM_FRAMES);
+    for (size_t done = 0; done < frames;) {
+        tmb_codec_share share = {.state = piece->state,
+                                 .codes = piece->codes + done * workspace->decoder->config.quantizers,
+                                 .frames = smaller(frames - done, most)};
+        batch b = {.workspace = workspace, .shares = &share, .count = 1, .frames = share.frames};
+        decode_hidden(&b);
+        done += share.frames;
+    }
+}
+
 tmb_status tmb_codec_decode(tmb_codec_workspace *workspace, const tmb_codec_piece *pieces, size_t count,
                             tmb_error *error) {
     const tmb_codec_decoder *decoder = workspace->decoder;
@@ -377,6 +407,9 @@ tmb_status tmb_codec_decode(tmb_codec_workspace *workspace, const tmb_codec_piec
         }
     }
     unsigned denormals = tmb_denormals_flush();
+    for (size_t i = 0; i < count; i++) {
+        pass_forgotten(workspace, &pieces[i]);
+    }
     size_t piece = 0;
     size_t done = 0; /* frames of that piece */
     while (piece < count) {
@@ -384,10 +417,9 @@ tmb_status tmb_codec_decode(tmb_codec_workspace *workspace, const tmb_codec_piec
         size_t at = piece;
         while (at < count && b.frames < workspace->frames) {
             const tmb_codec_piece *p = &pieces[at];
-            size_t skip = at == piece ? done : 0;
-            size_t some = p->frames - skip;
-            some = some < workspace->frames - b.frames ? some : workspace->frames - b.frames;
-            some = some < TMB_CODEC_STREAM_FRAMES ? some : TMB_CODEC_STREAM_FRAMES;
+            size_t skip = at == piece && done > 0 ? done : forgotten(decoder, p);
+            size_t some = smaller(p->frames - skip, workspace->frames - b.frames);
+            some = smaller(some, TMB_CODEC_STREAM_FRAMES);
             if (some != 0) {
                 workspace->shares[b.count++] = (tmb_codec_share){
                     .state = p->state,

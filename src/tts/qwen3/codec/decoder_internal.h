@@ -78,6 +78,7 @@ struct tmb_codec_decoder {
     size_t tail;
     size_t history_floats; /* of all layers */
     size_t cache_rows;     /* of keys and values that a stream keeps */
+    size_t lookback;       /* frames that everything behind the transformer remembers */
     size_t bytes;
     size_t scratch_bytes; /* for each thread, of all convolutions */
 };

@@ -341,6 +341,27 @@ static size_t scratch_bytes(const tmb_codec_decoder *decoder) {
     return most;
 }
 
+/* How many of the last frames' latent rows determine what all histories hold, and the last sample: from the output back, a
+ * layer whose last `rows` outputs are wanted exactly needs `rows` and its history of its input. */
+static size_t lookback(const tmb_codec_decoder *decoder) {
+    const tmb_qwen3_codec_decoder_config *config = &decoder->config;
+    size_t rows = 1 + decoder->last_history.rows;
+    for (size_t i = config->decoder_stages; i-- > 0;) {
+        const tmb_codec_block *block = &decoder->blocks[i];
+        for (size_t k = 0; k < TMB_CODEC_UNITS; k++) {
+            rows += block->units[k].history.rows;
+        }
+        rows = (rows + block->rate - 1) / block->rate + block->history.rows;
+    }
+    rows += decoder->wide_history.rows;
+    for (size_t i = config->upsample_stages; i-- > 0;) {
+        const tmb_codec_upsample *stage = &decoder->upsample[i];
+        rows += stage->history.rows;
+        rows = (rows + stage->ratio - 1) / stage->ratio;
+    }
+    return rows;
+}
+
 tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
                                   tmb_codec_precision precision, tmb_codec_decoder **out, tmb_error *error) {
     *out = NULL;
@@ -376,6 +397,7 @@ tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tm
         decoder->tail = i;
     }
     decoder->scratch_bytes = scratch_bytes(decoder);
+    decoder->lookback = lookback(decoder);
     *out = decoder;
     return TMB_OK;
 }
@@ -428,3 +450,4 @@ void tmb_codec_decoder_destroy(tmb_codec_decoder **address) {
 size_t tmb_codec_decoder_bytes(const tmb_codec_decoder *decoder) { return decoder->bytes; }
 size_t tmb_codec_samples_per_frame(const tmb_codec_decoder *decoder) { return decoder->samples_per_frame; }
 size_t tmb_codec_decoder_books(const tmb_codec_decoder *decoder) { return decoder->config.quantizers; }
+size_t tmb_codec_decoder_lookback(const tmb_codec_decoder *decoder) { return decoder->lookback; }
