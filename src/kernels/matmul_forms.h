@@ -33,12 +33,12 @@ static inline size_t tmb_q4_head_bytes(size_t blocks) { return tmb_round_up(64 +
 #define TMB_Q4_SUPER_BYTES (320 + TMB_SUPER_BLOCKS * 256)
 
 /* A prepared vector of the quantized types: bytes, then the same as 16-bit integers (of every four columns in the order
- * 0, 2, 1, 3), then a scale for each block, then the sum of each block's bytes, then scale times sum. */
+ * 0, 2, 1, 3), then a scale for each block, then -128 times the sum of each block's bytes, then scale times sum. */
 typedef struct tmb_quantized {
     const int8_t *bytes;
     const int16_t *words;
     const float *scales;
-    const int32_t *sums;
+    const int32_t *biases;
     const float *totals;
 } tmb_quantized;
 
@@ -53,7 +53,7 @@ static inline tmb_quantized tmb_quantized_row(const void *row, size_t blocks) {
         .bytes = (const int8_t *)bytes,
         .words = (const int16_t *)(const void *)(bytes + blocks * TMB_BLOCK_COLUMNS),
         .scales = (const float *)(const void *)(bytes + blocks * 3 * TMB_BLOCK_COLUMNS),
-        .sums = (const int32_t *)(const void *)(bytes + blocks * (3 * TMB_BLOCK_COLUMNS + 4)),
+        .biases = (const int32_t *)(const void *)(bytes + blocks * (3 * TMB_BLOCK_COLUMNS + 4)),
         .totals = (const float *)(const void *)(bytes + blocks * (3 * TMB_BLOCK_COLUMNS + 8)),
     };
 }

@@ -22,7 +22,7 @@ static void quantized_prepare(const float *values, size_t columns, void *row) {
     int8_t *bytes = (int8_t *)(uintptr_t)parts.bytes;
     int16_t *words = (int16_t *)(uintptr_t)parts.words;
     float *scales = (float *)(uintptr_t)parts.scales;
-    int32_t *sums = (int32_t *)(uintptr_t)parts.sums;
+    int32_t *biases = (int32_t *)(uintptr_t)parts.biases;
     float *totals = (float *)(uintptr_t)parts.totals;
     for (size_t b = 0; b < blocks; b++) {
         size_t begin = b * TMB_BLOCK_COLUMNS;
@@ -41,7 +41,7 @@ static void quantized_prepare(const float *values, size_t columns, void *row) {
             sum += byte;
         }
         scales[b] = largest > 1e-30f ? largest / 127.0f : 0.0f;
-        sums[b] = sum;
+        biases[b] = -128 * sum;
         totals[b] = scales[b] * (float)sum;
     }
 }
@@ -147,7 +147,7 @@ static void multiply_q4(const tmb_matrix *weights, size_t first, size_t end, con
             float sums[TMB_PANEL_ROWS] = {0};
             for (size_t b = 0; b < blocks; b += TMB_SUPER_BLOCKS) {
                 size_t here = blocks - b < TMB_SUPER_BLOCKS ? blocks - b : TMB_SUPER_BLOCKS;
-                tmb_quantized part = {x.bytes + b * TMB_BLOCK_COLUMNS, x.words, x.scales + b, x.sums + b, x.totals + b};
+                tmb_quantized part = {x.bytes + b * TMB_BLOCK_COLUMNS, x.words, x.scales + b, x.biases + b, x.totals + b};
                 super_block_q4(w, here, part, sums);
                 w += TMB_Q4_SUPER_BYTES;
             }

@@ -1,10 +1,14 @@
 /* The matrix kernels for AVX-512 VNNI, Q8 and Q4: one instruction multiplies four columns of 16 rows. */
-#include "kernels/matmul_forms.h"
-#include "kernels/x86/intrinsics.h"
+#include "kernels/x86/ahead.h"
 
 #include <string.h>
 
-#define MOST_VECTORS 6
+#define MOST_VECTORS 8
+/* From this many vectors on their sums are chains enough to hide an instruction's latency, below it each needs two. */
+#define ENOUGH_CHAINS 4
+#define LEAD_BYTES 8192
+#define Q8_FETCHES 9 /* a block */
+#define Q4_FETCHES 5
 
 TMB_INLINE __m512i quad_of(const int8_t *bytes) {
     int32_t quad = 0;
@@ -12,10 +16,24 @@ TMB_INLINE __m512i quad_of(const int8_t *bytes) {
     return _mm512_set1_epi32(quad);
 }
 
+/* A block's products are summed in one chain or two. */
+TMB_INLINE void add_products(__m512i sums[][2], __m512i first, __m512i second, const tmb_quantized *x, size_t at, int count) {
+    TMB_UNROLL
+    for (int i = 0; i < count; i++) {
+        __m512i *other = &sums[i][count < ENOUGH_CHAINS ? 1 : 0];
+        sums[i][0] = _mm512_dpbusd_epi32(sums[i][0], first, quad_of(x[i].bytes + at));
+        *other = _mm512_dpbusd_epi32(*other, second, quad_of(x[i].bytes + at + 4));
+    }
+}
+
+TMB_INLINE __m512 product_of(const __m512i sums[2], int count) {
+    return _mm512_cvtepi32_ps(count < ENOUGH_CHAINS ? _mm512_add_epi32(sums[0], sums[1]) : sums[0]);
+}
+
 /* The instruction wants one unsigned factor: weights plus 128; what that adds is 128 times the sum of the
- * vector's bytes, with which the sums begin. */
+ * vector's bytes, less which the sums begin. */
 TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out,
-                        size_t out_stride, int count) {
+                        size_t out_stride, tmb_ahead a, int count) {
     const __m512i bias = _mm512_set1_epi8((char)0x80);
     tmb_quantized x[MOST_VECTORS];
     __m512 sums[MOST_VECTORS];
@@ -26,30 +44,26 @@ TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_
     }
     for (size_t b = 0; b < blocks; b++) {
         const uint8_t *q = w + tmb_q8_weights(b);
-        __m512i even[MOST_VECTORS];
-        __m512i odd[MOST_VECTORS];
+        __m512i dots[MOST_VECTORS][2];
         TMB_UNROLL
         for (int i = 0; i < count; i++) {
-            even[i] = _mm512_set1_epi32(-128 * x[i].sums[b]);
-            odd[i] = _mm512_setzero_si512();
+            dots[i][0] = _mm512_set1_epi32(x[i].biases[b]);
+            dots[i][1] = _mm512_setzero_si512();
         }
+        tmb_fetch(&a);
         TMB_UNROLL
         for (int pair = 0; pair < 4; pair++) {
+            tmb_fetch(&a);
+            tmb_fetch(&a);
             __m512i first = _mm512_xor_si512(_mm512_loadu_si512((const void *)(q + pair * 128)), bias);
             __m512i second = _mm512_xor_si512(_mm512_loadu_si512((const void *)(q + pair * 128 + 64)), bias);
-            TMB_UNROLL
-            for (int i = 0; i < count; i++) {
-                const int8_t *values = x[i].bytes + b * 32 + pair * 8;
-                even[i] = _mm512_dpbusd_epi32(even[i], first, quad_of(values));
-                odd[i] = _mm512_dpbusd_epi32(odd[i], second, quad_of(values + 4));
-            }
+            add_products(dots, first, second, x, b * 32 + (size_t)pair * 8, count);
         }
         __m512 scales = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)(w + tmb_q8_scales(b))));
         TMB_UNROLL
         for (int i = 0; i < count; i++) {
-            __m512i dot = _mm512_add_epi32(even[i], odd[i]);
             __m512 scale = _mm512_mul_ps(scales, _mm512_set1_ps(x[i].scales[b]));
-            sums[i] = _mm512_add_ps(sums[i], _mm512_mul_ps(scale, _mm512_cvtepi32_ps(dot)));
+            sums[i] = _mm512_add_ps(sums[i], _mm512_mul_ps(scale, product_of(dots[i], count)));
         }
     }
     TMB_UNROLL
@@ -63,7 +77,7 @@ TMB_INLINE __m512 bytes_to_floats(const uint8_t *bytes) {
 }
 
 TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out,
-                        size_t out_stride, int count) {
+                        size_t out_stride, tmb_ahead a, int count) {
     const __m512i low_nibbles = _mm512_set1_epi8(15);
     const __m512 unit = _mm512_set1_ps(TMB_Q4_UNIT);
     tmb_quantized x[MOST_VECTORS];
@@ -83,31 +97,27 @@ TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_
             scaled[i] = offset[i] = _mm512_setzero_ps();
         }
         for (size_t b = first; b < end; b++, q += 256) {
-            __m512i even[MOST_VECTORS];
-            __m512i odd[MOST_VECTORS];
+            __m512i dots[MOST_VECTORS][2];
             TMB_UNROLL
             for (int i = 0; i < count; i++) {
-                even[i] = odd[i] = _mm512_setzero_si512();
+                dots[i][0] = dots[i][1] = _mm512_setzero_si512();
             }
+            tmb_fetch(&a);
             TMB_UNROLL
             for (int pair = 0; pair < 4; pair++) {
+                tmb_fetch(&a);
                 __m512i both = _mm512_load_si512((const void *)(q + pair * 64));
                 __m512i low = _mm512_and_si512(both, low_nibbles);
                 __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low_nibbles);
-                TMB_UNROLL
-                for (int i = 0; i < count; i++) {
-                    const int8_t *values = x[i].bytes + b * 32 + pair * 8;
-                    even[i] = _mm512_dpbusd_epi32(even[i], low, quad_of(values));
-                    odd[i] = _mm512_dpbusd_epi32(odd[i], high, quad_of(values + 4));
-                }
+                add_products(dots, low, high, x, b * 32 + (size_t)pair * 8, count);
             }
             __m512 scales = bytes_to_floats(w + 64 + (b - first) * 32);
             __m512 offsets = bytes_to_floats(w + 64 + (b - first) * 32 + 16);
             TMB_UNROLL
             for (int i = 0; i < count; i++) {
-                __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(even[i], odd[i]));
-                /* scales * dot is a whole number below 2^24: exact. */
-                __m512 part = _mm512_mul_ps(_mm512_set1_ps(x[i].scales[b]), _mm512_mul_ps(scales, dot));
+                /* scales * product is a whole number below 2^24: exact. */
+                __m512 whole = _mm512_mul_ps(scales, product_of(dots[i], count));
+                __m512 part = _mm512_mul_ps(_mm512_set1_ps(x[i].scales[b]), whole);
                 scaled[i] = _mm512_add_ps(scaled[i], part);
                 offset[i] = _mm512_add_ps(offset[i], _mm512_mul_ps(offsets, _mm512_set1_ps(x[i].totals[b])));
             }
@@ -129,30 +139,34 @@ TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_
     }
 }
 
-#define DEFINE_MULTIPLY(name, tile)                                                                                       \
+#define DEFINE_MULTIPLY(name, tile, fetches)                                                                              \
     static void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,            \
                      size_t count, float *out, size_t out_stride) {                                                       \
         size_t blocks = tmb_block_count(weights->columns);                                                                \
+        size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;                                                         \
         for (size_t panel = first; panel < end; panel++) {                                                                \
             const uint8_t *w = weights->data + panel * weights->panel_bytes;                                              \
-            for (size_t i = 0; i < count;) {                                                                              \
+            for (size_t i = 0, number = 0; i < count; number++) {                                                         \
                 size_t here = tmb_tile(count - i, MOST_VECTORS);                                                          \
                 const void *x = (const uint8_t *)rows + i * row_stride;                                                   \
                 float *to = out + i * out_stride + panel * TMB_PANEL_ROWS;                                                \
+                tmb_ahead a = tmb_ahead_of(weights, w, blocks * (fetches), number, tiles, LEAD_BYTES);                    \
                 switch (here) {                                                                                           \
-                case 1: tile(w, blocks, x, row_stride, to, out_stride, 1); break;                                         \
-                case 2: tile(w, blocks, x, row_stride, to, out_stride, 2); break;                                         \
-                case 3: tile(w, blocks, x, row_stride, to, out_stride, 3); break;                                         \
-                case 4: tile(w, blocks, x, row_stride, to, out_stride, 4); break;                                         \
-                case 5: tile(w, blocks, x, row_stride, to, out_stride, 5); break;                                         \
-                default: tile(w, blocks, x, row_stride, to, out_stride, 6); break;                                        \
+                case 1: tile(w, blocks, x, row_stride, to, out_stride, a, 1); break;                                      \
+                case 2: tile(w, blocks, x, row_stride, to, out_stride, a, 2); break;                                      \
+                case 3: tile(w, blocks, x, row_stride, to, out_stride, a, 3); break;                                      \
+                case 4: tile(w, blocks, x, row_stride, to, out_stride, a, 4); break;                                      \
+                case 5: tile(w, blocks, x, row_stride, to, out_stride, a, 5); break;                                      \
+                case 6: tile(w, blocks, x, row_stride, to, out_stride, a, 6); break;                                      \
+                case 7: tile(w, blocks, x, row_stride, to, out_stride, a, 7); break;                                      \
+                default: tile(w, blocks, x, row_stride, to, out_stride, a, 8); break;                                     \
                 }                                                                                                         \
                 i += here;                                                                                                \
             }                                                                                                             \
         }                                                                                                                 \
     }
-DEFINE_MULTIPLY(multiply_q8, q8_tile)
-DEFINE_MULTIPLY(multiply_q4, q4_tile)
+DEFINE_MULTIPLY(multiply_q8, q8_tile, Q8_FETCHES)
+DEFINE_MULTIPLY(multiply_q4, q4_tile, Q4_FETCHES)
 
 const tmb_matmul tmb_matmul_avx512vnni[TMB_WEIGHT_TYPES] = {
     [TMB_WEIGHT_Q8] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, multiply_q8},

@@ -1,6 +1,5 @@
 /* The quantized matrix kernels for AVX2: 8 and 4 bits, and the vectors that they multiply. */
-#include "kernels/matmul_forms.h"
-#include "kernels/x86/intrinsics.h"
+#include "kernels/x86/ahead.h"
 
 #include <string.h>
 
@@ -69,30 +68,9 @@ void tmb_matmul_quantized_prepare_avx2(const float *values, size_t columns, void
         float scale = largest > 1e-30f ? largest / 127.0f : 0.0f;
         int32_t sum_of_bytes = _mm_cvtsi128_si32(sum4);
         ((float *)(uintptr_t)parts.scales)[b] = scale;
-        ((int32_t *)(uintptr_t)parts.sums)[b] = sum_of_bytes;
+        ((int32_t *)(uintptr_t)parts.biases)[b] = -128 * sum_of_bytes;
         ((float *)(uintptr_t)parts.totals)[b] = scale * (float)sum_of_bytes;
     }
-}
-
-/* ---- Fetching ahead --------------------------------------------------------------------------- */
-
-/* What a tile fetches while it works, a step at a time: its share of the panel that comes next, or, where a panel is
- * one tile, what it will read itself in a moment. Without it a step of several vectors waits for the memory first and
- * multiplies then. */
-typedef struct ahead {
-    const char *next;
-    size_t step;
-} ahead;
-
-TMB_INLINE ahead ahead_of(const tmb_matrix *weights, const uint8_t *panel, size_t steps, size_t tile, size_t tiles) {
-    const char *from = (const char *)panel;
-    from += tiles == 1 ? LEAD_BYTES : weights->panel_bytes + weights->panel_bytes / tiles * tile;
-    return (ahead){from, weights->panel_bytes / (steps * tiles) + 1};
-}
-
-TMB_INLINE void fetch(ahead *a) {
-    _mm_prefetch(a->next, _MM_HINT_T0);
-    a->next += a->step;
 }
 
 /* ---- Q8 --------------------------------------------------------------------------------------- */
@@ -100,13 +78,13 @@ TMB_INLINE void fetch(ahead *a) {
 #define Q8_FETCHES 8 /* a block */
 
 /* A block's products for one vector: magnitudes times values with the weights' signs. Pairs of those stay below 2^15. */
-TMB_INLINE void q8_block_alone(const uint8_t *q, const int8_t *bytes, ahead *a, __m256i *low_dots, __m256i *high_dots) {
+TMB_INLINE void q8_block_alone(const uint8_t *q, const int8_t *bytes, tmb_ahead *a, __m256i *low_dots, __m256i *high_dots) {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i low_sum = _mm256_setzero_si256();
     __m256i high_sum = _mm256_setzero_si256();
     TMB_UNROLL
     for (int quad = 0; quad < 8; quad++) {
-        fetch(a);
+        tmb_fetch(a);
         __m256i low = _mm256_load_si256((const __m256i *)(const void *)(q + quad * 64));
         __m256i high = _mm256_load_si256((const __m256i *)(const void *)(q + quad * 64 + 32));
         __m256i value = _mm256_set1_epi32(load_i32(bytes + quad * 4));
@@ -121,14 +99,14 @@ TMB_INLINE void q8_block_alone(const uint8_t *q, const int8_t *bytes, ahead *a, 
 
 /* Bytes are widened to 16 bits, columns 0 and 2 of four, then 1 and 3. For several vectors that costs less than signs and
  * magnitudes do. */
-TMB_INLINE void q8_block(const uint8_t *q, const int16_t *const *words, size_t first, ahead *a, __m256i dots[][2], int count) {
+TMB_INLINE void q8_block(const uint8_t *q, const int16_t *const *words, size_t first, tmb_ahead *a, __m256i dots[][2], int count) {
     TMB_UNROLL
     for (int i = 0; i < count; i++) {
         dots[i][0] = dots[i][1] = _mm256_setzero_si256();
     }
     TMB_UNROLL
     for (int quad = 0; quad < 8; quad++) {
-        fetch(a);
+        tmb_fetch(a);
         TMB_UNROLL
         for (int odd = 0; odd < 2; odd++) {
             __m256i low = _mm256_load_si256((const __m256i *)(const void *)(q + quad * 64));
@@ -152,7 +130,7 @@ TMB_INLINE void q8_block(const uint8_t *q, const int16_t *const *words, size_t f
 }
 
 TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out,
-                        size_t out_stride, ahead a, int count) {
+                        size_t out_stride, tmb_ahead a, int count) {
     const int8_t *bytes = rows; /* of the first vector */
     const int16_t *words[MOST_VECTORS];
     const float *x_scales[MOST_VECTORS];
@@ -198,7 +176,7 @@ TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_
 /* Sums of 15 * 127 products stay below 2^15 for the 16 that one block adds to a 16-bit lane, so a block is summed in
  * 16 bits; its scale, a byte, multiplies the two lanes of a row as they are added, and all is still whole. */
 TMB_INLINE void q4_super_block(const uint8_t *w, size_t blocks, const int8_t *const *bytes, const float *const *x_scales,
-                               const float *const *x_totals, __m256 sums[][2], ahead *a, int count) {
+                               const float *const *x_totals, __m256 sums[][2], tmb_ahead *a, int count) {
     const __m256i low_nibbles = _mm256_set1_epi8(15);
     const __m256i spread[2] = {
         _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1),
@@ -218,10 +196,10 @@ TMB_INLINE void q4_super_block(const uint8_t *w, size_t blocks, const int8_t *co
         for (int i = 0; i < count; i++) {
             dots[i][0] = dots[i][1] = _mm256_setzero_si256();
         }
-        fetch(a);
+        tmb_fetch(a);
         TMB_UNROLL
         for (int pair = 0; pair < 4; pair++) {
-            fetch(a);
+            tmb_fetch(a);
             TMB_UNROLL
             for (int odd = 0; odd < 2; odd++) {
                 __m256i low = _mm256_load_si256((const __m256i *)(const void *)(q + pair * 64));
@@ -282,7 +260,7 @@ TMB_INLINE void q4_super_block(const uint8_t *w, size_t blocks, const int8_t *co
 }
 
 TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out,
-                        size_t out_stride, ahead a, int count) {
+                        size_t out_stride, tmb_ahead a, int count) {
     const int8_t *bytes[MOST_VECTORS];
     const float *x_scales[MOST_VECTORS];
     const float *x_totals[MOST_VECTORS];
@@ -327,7 +305,7 @@ TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_
                 size_t here = tmb_tile(count - i, MOST_VECTORS);                                                          \
                 const void *x = (const uint8_t *)rows + i * row_stride;                                                   \
                 float *to = out + i * out_stride + panel * TMB_PANEL_ROWS;                                                \
-                ahead a = ahead_of(weights, w, blocks * (fetches), t, tiles);                                             \
+                tmb_ahead a = tmb_ahead_of(weights, w, blocks * (fetches), t, tiles, LEAD_BYTES);                       \
                 switch (here) {                                                                                           \
                 case 1: tile(w, blocks, x, row_stride, to, out_stride, a, 1); break;                                      \
                 case 2: tile(w, blocks, x, row_stride, to, out_stride, a, 2); break;                                      \
