@@ -20,8 +20,14 @@ static const cli_option own_options[] = {
     {.name = "help", .kind = CLI_FLAG, .help = "list the options with their defaults"},
 };
 
+/* Every thread's own cache of freed blocks holds pages of the heap that could go back to the system: the
+ * server's memory would creep up with the requests. The C library reads this when a program starts, nothing
+ * sets it later, and who sets it knows better. */
+static void limit_thread_caches(void) { (void)setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_max=64", 0); }
+
 int cli_exec_serve(char **arguments) {
     static const char name[] = "timbre-serve";
+    limit_thread_caches();
     char path[4096];
     ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(name) - 1);
     if (length > 0) {

@@ -57,7 +57,7 @@ tmb_store_status tmb_database_failure(tmb_store *store, int code) {
     }
     tmb_log(store->logger, TMB_LOG_ERROR, "state database: %s (%d)", sqlite3_errmsg(store->database),
             sqlite3_extended_errcode(store->database));
-    return TMB_STORE_FAILED;
+    return code == SQLITE_NOMEM ? TMB_STORE_BUSY : TMB_STORE_FAILED;
 }
 
 static sqlite3_stmt *prepare(tmb_store *store, const char *sql, const char *types, va_list values) {
@@ -156,7 +156,8 @@ tmb_status tmb_database_open(tmb_store *store, tmb_error *error) {
         /* WAL survives the death of the process by itself, FULL also that of the machine. */
         code = sqlite3_exec(store->database,
                             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-128;"
-                            "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
+                            "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+                            "PRAGMA temp_store=MEMORY;",
                             NULL, NULL, NULL);
     }
     int64_t version = code == SQLITE_OK ? tmb_database_number(store, -1, "PRAGMA user_version", "") : -1;

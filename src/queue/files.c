@@ -36,7 +36,7 @@ tmb_store_status tmb_upload_begin(tmb_store *store, uint64_t max_bytes, tmb_uplo
     *out = NULL;
     tmb_upload *upload = tmb_calloc(1, sizeof(*upload));
     if (!upload) {
-        return TMB_STORE_FAILED;
+        return TMB_STORE_BUSY;
     }
     upload->store = store;
     upload->max_bytes = max_bytes;

@@ -101,6 +101,9 @@ static void refuse(tmb_request *request, unsigned status, double retry_seconds, 
         return;
     }
     tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    if (status == 503 && retry_seconds <= 0) {
+        retry_seconds = 5;
+    }
     if (retry_seconds > 0) {
         char seconds[32];
         (void)snprintf(seconds, sizeof(seconds), "%.0f", ceil(retry_seconds));
@@ -130,37 +133,33 @@ void tmb_refuse_for_now(tmb_request *request, unsigned status, double retry_seco
     refuse(request, status, retry_seconds < 1 ? 1 : retry_seconds, NULL, message);
 }
 
-void tmb_refuse_store(tmb_request *request, tmb_store_status status, const char *what) {
-    switch (status) {
-    case TMB_STORE_NOT_FOUND: tmb_refuse(request, 404, NULL, "No such %s", what); return;
-    case TMB_STORE_EXISTS: tmb_refuse(request, 409, NULL, "The %s exists already", what); return;
-    case TMB_STORE_IN_USE: tmb_refuse(request, 409, NULL, "The %s is needed by a job", what); return;
-    case TMB_STORE_NO_SPACE: tmb_refuse(request, 507, NULL, "There is no room left for the %s", what); return;
-    case TMB_STORE_TOO_LARGE: tmb_refuse(request, 413, NULL, "The %s is too large", what); return;
-    case TMB_STORE_BUSY: tmb_refuse_for_now(request, 503, 5, "The server is busy"); return;
-    case TMB_STORE_FULL: tmb_refuse_for_now(request, 503, 10, "The queue is full"); return;
-    case TMB_STORE_OK:
-    case TMB_STORE_FAILED:
-    default: tmb_refuse(request, 500, NULL, "Internal Error"); return;
+unsigned tmb_store_problem(tmb_store_status status, const char *what, char *message, size_t size) {
+    static const struct {
+        tmb_store_status status;
+        unsigned code;
+        const char *before, *after; /* what it is about stands between them; NULL: nothing does */
+    } problems[] = {
+        {TMB_STORE_NOT_FOUND, 404, "No such ", ""},
+        {TMB_STORE_EXISTS, 409, "The ", " exists already"},
+        {TMB_STORE_IN_USE, 409, "The ", " is needed by a job"},
+        {TMB_STORE_NO_SPACE, 507, "There is no room left for the ", ""},
+        {TMB_STORE_TOO_LARGE, 413, "The ", " is too large"},
+        {TMB_STORE_BUSY, 503, "The server is busy", NULL},
+        {TMB_STORE_FULL, 503, "The queue is full", NULL},
+    };
+    for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
+        if (problems[i].status == status) {
+            const char *after = problems[i].after;
+            (void)snprintf(message, size, "%s%s%s", problems[i].before, after ? what : "", after ? after : "");
+            return problems[i].code;
+        }
     }
+    (void)snprintf(message, size, "Internal Error");
+    return 500;
 }
 
-void tmb_refuse_error(tmb_request *request, const char *field, const tmb_error *error) {
-    switch (error->status) {
-    case TMB_ERROR_ARGUMENT:
-    case TMB_ERROR_FORMAT:
-    case TMB_ERROR_UNSUPPORTED: tmb_refuse(request, 400, field, "%s", error->message); return;
-    case TMB_ERROR_LIMIT: tmb_refuse(request, 400, field, "%s", error->message); return;
-    case TMB_ERROR_MEMORY: tmb_refuse_for_now(request, 503, 5, "Not enough memory: %s", error->message); return;
-    case TMB_ERROR_MODEL: tmb_refuse_for_now(request, 503, 60, "The model is not available: %s", error->message); return;
-    case TMB_ERROR_TIMEOUT: tmb_refuse(request, 504, NULL, "The deadline passed"); return;
-    case TMB_ERROR_CANCELLED: tmb_refuse_for_now(request, 503, 5, "Cancelled"); return;
-    case TMB_OK:
-    case TMB_ERROR_IO:
-    case TMB_ERROR_INTERNAL:
-    default: break;
-    }
-    tmb_log(&request->server->logger, TMB_LOG_ERROR, "request %s: %s: %s", request->id, tmb_status_name(error->status),
-            error->message);
-    tmb_refuse(request, 500, NULL, "Internal Error");
+void tmb_refuse_store(tmb_request *request, tmb_store_status status, const char *what) {
+    char message[160];
+    unsigned code = tmb_store_problem(status, what, message, sizeof(message));
+    tmb_refuse(request, code, NULL, "%s", message);
 }

@@ -26,6 +26,8 @@ typedef struct clone_item {
     char message[512];    /* why it failed */
     json_t *json;
     char file_id[TMB_STORE_ID];
+    int descriptor;       /* of that file, once it is to be sent; -1 = none */
+    uint64_t bytes;
     tmb_stage stage;
     double progress;
 } clone_item;
@@ -54,6 +56,9 @@ static void release_job(clone_job *job) {
         tmb_output_destroy(&job->items[i].file);
         tmb_output_destroy(&job->items[i].stream);
         json_decref(job->items[i].json);
+        if (job->items[i].descriptor >= 0) {
+            (void)close(job->items[i].descriptor);
+        }
     }
     tmb_references_destroy(job->sources);
     (void)pthread_mutex_destroy(&job->lock);
@@ -174,9 +179,7 @@ static bool store_file(clone_item *item) {
         memcpy(item->file_id, info.id, sizeof(item->file_id));
         return true;
     }
-    item->status = status == TMB_STORE_NO_SPACE ? 507 : 500;
-    (void)snprintf(item->message, sizeof(item->message), "%s",
-                   status == TMB_STORE_NO_SPACE ? "There is no room left for the audio" : "Internal Error");
+    item->status = tmb_store_problem(status, "audio", item->message, sizeof(item->message));
     return false;
 }
 
@@ -242,6 +245,26 @@ static void on_result(void *user, const tmb_clone_result *result) {
 
 /* ---- The answer -------------------------------------------------------------------------------------- */
 
+/* Opens what is going to be sent; what cannot be opened is an item that failed. */
+static void open_audio(clone_job *job) {
+    for (size_t i = 0; i < job->count; i++) {
+        clone_item *item = &job->items[i];
+        tmb_file_info info;
+        if (!item->file_id[0]) {
+            continue;
+        }
+        tmb_store_status status = tmb_store_file_open(job->server->store, item->file_id, &item->descriptor, &info);
+        if (status == TMB_STORE_OK) {
+            item->bytes = info.bytes;
+            continue;
+        }
+        item->status = tmb_store_problem(status, "audio", item->message, sizeof(item->message));
+        (void)tmb_store_file_remove(job->server->store, item->file_id);
+        json_decref(item->json);
+        item->json = json_pack("{s:s?, s:s}", "custom_id", custom_id_of(item), "error", item->message);
+    }
+}
+
 /* {"items": [...], "performance": seconds} with the audio read from the store while it is sent. */
 static tmb_rope *compose(clone_job *job, double performance) {
     tmb_rope *rope = tmb_rope_create();
@@ -250,21 +273,14 @@ static tmb_rope *compose(clone_job *job, double performance) {
         clone_item *item = &job->items[i];
         char *text = item->json ? json_dumps(item->json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
         size_t length = text ? strlen(text) : 0;
-        int descriptor = -1;
-        tmb_file_info info;
-        good = text && (i == 0 || tmb_rope_text(rope, ",", 1));
-        bool has_audio = good && item->file_id[0] &&
-                         tmb_store_file_open(job->server->store, item->file_id, &descriptor, &info) == TMB_STORE_OK;
         /* The object's closing brace makes room for the audio. */
-        good = good && tmb_rope_text(rope, text, length - 1);
-        if (has_audio) {
+        good = text && (i == 0 || tmb_rope_text(rope, ",", 1)) && tmb_rope_text(rope, text, length - 1);
+        if (good && item->descriptor >= 0) {
             static const char name[] = ",\"audio_base64\":\"";
-            if (good && tmb_rope_text(rope, name, sizeof(name) - 1)) {
-                good = tmb_rope_base64_file(rope, descriptor, info.bytes) && tmb_rope_text(rope, "\"}", 2);
-            } else {
-                (void)close(descriptor);
-                good = false;
-            }
+            good = tmb_rope_text(rope, name, sizeof(name) - 1);
+            int descriptor = good ? item->descriptor : -1;
+            item->descriptor = good ? -1 : item->descriptor;
+            good = good && tmb_rope_base64_file(rope, descriptor, item->bytes) && tmb_rope_text(rope, "\"}", 2);
         } else {
             static const char none[] = ",\"audio_base64\":null}";
             good = good && tmb_rope_text(rope, none, sizeof(none) - 1);
@@ -312,6 +328,9 @@ static void conclude_stream(clone_job *job) {
 static void conclude(clone_job *job) {
     tmb_request *request = job->request;
     const clone_item *first = &job->items[0];
+    if (!job->streaming && !job->problem.status && !job->cancelled) {
+        open_audio(job);
+    }
     if (job->streaming) {
         conclude_stream(job);
     } else if (job->problem.status) {
@@ -325,7 +344,7 @@ static void conclude(clone_job *job) {
         if (rope) {
             tmb_answer_rope(request, MHD_HTTP_OK, "application/json", rope);
         } else {
-            tmb_refuse(request, 500, NULL, "Internal Error");
+            tmb_refuse_for_now(request, 503, 5, "Not enough memory");
         }
     }
     tmb_request_release(request);
@@ -452,6 +471,7 @@ static clone_job *create_job(tmb_request *request, const tmb_clone_options *opti
     for (size_t i = 0; i < count; i++) {
         job->items[i].job = job;
         job->items[i].index = i;
+        job->items[i].descriptor = -1;
     }
     job->sources = tmb_references_create(request->server, request_is_gone, request);
     if (!job->sources) {

@@ -7,6 +7,7 @@
 #include "server/references.h"
 #include "server/state.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,12 +103,14 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
 /* An unnamed file as the answer. */
 static void answer_result(tmb_request *request, const char *path, const tmb_format *format, int rate, int channels) {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int code = errno;
     (void)unlink(path);
     off_t size = descriptor < 0 ? -1 : lseek(descriptor, 0, SEEK_END);
     struct MHD_Response *response = size < 0 ? NULL : MHD_create_response_from_fd64((uint64_t)size, descriptor);
     if (!response) {
+        bool busy = descriptor >= 0 || tmb_is_exhaustion(code);
         (void)(descriptor >= 0 ? close(descriptor) : 0);
-        tmb_refuse(request, 500, NULL, "Internal Error");
+        tmb_refuse(request, busy ? 503 : 500, NULL, "%s", busy ? "The server is busy" : "Internal Error");
         return;
     }
     char type[80];

@@ -1,5 +1,7 @@
 #include "server/fetch.h"
 
+#include "server/request.h"
+
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -132,11 +134,8 @@ static unsigned judge(CURLcode code, CURL *curl, const transfer *state, char *me
     if (state->status == TMB_STORE_TOO_LARGE || code == CURLE_FILESIZE_EXCEEDED) {
         return fail(message, size, 413, "the file behind the URL is too large");
     }
-    if (state->status == TMB_STORE_NO_SPACE) {
-        return fail(message, size, 507, "there is no room left for the file");
-    }
     if (state->status != TMB_STORE_OK) {
-        return fail(message, size, 500, "Internal Error");
+        return tmb_store_problem(state->status, "file", message, size);
     }
     if (code == CURLE_OPERATION_TIMEDOUT) {
         return fail(message, size, 400, "the URL did not answer in time");

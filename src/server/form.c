@@ -43,6 +43,12 @@ static part *find_part(const tmb_form *form, const char *name) {
     return NULL;
 }
 
+static enum MHD_Result fail_store(tmb_form *form, tmb_store_status status, const char *field) {
+    char message[sizeof(form->message)];
+    unsigned code = tmb_store_problem(status, "file", message, sizeof(message));
+    return fail(form, code, field, message);
+}
+
 /* The client's name for a file without folders, control characters and broken UTF-8. */
 static void copy_file_name(const char *name, char out[256]) {
     const char *slash = strrchr(name, '/');
@@ -89,7 +95,7 @@ static enum MHD_Result on_new_part(tmb_form *form, const char *name, const char 
         const tmb_server_config *config = form->request->server->config;
         tmb_store_status status = tmb_upload_begin(form->request->server->store, config->max_upload_bytes, &added->upload);
         if (status != TMB_STORE_OK) {
-            return fail(form, status == TMB_STORE_NO_SPACE ? 507 : 500, name, "there is no room for the file");
+            return fail_store(form, status, name);
         }
         copy_file_name(file_name ? file_name : "", added->file_name);
         copy_content_type(content_type ? content_type : "", added->content_type);
@@ -127,9 +133,7 @@ static enum MHD_Result on_part(void *argument, enum MHD_ValueKind kind, const ch
     char message[96];
     (void)snprintf(message, sizeof(message), "the file is larger than %llu bytes",
                    (unsigned long long)form->request->server->config->max_upload_bytes);
-    return status == TMB_STORE_TOO_LARGE  ? fail(form, MHD_HTTP_CONTENT_TOO_LARGE, name, message)
-           : status == TMB_STORE_NO_SPACE ? fail(form, 507, name, "there is no room for the file")
-                                          : fail(form, 500, name, "the file could not be kept");
+    return status == TMB_STORE_TOO_LARGE ? fail(form, MHD_HTTP_CONTENT_TOO_LARGE, name, message) : fail_store(form, status, name);
 }
 
 tmb_form *tmb_form_create(tmb_request *request, const tmb_field *fields) {

@@ -68,7 +68,9 @@ static bool fill_voice(tmb_server *server, const char *name, tmb_references *ref
         return fail(problem, "voice", 400, "there is no voice \"%.64s\": see GET /api/v1/voices", name);
     }
     if (status != TMB_STORE_OK) {
-        return fail(problem, "voice", 500, "Internal Error");
+        problem->field = "voice";
+        problem->status = tmb_store_problem(status, "voice", problem->message, sizeof(problem->message));
+        return false;
     }
     char key[256];
     tmb_item_model_key(server, key);
@@ -158,8 +160,22 @@ static const char *without_path(const char *message) {
     return end ? end + 2 : message;
 }
 
+static const int exhaustions[] = {EMFILE, ENFILE, ENOMEM, EAGAIN};
+
+bool tmb_is_exhaustion(int code) {
+    bool is = false;
+    for (size_t i = 0; i < sizeof(exhaustions) / sizeof(exhaustions[0]); i++) {
+        is = is || code == exhaustions[i];
+    }
+    return is;
+}
+
 bool tmb_is_exhausted(const tmb_error *error) {
-    return error->status == TMB_ERROR_IO && (strstr(error->message, strerror(EMFILE)) || strstr(error->message, strerror(ENFILE)));
+    bool is = false;
+    for (size_t i = 0; error->status == TMB_ERROR_IO && i < sizeof(exhaustions) / sizeof(exhaustions[0]); i++) {
+        is = is || strstr(error->message, strerror(exhaustions[i]));
+    }
+    return is;
 }
 
 unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message[512]) {

@@ -73,11 +73,13 @@ static bool settle_reference(tmb_request *request, json_t *item, tmb_references 
         tmb_voice_info info;
         problem->field = "voice";
         (void)snprintf(problem->message, sizeof(problem->message), "there is no voice \"%.64s\"", voice);
-        bool exists = tmb_store_voice_get(request->server->store, voice, NULL, &info) == TMB_STORE_OK;
-        if (exists) {
+        tmb_store_status status = tmb_store_voice_get(request->server->store, voice, NULL, &info);
+        if (status == TMB_STORE_OK) {
             tmb_voice_info_free(&info);
+        } else if (status != TMB_STORE_NOT_FOUND) {
+            problem->status = tmb_store_problem(status, "voice", problem->message, sizeof(problem->message));
         }
-        return exists;
+        return status == TMB_STORE_OK;
     }
     const char *known = json_string_value(json_object_get(seen, ref_audio));
     if (!known) {
@@ -216,22 +218,30 @@ static bool add_result(void *user, const tmb_job_item *item) {
     return value && json_array_append_new(to->list, json_pack("{s:o, s:s?}", "item", value, "file", item->file)) == 0;
 }
 
-static bool append_item(tmb_rope *rope, tmb_server *server, const json_t *entry, bool first, bool with_audio) {
+static tmb_store_status append_item(tmb_rope *rope, tmb_server *server, const json_t *entry, bool first, bool with_audio) {
     char *text = json_dumps(json_object_get(entry, "item"), JSON_COMPACT | JSON_REAL_PRECISION(15));
     const char *file = json_string_value(json_object_get(entry, "file"));
     int descriptor = -1;
     tmb_file_info info;
     bool good = text && (first || tmb_rope_text(rope, ",", 1)) && tmb_rope_text(rope, text, strlen(text) - 1);
     free(text);
-    if (good && with_audio && file && tmb_store_file_open(server->store, file, &descriptor, &info) == TMB_STORE_OK) {
+    if (good && with_audio && file) {
+        tmb_store_status status = tmb_store_file_open(server->store, file, &descriptor, &info);
+        if (status != TMB_STORE_OK && status != TMB_STORE_NOT_FOUND) {
+            return status;
+        }
+    }
+    if (descriptor >= 0) {
         static const char name[] = ",\"audio_base64\":\"";
         if (!tmb_rope_text(rope, name, sizeof(name) - 1)) {
             (void)close(descriptor);
-            return false;
+            return TMB_STORE_BUSY;
         }
-        return tmb_rope_base64_file(rope, descriptor, info.bytes) && tmb_rope_text(rope, "\"}", 2);
+        good = tmb_rope_base64_file(rope, descriptor, info.bytes) && tmb_rope_text(rope, "\"}", 2);
+    } else {
+        good = good && tmb_rope_text(rope, "}", 1);
     }
-    return good && tmb_rope_text(rope, "}", 1);
+    return good ? TMB_STORE_OK : TMB_STORE_BUSY;
 }
 
 void tmb_handle_queue_results(tmb_request *request) {
@@ -254,15 +264,18 @@ void tmb_handle_queue_results(tmb_request *request) {
     tmb_rope *rope = tmb_rope_create();
     static const char items[] = ",\"items\":[";
     bool good = text && rope && tmb_rope_text(rope, text, strlen(text) - 1) && tmb_rope_text(rope, items, sizeof(items) - 1);
-    for (size_t i = 0; good && i < json_array_size(to.list); i++) {
-        good = append_item(rope, server, json_array_get(to.list, i), i == 0, with_audio);
+    status = good ? TMB_STORE_OK : TMB_STORE_BUSY;
+    for (size_t i = 0; status == TMB_STORE_OK && i < json_array_size(to.list); i++) {
+        status = append_item(rope, server, json_array_get(to.list, i), i == 0, with_audio);
     }
-    good = good && tmb_rope_text(rope, "]}", 2);
+    if (status == TMB_STORE_OK && !tmb_rope_text(rope, "]}", 2)) {
+        status = TMB_STORE_BUSY;
+    }
     free(text);
     json_decref(to.list);
-    if (!good) {
+    if (status != TMB_STORE_OK) {
         tmb_rope_destroy(rope);
-        tmb_refuse(request, 500, NULL, "Internal Error");
+        tmb_refuse_store(request, status, "job");
         return;
     }
     tmb_answer_rope(request, MHD_HTTP_OK, "application/json", rope);

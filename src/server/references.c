@@ -42,10 +42,14 @@ static bool fail(tmb_reference_problem *problem, unsigned status, const char *fo
 }
 
 static bool fail_store(tmb_reference_problem *problem, tmb_store_status status) {
-    return status == TMB_STORE_NO_SPACE    ? fail(problem, 507, "there is no room left for the file")
-           : status == TMB_STORE_BUSY      ? fail(problem, 503, "The server is busy")
-           : status == TMB_STORE_TOO_LARGE ? fail(problem, 413, "the file is too large")
-                                           : fail(problem, 500, "Internal Error");
+    problem->status = tmb_store_problem(status, "file", problem->message, sizeof(problem->message));
+    return false;
+}
+
+/* A descriptor that could not be had, by errno. */
+static bool fail_open(tmb_reference_problem *problem) {
+    bool busy = tmb_is_exhaustion(errno);
+    return fail(problem, busy ? 503 : 500, "%s", busy ? "The server is busy" : "Internal Error");
 }
 
 tmb_references *tmb_references_create(tmb_server *server, bool (*cancelled)(void *user), void *user) {
@@ -90,8 +94,11 @@ int tmb_open_below(int folder, const char *path) {
         memcpy(name, path, good ? length : 0);
         name[good ? length : 0] = 0;
         /* O_NONBLOCK: a FIFO must not hold us up before we see that it is one. */
+        errno = ENOENT;
         int next = good ? openat(at, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (last ? O_NONBLOCK : O_DIRECTORY)) : -1;
+        int code = errno;
         (void)close(at);
+        errno = code;
         at = next;
         if (last) {
             struct stat status;
@@ -213,7 +220,9 @@ static bool is_url(const char *text) { return strncasecmp(text, "http://", 7) ==
 /* An upload's bytes under a descriptor, its name gone. */
 static int detach(tmb_upload **upload) {
     int descriptor = open(tmb_upload_path(*upload), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int code = errno;
     tmb_upload_abort(upload);
+    errno = code;
     return descriptor;
 }
 
@@ -223,7 +232,7 @@ static int open_reference(tmb_references *references, const char *text, tmb_refe
         tmb_upload *upload = is_data(text) ? decode_data(references, text, problem) : fetch_url(references, text, problem);
         int descriptor = upload ? detach(&upload) : -1;
         if (descriptor < 0 && !problem->status) {
-            (void)fail(problem, 500, "Internal Error");
+            (void)fail_open(problem);
         }
         return descriptor;
     }
@@ -239,7 +248,9 @@ static int open_reference(tmb_references *references, const char *text, tmb_refe
         return -1;
     }
     int descriptor = tmb_open_below(server->audio_root, text);
-    if (descriptor < 0) {
+    if (descriptor < 0 && server->audio_root >= 0 && tmb_is_exhaustion(errno)) {
+        (void)fail_open(problem);
+    } else if (descriptor < 0) {
         (void)(server->audio_root < 0
                    ? fail(problem, 400, "must be a file id from POST /api/v1/files/upload or a data: URI")
                    : fail(problem, 400, "must be a file id, a data: URI or a path of a file inside --audio-root"));
@@ -282,7 +293,7 @@ const char *tmb_references_add(tmb_references *references, const char *key, tmb_
     *problem = (tmb_reference_problem){.status = 0};
     int descriptor = detach(&upload);
     if (descriptor < 0) {
-        (void)fail(problem, 500, "Internal Error");
+        (void)fail_open(problem);
         return NULL;
     }
     return keep(references, key, descriptor, problem);

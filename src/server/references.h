@@ -37,7 +37,7 @@ bool tmb_reference_store(tmb_references *references, const char *ref_audio, char
                          tmb_reference_problem *problem);
 
 /* Opens a file below an open folder: no "..", no absolute path, no symbolic link anywhere on the way,
- * regular files only. -1 where it cannot be; nothing tells why. */
+ * regular files only. -1 where it cannot be, with errno. */
 int tmb_open_below(int folder, const char *path);
 
 /* Checks the head of an audio file. `seconds` 0: no limit. */

@@ -92,18 +92,17 @@ struct tmb_rope;
 void tmb_answer_rope(tmb_request *request, unsigned status, const char *content_type, struct tmb_rope *rope);
 
 /* An error in the shape of the route's API. `field` names the parameter (NULL = none). A 400 for a field
- * reads "Invalid Input: field: message". */
+ * reads "Invalid Input: field: message"; a 503 asks to come back in a few seconds. */
 void tmb_refuse(tmb_request *request, unsigned status, const char *field, const char *format, ...) TMB_PRINTF(4, 5);
 /* Adds a header to the answer that will be given; `name` lives for ever. At most four. */
 void tmb_request_header(tmb_request *request, const char *name, const char *value);
 
-/* 503 or 429 with Retry-After. */
+/* 503 or 429 with a Retry-After of its own. */
 void tmb_refuse_for_now(tmb_request *request, unsigned status, double retry_seconds, const char *format, ...)
     TMB_PRINTF(4, 5);
-/* 404, 409, 507, 503, 500: what the store said. `what` as in "file". */
+/* 404, 409, 413, 507, 503, 500: what the store said, in words for clients. `what` as in "file". */
+unsigned tmb_store_problem(tmb_store_status status, const char *what, char *message, size_t size);
 void tmb_refuse_store(tmb_request *request, tmb_store_status status, const char *what);
-/* What the library said; 500 hides its message, which goes to the log. `field` for argument errors. */
-void tmb_refuse_error(tmb_request *request, const char *field, const tmb_error *error);
 
 /* ---- Streamed answers ------------------------------------------------------------------------ */
 

@@ -4,13 +4,14 @@
 #include "base/memory.h"
 #include "server/item.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 /* Jobs run behind requests that somebody waits for. */
 static const int job_priority = -10;
+/* How long nothing is started when the library's queue, descriptors or memory ran out. */
+static const double rest_seconds = 1;
 
 typedef struct job_run {
     struct job_run *next;
@@ -38,6 +39,7 @@ struct tmb_runner {
     size_t running, capacity;
     int64_t last_job; /* the job that the last item came from */
     bool awake, draining, stopping;
+    double rest_until; /* of the monotonic clock: something ran out, and nothing is started before */
 };
 
 static void free_run(job_run *run) {
@@ -46,6 +48,15 @@ static void free_run(job_run *run) {
     json_decref(run->arguments);
     free(run->taken.request);
     free(run);
+}
+
+/* Something that all share ran out: the item goes back, and after a rest it is tried again. */
+static void try_later(job_run *run) {
+    tmb_runner *runner = run->runner;
+    (void)tmb_store_item_return(runner->server->store, &run->taken);
+    (void)pthread_mutex_lock(&runner->lock);
+    runner->rest_until = tmb_now() + rest_seconds;
+    (void)pthread_mutex_unlock(&runner->lock);
 }
 
 static void remove_run(job_run *gone) {
@@ -99,10 +110,9 @@ static void finish(job_run *run, tmb_item_state state) {
         status = tmb_store_item_finish(store, &run->taken, TMB_ITEM_FAILED, NULL, NULL, describe, run);
     }
     if (status != TMB_STORE_OK && status != TMB_STORE_NOT_FOUND) {
-        /* Neither fits: the item waits for better times, that is for the next start. */
         tmb_log(&run->runner->server->logger, TMB_LOG_ERROR, "the result of job %s item %zu could not be stored",
                 run->taken.job, run->taken.position);
-        (void)tmb_store_item_return(store, &run->taken);
+        try_later(run);
     }
 }
 
@@ -125,6 +135,10 @@ static void on_result(void *user, const tmb_clone_result *result) {
     }
     if (error.status == TMB_ERROR_CANCELLED && returning) {
         (void)tmb_store_item_return(server->store, &run->taken);
+    } else if (tmb_is_exhausted(&error)) {
+        tmb_log(&server->logger, TMB_LOG_WARNING, "job %s item %zu waits: %s", run->taken.job, run->taken.position,
+                error.message);
+        try_later(run);
     } else {
         run->result = result;
         if (error.status != TMB_OK) {
@@ -152,14 +166,14 @@ static void note_number(tmb_runner *runner, const job_run *submitted, uint64_t n
     }
 }
 
-/* Starts an item that was taken; false: it could not be, and is dealt with. */
-static bool start(job_run *run, bool *full) {
+/* Starts an item that was taken, or deals with it where that cannot be. */
+static void start(job_run *run) {
     tmb_runner *runner = run->runner;
     tmb_server *server = runner->server;
     tmb_item_problem problem = {.status = 0, .message = ""};
     tmb_item_inputs inputs;
     memset(&inputs, 0, sizeof(inputs));
-    *full = false;
+    bool later = false;
     run->arguments = json_loads(run->taken.request, 0, NULL);
     run->references = tmb_references_create(server, NULL, NULL);
     bool good = run->arguments && run->references && tmb_store_temporary_path(server->store, run->path);
@@ -170,6 +184,7 @@ static bool start(job_run *run, bool *full) {
     } else if (!tmb_item_fill(server, run->arguments, 0, true, run->references, &inputs, &problem)) {
         (void)snprintf(run->message, sizeof(run->message), "Invalid Input: %s: %s", problem.field, problem.message);
         good = false;
+        later = problem.status == 503;
     }
     if (good) {
         inputs.request.priority = job_priority;
@@ -179,39 +194,39 @@ static bool start(job_run *run, bool *full) {
         tmb_error error = {.status = TMB_OK};
         uint64_t number = 0;
         tmb_status status = tmb_clone_submit(server->timbre, &inputs.request, &callbacks, &number, &error);
-        *full = status == TMB_ERROR_LIMIT;
+        later = status == TMB_ERROR_LIMIT || tmb_is_exhausted(&error);
         good = status == TMB_OK;
         if (good) {
             tmb_item_inputs_free(&inputs);
             note_number(runner, run, number);
-            return true;
+            return;
         }
         (void)tmb_item_error(server, &error, run->message);
     }
     tmb_item_inputs_free(&inputs);
-    if (*full) {
-        (void)tmb_store_item_return(server->store, &run->taken);
+    if (later) {
+        try_later(run);
     } else {
         finish(run, TMB_ITEM_FAILED);
     }
     remove_run(run);
-    return false;
 }
 
-/* Takes and starts items while there is room. False where the library's queue was full. */
-static bool start_some(tmb_runner *runner) {
+/* Takes and starts items while there is room. */
+static void start_some(tmb_runner *runner) {
     for (;;) {
         (void)pthread_mutex_lock(&runner->lock);
-        bool room = !runner->draining && !runner->stopping && runner->running < runner->capacity;
+        bool room = !runner->draining && !runner->stopping && runner->running < runner->capacity &&
+                    tmb_now() >= runner->rest_until;
         (void)pthread_mutex_unlock(&runner->lock);
         job_run *next = room ? tmb_calloc(1, sizeof(*next)) : NULL;
         if (!next) {
-            return true;
+            return;
         }
         next->runner = runner;
         if (tmb_store_item_take(runner->server->store, runner->last_job, &next->taken) != TMB_STORE_OK) {
             free(next);
-            return true;
+            return;
         }
         runner->last_job = next->taken.job_number;
         (void)pthread_mutex_lock(&runner->lock);
@@ -220,36 +235,44 @@ static bool start_some(tmb_runner *runner) {
         runner->running++;
         atomic_fetch_add(&runner->server->works_begun, 1);
         (void)pthread_mutex_unlock(&runner->lock);
-        bool full = false;
-        if (!start(next, &full) && full) {
-            return false;
+        start(next);
+    }
+}
+
+/* With the lock held: until there may be something to start. */
+static void wait_for_work(tmb_runner *runner) {
+    for (;;) {
+        double rest = runner->rest_until - tmb_now();
+        if (runner->stopping || (runner->awake && rest <= 0)) {
+            return;
         }
+        if (rest <= 0) {
+            (void)pthread_cond_wait(&runner->changed, &runner->lock);
+            continue;
+        }
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        double end = (double)until.tv_nsec * 1e-9 + rest;
+        until.tv_sec += (time_t)end;
+        until.tv_nsec = (long)((end - (double)(time_t)end) * 1e9);
+        (void)pthread_cond_timedwait(&runner->changed, &runner->lock, &until);
+        runner->awake = true;
     }
 }
 
 static void *main_loop(void *argument) {
     tmb_runner *runner = argument;
     (void)pthread_setname_np(pthread_self(), "tmb-jobs");
-    bool try_again = false;
     for (;;) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += 1;
         (void)pthread_mutex_lock(&runner->lock);
-        while (!runner->awake && !runner->stopping) {
-            if (!try_again) {
-                (void)pthread_cond_wait(&runner->changed, &runner->lock);
-            } else if (pthread_cond_timedwait(&runner->changed, &runner->lock, &until) == ETIMEDOUT) {
-                break;
-            }
-        }
+        wait_for_work(runner);
         runner->awake = false;
         bool stopping = runner->stopping;
         (void)pthread_mutex_unlock(&runner->lock);
         if (stopping) {
             return NULL;
         }
-        try_again = !start_some(runner);
+        start_some(runner);
     }
 }
 
