@@ -1,14 +1,6 @@
-/* The functions of activation.h in terms of one vector type, for the files that define it:
- *
- *   vec, LANES                    the type and its number of floats
- *   v_load v_store v_set          unaligned; v_load_part(p, n), v_store_part(p, v, n): n < LANES lanes
- *   v_add v_sub v_mul v_div v_min v_max v_abs v_round (to nearest)
- *   v_fma(a, b, c) = a * b + c    v_fnma(a, b, c) = c - a * b
- *   v_scale2(v, n)                v * 2^n for whole n, -126 <= n <= 127
- *   v_select_positive(s, a, b)    s > 0 ? a : b
- *   v_any_over(v, limit)          whether a lane is > limit
- *   v_sum(v), v_maximum(v)        across lanes
- */
+/* The functions of activation.h in the vectors of lanes_avx2.h or lanes_avx512.h. */
+
+#include <math.h>
 
 /* The series are minimax fits on the reduced ranges. */
 static inline vec v_exp(vec x) {
@@ -23,7 +15,7 @@ static inline vec v_exp(vec x) {
     p = v_fma(p, r, v_set(1.66666669e-1f));
     p = v_fma(p, r, v_set(0.5f));
     p = v_fma(p, v_mul(r, r), r);
-    return v_scale2(v_add(p, v_set(1.0f)), n);
+    return v_mul(v_add(p, v_set(1.0f)), v_power2(n));
 }
 
 /* sin(x)^2 has the period pi, and |x - n pi| <= pi / 2 is where the sine's own series is good: no quadrant. */
@@ -221,10 +213,6 @@ static void softmax(float *x, size_t count) {
     }
 }
 
-static inline vec v_load_some(const float *p, size_t count) {
-    return count >= LANES ? v_load(p) : v_load_part(p, count);
-}
-
 static void attend(const float *q, const float *keys, const float *values, size_t count, size_t size, float scale,
                    float *scores, float *out) {
     size_t j = 0;
@@ -267,10 +255,6 @@ static void attend(const float *q, const float *keys, const float *values, size_
         for (j = 0; j < count; j++) {
             sum = v_fma(v_set(scores[j]), v_load_some(values + j * size + k, size - k), sum);
         }
-        if (size - k >= LANES) {
-            v_store(out + k, sum);
-        } else {
-            v_store_part(out + k, sum, size - k);
-        }
+        v_store_some(out + k, sum, size - k);
     }
 }

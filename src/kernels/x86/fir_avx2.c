@@ -1,5 +1,4 @@
 #include "kernels/x86/fir_windows.h"
-#include "kernels/x86/intrinsics.h"
 
 /* Four outputs at a time: four independent chains, and one reduction for all of them. The last run
  * repeats its last window in the unused places. */
@@ -20,17 +19,7 @@ static void polyphase_avx2(float *out, size_t count, const float *x, const tmb_f
             sum2 = _mm256_fmadd_ps(_mm256_loadu_ps(taps[2] + k), _mm256_loadu_ps(window[2] + k), sum2);
             sum3 = _mm256_fmadd_ps(_mm256_loadu_ps(taps[3] + k), _mm256_loadu_ps(window[3] + k), sum3);
         }
-        const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(sum0, sum1), _mm256_hadd_ps(sum2, sum3));
-        const __m128 sums = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
-        if (lanes == 4) {
-            _mm_storeu_ps(out + n, sums);
-        } else {
-            float last[4];
-            _mm_storeu_ps(last, sums);
-            for (size_t i = 0; i < lanes; i++) {
-                out[n + i] = last[i];
-            }
-        }
+        tmb_fir_store(out + n, lanes, sum0, sum1, sum2, sum3);
     }
 }
 

@@ -1,5 +1,4 @@
 #include "kernels/x86/fir_windows.h"
-#include "kernels/x86/intrinsics.h"
 
 static inline __m256 fold(__m512 sum) {
     const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(sum), 1);
@@ -36,17 +35,7 @@ static void polyphase_avx512(float *out, size_t count, const float *x, const tmb
             sum2 = _mm256_fmadd_ps(_mm256_loadu_ps(taps[2] + whole), _mm256_loadu_ps(window[2] + whole), sum2);
             sum3 = _mm256_fmadd_ps(_mm256_loadu_ps(taps[3] + whole), _mm256_loadu_ps(window[3] + whole), sum3);
         }
-        const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(sum0, sum1), _mm256_hadd_ps(sum2, sum3));
-        const __m128 sums = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
-        if (lanes == 4) {
-            _mm_storeu_ps(out + n, sums);
-        } else {
-            float last[4];
-            _mm_storeu_ps(last, sums);
-            for (size_t i = 0; i < lanes; i++) {
-                out[n + i] = last[i];
-            }
-        }
+        tmb_fir_store(out + n, lanes, sum0, sum1, sum2, sum3);
     }
 }
 
