@@ -37,13 +37,16 @@ static unsigned detect(void) {
     }
     unsigned flags = TMB_CPU_AVX2;
 #ifdef TMB_EMULATE_AVX512
-    return flags | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16;
+    return flags | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16 | TMB_CPU_AVX512VBMI;
 #endif
     const unsigned avx512 = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31); /* F DQ CD BW VL */
     if ((saved & 0xe6) == 0xe6 && (b & avx512) == avx512) {
         flags |= TMB_CPU_AVX512;
         if ((c & (1u << 11)) != 0) {
             flags |= TMB_CPU_AVX512VNNI;
+        }
+        if ((c & (1u << 1)) != 0) {
+            flags |= TMB_CPU_AVX512VBMI;
         }
         if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 5)) != 0) {
             flags |= TMB_CPU_AVX512BF16;

@@ -7,7 +7,8 @@ enum {
     TMB_CPU_AVX2 = 1 << 0,       /* AVX2, FMA, F16C, BMI2 */
     TMB_CPU_AVX512 = 1 << 1,     /* AVX2 level and AVX-512 F, CD, BW, DQ, VL */
     TMB_CPU_AVX512VNNI = 1 << 2, /* AVX512 level and VNNI */
-    TMB_CPU_AVX512BF16 = 1 << 3  /* AVX512 level and BF16 */
+    TMB_CPU_AVX512BF16 = 1 << 3, /* AVX512 level and BF16 */
+    TMB_CPU_AVX512VBMI = 1 << 4  /* AVX512 level and VBMI */
 };
 
 /* The levels that CPU and operating system (saved registers, XGETBV) offer, less what the variable

@@ -49,6 +49,15 @@ static void take_state(tmb_dfn_block *block, const tmb_dfn_model *model, size_t 
     block->conv_sums[1] = tmb_arena_take(arena, sums);
 }
 
+/* Floats of the widest recurrent matrix that is packed in few bits. */
+static size_t widest_unpacked(const tmb_dfn_gru_stack *stack, size_t least) {
+    for (size_t i = 0; i < stack->layers; i++) {
+        const size_t hidden = stack->layer[i].hidden;
+        least = larger(least, stack->layer[i].fixed ? tmb_gemm_f32_packed_floats(hidden, 3 * hidden) : 0);
+    }
+    return least;
+}
+
 static void take_work(tmb_dfn_block *block, const tmb_dfn_model *model, size_t capacity, tmb_arena *arena) {
     const tmb_dfn_config *config = &model->config;
     const size_t channels = model->channels;
@@ -66,6 +75,10 @@ static void take_work(tmb_dfn_block *block, const tmb_dfn_model *model, size_t c
     block->sequence = tmb_arena_take(arena, capacity * sequence);
     block->gates = tmb_arena_take(arena, capacity * gates);
     block->recurrent = tmb_arena_take(arena, gates);
+    size_t unpacked = widest_unpacked(&model->encoder.gru, 0);
+    unpacked = widest_unpacked(&model->erb_decoder.gru, unpacked);
+    unpacked = widest_unpacked(&model->df_decoder.gru, unpacked);
+    block->unpacked = tmb_arena_take(arena, capacity < TMB_DFN_UNPACK_FRAMES ? 0 : unpacked);
     block->decoded = tmb_arena_take(arena, capacity * deep);
     block->mask = tmb_arena_take(arena, capacity * config->erb_bands);
     block->coefficients = tmb_arena_take(arena, capacity * config->df_bins * config->df_order * 2);

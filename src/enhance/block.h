@@ -42,6 +42,7 @@ typedef struct tmb_dfn_block {
     float *sequence;     /* [T, widest layer] between the layers of a GRU */
     float *gates;        /* [T, 3 hidden] */
     float *recurrent;    /* [3 hidden] */
+    float *unpacked;     /* a recurrent matrix as floats, for TMB_DFN_UNPACK_FRAMES and more */
     float *decoded;      /* [T, erb_rows[3], channels] */
     float *scratch[3];   /* some frames of a convolution */
     float *mask;         /* [T, erb_bands] */

@@ -1,7 +1,9 @@
 #include "enhance/graph_reader.h"
 
 #include "base/error.h"
+#include "cpu/cpu.h"
 #include "kernels/gemm_f32.h"
+#include "kernels/gemm_fixed.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -501,6 +503,27 @@ static bool gru_is_plain(tmb_graph_reader *reader, const tmb_onnx_node *node, si
            (direction.length == 0 || tmb_onnx_text_equals(direction, "forward"));
 }
 
+/* A frame alone reads every weight of the recurrent layers, nearly all that the networks have: the fewer bytes the
+ * better, where unpacking them costs less than reading them. */
+static bool fixed_is_faster(size_t inputs, size_t hidden) {
+    tmb_gemm_fixed_kernels kernels;
+    tmb_gemm_fixed_kernels_init(&kernels, tmb_cpu_flags());
+    return kernels.faster && inputs <= TMB_GEMM_FIXED_MOST_K && hidden <= TMB_GEMM_FIXED_MOST_K;
+}
+
+static const float *pack_gru(tmb_graph_reader *reader, const tmb_dfn_gru *layer, size_t k, const float *weights,
+                             const float *bias) {
+    const size_t n = 3 * layer->hidden;
+    if (!layer->fixed) {
+        return pack(reader, k, n, weights, 1, k, bias);
+    }
+    float *packed = tmb_arena_take(reader->arena, tmb_gemm_fixed_packed_floats(k, n));
+    if (packed != NULL) {
+        tmb_gemm_fixed_pack(packed, k, n, weights, 1, k, bias);
+    }
+    return packed;
+}
+
 static void read_gru(tmb_graph_reader *reader, size_t inputs, tmb_dfn_gru *layer) {
     const tmb_onnx_node *node = tmb_graph_expect(reader, "GRU");
     const tmb_onnx_tensor *w = NULL;
@@ -511,7 +534,7 @@ static void read_gru(tmb_graph_reader *reader, size_t inputs, tmb_dfn_gru *layer
     float *bias = recurrent != NULL ? constant(reader, node, 3, 2, &b) : NULL;
     if (bias != NULL) {
         const size_t hidden = r->dims[2];
-        *layer = (tmb_dfn_gru){.inputs = w->dims[2], .hidden = hidden};
+        *layer = (tmb_dfn_gru){.inputs = w->dims[2], .hidden = hidden, .fixed = fixed_is_faster(w->dims[2], hidden)};
         const bool fits = w->dims[0] == 1 && r->dims[0] == 1 && b->dims[0] == 1 && w->dims[1] == 3 * hidden &&
                           r->dims[1] == 3 * hidden && b->dims[1] == 6 * hidden && w->dims[2] == inputs;
         if (!fits || !gru_is_plain(reader, node, hidden)) {
@@ -524,8 +547,8 @@ static void read_gru(tmb_graph_reader *reader, size_t inputs, tmb_dfn_gru *layer
                 bias[i] += bias[3 * hidden + i];
                 bias[3 * hidden + i] = 0;
             }
-            layer->input_packed = pack(reader, inputs, 3 * hidden, input_weights, 1, inputs, bias);
-            layer->recurrent_packed = pack(reader, hidden, 3 * hidden, recurrent, 1, hidden, bias + 3 * hidden);
+            layer->input_packed = pack_gru(reader, layer, inputs, input_weights, bias);
+            layer->recurrent_packed = pack_gru(reader, layer, hidden, recurrent, bias + 3 * hidden);
         }
     }
     free(input_weights);

@@ -18,32 +18,53 @@ void tmb_dfn_linear_run(const tmb_dfn_model *model, const tmb_dfn_linear *layer,
     }
 }
 
+static void gru_product(const tmb_dfn_model *model, const tmb_dfn_gru *layer, const tmb_gemm_f32 *product) {
+    if (layer->fixed) {
+        tmb_gemm_fixed_run(&model->gemm_fixed, &model->gemm, product);
+    } else {
+        model->gemm.gemm(product);
+    }
+}
+
 void tmb_dfn_gru_run(tmb_dfn_block *block, const tmb_dfn_gru_stack *stack, float *const *state, size_t frames) {
     const tmb_dfn_model *model = block->model;
     for (size_t i = 0; i < stack->layers; i++) {
         const tmb_dfn_gru *layer = &stack->layer[i];
         const size_t hidden = layer->hidden;
-        model->gemm.gemm(&(tmb_gemm_f32){.m = frames,
-                                         .n = 3 * hidden,
-                                         .k = layer->inputs,
-                                         .a = block->sequence,
-                                         .a_row = layer->inputs,
-                                         .a_run = layer->inputs,
-                                         .b = layer->input_packed,
-                                         .c = block->gates,
-                                         .c_row = 3 * hidden});
+        gru_product(model, layer,
+                    &(tmb_gemm_f32){.m = frames,
+                                    .n = 3 * hidden,
+                                    .k = layer->inputs,
+                                    .a = block->sequence,
+                                    .a_row = layer->inputs,
+                                    .a_run = layer->inputs,
+                                    .b = layer->input_packed,
+                                    .c = block->gates,
+                                    .c_row = 3 * hidden});
         float *h = state[i];
+        tmb_gemm_f32 step = {.m = 1,
+                             .n = 3 * hidden,
+                             .k = hidden,
+                             .a = h,
+                             .a_row = hidden,
+                             .a_run = hidden,
+                             .b = layer->recurrent_packed,
+                             .c = block->recurrent,
+                             .c_row = 3 * hidden};
+        /* Many steps with one matrix, which a cache holds: then floats are the faster ones. */
+        const bool unpack = layer->fixed && frames >= TMB_DFN_UNPACK_FRAMES;
+        if (unpack) {
+            const size_t panels = (3 * hidden + TMB_GEMM_PANEL - 1) / TMB_GEMM_PANEL;
+            model->gemm_fixed.unpack(block->unpacked, layer->recurrent_packed, hidden, panels);
+            step.b = block->unpacked;
+        }
         for (size_t t = 0; t < frames; t++) {
-            model->gemm.gemm(&(tmb_gemm_f32){.m = 1,
-                                             .n = 3 * hidden,
-                                             .k = hidden,
-                                             .a = h,
-                                             .a_row = hidden,
-                                             .a_run = hidden,
-                                             .b = layer->recurrent_packed,
-                                             .c = block->recurrent,
-                                             .c_row = 3 * hidden,
-                                             .backwards = t % 2 == 1});
+            step.backwards = t % 2 == 1;
+            if (unpack) {
+                model->gemm.gemm(&step);
+            } else {
+                gru_product(model, layer, &step);
+            }
             model->elementwise.gru_gates(h, block->gates + t * 3 * hidden, block->recurrent, hidden);
             memcpy(block->sequence + t * hidden, h, hidden * sizeof(float));
         }

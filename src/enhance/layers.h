@@ -7,6 +7,9 @@
 /* Frames that go through the convolutions together: what lies between two of them stays in the cache. */
 enum { TMB_DFN_CONV_FRAMES = 8 };
 
+/* From so many frames on, a block unpacks recurrent matrices that are packed in few bits. */
+enum { TMB_DFN_UNPACK_FRAMES = 8 };
+
 /* out [frames, outputs] of in [frames, inputs]. */
 void tmb_dfn_linear_run(const tmb_dfn_model *model, const tmb_dfn_linear *layer, const float *in, size_t frames,
                         bool relu, float *out);

@@ -177,6 +177,7 @@ static tmb_status make_tables(tmb_dfn_model *model, tmb_error *error) {
     const size_t size = model->config.fft_size;
     const unsigned cpu = tmb_cpu_flags();
     tmb_gemm_f32_kernels_init(&model->gemm, cpu);
+    tmb_gemm_fixed_kernels_init(&model->gemm_fixed, cpu);
     tmb_elementwise_kernels_init(&model->elementwise, cpu);
     tmb_depthwise_kernels_init(&model->depthwise, cpu);
     tmb_status status = tmb_fft_create(size, cpu, &model->fft, error);

@@ -10,6 +10,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/fft.h"
 #include "kernels/gemm_f32.h"
+#include "kernels/gemm_fixed.h"
 
 #include <stdatomic.h>
 
@@ -28,6 +29,7 @@ struct tmb_dfn_model {
     size_t upper_band;  /* the first band with bins that deep filtering does not replace, = erb_bands if none */
 
     tmb_gemm_f32_kernels gemm;
+    tmb_gemm_fixed_kernels gemm_fixed;
     tmb_elementwise_kernels elementwise;
     tmb_depthwise_kernels depthwise;
     tmb_fft *fft;

@@ -42,6 +42,7 @@ typedef struct tmb_dfn_linear {
 
 typedef struct tmb_dfn_gru {
     size_t inputs, hidden;
+    bool fixed;                    /* packed in few bits (kernels/gemm_fixed.h), else as floats */
     const float *input_packed;     /* [inputs, 3 hidden], gates z, r, n; with the biases of both sides of z and r */
     const float *recurrent_packed; /* [hidden, 3 hidden]; with the recurrent bias of n */
 } tmb_dfn_gru;

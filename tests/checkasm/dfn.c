@@ -6,6 +6,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/fft.h"
 #include "kernels/gemm_f32.h"
+#include "kernels/gemm_fixed.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -119,6 +120,123 @@ static void check_all_gemm(void) {
                                           .c = checkasm_alloc_f32(m * n),
                                           .c_row = n};
             checkasm_bench(&product);
+        }
+    }
+}
+
+/* Weights of all sizes, a column of zeros, and one as small as floats get. */
+static float *random_fixed(size_t k, size_t n) {
+    float *b = checkasm_alloc_f32(k * n);
+    float *bias = checkasm_alloc_f32(n);
+    float *packed = checkasm_alloc_f32(tmb_gemm_fixed_packed_floats(k, n));
+    checkasm_random_f32(b, k * n, -1, 1);
+    checkasm_random_f32(bias, n, -1, 1);
+    for (size_t column = 0; column < n; column++) {
+        const float size = column % 7 == 3 ? 0 : column % 7 == 4 ? 1e-42f : ldexpf(1, (int)(column % 9) * 8 - 32);
+        for (size_t i = 0; i < k; i++) {
+            b[i * n + column] *= size;
+        }
+        bias[column] *= size;
+    }
+    tmb_gemm_fixed_pack(packed, k, n, b, n, 1, bias);
+    return packed;
+}
+
+static void check_fixed_row(size_t n, size_t k) {
+    CHECKASM_DECLARE(void, const tmb_gemm_f32 *);
+    float *a = checkasm_alloc_f32(k);
+    float *expected = checkasm_alloc_f32(n);
+    float *actual = checkasm_alloc_f32(n);
+    checkasm_random_f32(a, k, -1, 1);
+    tmb_gemm_f32 product = {.m = 1,
+                            .n = n,
+                            .k = k,
+                            .a = a,
+                            .a_row = k,
+                            .a_run = k,
+                            .b = random_fixed(k, n),
+                            .c = expected,
+                            .c_row = n,
+                            .relu = checkasm_random_below(2) != 0};
+    checkasm_reference(&product);
+    product.c = actual;
+    product.backwards = checkasm_random_below(2) != 0;
+    checkasm_new(&product);
+    for (size_t column = 0; column < n; column++) {
+        const float scale = ldexpf(1, (int)(column % 9) * 8 - 32);
+        expected[column] /= scale;
+        actual[column] /= scale;
+    }
+    (void)checkasm_compare_f32(expected, actual, n, 1e-7f * (float)(k + 4), 0, "n %zu k %zu", n, k);
+    checkasm_release();
+}
+
+static void check_unpack(size_t k, size_t panels) {
+    CHECKASM_DECLARE(void, float *, const float *, size_t, size_t);
+    const size_t count = tmb_gemm_f32_packed_floats(k, panels * TMB_GEMM_PANEL);
+    const float *packed = random_fixed(k, panels * TMB_GEMM_PANEL);
+    float *expected = checkasm_alloc_f32(count);
+    float *actual = checkasm_alloc_f32(count);
+    checkasm_reference(expected, packed, k, panels);
+    checkasm_new(actual, packed, k, panels);
+    (void)checkasm_compare_bytes(expected, actual, count * sizeof(float), "k %zu panels %zu", k, panels);
+    checkasm_release();
+}
+
+/* The row of a variant is the product of the same variant's floats, bit for bit. */
+static void check_fixed_against_floats(size_t n, size_t k) {
+    tmb_gemm_fixed_kernels fixed;
+    tmb_gemm_f32_kernels floats;
+    tmb_gemm_fixed_kernels_init(&fixed, checkasm_cpu_flags());
+    tmb_gemm_f32_kernels_init(&floats, checkasm_cpu_flags());
+    enum { ROWS = 5 };
+    float *a = checkasm_alloc_f32(ROWS * k);
+    float *alone = checkasm_alloc_f32(n);
+    float *together = checkasm_alloc_f32(ROWS * n);
+    checkasm_random_f32(a, ROWS * k, -1, 1);
+    tmb_gemm_f32 product = {
+        .m = ROWS, .n = n, .k = k, .a = a, .a_row = k, .a_run = k, .b = random_fixed(k, n), .c = together, .c_row = n};
+    tmb_gemm_fixed_run(&fixed, &floats, &product);
+    product.m = 1;
+    product.c = alone;
+    for (size_t row = 0; row < ROWS && fixed.faster; row++) {
+        product.a = a + row * k;
+        tmb_gemm_fixed_run(&fixed, &floats, &product);
+        (void)checkasm_compare_bytes(together + row * n, alone, n * sizeof(float), "row %zu, n %zu k %zu", row, n, k);
+    }
+    checkasm_release();
+}
+
+static void check_all_fixed(void) {
+    CHECKASM_DECLARE(void, const tmb_gemm_f32 *);
+    tmb_gemm_fixed_kernels kernels;
+    tmb_gemm_fixed_kernels_init(&kernels, checkasm_cpu_flags());
+    static const size_t columns[] = {1, 5, 15, 16, 17, 33, 127, 128, 129, 160, 768};
+    if (checkasm_check(kernels.row, "gemm_fixed_row")) {
+        for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+            for (size_t k = 1; k <= 9; k++) {
+                check_fixed_row(columns[i], k);
+                check_fixed_against_floats(columns[i], k);
+            }
+            check_fixed_row(columns[i], 256);
+        }
+        float *a = checkasm_alloc_f32(256);
+        checkasm_random_f32(a, 256, -1, 1);
+        const tmb_gemm_f32 product = {.m = 1,
+                                      .n = 768,
+                                      .k = 256,
+                                      .a = a,
+                                      .a_row = 256,
+                                      .a_run = 256,
+                                      .b = random_fixed(256, 768),
+                                      .c = checkasm_alloc_f32(768),
+                                      .c_row = 768};
+        checkasm_bench(&product);
+        checkasm_release();
+    }
+    if (checkasm_check(kernels.unpack, "gemm_fixed_unpack")) {
+        for (size_t k = 1; k < 20; k++) {
+            check_unpack(k, 1 + k % 3);
         }
     }
 }
@@ -328,6 +446,7 @@ static void check_passes(void) {
 
 void checkasm_dfn(void) {
     check_all_gemm();
+    check_all_fixed();
     check_activations();
     check_gates();
     check_scale();

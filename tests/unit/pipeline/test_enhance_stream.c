@@ -116,8 +116,9 @@ static void test_threads_share_one_load(void **state) {
     }
     tmb_get_statistics(context, &after);
     assert_true(after.denoiser_loaded);
-    /* The official model holds 8.6 MB; the streams have given back what they held. */
-    assert_in_range(after.memory_reserved - before.memory_reserved, 8 << 20, 10 << 20);
+    /* The official model holds 8.6 MB, 6.2 where weights are packed in few bits; the streams have given back what they
+     * held. */
+    assert_in_range(after.memory_reserved - before.memory_reserved, 5 << 20, 10 << 20);
     for (size_t i = 0; i < THREADS; i++) {
         free(jobs[i].out.samples);
     }
