@@ -4,9 +4,7 @@
 #include "base/memory.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct tmb_channel {
     pthread_mutex_t lock;
@@ -31,12 +29,8 @@ tmb_status tmb_channel_create(size_t capacity, tmb_channel **out, tmb_error *err
     channel->capacity = capacity;
     channel->items = items;
     (void)pthread_mutex_init(&channel->lock, NULL);
-    pthread_condattr_t attributes;
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&channel->readable, &attributes);
-    (void)pthread_cond_init(&channel->writable, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    tmb_condition_init(&channel->readable);
+    (void)pthread_cond_init(&channel->writable, NULL);
     *out = channel;
     return TMB_OK;
 }
@@ -84,17 +78,7 @@ static bool receive_item(tmb_channel *channel, void **item, const struct timespe
 bool tmb_channel_receive(tmb_channel *channel, void **item) { return receive_item(channel, item, NULL); }
 
 bool tmb_channel_receive_within(tmb_channel *channel, void **item, double seconds) {
-    struct timespec deadline;
-    (void)clock_gettime(CLOCK_MONOTONIC, &deadline);
-    if (seconds > 0) {
-        double whole = (double)(time_t)seconds;
-        deadline.tv_sec += (time_t)seconds;
-        deadline.tv_nsec += (long)((seconds - whole) * 1e9);
-        if (deadline.tv_nsec >= 1000000000L) {
-            deadline.tv_nsec -= 1000000000L;
-            deadline.tv_sec++;
-        }
-    }
+    const struct timespec deadline = tmb_deadline(seconds);
     return receive_item(channel, item, &deadline);
 }
 

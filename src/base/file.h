@@ -15,6 +15,9 @@ tmb_status tmb_file_read(const char *path, size_t limit, char **data, size_t *by
 /* Reads exactly `bytes` at `offset`; TMB_ERROR_IO where the file ends earlier. `name` is for the message. */
 tmb_status tmb_file_read_at(int file, uint64_t offset, void *out, size_t bytes, const char *name, tmb_error *error);
 
+/* Writes all bytes to a descriptor; false: errno says why. */
+bool tmb_file_write_all(int file, const void *data, size_t bytes);
+
 /* Writes a whole file under a temporary name beside it and renames it: there is the old file or the new one,
  * never a part. TMB_ERROR_IO names the path and the system's reason. */
 tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_error *error);

@@ -11,16 +11,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool write_all(int file, const char *data, size_t bytes) {
+bool tmb_file_write_all(int file, const void *data, size_t bytes) {
+    const char *from = data;
     while (bytes != 0) {
-        ssize_t written = write(file, data, bytes);
+        ssize_t written = write(file, from, bytes);
         if (written < 0 && errno == EINTR) {
             continue;
         }
         if (written <= 0) {
             return false;
         }
-        data += written;
+        from += written;
         bytes -= (size_t)written;
     }
     return true;
@@ -36,7 +37,7 @@ tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_
         free(temporary);
         return tmb_fail(error, TMB_ERROR_IO, "%s: cannot be written: %s", path, strerror(errno));
     }
-    bool written = write_all(file, data, bytes) && fchmod(file, 0644) == 0 && fsync(file) == 0;
+    bool written = tmb_file_write_all(file, data, bytes) && fchmod(file, 0644) == 0 && fsync(file) == 0;
     int reason = errno;
     if (close(file) != 0 && written) {
         written = false;

@@ -4,10 +4,8 @@
 #include "base/memory.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* Seconds that a thread beyond the least number stays idle before it ends. */
 #define IDLE_SECONDS 5
@@ -34,9 +32,7 @@ static bool await_work(tmb_pool *pool) {
             (void)pthread_cond_wait(&pool->work, &pool->lock);
             continue;
         }
-        struct timespec deadline;
-        (void)clock_gettime(CLOCK_MONOTONIC, &deadline);
-        deadline.tv_sec += IDLE_SECONDS;
+        const struct timespec deadline = tmb_deadline(IDLE_SECONDS);
         if (pthread_cond_timedwait(&pool->work, &pool->lock, &deadline) == ETIMEDOUT && pool->first == NULL &&
             pool->threads > pool->least) {
             return false;
@@ -113,11 +109,7 @@ static tmb_status create(const char *name, int least, int most, size_t queue_lim
     pool->most = most;
     (void)snprintf(pool->name, sizeof pool->name, "%s", name);
     (void)pthread_mutex_init(&pool->lock, NULL);
-    pthread_condattr_t attributes;
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&pool->work, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    tmb_condition_init(&pool->work);
     (void)pthread_cond_init(&pool->space, NULL);
     (void)pthread_cond_init(&pool->idle, NULL);
     bool started = true;

@@ -2,7 +2,6 @@
 
 #include <sched.h>
 #include <stdio.h>
-#include <time.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -41,6 +40,26 @@ double tmb_now(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+void tmb_condition_init(pthread_cond_t *condition) {
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(condition, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
+struct timespec tmb_deadline(double seconds) {
+    struct timespec end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    if (seconds > 0) {
+        end.tv_sec += (time_t)seconds;
+        end.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
+        end.tv_sec += end.tv_nsec / 1000000000L;
+        end.tv_nsec %= 1000000000L;
+    }
+    return end;
 }
 
 unsigned tmb_denormals_flush(void) {

@@ -1,8 +1,11 @@
-/* Threads: a pool of bounded workers and a bounded channel. */
+/* Threads: a pool of bounded workers, a bounded channel, time to wait. */
 #ifndef TMB_BASE_THREAD_H
 #define TMB_BASE_THREAD_H
 
 #include "timbre/timbre.h"
+
+#include <pthread.h>
+#include <time.h>
 
 /* A fixed number of workers that run tasks in the order they were given. Any thread may call. */
 typedef struct tmb_pool tmb_pool;
@@ -65,6 +68,10 @@ int tmb_cpu_count(void);
 
 /* Seconds of the monotonic clock. */
 double tmb_now(void);
+
+/* A condition whose timed waits go by that clock, and the end of a wait of so many seconds (0 or less: now). */
+void tmb_condition_init(pthread_cond_t *condition);
+struct timespec tmb_deadline(double seconds);
 
 /* Sets flush-to-zero and denormals-are-zero for the calling thread and returns the previous state,
  * for tmb_denormals_restore. Long silence otherwise fills recurrent states with denormals. */

@@ -22,15 +22,7 @@ void tmb_scheduler_wake(tmb_scheduler *scheduler) {
 
 /* Until it is woken, or `seconds` have passed (negative: however long). */
 static void sleep_until_woken(tmb_scheduler *scheduler, double seconds) {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    if (seconds >= 0) {
-        seconds = seconds > 3600 ? 3600 : seconds;
-        until.tv_sec += (time_t)seconds;
-        until.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-    }
+    const struct timespec until = tmb_deadline(seconds > 3600 ? 3600 : seconds);
     (void)pthread_mutex_lock(&scheduler->wake_lock);
     while (!scheduler->woken) {
         if (seconds < 0) {
@@ -514,11 +506,7 @@ tmb_status tmb_scheduler_create(tmb_context *context, tmb_scheduler **out, tmb_e
     (void)pthread_mutex_init(&scheduler->lock, NULL);
     (void)pthread_cond_init(&scheduler->idle, NULL);
     (void)pthread_mutex_init(&scheduler->wake_lock, NULL);
-    pthread_condattr_t attributes;
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&scheduler->wake, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    tmb_condition_init(&scheduler->wake);
     tmb_status status = create_pools(scheduler, &context->options, error);
     if (status == TMB_OK && pthread_create(&scheduler->thread, NULL, scheduler_main, scheduler) != 0) {
         status = tmb_fail(error, TMB_ERROR_MEMORY, "the system refused to start the scheduler's thread");
