@@ -33,15 +33,7 @@ static sf_count_t sink_size(void *user) { return (sf_count_t)((tmb_sink *)user)-
 
 static sf_count_t sink_seek(sf_count_t offset, int whence, void *user) {
     tmb_sink *sink = user;
-    const sf_count_t base = whence == SEEK_SET   ? 0
-                            : whence == SEEK_CUR ? (sf_count_t)sink->position
-                                                 : (sf_count_t)sink->size;
-    sf_count_t place = 0;
-    if (__builtin_add_overflow(base, offset, &place) || place < 0) {
-        return -1;
-    }
-    sink->position = (uint64_t)place;
-    return place;
+    return tmb_sndfile_seek(&sink->position, sink->size, offset, whence);
 }
 
 static sf_count_t sink_read(void *out, sf_count_t count, void *user) {

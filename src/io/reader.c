@@ -43,15 +43,7 @@ static sf_count_t source_size(void *user) { return (sf_count_t)((tmb_source *)us
 
 static sf_count_t source_seek(sf_count_t offset, int whence, void *user) {
     tmb_source *source = user;
-    const sf_count_t base = whence == SEEK_SET   ? 0
-                            : whence == SEEK_CUR ? (sf_count_t)source->position
-                                                 : (sf_count_t)source->size;
-    sf_count_t place = 0;
-    if (__builtin_add_overflow(base, offset, &place) || place < 0) {
-        return -1;
-    }
-    source->position = (uint64_t)place;
-    return place;
+    return tmb_sndfile_seek(&source->position, source->size, offset, whence);
 }
 
 static sf_count_t source_read(void *out, sf_count_t count, void *user) {

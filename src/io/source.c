@@ -1,6 +1,7 @@
 #include "io/source.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -57,11 +58,15 @@ void tmb_source_close(tmb_source *source) {
     *source = (tmb_source){.fd = -1};
 }
 
-/* read(2) until `count` bytes, the end or an error. */
-static size_t read_fully(tmb_source *source, uint8_t *out, size_t count) {
+/* Where a descriptor that cannot seek is. */
+#define HERE (-1)
+
+/* Reads from `place` until `count` bytes, the end or an error. */
+static size_t read_fully(tmb_source *source, off_t place, uint8_t *out, size_t count) {
     size_t done = 0;
     while (done < count) {
-        const ssize_t got = read(source->fd, out + done, count - done);
+        const ssize_t got = place == HERE ? read(source->fd, out + done, count - done)
+                                          : pread(source->fd, out + done, count - done, place + (off_t)done);
         if (got == 0) {
             break;
         }
@@ -109,22 +114,7 @@ static size_t read_at(tmb_source *source, uint64_t place, void *out, size_t coun
         memcpy(out, source->memory + place, count);
         return count;
     }
-    size_t done = 0;
-    while (done < count) {
-        const ssize_t got = pread(source->fd, (uint8_t *)out + done, count - done, (off_t)(source->base + place + done));
-        if (got == 0) {
-            break;
-        }
-        if (got < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            source->error_number = errno;
-            break;
-        }
-        done += (size_t)got;
-    }
-    return done;
+    return read_fully(source, (off_t)(source->base + place), out, count);
 }
 
 size_t tmb_source_read_at(tmb_source *source, uint64_t place, void *out, size_t count) {
@@ -135,7 +125,7 @@ size_t tmb_source_read_at(tmb_source *source, uint64_t place, void *out, size_t 
 
 size_t tmb_source_read(tmb_source *source, void *out, size_t count) {
     const size_t done =
-        source->sequential ? read_fully(source, out, count) : tmb_source_read_at(source, source->position, out, count);
+        source->sequential ? read_fully(source, HERE, out, count) : tmb_source_read_at(source, source->position, out, count);
     source->position += done;
     return done;
 }
@@ -162,21 +152,6 @@ static int open_unlinked(void) {
     return fd;
 }
 
-static bool write_fully(int fd, const uint8_t *data, size_t count) {
-    while (count > 0) {
-        const ssize_t done = write(fd, data, count);
-        if (done < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return false;
-        }
-        data += done;
-        count -= (size_t)done;
-    }
-    return true;
-}
-
 /* Moves what is in memory, and all that still comes, to a file. */
 static tmb_status spool_to_file(tmb_source *source, size_t held, tmb_error *error) {
     const int fd = open_unlinked();
@@ -186,7 +161,7 @@ static tmb_status spool_to_file(tmb_source *source, size_t held, tmb_error *erro
     }
     uint64_t total = 0;
     while (held > 0) {
-        if (!write_fully(fd, source->spool, held)) {
+        if (!tmb_file_write_all(fd, source->spool, held)) {
             const int reason = errno;
             (void)close(fd);
             return tmb_fail(error, TMB_ERROR_IO, "the temporary file of an input from a pipe: %s (set TMPDIR)",
@@ -198,7 +173,7 @@ static tmb_status spool_to_file(tmb_source *source, size_t held, tmb_error *erro
             return tmb_fail(error, TMB_ERROR_LIMIT, "more than %llu bytes come from the pipe; write them to a file first",
                             (unsigned long long)SPOOL_MAXIMUM);
         }
-        held = read_fully(source, source->spool, SPOOL_MEMORY);
+        held = read_fully(source, HERE, source->spool, SPOOL_MEMORY);
     }
     if (source->error_number != 0) {
         (void)close(fd);
@@ -230,7 +205,7 @@ tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, tmb_erro
         }
         source->spool = grown;
         const bool first = held == 0;
-        const size_t got = read_fully(source, source->spool + held, capacity - held);
+        const size_t got = read_fully(source, HERE, source->spool + held, capacity - held);
         ended = got < capacity - held;
         held += got;
         if (first && source->error_number == 0) {
