@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <math.h>
+#include <sndfile.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,26 @@ static char *read_file(const char *path, size_t *bytes) {
     data[size] = '\0';
     *bytes = (size_t)size;
     return data;
+}
+
+float *golden_audio(int *rate, size_t *count, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const char *path = format_path(format, arguments);
+    va_end(arguments);
+    SF_INFO info = {0};
+    SNDFILE *file = sf_open(path, SFM_READ, &info);
+    if (file == NULL) {
+        fail_msg("%s: %s", path, sf_strerror(NULL));
+    }
+    assert_int_equal(info.channels, 1);
+    float *samples = calloc((size_t)info.frames, sizeof *samples);
+    assert_non_null(samples);
+    assert_int_equal(sf_readf_float(file, samples, info.frames), info.frames);
+    *rate = info.samplerate;
+    *count = (size_t)info.frames;
+    (void)sf_close(file);
+    return samples;
 }
 
 char *golden_text(size_t *bytes, const char *format, ...) {

@@ -24,6 +24,9 @@ typedef struct golden_array {
 golden_array golden_load(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void golden_free(golden_array *array);
 
+/* The samples of a mono recording under tests/golden; free() them. */
+float *golden_audio(int *rate, size_t *count, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* A whole file under tests/golden with a 0 byte behind it; free() it. */
 char *golden_text(size_t *bytes, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -9,7 +9,6 @@
 #include "weights/safetensors.h"
 
 #include <math.h>
-#include <sndfile.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,18 +30,10 @@ static void load(model *m, const char *sample) {
     tmb_safetensors_close(&weights);
 }
 
-/* A mono 24 kHz file. */
 static float *load_audio(const char *name, size_t *count) {
-    SF_INFO info = {0};
-    SNDFILE *file = sf_open(golden_path("qwen/references/%s", name), SFM_READ, &info);
-    assert_non_null(file);
-    assert_int_equal(info.channels, 1);
-    assert_int_equal(info.samplerate, 24000);
-    float *samples = tmb_calloc((size_t)info.frames, sizeof *samples);
-    assert_non_null(samples);
-    assert_int_equal(sf_readf_float(file, samples, info.frames), info.frames);
-    *count = (size_t)info.frames;
-    (void)sf_close(file);
+    int rate = 0;
+    float *samples = golden_audio(&rate, count, "qwen/references/%s", name);
+    assert_int_equal(rate, 24000);
     return samples;
 }
 

@@ -10,7 +10,6 @@
 #include "weights/safetensors.h"
 
 #include <math.h>
-#include <sndfile.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,16 +39,8 @@ static float *load_audio(const char *name, size_t *count) {
         golden_free(&array);
         return samples;
     }
-    SF_INFO info = {0};
-    SNDFILE *file = sf_open(golden_path("qwen/%s", name), SFM_READ, &info);
-    assert_non_null(file);
-    assert_int_equal(info.channels, 1);
-    float *samples = tmb_calloc((size_t)info.frames, sizeof *samples);
-    assert_non_null(samples);
-    assert_int_equal(sf_readf_float(file, samples, info.frames), info.frames);
-    *count = (size_t)info.frames;
-    (void)sf_close(file);
-    return samples;
+    int rate = 0;
+    return golden_audio(&rate, count, "qwen/%s", name);
 }
 
 static tmb_speaker_encoder *load(const char *sample) {
