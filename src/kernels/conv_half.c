@@ -103,51 +103,159 @@ static size_t block_pairs(const tmb_conv *conv, size_t begin) {
     return pairs - begin < piece ? pairs - begin : piece;
 }
 
-static const float *weight_at(const tmb_conv_source *source, size_t tap, size_t in, size_t out) {
-    return source->data + (ptrdiff_t)tap * source->tap + (ptrdiff_t)in * source->in +
-           tmb_conv_output_offset(source, out);
+/* What packing needs beside the layer. */
+typedef struct packing {
+    const tmb_conv_source *source;
+    ptrdiff_t *offsets; /* of the outputs in the source */
+    int32_t *largest;   /* magnitudes of the outputs' weights */
+    float *factors;     /* weights to steps */
+    uint16_t *row;      /* [taps * in], one output's */
+} packing;
+
+/* |value| as an integer: ordered like the floats, and compilers compare several at a time. */
+static int32_t magnitude(float value) {
+    int32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits & INT32_MAX;
 }
 
-/* The largest weight of an output over all taps and inputs gives the output's scale. */
-static void find_scales(const tmb_conv *conv, const tmb_conv_source *source) {
-    for (size_t o = 0; o < conv->out; o++) {
-        float most = 0;
+/* A weight as it is packed. Rounds to the nearest whole number by adding what leaves no room for a fraction, which
+ * compilers vectorize too. */
+static uint16_t to_whole(float value, float factor) {
+    float shifted = value * factor + 0x1.8p23f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    return (uint16_t)bits;
+}
+
+/* Whether an output's weights lie together, input after input, as in all but transposed convolutions. */
+static bool lies_along(const tmb_conv *conv, const tmb_conv_source *source) {
+    return source->in == (ptrdiff_t)conv->taps && (conv->taps == 1 || source->tap == 1);
+}
+
+/* The largest weight of an output over all taps and inputs gives the output's scale. Loops follow the memory: these
+ * weights are larger than caches. */
+static void find_scales(const tmb_conv *conv, const packing *w) {
+    const tmb_conv_source *source = w->source;
+    bool along = lies_along(conv, source);
+    for (size_t o = 0; along && o < conv->out; o++) {
+        const float *from = source->data + w->offsets[o];
+        int32_t largest = 0;
+        for (size_t k = 0; k < conv->taps * conv->in; k++) {
+            int32_t size = magnitude(from[k]);
+            largest = size > largest ? size : largest;
+        }
+        w->largest[o] = largest;
+    }
+    for (size_t i = 0; !along && i < conv->in; i++) {
         for (size_t p = 0; p < conv->taps; p++) {
-            for (size_t i = 0; i < conv->in; i++) {
-                float size = fabsf(*weight_at(source, p, i, o));
-                most = size > most ? size : most;
+            const float *from = source->data + (ptrdiff_t)p * source->tap + (ptrdiff_t)i * source->in;
+            for (size_t o = 0; o < conv->out; o++) {
+                int32_t size = magnitude(from[w->offsets[o]]);
+                w->largest[o] = size > w->largest[o] ? size : w->largest[o];
             }
         }
+    }
+    for (size_t o = 0; o < conv->out; o++) {
+        float most;
+        memcpy(&most, &w->largest[o], sizeof most);
         conv->column_scales[o] = conv->half->whole_numbers ? most / TMB_CONV_COLUMN_STEPS : 1;
+        w->factors[o] = conv->column_scales[o] > 0 ? 1 / conv->column_scales[o] : 0;
+    }
+}
+
+/* Where output `o` of a tap's block that begins with pair `begin` is packed; its pairs are 2 * width apart. */
+static uint16_t *packed_at(const tmb_conv *conv, size_t tap, size_t begin, size_t o) {
+    size_t width = conv->half->width;
+    return conv->half_weights + (tap * padded_in(conv) + 2 * begin) * conv->panels * width +
+           2 * (o / width * block_pairs(conv, begin) * width + o % width);
+}
+
+/* Converts an output's weights in one go, then spreads them. */
+static void pack_along(const tmb_conv *conv, const packing *w, size_t o) {
+    const float *values = w->source->data + w->offsets[o];
+    size_t step = 2 * conv->half->width;
+    size_t taps = conv->taps;
+    if (conv->half->whole_numbers) {
+        for (size_t k = 0; k < taps * conv->in; k++) {
+            w->row[k] = to_whole(values[k], w->factors[o]);
+        }
+    } else {
+        for (size_t k = 0; k < taps * conv->in; k++) {
+            w->row[k] = to_bf16(values[k]);
+        }
+    }
+    for (size_t p = 0; p < taps; p++) {
+        size_t pairs = 0;
+        for (size_t begin = 0; begin < padded_in(conv) / 2; begin += pairs) {
+            uint16_t *to = packed_at(conv, p, begin, o);
+            const uint16_t *from = w->row + 2 * begin * taps + p;
+            pairs = block_pairs(conv, begin);
+            bool odd = 2 * (begin + pairs) > conv->in;
+            for (size_t k = 0; k < pairs - odd; k++, to += step, from += 2 * taps) {
+                to[0] = from[0];
+                to[1] = from[taps];
+            }
+            if (odd) {
+                to[0] = from[0];
+            }
+        }
+    }
+}
+
+/* Packs the weights of input `i`, which lies in the block that begins with pair `begin`. */
+static void pack_across(const tmb_conv *conv, const packing *w, size_t i, size_t begin) {
+    size_t width = conv->half->width;
+    for (size_t p = 0; p < conv->taps; p++) {
+        const float *from = w->source->data + (ptrdiff_t)p * w->source->tap + (ptrdiff_t)i * w->source->in;
+        for (size_t first = 0; first < conv->out; first += width) {
+            uint16_t *to = packed_at(conv, p, begin, first) + (i / 2 - begin) * 2 * width + i % 2;
+            size_t columns = conv->out - first < width ? conv->out - first : width;
+            for (size_t j = 0; j < columns; j++) {
+                float value = from[w->offsets[first + j]];
+                to[2 * j] = conv->half->whole_numbers ? to_whole(value, w->factors[first + j]) : to_bf16(value);
+            }
+        }
+    }
+}
+
+static void pack_weights(const tmb_conv *conv, const packing *w) {
+    for (size_t o = 0; o < conv->out; o++) {
+        w->offsets[o] = tmb_conv_output_offset(w->source, o);
+    }
+    find_scales(conv, w);
+    if (lies_along(conv, w->source)) {
+        for (size_t o = 0; o < conv->out; o++) {
+            pack_along(conv, w, o);
+        }
+        return;
+    }
+    size_t begin = 0;
+    for (size_t i = 0; i < conv->in; i++) {
+        begin = i / 2 < begin + block_pairs(conv, begin) ? begin : i / 2;
+        pack_across(conv, w, i, begin);
     }
 }
 
 bool tmb_conv_half_pack(tmb_conv *conv, const tmb_conv_source *source) {
     size_t width = conv->half->width;
+    packing w = {.source = source,
+                 .offsets = tmb_calloc(conv->out, sizeof *w.offsets),
+                 .largest = tmb_calloc(conv->out, sizeof *w.largest),
+                 .factors = tmb_calloc(conv->out, sizeof *w.factors),
+                 .row = tmb_calloc(conv->taps * conv->in, sizeof *w.row)};
     conv->half_weights = tmb_alloc_huge(conv->taps * padded_in(conv) * conv->panels * width, sizeof(uint16_t));
     conv->column_scales = tmb_alloc_aligned(conv->panels * width, sizeof(float));
-    if (conv->half_weights == NULL || conv->column_scales == NULL) {
-        return false;
+    bool whole = w.offsets != NULL && w.largest != NULL && w.factors != NULL && w.row != NULL &&
+                 conv->half_weights != NULL && conv->column_scales != NULL;
+    if (whole) {
+        pack_weights(conv, &w);
     }
-    find_scales(conv, source);
-    uint16_t *packed = conv->half_weights;
-    for (size_t p = 0; p < conv->taps; p++) {
-        for (size_t begin = 0; begin < padded_in(conv) / 2; begin += block_pairs(conv, begin)) {
-            size_t pairs = block_pairs(conv, begin);
-            for (size_t panel = 0; panel < conv->panels; panel++, packed += 2 * pairs * width) {
-                for (size_t j = 0; j < width && panel * width + j < conv->out; j++) {
-                    float scale = conv->column_scales[panel * width + j];
-                    float factor = scale > 0 ? 1 / scale : 0;
-                    for (size_t k = 0; k < 2 * pairs && 2 * begin + k < conv->in; k++) {
-                        float value = *weight_at(source, p, 2 * begin + k, panel * width + j);
-                        packed[(k / 2 * width + j) * 2 + k % 2] =
-                            conv->half->whole_numbers ? (uint16_t)(int16_t)lrintf(value * factor) : to_bf16(value);
-                    }
-                }
-            }
-        }
-    }
-    return true;
+    free(w.offsets);
+    free(w.largest);
+    free(w.factors);
+    free(w.row);
+    return whole;
 }
 
 float tmb_conv_half_weight(const tmb_conv *conv, size_t tap, size_t in, size_t out) {

@@ -7,6 +7,7 @@
 #include "weights/safetensors.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,30 +71,39 @@ static tmb_lm_options lm_options(const tmb_qwen3_options *options, const tmb_qwe
                             .pack_directory = quantizes ? directory : NULL, .team = team, .logger = options->logger};
 }
 
-/* The encoders and the codec decoder, loaded beside the language model. */
+/* The encoders and the codec decoder: each loaded by whichever thread is free, beside the language model. */
+enum { CODEC_DECODER, CODEC_ENCODER, SPEAKER_ENCODER, OTHERS };
+static const char *const other_names[OTHERS] = {"codec decoder", "codec encoder", "speaker encoder"};
+
 typedef struct others {
     tmb_qwen3_model *model;
     const tmb_safetensors *codec;
     tmb_logger *logger;
-    tmb_status status;
-    tmb_error error;
+    atomic_int next;
+    tmb_status status[OTHERS];
+    tmb_error error[OTHERS];
 } others;
+
+static tmb_status load_other(const others *o, int which, tmb_error *error) {
+    tmb_qwen3_model *m = o->model;
+    switch (which) {
+    case CODEC_DECODER:
+        return tmb_codec_decoder_load(&m->config.codec, o->codec, m->precisions.codec, &m->codec_decoder, error);
+    case CODEC_ENCODER: return tmb_codec_encoder_load(&m->config.codec, o->codec, &m->codec_encoder, error);
+    default: return tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, error);
+    }
+}
 
 static void *load_others(void *argument) {
     others *o = argument;
-    tmb_qwen3_model *m = o->model;
-    double begin = tmb_now();
-    o->status = tmb_codec_decoder_load(&m->config.codec, o->codec, m->precisions.codec, &m->codec_decoder, &o->error);
-    double decoder = tmb_now();
-    if (o->status == TMB_OK) {
-        o->status = tmb_codec_encoder_load(&m->config.codec, o->codec, &m->codec_encoder, &o->error);
+    for (int which = atomic_fetch_add(&o->next, 1); which < OTHERS; which = atomic_fetch_add(&o->next, 1)) {
+        double begin = tmb_now();
+        o->status[which] = load_other(o, which, &o->error[which]);
+        tmb_log(o->logger, TMB_LOG_DEBUG, "%s loaded in %.2f s", other_names[which], tmb_now() - begin);
+        if (o->status[which] != TMB_OK) {
+            break;
+        }
     }
-    double encoder = tmb_now();
-    if (o->status == TMB_OK) {
-        o->status = tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, &o->error);
-    }
-    tmb_log(o->logger, TMB_LOG_DEBUG, "codec decoder loaded in %.2f s, codec encoder %.2f s, speaker encoder %.2f s", decoder - begin,
-            encoder - decoder, tmb_now() - encoder);
     return NULL;
 }
 
@@ -104,15 +114,16 @@ static tmb_status load_networks(const tmb_qwen3_options *options, tmb_team *team
     pthread_t thread;
     bool beside = tmb_team_threads(team) > 1 && pthread_create(&thread, NULL, load_others, &o) == 0;
     tmb_status status = tmb_lm_load(&m->config, m->weights, &lm, &m->lm, error);
-    if (beside) {
-        (void)pthread_join(thread, NULL);
-    } else if (status == TMB_OK) {
+    if (status == TMB_OK) {
         (void)load_others(&o);
     }
-    if (status == TMB_OK && o.status != TMB_OK) {
-        status = o.status;
-        if (error != NULL) {
-            *error = o.error;
+    if (beside) {
+        (void)pthread_join(thread, NULL);
+    }
+    for (int i = 0; i < OTHERS && status == TMB_OK; i++) {
+        status = o.status[i];
+        if (status != TMB_OK && error != NULL) {
+            *error = o.error[i];
         }
     }
     return status;
