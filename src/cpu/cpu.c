@@ -6,6 +6,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* Which register files the operating system saves (XCR0). */
 static unsigned long long saved_registers(void) {
@@ -13,6 +16,16 @@ static unsigned long long saved_registers(void) {
     unsigned high = 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return ((unsigned long long)high << 32) | low;
+}
+
+/* Tiles are large, so Linux gives a process their registers only when it asks (arch_prctl(2)). */
+static bool may_use_tiles(void) {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    enum { REQUEST_COMPONENT = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_COMPONENT, TILE_DATA) == 0;
+#else
+    return false;
+#endif
 }
 
 static unsigned detect(void) {
@@ -47,6 +60,10 @@ static unsigned detect(void) {
         }
         if ((c & (1u << 1)) != 0) {
             flags |= TMB_CPU_AVX512VBMI;
+        }
+        const unsigned amx = (1u << 24) | (1u << 25); /* TILE, INT8 */
+        if ((flags & TMB_CPU_AVX512VNNI) != 0 && (saved & 0x60000) == 0x60000 && (d & amx) == amx && may_use_tiles()) {
+            flags |= TMB_CPU_AMX;
         }
         if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 5)) != 0) {
             flags |= TMB_CPU_AVX512BF16;
@@ -88,7 +105,8 @@ const char *tmb_cpu_name(void) {
     unsigned flags = tmb_cpu_flags();
     if ((flags & TMB_CPU_AVX512) != 0) {
         switch (flags & (TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16)) {
-        case TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16: return "avx512+vnni+bf16";
+        case TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16:
+            return (flags & TMB_CPU_AMX) != 0 ? "avx512+vnni+bf16+amx" : "avx512+vnni+bf16";
         case TMB_CPU_AVX512VNNI: return "avx512+vnni";
         case TMB_CPU_AVX512BF16: return "avx512+bf16";
         default: return "avx512";

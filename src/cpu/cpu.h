@@ -8,7 +8,8 @@ enum {
     TMB_CPU_AVX512 = 1 << 1,     /* AVX2 level and AVX-512 F, CD, BW, DQ, VL */
     TMB_CPU_AVX512VNNI = 1 << 2, /* AVX512 level and VNNI */
     TMB_CPU_AVX512BF16 = 1 << 3, /* AVX512 level and BF16 */
-    TMB_CPU_AVX512VBMI = 1 << 4  /* AVX512 level and VBMI */
+    TMB_CPU_AVX512VBMI = 1 << 4, /* AVX512 level and VBMI */
+    TMB_CPU_AMX = 1 << 5         /* AVX512VNNI level, AMX TILE and INT8, and the system lets this process use tiles */
 };
 
 /* The levels that CPU and operating system (saved registers, XGETBV) offer, less what the variable
@@ -20,7 +21,7 @@ unsigned tmb_cpu_flags(void);
  * kernel table is asked for, from one thread. ~0u forbids nothing. */
 void tmb_cpu_mask(unsigned mask);
 
-/* "avx512+vnni+bf16", "avx2", "generic"; static storage. */
+/* "avx512+vnni+bf16+amx", "avx2", "generic"; static storage. */
 const char *tmb_cpu_name(void);
 
 #endif

@@ -81,9 +81,10 @@ size_t tmb_conv_bytes(tmb_conv_type type, size_t taps, size_t in, size_t out) {
     size_t bytes = 0;
     size_t scales = 0;
     bool half = type == TMB_CONV_HALF;
-    size_t width = half ? tmb_conv_half_kernels_get()->width : tmb_conv_kernels_get()->width;
+    const tmb_conv_half_kernels *halves = half ? tmb_conv_half_kernels_get() : NULL;
+    size_t width = half ? halves->width : tmb_conv_kernels_get()->width;
     if (!tmb_pad_size(out, width, &padded) || !tmb_mul_size(padded, (half ? 2 : 1) * sizeof(float), &scales) ||
-        !tmb_pad_size(in, half ? 2 : 1, &bytes) || !tmb_mul_size(bytes, taps, &bytes) ||
+        !tmb_pad_size(in, half ? halves->depth_unit : 1, &bytes) || !tmb_mul_size(bytes, taps, &bytes) ||
         !tmb_mul_size(bytes, padded, &bytes) || !tmb_mul_size(bytes, half ? sizeof(uint16_t) : sizeof(float), &bytes) ||
         !tmb_add_size(bytes, scales, &bytes)) {
         return SIZE_MAX;
@@ -212,12 +213,6 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
 void tmb_conv_unpack(const tmb_conv *conv, size_t output, float *row) {
     if (conv->single) {
         memcpy(row, conv->weights, conv->run_in * sizeof *row);
-        return;
-    }
-    if (conv->half != NULL) {
-        for (size_t k = 0; k < conv->taps * conv->in; k++) {
-            row[k] = tmb_conv_half_weight(conv, k / conv->in, k % conv->in, output);
-        }
         return;
     }
     size_t width = conv->kernels->width;

@@ -17,6 +17,9 @@
 #include "base/team.h"
 #include "timbre/timbre.h"
 
+/* Deepest block: 16 outputs x 320 x 4 bytes = 20 KiB of a 32 KiB L1, the rest is for the rows. */
+#define TMB_CONV_DEPTH_MAX 320
+
 /* What one instruction set does. */
 typedef struct tmb_conv_kernels {
     size_t width; /* outputs in a panel */
@@ -48,9 +51,11 @@ typedef enum tmb_conv_type { TMB_CONV_F32 = 0, TMB_CONV_HALF } tmb_conv_type;
 #define TMB_CONV_COLUMN_STEPS 3200.0f
 typedef struct tmb_conv_half_kernels {
     size_t width, rows;
+    size_t depth_unit;  /* inputs come in multiples of this (even), zeros at the end */
+    size_t depth_max;   /* of a block */
     bool whole_numbers; /* else bf16, and scales are 1 */
 
-    /* x [count] to 16 bits, out [count rounded up to an even number], zero at the end; *scale: of one step. */
+    /* x [count] to 16 bits, out [count rounded up to depth_unit]; *scale: of one step. */
     void (*convert)(const float *x, size_t count, uint16_t *out, float *scale);
 
     /* One panel and depth block:
@@ -60,6 +65,11 @@ typedef struct tmb_conv_half_kernels {
     void (*panel)(const uint16_t *a, size_t a_pitch, const float *row_scales, size_t rows, size_t pairs,
                   const uint16_t *b, const float *column_scales, const float *start, float *c, size_t c_pitch,
                   const void *next, size_t next_bytes);
+
+    /* A panel's block from [pairs, width, 2] to the order that `panel` reads it in; NULL: that one. Kernels that have
+     * this also have an order of their own for converted rows, take them whole, and read (but do not use) rows up to a
+     * multiple of `rows`. */
+    void (*arrange)(const uint16_t *from, size_t pairs, uint16_t *to);
 } tmb_conv_half_kernels;
 
 const tmb_conv_half_kernels *tmb_conv_half_kernels_get(void);
@@ -101,9 +111,8 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
                            size_t taps, size_t in, size_t out, size_t stride, size_t dilation, tmb_error *error);
 void tmb_conv_free(tmb_conv *conv);
 
-/* The weights of output `output` as they were before packing (HALF: rounded), row: [taps, in]. */
+/* The weights of output `output` of an F32 layer as they were before packing, row: [taps, in]. */
 void tmb_conv_unpack(const tmb_conv *conv, size_t output, float *row);
-float tmb_conv_half_weight(const tmb_conv *conv, size_t tap, size_t in, size_t out);
 
 /* Rows between the first input of an output and its last, plus one: taps spread by dilation. */
 static inline size_t tmb_conv_span(const tmb_conv *conv) { return (conv->taps - 1) * conv->dilation + 1; }

@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAIRS_MAX (TMB_CONV_DEPTH_MAX / 2)
-
 #define PORTABLE_WIDTH 16
 #define PORTABLE_ROWS 4
 
@@ -59,6 +57,8 @@ static void panel_portable(const uint16_t *a, size_t a_pitch, const float *row_s
 const tmb_conv_half_kernels tmb_conv_half_kernels_portable = {
     .width = PORTABLE_WIDTH,
     .rows = PORTABLE_ROWS,
+    .depth_unit = 2,
+    .depth_max = TMB_CONV_DEPTH_MAX,
     .whole_numbers = true,
     .convert = convert_portable,
     .panel = panel_portable,
@@ -67,6 +67,11 @@ const tmb_conv_half_kernels tmb_conv_half_kernels_portable = {
 const tmb_conv_half_kernels *tmb_conv_half_kernels_get(void) {
 #if defined(__x86_64__)
     unsigned flags = tmb_cpu_flags();
+#if !defined(TMB_EMULATE_AVX512)
+    if ((flags & TMB_CPU_AMX) != 0) {
+        return &tmb_conv_half_kernels_amx;
+    }
+#endif
     /* Both multiply as many pairs an instruction; whole numbers of 12 bits are 13 dB better than bf16. */
     if ((flags & TMB_CPU_AVX512VNNI) != 0) {
         return &tmb_conv_half_kernels_avx512vnni;
@@ -87,19 +92,14 @@ static uint16_t to_bf16(float value) {
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-static float from_bf16(uint16_t value) {
-    uint32_t bits = (uint32_t)value << 16;
-    float result;
-    memcpy(&result, &bits, sizeof result);
-    return result;
+static size_t padded_in(const tmb_conv *conv) {
+    return tmb_conv_ceil_div(conv->in, conv->half->depth_unit) * conv->half->depth_unit;
 }
-
-static size_t padded_in(const tmb_conv *conv) { return (conv->in + 1) & ~(size_t)1; }
 
 /* The blocks of a tap: pairs of the block that begins with pair `begin`. */
 static size_t block_pairs(const tmb_conv *conv, size_t begin) {
     size_t pairs = padded_in(conv) / 2;
-    size_t piece = tmb_conv_even_piece(pairs, PAIRS_MAX);
+    size_t piece = tmb_conv_even_piece(pairs, conv->half->depth_max / 2);
     return pairs - begin < piece ? pairs - begin : piece;
 }
 
@@ -110,6 +110,7 @@ typedef struct packing {
     int32_t *largest;   /* magnitudes of the outputs' weights */
     float *factors;     /* weights to steps */
     uint16_t *row;      /* [taps * in], one output's */
+    uint16_t *block;    /* [padded_in, width], one panel's */
 } packing;
 
 /* |value| as an integer: ordered like the floats, and compilers compare several at a time. */
@@ -191,12 +192,12 @@ static void pack_along(const tmb_conv *conv, const packing *w, size_t o) {
             uint16_t *to = packed_at(conv, p, begin, o);
             const uint16_t *from = w->row + 2 * begin * taps + p;
             pairs = block_pairs(conv, begin);
-            bool odd = 2 * (begin + pairs) > conv->in;
-            for (size_t k = 0; k < pairs - odd; k++, to += step, from += 2 * taps) {
+            size_t inputs = 2 * pairs < conv->in - 2 * begin ? 2 * pairs : conv->in - 2 * begin;
+            for (size_t k = 0; k < inputs / 2; k++, to += step, from += 2 * taps) {
                 to[0] = from[0];
                 to[1] = from[taps];
             }
-            if (odd) {
+            if (inputs % 2 != 0) {
                 to[0] = from[0];
             }
         }
@@ -219,21 +220,38 @@ static void pack_across(const tmb_conv *conv, const packing *w, size_t i, size_t
     }
 }
 
+/* Puts the blocks of the panel of output `o` into the kernel's own order. */
+static void arrange_panel(const tmb_conv *conv, const packing *w, size_t o) {
+    for (size_t p = 0; p < conv->taps; p++) {
+        size_t pairs = 0;
+        for (size_t begin = 0; begin < padded_in(conv) / 2; begin += pairs) {
+            pairs = block_pairs(conv, begin);
+            uint16_t *packed = packed_at(conv, p, begin, o);
+            memcpy(w->block, packed, 2 * pairs * conv->half->width * sizeof *packed);
+            conv->half->arrange(w->block, pairs, packed);
+        }
+    }
+}
+
 static void pack_weights(const tmb_conv *conv, const packing *w) {
     for (size_t o = 0; o < conv->out; o++) {
         w->offsets[o] = tmb_conv_output_offset(w->source, o);
     }
     find_scales(conv, w);
-    if (lies_along(conv, w->source)) {
-        for (size_t o = 0; o < conv->out; o++) {
-            pack_along(conv, w, o);
-        }
-        return;
-    }
+    bool along = lies_along(conv, w->source);
     size_t begin = 0;
-    for (size_t i = 0; i < conv->in; i++) {
+    for (size_t i = 0; !along && i < conv->in; i++) {
         begin = i / 2 < begin + block_pairs(conv, begin) ? begin : i / 2;
         pack_across(conv, w, i, begin);
+    }
+    size_t width = conv->half->width;
+    for (size_t first = 0; first < conv->out; first += width) {
+        for (size_t o = first; along && o < first + width && o < conv->out; o++) {
+            pack_along(conv, w, o);
+        }
+        if (conv->half->arrange != NULL) {
+            arrange_panel(conv, w, first);
+        }
     }
 }
 
@@ -243,11 +261,12 @@ bool tmb_conv_half_pack(tmb_conv *conv, const tmb_conv_source *source) {
                  .offsets = tmb_calloc(conv->out, sizeof *w.offsets),
                  .largest = tmb_calloc(conv->out, sizeof *w.largest),
                  .factors = tmb_calloc(conv->out, sizeof *w.factors),
-                 .row = tmb_calloc(conv->taps * conv->in, sizeof *w.row)};
+                 .row = tmb_calloc(conv->taps * conv->in, sizeof *w.row),
+                 .block = tmb_alloc_aligned(padded_in(conv) * width, sizeof *w.block)};
     conv->half_weights = tmb_alloc_huge(conv->taps * padded_in(conv) * conv->panels * width, sizeof(uint16_t));
     conv->column_scales = tmb_alloc_aligned(conv->panels * width, sizeof(float));
     bool whole = w.offsets != NULL && w.largest != NULL && w.factors != NULL && w.row != NULL &&
-                 conv->half_weights != NULL && conv->column_scales != NULL;
+                 w.block != NULL && conv->half_weights != NULL && conv->column_scales != NULL;
     if (whole) {
         pack_weights(conv, &w);
     }
@@ -255,34 +274,26 @@ bool tmb_conv_half_pack(tmb_conv *conv, const tmb_conv_source *source) {
     free(w.largest);
     free(w.factors);
     free(w.row);
+    free(w.block);
     return whole;
-}
-
-float tmb_conv_half_weight(const tmb_conv *conv, size_t tap, size_t in, size_t out) {
-    size_t width = conv->half->width;
-    const uint16_t *packed = conv->half_weights + tap * padded_in(conv) * conv->panels * width;
-    size_t begin = 0;
-    while (in / 2 >= begin + block_pairs(conv, begin)) {
-        packed += 2 * block_pairs(conv, begin) * conv->panels * width;
-        begin += block_pairs(conv, begin);
-    }
-    packed += 2 * block_pairs(conv, begin) * (out / width) * width;
-    uint16_t value = packed[((in / 2 - begin) * width + out % width) * 2 + in % 2];
-    return conv->half->whole_numbers ? (float)(int16_t)value * conv->column_scales[out] : from_bf16(value);
 }
 
 /* ---- application ---- */
 
 /* Input rows that a thread's scratch memory holds: those of a piece of one run and, for several short runs, some more.
  */
-static size_t scratch_rows(const tmb_conv *conv) { return TMB_CONV_ROWS_MAX * conv->stride + 2 * tmb_conv_span(conv); }
+static size_t scratch_rows(const tmb_conv *conv) {
+    size_t rows = TMB_CONV_ROWS_MAX * conv->stride + 2 * tmb_conv_span(conv);
+    return tmb_conv_ceil_div(rows, TMB_ALIGNMENT) * TMB_ALIGNMENT; /* what follows the scales is aligned then */
+}
 
 size_t tmb_conv_scratch_bytes(const tmb_conv *conv) {
     size_t bytes = 0;
     if (conv->half == NULL) {
         return 0;
     }
-    if (!tmb_mul_size(scratch_rows(conv), padded_in(conv) * sizeof(uint16_t) + sizeof(float), &bytes) ||
+    /* The last tile of rows may end behind the last of them. */
+    if (!tmb_mul_size(scratch_rows(conv) + conv->half->rows, padded_in(conv) * sizeof(uint16_t) + sizeof(float), &bytes) ||
         !tmb_pad_size(bytes, TMB_ALIGNMENT, &bytes)) {
         return SIZE_MAX;
     }

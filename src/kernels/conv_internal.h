@@ -4,8 +4,6 @@
 
 #include "kernels/conv.h"
 
-/* Deepest block: 16 outputs x 320 x 4 bytes = 20 KiB of a 32 KiB L1, the rest is for the rows. */
-#define TMB_CONV_DEPTH_MAX 320
 /* Rows whose inputs (a depth block of each) stay in the L2 while all panels go by. */
 #define TMB_CONV_ROWS_MAX 192
 /* Largest rows x width, and width, of any instruction set. */

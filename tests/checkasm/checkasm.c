@@ -44,6 +44,7 @@ static const struct {
     {"avx512vbmi", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VBMI},
     {"avx512all",
      TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16 | TMB_CPU_AVX512VBMI},
+    {"amx", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AMX},
 };
 
 /* After all others with --break. */

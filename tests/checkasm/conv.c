@@ -84,21 +84,36 @@ static void check_rows_alone(const tmb_conv_kernels *kernels, size_t depth) {
 
 /* ---- 16 bits ---- */
 
+static size_t padded_depth(const tmb_conv_half_kernels *half, size_t count) {
+    return (count + half->depth_unit - 1) / half->depth_unit * half->depth_unit;
+}
+
+/* A converted row as the portable kernel orders it: others keep high and low parts apart. */
+static void plain_row(const tmb_conv_half_kernels *half, const uint16_t *row, size_t padded, uint16_t *plain) {
+    const int8_t *parts = (const int8_t *)row;
+    for (size_t i = 0; i < padded; i++) {
+        plain[i] = half->arrange == NULL ? row[i] : (uint16_t)(int16_t)(128 * parts[i] + parts[padded + i]);
+    }
+}
+
 static void check_convert(const tmb_conv_half_kernels *half) {
     CHECKASM_DECLARE(void, const float *, size_t, uint16_t *, float *);
-    for (size_t count = 1; count <= 70; count++) {
-        size_t padded = (count + 1) & ~(size_t)1;
+    for (size_t count = 1; count <= 150; count++) {
+        size_t padded = padded_depth(half, count);
         float *x = checkasm_alloc_f32(count);
+        uint16_t *row = checkasm_alloc(padded * sizeof *row);
         uint16_t *out = checkasm_alloc(padded * sizeof *out);
         float scale = 0;
         checkasm_random_f32(x, count, -3, 2);
         if (count % 7 == 0) {
             memset(x, 0, count * sizeof *x);
         }
-        checkasm_new(x, count, out, &scale);
+        checkasm_new(x, count, row, &scale);
+        plain_row(half, row, padded, out);
         if (half->whole_numbers) {
             uint16_t *expected = checkasm_alloc(padded * sizeof *expected);
             float expected_scale = 0;
+            memset(expected, 0, padded * sizeof *expected);
             tmb_conv_half_kernels_portable.convert(x, count, expected, &expected_scale);
             (void)checkasm_compare_bytes(expected, out, padded * sizeof *out, "count %zu", count);
             (void)checkasm_compare_f32(&expected_scale, &scale, 1, 0, 0, "scale, count %zu", count);
@@ -127,17 +142,22 @@ static void check_half_panel(const tmb_conv_half_kernels *half, size_t rows, siz
     CHECKASM_DECLARE(void, const uint16_t *, size_t, const float *, size_t, size_t, const uint16_t *, const float *,
                      const float *, float *, size_t, const void *, size_t);
     size_t width = half->width;
-    size_t a_pitch = 2 * (pairs + checkasm_random_below(3));
+    bool arranges = half->arrange != NULL;
+    pairs = padded_depth(half, 2 * pairs) / 2;
+    size_t a_pitch = 2 * (pairs + (arranges ? 0 : checkasm_random_below(3)));
+    size_t a_rows = arranges ? (rows + half->rows - 1) / half->rows * half->rows : rows;
     size_t c_pitch = width + checkasm_random_below(9);
-    uint16_t *a = checkasm_alloc(((rows - 1) * a_pitch + 2 * pairs) * sizeof *a);
+    uint16_t *a = checkasm_alloc(((a_rows - 1) * a_pitch + 2 * pairs) * sizeof *a);
+    uint16_t *plain = checkasm_alloc(2 * pairs * sizeof *plain);
     uint16_t *b = checkasm_alloc(2 * pairs * width * sizeof *b);
+    uint16_t *arranged = checkasm_alloc(2 * pairs * width * sizeof *arranged);
     float *values = checkasm_alloc_f32(2 * pairs > width ? 2 * pairs : width);
     float *row_scales = checkasm_alloc_f32(rows);
     float *column_scales = checkasm_alloc_f32(width);
     float *start = checkasm_alloc_f32(width);
     float *expected = checkasm_alloc_f32((rows - 1) * c_pitch + width);
     float *actual = checkasm_alloc_f32((rows - 1) * c_pitch + width);
-    memset(a, 0, ((rows - 1) * a_pitch + 2 * pairs) * sizeof *a);
+    memset(a, 0, ((a_rows - 1) * a_pitch + 2 * pairs) * sizeof *a);
     for (size_t r = 0; r < rows; r++) {
         checkasm_random_f32(values, 2 * pairs, -1, 1);
         half->convert(values, 2 * pairs, a + r * a_pitch, &row_scales[r]);
@@ -145,10 +165,9 @@ static void check_half_panel(const tmb_conv_half_kernels *half, size_t rows, siz
     for (size_t i = 0; i < 2 * pairs * width; i++) {
         float value;
         checkasm_random_f32(&value, 1, -TMB_CONV_COLUMN_STEPS, TMB_CONV_COLUMN_STEPS);
-        uint16_t pair[2];
-        float scale;
-        half->convert(&value, 1, pair, &scale);
-        b[i] = half->whole_numbers ? (uint16_t)(int16_t)value : pair[0];
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        b[i] = half->whole_numbers ? (uint16_t)(int16_t)value : (uint16_t)(bits >> 16);
     }
     for (size_t j = 0; j < width; j++) {
         column_scales[j] = half->whole_numbers ? 1 / TMB_CONV_COLUMN_STEPS : 1;
@@ -157,18 +176,23 @@ static void check_half_panel(const tmb_conv_half_kernels *half, size_t rows, siz
     checkasm_random_f32(expected, (rows - 1) * c_pitch + width, -1, 1);
     memcpy(actual, expected, ((rows - 1) * c_pitch + width) * sizeof *actual);
     for (size_t r = 0; r < rows; r++) {
+        plain_row(half, a + r * a_pitch, 2 * pairs, plain);
         for (size_t j = 0; j < width; j++) {
             double sum = 0;
             for (size_t k = 0; k < 2 * pairs; k++) {
-                sum += (double)half_value(half, a[r * a_pitch + k]) *
+                sum += (double)half_value(half, plain[k]) *
                        (double)half_value(half, b[(k / 2 * width + j) * 2 + k % 2]);
             }
             float *c = &expected[r * c_pitch + j];
             *c = (with_start ? start[j] : *c) + (float)(sum * (double)row_scales[r] * (double)column_scales[j]);
         }
     }
-    checkasm_new(a, a_pitch, row_scales, rows, pairs, b, column_scales, with_start ? start : NULL, actual, c_pitch, b,
-                 2 * pairs * width * sizeof *b);
+    memcpy(arranged, b, 2 * pairs * width * sizeof *arranged);
+    if (arranges) {
+        half->arrange(b, pairs, arranged);
+    }
+    checkasm_new(a, a_pitch, row_scales, rows, pairs, arranged, column_scales, with_start ? start : NULL, actual, c_pitch,
+                 b, 2 * pairs * width * sizeof *b);
     float tolerance = half->whole_numbers ? 1e-5f : 1e-6f * TMB_CONV_COLUMN_STEPS * (float)pairs;
     (void)checkasm_compare_f32(expected, actual, (rows - 1) * c_pitch + width, tolerance, 1e-6f,
                                "rows %zu, pairs %zu, start %d", rows, pairs, with_start);
@@ -190,13 +214,14 @@ static void checkasm_conv_half(void) {
         check_half_panel(half, 13, 160, true);
     }
     if (checkasm_check(half->panel, "conv_half_panel_%s_96x288_16", kind)) {
-        uint16_t *a = checkasm_alloc(96 * 288 * sizeof *a);
-        uint16_t *b = checkasm_alloc(288 * half->width * sizeof *b);
+        size_t depth = padded_depth(half, 288);
+        uint16_t *a = checkasm_alloc(96 * depth * sizeof *a);
+        uint16_t *b = checkasm_alloc(depth * half->width * sizeof *b);
         float *c = checkasm_alloc_f32(96 * half->width);
-        memset(a, 0, 96 * 288 * sizeof *a);
-        memset(b, 0, 288 * half->width * sizeof *b);
+        memset(a, 0, 96 * depth * sizeof *a);
+        memset(b, 0, depth * half->width * sizeof *b);
         checkasm_random_f32(c, 96 * half->width, -1, 1);
-        checkasm_bench(a, 288, c, 96, 144, b, c, c, c, half->width, NULL, 0);
+        checkasm_bench(a, depth, c, 96, depth / 2, b, c, c, c, half->width, NULL, 0);
     }
 }
 

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const unsigned levels[] = {0, TMB_CPU_AVX2, ~(unsigned)TMB_CPU_AVX512VNNI, ~0u};
+static const unsigned levels[] = {0, TMB_CPU_AVX2, ~(unsigned)(TMB_CPU_AVX512VNNI | TMB_CPU_AMX), ~(unsigned)TMB_CPU_AMX, ~0u};
 enum { LEVELS = sizeof levels / sizeof levels[0] };
 
 /* Masks the CPU to a level; false where that leaves what a level before it left. */
@@ -165,7 +165,10 @@ static void test_official_waveforms_bf16(void **state) {
             check_case(&m, i, level, bf16 ? 0.1 : 0.02, bf16 ? 27 : 40);
             model exact;
             load(&exact, cases[i].sample, TMB_CODEC_F32);
-            assert_true(tmb_codec_decoder_bytes(m.decoder) < tmb_codec_decoder_bytes(exact.decoder));
+            /* Tiles of 64 inputs are wider than these networks. */
+            if ((tmb_cpu_flags() & TMB_CPU_AMX) == 0) {
+                assert_true(tmb_codec_decoder_bytes(m.decoder) < tmb_codec_decoder_bytes(exact.decoder));
+            }
             unload(&exact);
             unload(&m);
         }

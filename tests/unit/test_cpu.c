@@ -10,6 +10,9 @@ static void test_levels_imply_each_other(void **state) {
     if ((flags & (TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16)) != 0) {
         assert_true((flags & TMB_CPU_AVX512) != 0);
     }
+    if ((flags & TMB_CPU_AMX) != 0) {
+        assert_true((flags & TMB_CPU_AVX512VNNI) != 0);
+    }
     if ((flags & TMB_CPU_AVX512) != 0) {
         assert_true((flags & TMB_CPU_AVX2) != 0);
     }

@@ -139,6 +139,8 @@ void tmb_conv_half_bf16_avx2(const float *x, size_t count, uint16_t *out, float 
 const tmb_conv_half_kernels tmb_conv_half_kernels_avx2 = {
     .width = WIDTH,
     .rows = ROWS,
+    .depth_unit = 2,
+    .depth_max = TMB_CONV_DEPTH_MAX,
     .whole_numbers = true,
     .convert = tmb_conv_half_whole_numbers_avx2,
     .panel = panel,

@@ -29,6 +29,8 @@ static inline __m512 sum_finish(sum_vec sum, float row, const float *columns, __
 const tmb_conv_half_kernels tmb_conv_half_kernels_avx512bf16 = {
     .width = WIDTH,
     .rows = ROWS,
+    .depth_unit = 2,
+    .depth_max = TMB_CONV_DEPTH_MAX,
     .whole_numbers = false,
     .convert = tmb_conv_half_bf16_avx2,
     .panel = panel,

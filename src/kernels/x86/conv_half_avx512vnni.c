@@ -21,6 +21,8 @@ static inline __m512 sum_finish(sum_vec sum, float row, const float *columns, __
 const tmb_conv_half_kernels tmb_conv_half_kernels_avx512vnni = {
     .width = WIDTH,
     .rows = ROWS,
+    .depth_unit = 2,
+    .depth_max = TMB_CONV_DEPTH_MAX,
     .whole_numbers = true,
     .convert = tmb_conv_half_whole_numbers_avx2,
     .panel = panel,
