@@ -18,9 +18,11 @@ struct tmb_connection {
     int socket;
     uint64_t serial;
     double deadline;  /* of the monotonic clock; 0 = none */
-    bool watched, idle;
+    bool watched; /* in the epoll set, until the peer closes */
+    bool left;    /* it has */
+    bool idle;
     void (*retain)(void *user);
-    void (*gone)(void *user);
+    void (*gone)(void *user); /* or NULL: no request waits */
     void *user;
 };
 
@@ -52,6 +54,25 @@ static void sweep(tmb_connections *connections) {
     (void)pthread_mutex_unlock(&connections->lock);
 }
 
+/* What a peer that left has sent is read by now or never: MHD, whose polling is edge-triggered, misses an
+ * end that came together with data, and would wait for the rest of the body until its time is over. */
+static const double linger_seconds = 1;
+
+/* With the lock held. */
+static void set_deadline(tmb_connection *connection, double seconds) {
+    if (connection->left && (seconds <= 0 || seconds > linger_seconds)) {
+        seconds = linger_seconds;
+    }
+    connection->deadline = seconds > 0 ? tmb_now() + seconds : 0;
+}
+
+static void unwatch(tmb_connections *connections, tmb_connection *connection) {
+    if (connection->watched) {
+        connection->watched = false;
+        (void)epoll_ctl(connections->epoll, EPOLL_CTL_DEL, connection->socket, NULL);
+    }
+}
+
 /* The peer of the connection with this serial has closed. */
 static void report_gone(tmb_connections *connections, uint64_t serial) {
     void (*gone)(void *) = NULL;
@@ -59,11 +80,16 @@ static void report_gone(tmb_connections *connections, uint64_t serial) {
     (void)pthread_mutex_lock(&connections->lock);
     for (tmb_connection *at = connections->first; at; at = at->next) {
         if (at->serial == serial && at->watched) {
-            at->watched = false;
-            (void)epoll_ctl(connections->epoll, EPOLL_CTL_DEL, at->socket, NULL);
+            unwatch(connections, at);
+            at->left = true;
             gone = at->gone;
             user = at->user;
-            at->retain(user);
+            at->gone = NULL;
+            if (gone) {
+                at->retain(user);
+            } else {
+                set_deadline(at, linger_seconds);
+            }
             break;
         }
     }
@@ -170,6 +196,8 @@ void tmb_connections_notify(void *argument, struct MHD_Connection *mhd, void **s
         connection->deadline = tmb_now() + connections->header_timeout;
         (void)pthread_mutex_lock(&connections->lock);
         connection->serial = ++connections->serial;
+        struct epoll_event event = {.events = EPOLLRDHUP, .data = {.u64 = connection->serial}};
+        connection->watched = epoll_ctl(connections->epoll, EPOLL_CTL_ADD, connection->socket, &event) == 0;
         connection->next = connections->first;
         if (connection->next) {
             connection->next->previous = connection;
@@ -188,9 +216,7 @@ void tmb_connections_notify(void *argument, struct MHD_Connection *mhd, void **s
         return;
     }
     (void)pthread_mutex_lock(&connections->lock);
-    if (connection->watched) {
-        (void)epoll_ctl(connections->epoll, EPOLL_CTL_DEL, connection->socket, NULL);
-    }
+    unwatch(connections, connection);
     if (connection->previous) {
         connection->previous->next = connection->next;
     } else {
@@ -218,36 +244,37 @@ size_t tmb_connections_open(tmb_connections *connections) {
 
 void tmb_connection_deadline(tmb_connections *connections, tmb_connection *connection, double seconds) {
     (void)pthread_mutex_lock(&connections->lock);
-    connection->deadline = seconds > 0 ? tmb_now() + seconds : 0;
+    set_deadline(connection, seconds);
     (void)pthread_mutex_unlock(&connections->lock);
 }
 
 void tmb_connection_watch(tmb_connections *connections, tmb_connection *connection, void (*retain)(void *user),
                           void (*gone)(void *user), void *user) {
     (void)pthread_mutex_lock(&connections->lock);
-    struct epoll_event event = {.events = EPOLLRDHUP, .data = {.u64 = connection->serial}};
+    bool left = connection->left;
+    connection->deadline = 0;
     connection->retain = retain;
-    connection->gone = gone;
+    connection->gone = left ? NULL : gone;
     connection->user = user;
-    connection->watched = epoll_ctl(connections->epoll, EPOLL_CTL_ADD, connection->socket, &event) == 0;
     (void)pthread_mutex_unlock(&connections->lock);
+    if (left) {
+        retain(user);
+        gone(user);
+    }
 }
 
 void tmb_connection_begin(tmb_connections *connections, tmb_connection *connection, double seconds) {
     (void)pthread_mutex_lock(&connections->lock);
     connection->idle = false;
-    connection->deadline = seconds > 0 ? tmb_now() + seconds : 0;
+    set_deadline(connection, seconds);
     (void)pthread_mutex_unlock(&connections->lock);
 }
 
 void tmb_connection_end(tmb_connections *connections, tmb_connection *connection, double seconds) {
     (void)pthread_mutex_lock(&connections->lock);
-    if (connection->watched) {
-        connection->watched = false;
-        (void)epoll_ctl(connections->epoll, EPOLL_CTL_DEL, connection->socket, NULL);
-    }
+    connection->gone = NULL;
     connection->idle = true;
-    connection->deadline = seconds > 0 ? tmb_now() + seconds : 0;
+    set_deadline(connection, seconds);
     (void)pthread_mutex_unlock(&connections->lock);
 }
 

@@ -401,7 +401,6 @@ static enum MHD_Result dispatch(tmb_request *request, struct MHD_Connection *con
         tmb_refuse_for_now(request, 503, 10, "Too many files wait to be worked on");
         return queue_answer(request, connection);
     }
-    tmb_connection_deadline(server->connections, request->slot, 0);
     tmb_connection_watch(server->connections, request->slot, retain_request, client_left, request);
     (void)pthread_mutex_lock(&request->lock);
     request->suspended = true;

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from support import API, REFERENCE, Server, data_uri, multipart, wait_for
+from support import API, PATIENCE, REFERENCE, Server, data_uri, multipart, wait_for
 
 SHORT = "Hello there."
 LONG = "This sentence is here to take quite a while to say. " * 8
@@ -206,7 +206,7 @@ class Storm:
     def slow(self, dice):
         """A body in small pieces; its answer is as good as any."""
         body, content_type = multipart({"file": ("a.wav", REFERENCE)})
-        with self.server.raw(timeout=60) as client:
+        with self.server.raw() as client:
             client.sendall(post_head(API + "/files/upload", body, content_type, "Connection: close\r\n"))
             for at in range(0, len(body), 8192):
                 client.sendall(body[at:at + 8192])
@@ -221,7 +221,7 @@ class Storm:
         client = socket.socket()
         with client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(60)
+            client.settimeout(PATIENCE)
             client.connect(("127.0.0.1", self.server.port))
             client.sendall(post_head(API + "/voice-clone-enhanced", data) + data)
             response = http.client.HTTPResponse(client)

@@ -21,6 +21,8 @@ API = "/api/v1"
 # Sanitizers make everything slower, and memory figures meaningless.
 SANITIZED = os.environ.get("TIMBRE_SANITIZED", "0") != "0"
 FULL = bool(os.environ.get("TIMBRE_FULL_TESTS"))
+# Seconds that a client waits for anything: enough for a busy machine, and only ever reached by what is broken.
+PATIENCE = 240 if SANITIZED else 60
 
 
 def wav(seconds=2.0, rate=24000, channels=1, seed=1):
@@ -150,7 +152,7 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(60)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -180,10 +182,10 @@ class Server:
 
     # ---- talking
 
-    def connection(self, timeout=60):
+    def connection(self, timeout=PATIENCE):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
-    def request(self, method, path, body=None, headers=None, timeout=60, json_body=None, form=None):
+    def request(self, method, path, body=None, headers=None, timeout=PATIENCE, json_body=None, form=None):
         headers = dict(headers or {})
         if json_body is not None:
             body = json.dumps(json_body).encode()
@@ -216,12 +218,12 @@ class Server:
         answer = self.post(API + "/voices", form={"name": name, "ref_audio": ("ref.wav", audio), **fields})
         assert answer.status == 201, answer
 
-    def clone(self, text="Hello there.", path="/voice-clone", timeout=60, **fields):
+    def clone(self, text="Hello there.", path="/voice-clone", timeout=PATIENCE, **fields):
         if "ref_audio" not in fields and "voice" not in fields:
             fields["ref_audio"] = data_uri()
         return self.post(API + path, {"text": text, **fields}, timeout=timeout)
 
-    def raw(self, timeout=30):
+    def raw(self, timeout=PATIENCE):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def metrics(self):
@@ -235,7 +237,7 @@ class Server:
     def metric(self, name):
         return self.metrics()[name]
 
-    def wait_idle(self, seconds=30):
+    def wait_idle(self, seconds=PATIENCE):
         """Until no item is live and no other request runs (this one does)."""
         def idle():
             now = self.metrics()
@@ -264,12 +266,12 @@ class Server:
     def job_state(self, job):
         return self.get(f"{API}/queue/status/{job}").json()
 
-    def wait_job(self, job, seconds=60):
+    def wait_job(self, job, seconds=PATIENCE):
         wait_for(lambda: self.job_state(job)["state"] == "finished", seconds)
         return self.get(f"{API}/queue/results/{job}?audio=url").json()
 
 
-def wait_for(condition, seconds=30, every=0.05):
+def wait_for(condition, seconds=PATIENCE, every=0.05):
     end = time.monotonic() + seconds
     while True:
         value = condition()

@@ -4,7 +4,7 @@ No test compares times: the figures of `load.py beside` are in docs/benchmarks.m
 """
 import pytest
 from load import Storm, beside, soak, time_to_leave
-from support import FULL, Server
+from support import FULL, SANITIZED, Server
 
 
 @pytest.mark.slow
@@ -18,12 +18,13 @@ def test_soak():
         assert not list((server.state / "tmp").iterdir())
 
 
-@pytest.mark.slow
 def test_storm():
-    """64 clients, good, bad, slow and vanishing: no wrong answer, and nothing left of them."""
+    """64 clients, good, bad, slow and vanishing: no wrong answer, and nothing left of them. (The server ends with an
+    error where a sanitizer saw a leak.)"""
     with Server() as server:
         storm = Storm(server)
-        before, after, reserved, budget = storm.run(64, 60 if FULL else 5)
+        # With sanitizers an answer takes so much longer that many clients wait for one another, not for the server.
+        before, after, reserved, budget = storm.run(64 if FULL or not SANITIZED else 12, 60 if FULL else 5)
         assert storm.wrong == []
         assert storm.counts["whole"] > 0 and storm.counts["bad"] > 0 and storm.counts["vanished"] > 0, storm.counts
         assert after.descriptors <= before.descriptors, (before, after)

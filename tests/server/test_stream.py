@@ -5,9 +5,12 @@ import socket
 import time
 
 import pytest
-from support import API, Server, data_uri, events, wait_for, wav_chunk, wav_rate, wav_samples, wav_seconds
+from support import (API, REFERENCE, Server, data_uri, events, multipart, wait_for, wav_chunk, wav_rate, wav_samples,
+                     wav_seconds)
 
 LONG = "This sentence is here to take quite a while to say. " * 30
+# As long as a text may be: whoever leaves it must have left before it is spoken, however late.
+LONGEST = "This sentence is here to take quite a while to say. " * 78
 
 
 def test_stream_is_the_same_audio(server, ref):
@@ -67,7 +70,6 @@ def test_events(server, ref):
 
 
 def test_form_can_stream(server):
-    from support import REFERENCE
     answer = server.post(API + "/voice-clone-file", form={"text": "Hi.", "ref_audio": ("r.wav", REFERENCE), "stream": "true"})
     assert answer.status == 200 and answer.body[:4] == b"RIFF"
 
@@ -88,9 +90,26 @@ def leave_after(server, path, body, first_bytes):
 @pytest.mark.parametrize("stream,first_bytes", [(False, 0), (True, 0), (True, 1)])
 def test_leaving_cancels(server, ref, stream, first_bytes):
     before = server.metric('timbre_items_total{result="cancelled"}')
-    leave_after(server, API + "/voice-clone-enhanced", {"text": LONG, "ref_audio": ref, "stream": stream}, first_bytes)
+    leave_after(server, API + "/voice-clone-enhanced", {"text": LONGEST, "ref_audio": ref, "stream": stream}, first_bytes)
     wait_for(lambda: server.metric('timbre_items_total{result="cancelled"}') == before + 1)
     server.wait_idle()
+
+
+def test_leaving_amid_a_body():
+    """What half a request holds is let go when its client leaves, and not when its time is over."""
+    with Server("--idle-timeout", "600") as server:
+        server.wait_idle()
+        before = server.descriptors()
+        body, content_type = multipart({"text": "Hello.", "ref_audio": ("a.wav", REFERENCE)})
+        head = f"POST {API}/voice-clone-file HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        for sent in (len(body) // 2, 300, 0):
+            for _ in range(4):
+                with server.raw() as client:
+                    client.sendall(head.encode() + body[:sent])
+        # Asking also wakes its threads: each closes what it has to at its next turn.
+        wait_for(lambda: server.get("/health/live").status == 200 and server.descriptors() <= before)
+        assert not list((server.state / "tmp").iterdir())
+        assert server.metric("timbre_requests_in_flight") == 1
 
 
 def test_leaving_cancels_every_item(server, ref):
