@@ -61,7 +61,7 @@ static unsigned detect(void) {
         if ((c & (1u << 1)) != 0) {
             flags |= TMB_CPU_AVX512VBMI;
         }
-        const unsigned amx = (1u << 24) | (1u << 25); /* TILE, INT8 */
+        const unsigned amx = (1u << 22) | (1u << 24) | (1u << 25); /* BF16, TILE, INT8 */
         if ((flags & TMB_CPU_AVX512VNNI) != 0 && (saved & 0x60000) == 0x60000 && (d & amx) == amx && may_use_tiles()) {
             flags |= TMB_CPU_AMX;
         }
@@ -83,7 +83,10 @@ static unsigned environment_mask(void) {
     if (strcmp(level, "generic") == 0) {
         return 0;
     }
-    return strcmp(level, "avx2") == 0 ? (unsigned)TMB_CPU_AVX2 : ~0u;
+    if (strcmp(level, "avx2") == 0) {
+        return TMB_CPU_AVX2;
+    }
+    return strcmp(level, "avx512") == 0 ? ~(unsigned)TMB_CPU_AMX : ~0u;
 }
 
 /* Bit 31 marks "detected"; racing threads compute the same value. */

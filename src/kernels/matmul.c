@@ -31,12 +31,17 @@ bool tmb_matrix_shape(tmb_matrix *matrix, tmb_weight_type type, size_t rows, siz
     return !__builtin_mul_overflow(matrix->panels, bytes, &total) && total <= SIZE_MAX / 2;
 }
 
-bool tmb_matmul_has_bf16_dot(void) { return (tmb_cpu_flags() & TMB_CPU_AVX512BF16) != 0; }
+bool tmb_matmul_has_bf16_dot(void) { return (tmb_cpu_flags() & (TMB_CPU_AVX512BF16 | TMB_CPU_AMX)) != 0; }
 
 const tmb_matmul *tmb_matmul_get(tmb_weight_type type, bool bf16_dot) {
 #if defined(__x86_64__)
     unsigned flags = tmb_cpu_flags();
     bool quantized = type == TMB_WEIGHT_Q8 || type == TMB_WEIGHT_Q4;
+#ifndef TMB_EMULATE_AVX512
+    if ((quantized || (type == TMB_WEIGHT_BF16 && bf16_dot)) && (flags & TMB_CPU_AMX) != 0) {
+        return &tmb_matmul_amx[type];
+    }
+#endif
     if (type == TMB_WEIGHT_BF16 && bf16_dot && (flags & TMB_CPU_AVX512BF16) != 0) {
         return &tmb_matmul_avx512bf16;
     }

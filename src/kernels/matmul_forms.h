@@ -83,6 +83,7 @@ extern const tmb_matmul tmb_matmul_avx2[TMB_WEIGHT_TYPES];
 extern const tmb_matmul tmb_matmul_avx512[TMB_WEIGHT_TYPES];     /* F32, BF16 */
 extern const tmb_matmul tmb_matmul_avx512vnni[TMB_WEIGHT_TYPES]; /* Q8, Q4 */
 extern const tmb_matmul tmb_matmul_avx512bf16;                   /* BF16 with rounded vectors */
+extern const tmb_matmul tmb_matmul_amx[TMB_WEIGHT_TYPES];        /* BF16 with rounded vectors, Q8, Q4 */
 #endif
 
 #endif

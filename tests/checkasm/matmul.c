@@ -85,6 +85,12 @@ static void check_type(tmb_weight_type type, bool rounded) {
         }
         check_shape(kernels, type, rounded, 48, 3072, 5);
         checkasm_release();
+        /* More vectors than a tile of any kernel has, and than two. */
+        static const size_t many[] = {15, 16, 17, 31, 32, 33, 50};
+        for (size_t m = 0; m < sizeof many / sizeof many[0]; m++) {
+            check_shape(kernels, type, rounded, 1 + checkasm_random_below(100), 1 + checkasm_random_below(300), many[m]);
+            checkasm_release();
+        }
     }
     /* Out of the cache, one vector; and in it, several. */
     static const size_t timed[][3] = {{16384, 1024, 1}, {256, 1024, 1}, {256, 1024, 4}, {256, 1024, 8}, {256, 1024, 64}};

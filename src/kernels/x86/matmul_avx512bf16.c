@@ -1,11 +1,11 @@
 /* BF16 products of rounded vectors for AVX-512 BF16: one instruction takes two columns of 16 rows. */
-#include "kernels/matmul_forms.h"
-#include "kernels/x86/intrinsics.h"
+#include "kernels/x86/ahead.h"
 
 #include <string.h>
 
 #define MOST_VECTORS 12
 #define MOST_SUMS 12
+#define LEAD_BYTES 4096
 
 static size_t row_bytes(size_t columns) { return tmb_bf16_row_bytes(columns); }
 
@@ -39,7 +39,7 @@ TMB_INLINE __m512bh pair_of(const uint8_t *x, size_t pair) {
 }
 
 TMB_INLINE void tile(const tmb_matrix *weights, size_t panel, const void *rows, size_t row_stride, float *out,
-                     size_t out_stride, int panels, int count) {
+                     size_t out_stride, tmb_ahead a, int panels, int count) {
     const uint8_t *w[8];
     const uint8_t *x[MOST_VECTORS];
     __m512 sums[MOST_SUMS];
@@ -59,6 +59,11 @@ TMB_INLINE void tile(const tmb_matrix *weights, size_t panel, const void *rows, 
     for (size_t pair = 0; pair < pairs; pair++) {
         TMB_UNROLL
         for (int p = 0; p < panels; p++) {
+            if (panels == 1) {
+                tmb_fetch(&a);
+            } else {
+                _mm_prefetch((const char *)(w[p] + pair * 64 + LEAD_BYTES), _MM_HINT_T0);
+            }
             __m512bh line = (__m512bh)_mm512_load_si512((const void *)(w[p] + pair * 64));
             TMB_UNROLL
             for (int i = 0; i < count; i++) {
@@ -75,50 +80,54 @@ TMB_INLINE void tile(const tmb_matrix *weights, size_t panel, const void *rows, 
     }
 }
 
+#define NO_AHEAD ((tmb_ahead){NULL, 0})
 static void multiply(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
                      size_t count, float *out, size_t out_stride) {
     size_t panel = first;
+    size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;
     switch (count) {
     case 1:
         for (; panel + 8 <= end; panel += 8) {
-            tile(weights, panel, rows, row_stride, out, out_stride, 8, 1);
+            tile(weights, panel, rows, row_stride, out, out_stride, NO_AHEAD, 8, 1);
         }
         break;
     case 2:
         for (; panel + 4 <= end; panel += 4) {
-            tile(weights, panel, rows, row_stride, out, out_stride, 4, 2);
+            tile(weights, panel, rows, row_stride, out, out_stride, NO_AHEAD, 4, 2);
         }
         break;
     case 3:
         for (; panel + 4 <= end; panel += 4) {
-            tile(weights, panel, rows, row_stride, out, out_stride, 4, 3);
+            tile(weights, panel, rows, row_stride, out, out_stride, NO_AHEAD, 4, 3);
         }
         break;
     case 4:
         for (; panel + 2 <= end; panel += 2) {
-            tile(weights, panel, rows, row_stride, out, out_stride, 2, 4);
+            tile(weights, panel, rows, row_stride, out, out_stride, NO_AHEAD, 2, 4);
         }
         break;
     default: break;
     }
     for (; panel < end; panel++) {
-        for (size_t i = 0; i < count;) {
+        for (size_t i = 0, number = 0; i < count; number++) {
             size_t here = tmb_tile(count - i, MOST_VECTORS);
+            tmb_ahead a = tmb_ahead_of(weights, weights->data + panel * weights->panel_bytes, weights->panel_bytes / 64, number,
+                                       tiles, LEAD_BYTES);
             const void *x = (const uint8_t *)rows + i * row_stride;
             float *to = out + i * out_stride;
             switch (here) {
-            case 1: tile(weights, panel, x, row_stride, to, out_stride, 1, 1); break;
-            case 2: tile(weights, panel, x, row_stride, to, out_stride, 1, 2); break;
-            case 3: tile(weights, panel, x, row_stride, to, out_stride, 1, 3); break;
-            case 4: tile(weights, panel, x, row_stride, to, out_stride, 1, 4); break;
-            case 5: tile(weights, panel, x, row_stride, to, out_stride, 1, 5); break;
-            case 6: tile(weights, panel, x, row_stride, to, out_stride, 1, 6); break;
-            case 7: tile(weights, panel, x, row_stride, to, out_stride, 1, 7); break;
-            case 8: tile(weights, panel, x, row_stride, to, out_stride, 1, 8); break;
-            case 9: tile(weights, panel, x, row_stride, to, out_stride, 1, 9); break;
-            case 10: tile(weights, panel, x, row_stride, to, out_stride, 1, 10); break;
-            case 11: tile(weights, panel, x, row_stride, to, out_stride, 1, 11); break;
-            default: tile(weights, panel, x, row_stride, to, out_stride, 1, 12); break;
+            case 1: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 1); break;
+            case 2: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 2); break;
+            case 3: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 3); break;
+            case 4: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 4); break;
+            case 5: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 5); break;
+            case 6: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 6); break;
+            case 7: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 7); break;
+            case 8: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 8); break;
+            case 9: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 9); break;
+            case 10: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 10); break;
+            case 11: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 11); break;
+            default: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 12); break;
             }
             i += here;
         }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Prompt rows that go through the talker together: weights are read once for each block. */
-#define PREFILL_ROWS 64
+#define PREFILL_ROWS 128
 
 /* ---- Sequences -------------------------------------------------------------------------------- */
 
