@@ -90,6 +90,9 @@ tmb_status tmb_tensor_read(const tmb_tensor *tensor, size_t begin, size_t bytes,
  * TMB_ERROR_MODEL), by reading the file. */
 tmb_status tmb_tensor_read_f32(const tmb_tensor *tensor, size_t begin, size_t count, float *out, tmb_error *error);
 
+/* Lets go of the memory that the mapping's pages of this tensor take; reading `data` brings them back. */
+void tmb_tensor_release(const tmb_tensor *tensor);
+
 /* The whole tensor as floats into out [count], from the mapping; TMB_ERROR_MODEL for another dtype. */
 tmb_status tmb_tensor_to_f32(const tmb_tensor *tensor, float *out, tmb_error *error);
 

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* "[2048, 1024]" */
 static void format_shape(char *text, size_t capacity, int rank, const size_t *dims) {
@@ -44,6 +46,15 @@ tmb_status tmb_tensor_require(const tmb_safetensors *safetensors, const char *na
     }
     *out = tensor;
     return TMB_OK;
+}
+
+void tmb_tensor_release(const tmb_tensor *tensor) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)tensor->data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)tensor->data + tensor->bytes) / page * page;
+    if (begin < end) {
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* a refusal costs memory for some time */
+    }
 }
 
 static float half_to_float(uint16_t half) {

@@ -48,15 +48,21 @@ tmb_status tmb_layer_tensor(const tmb_safetensors *weights, size_t dim0, size_t 
     return status == TMB_OK ? load(weights, (size_t[]){dim0, dim1, dim2}, out, error, full) : status;
 }
 
-/* A tensor's floats: in the mapping where it has floats (*owned = NULL), else converted in new memory. Used at once, as
- * safetensors.h asks for what is read from the mapping. */
-static tmb_status view(const tmb_safetensors *weights, const size_t dims[3], const float **values, float **owned,
-                       tmb_error *error, const char *name) {
-    *owned = NULL;
+/* A tensor's floats: in the mapping where it has floats, else converted in new memory. Used at once, as safetensors.h
+ * asks for what is read from the mapping, and closed then. */
+typedef struct view {
+    const float *values;
+    float *owned;             /* NULL: mapped */
+    const tmb_tensor *mapped; /* NULL: owned */
+} view;
+
+static tmb_status open_view(const tmb_safetensors *weights, const size_t dims[3], view *out, tmb_error *error,
+                            const char *name) {
+    *out = (view){0};
     const tmb_tensor *tensor = tmb_safetensors_find(weights, name);
     if (tensor == NULL || tensor->dtype != TMB_DTYPE_F32) {
-        tmb_status status = load(weights, dims, owned, error, name);
-        *values = *owned;
+        tmb_status status = load(weights, dims, &out->owned, error, name);
+        out->values = out->owned;
         return status;
     }
     int rank = dims[2] != 0 ? 3 : dims[1] != 0 ? 2 : 1;
@@ -64,26 +70,35 @@ static tmb_status view(const tmb_safetensors *weights, const size_t dims[3], con
     if (status == TMB_OK) {
         status = tmb_safetensors_check(weights, error);
     }
-    *values = status == TMB_OK ? tensor->data : NULL;
+    if (status == TMB_OK) {
+        out->mapped = tensor;
+        out->values = tensor->data;
+    }
     return status;
+}
+
+static void close_view(view *v) {
+    if (v->mapped != NULL) {
+        tmb_tensor_release(v->mapped);
+    }
+    free(v->owned);
 }
 
 /* Loads STEM.weight and STEM.bias and packs them. `source` lacks its data, which begins `first` floats into the
  * tensor; `group` outputs have a bias of their own. */
 static tmb_status load_and_pack(tmb_conv *conv, const tmb_safetensors *weights, char *stem, const size_t dims[3],
                                 tmb_conv_source source, size_t first, const tmb_conv_shape *shape, tmb_error *error) {
-    const float *weight = NULL;
-    float *owned = NULL;
+    view weight;
     float *bias = NULL;
     char name[TMB_LAYER_NAME_MAX + 8];
     (void)snprintf(name, sizeof name, "%s.weight", stem);
-    tmb_status status = view(weights, dims, &weight, &owned, error, name);
+    tmb_status status = open_view(weights, dims, &weight, error, name);
     if (status == TMB_OK && shape->bias) {
         (void)snprintf(name, sizeof name, "%s.bias", stem);
         status = load(weights, (size_t[]){source.group, 0, 0}, &bias, error, name);
     }
     if (status == TMB_OK) {
-        source.data = weight + first;
+        source.data = weight.values + first;
         status =
             tmb_conv_create(conv, &source, bias, shape->type, shape->taps, shape->in, shape->out,
                             shape->stride != 0 ? shape->stride : 1, shape->dilation != 0 ? shape->dilation : 1, error);
@@ -91,7 +106,7 @@ static tmb_status load_and_pack(tmb_conv *conv, const tmb_safetensors *weights, 
             tmb_error_prefix(error, "%s", stem);
         }
     }
-    free(owned);
+    close_view(&weight);
     free(bias);
     return status;
 }
@@ -168,16 +183,15 @@ tmb_status tmb_layer_joined(tmb_conv *conv, const tmb_safetensors *weights, tmb_
     tmb_status status = TMB_OK;
     float *next = all;
     for (size_t i = 0; i < count && status == TMB_OK; i++) {
-        const float *weight = NULL;
-        float *owned = NULL;
+        view weight;
         char name[TMB_LAYER_NAME_MAX];
         (void)snprintf(name, sizeof name, "%s%s.weight", prefix, names[i]);
-        status = view(weights, (size_t[]){outs[i], in, 0}, &weight, &owned, error, name);
+        status = open_view(weights, (size_t[]){outs[i], in, 0}, &weight, error, name);
         if (status == TMB_OK) {
-            memcpy(next, weight, outs[i] * in * sizeof *next);
+            memcpy(next, weight.values, outs[i] * in * sizeof *next);
             next += outs[i] * in;
         }
-        free(owned);
+        close_view(&weight);
     }
     if (status == TMB_OK) {
         tmb_conv_source source = {.data = all, .tap = 0, .in = 1, .out = (ptrdiff_t)in, .group = out};
