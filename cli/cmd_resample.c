@@ -49,6 +49,10 @@ typedef struct stream {
 } stream;
 
 static int open_stream(const resample_options *o, const char *input, tmb_context *context, stream *s, tmb_error *error) {
+    if (o->raw.raw && o->raw.rate == 0) {
+        cli_error("--raw needs --input-rate: the input does not say it itself");
+        return CLI_EXIT_USAGE;
+    }
     int status = cli_open_input(input, &o->raw, &o->output, &o->limits, &s->reader, &s->info, error);
     if (status != CLI_EXIT_OK)
         return status;

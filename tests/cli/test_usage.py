@@ -71,6 +71,7 @@ class Usage(Case):
             (("enhance", "-", "-", "-o", "d"), "more than once"),
             (("enhance", "x.wav", "-o", "-", "--json"), "both want standard output"),
             (("enhance", "-", "--raw", "-o", "x.wav"), "--raw needs --rate"),
+            (("resample", "-", "--raw", "-r", "16000", "-o", "x.wav"), "--raw needs --input-rate"),
             (("resample", "x.wav", "-o", "y.wav"), "-r HZ"),
             (("resample", "x.wav", "-r", "16000"), "-o FILE"),
             (("clone", "--ref", "x.wav", "-o", "y.wav"), "--text TEXT"),
