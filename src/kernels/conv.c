@@ -197,6 +197,9 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
     conv->block_in = tmb_conv_even_piece(conv->run_in, TMB_CONV_DEPTH_MAX);
     conv->block_taps =
         conv->block_in < conv->run_in ? 1 : tmb_conv_even_piece(conv->run_taps, TMB_CONV_DEPTH_MAX / conv->run_in);
+    if (type == TMB_CONV_EMPTY) {
+        return TMB_OK;
+    }
     conv->bias = tmb_alloc_aligned(conv->panels * conv->width, sizeof *conv->bias);
     bool packed =
         conv->bias != NULL && (conv->half != NULL ? tmb_conv_half_pack(conv, source) : pack_f32(conv, source));

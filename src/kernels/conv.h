@@ -42,8 +42,9 @@ typedef struct tmb_conv_kernels {
 const tmb_conv_kernels *tmb_conv_kernels_get(void);
 extern const tmb_conv_kernels tmb_conv_kernels_portable;
 
-/* Operands of the products. HALF: 16 bits for weights and inputs, sums and outputs f32. */
-typedef enum tmb_conv_type { TMB_CONV_F32 = 0, TMB_CONV_HALF } tmb_conv_type;
+/* Operands of the products. HALF: 16 bits for weights and inputs, sums and outputs f32. EMPTY: no weights, for a layer
+ * that is only asked for its sizes. */
+typedef enum tmb_conv_type { TMB_CONV_F32 = 0, TMB_CONV_HALF, TMB_CONV_EMPTY } tmb_conv_type;
 
 /* HALF: bf16, or whole numbers with a scale for each input row and output: |row| <= TMB_CONV_ROW_STEPS, |weight| <=
  * TMB_CONV_COLUMN_STEPS, so that sums of 320 products fit into 32 bits. */

@@ -193,12 +193,36 @@ static void test_bad_input(void **state) {
     tmb_safetensors_close(&weights);
 }
 
+/* Without weights it says the same of its sizes, and of tensors that do not fit. */
+static void test_check_only(void **state) {
+    (void)state;
+    model m;
+    load(&m, "sample-c");
+    tmb_codec_encoder *sizes = NULL;
+    tmb_safetensors *weights = NULL;
+    tmb_error error = {0};
+    assert_ok(tmb_safetensors_open(golden_path("qwen/sample-c/model/speech_tokenizer"), &weights, &error), error);
+    assert_ok(tmb_codec_encoder_check(&m.config.codec, weights, &sizes, &error), error);
+    assert_int_equal(tmb_codec_encoder_bytes(sizes), tmb_codec_encoder_bytes(m.encoder));
+    for (size_t count = 1; count < 1000000; count = 7 * count + 1) {
+        assert_int_equal(tmb_codec_encode_bytes(sizes, count), tmb_codec_encode_bytes(m.encoder, count));
+    }
+    tmb_codec_encoder_destroy(&sizes);
+    tmb_codec_encoder_destroy(&m.encoder);
+    m.config.codec.encoder.codebook_size *= 2;
+    assert_int_equal(tmb_codec_encoder_check(&m.config.codec, weights, &sizes, &error), TMB_ERROR_MODEL);
+    assert_non_null(strstr(error.message, "codebook.embed_sum"));
+    assert_null(sizes);
+    tmb_safetensors_close(&weights);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_official_codes),
         cmocka_unit_test(test_official_latent),
         cmocka_unit_test(test_long_signals),
         cmocka_unit_test(test_bad_input),
+        cmocka_unit_test(test_check_only),
     };
     return cmocka_run_group_tests_name("codec encoder", tests, NULL, NULL);
 }

@@ -48,6 +48,22 @@ tmb_status tmb_layer_tensor(const tmb_safetensors *weights, size_t dim0, size_t 
     return status == TMB_OK ? load(weights, (size_t[]){dim0, dim1, dim2}, out, error, full) : status;
 }
 
+tmb_status tmb_layer_require(const tmb_safetensors *weights, size_t dim0, size_t dim1, size_t dim2, tmb_error *error,
+                             const char *name, ...) {
+    char full[TMB_LAYER_NAME_MAX];
+    va_list arguments;
+    va_start(arguments, name);
+    tmb_status status = make_name(full, "", error, name, arguments);
+    va_end(arguments);
+    const tmb_tensor *tensor = NULL;
+    int rank = dim2 != 0 ? 3 : dim1 != 0 ? 2 : 1;
+    if (status == TMB_OK) {
+        status = tmb_tensor_require(weights, full, rank, (size_t[]){dim0, dim1, dim2}, &tensor, error);
+    }
+    float first = 0; /* whether it can be read */
+    return status == TMB_OK ? tmb_tensor_read_f32(tensor, 0, 1, &first, error) : status;
+}
+
 /* A tensor's floats: in the mapping where it has floats, else converted in new memory. Used at once, as safetensors.h
  * asks for what is read from the mapping, and closed then. */
 typedef struct view {
@@ -175,7 +191,7 @@ tmb_status tmb_layer_joined(tmb_conv *conv, const tmb_safetensors *weights, tmb_
     float *all = NULL;
     size_t values = 0;
     if (tmb_mul_size(out, in, &values)) {
-        all = tmb_alloc_aligned(values, sizeof *all);
+        all = tmb_alloc_aligned(type == TMB_CONV_EMPTY ? 0 : values, sizeof *all);
     }
     if (all == NULL) {
         return tmb_fail_memory(error, prefix, 0);
@@ -187,7 +203,7 @@ tmb_status tmb_layer_joined(tmb_conv *conv, const tmb_safetensors *weights, tmb_
         char name[TMB_LAYER_NAME_MAX];
         (void)snprintf(name, sizeof name, "%s%s.weight", prefix, names[i]);
         status = open_view(weights, (size_t[]){outs[i], in, 0}, &weight, error, name);
-        if (status == TMB_OK) {
+        if (status == TMB_OK && type != TMB_CONV_EMPTY) {
             memcpy(next, weight.values, outs[i] * in * sizeof *next);
             next += outs[i] * in;
         }

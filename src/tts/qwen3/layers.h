@@ -22,6 +22,10 @@ tmb_status tmb_layer_vector(const tmb_safetensors *weights, size_t size, float *
 tmb_status tmb_layer_tensor(const tmb_safetensors *weights, size_t dim0, size_t dim1, size_t dim2, float **out,
                             tmb_error *error, const char *name, ...) TMB_PRINTF(7, 8);
 
+/* Only looks whether there is such a tensor, of numbers that the others can read. */
+tmb_status tmb_layer_require(const tmb_safetensors *weights, size_t dim0, size_t dim1, size_t dim2, tmb_error *error,
+                             const char *name, ...) TMB_PRINTF(6, 7);
+
 typedef struct tmb_conv_shape {
     size_t taps, in, out;
     size_t stride, dilation; /* 0 is taken for 1 */

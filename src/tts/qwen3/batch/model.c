@@ -71,13 +71,13 @@ static tmb_lm_options lm_options(const tmb_qwen3_options *options, const tmb_qwe
                             .pack_directory = quantizes ? directory : NULL, .team = team, .logger = options->logger};
 }
 
-/* The encoders and the codec decoder: each loaded by whichever thread is free, beside the language model. */
-enum { CODEC_DECODER, CODEC_ENCODER, SPEAKER_ENCODER, OTHERS };
-static const char *const other_names[OTHERS] = {"codec decoder", "codec encoder", "speaker encoder"};
+/* The other networks: each loaded by whichever thread is free, beside the language model. The codec encoder is only
+ * checked. */
+enum { CODEC_DECODER, CODEC_SIZES, SPEAKER_ENCODER, OTHERS };
+static const char *const other_names[OTHERS] = {"codec decoder", "codec encoder's sizes", "speaker encoder"};
 
 typedef struct others {
     tmb_qwen3_model *model;
-    const tmb_safetensors *codec;
     tmb_logger *logger;
     atomic_int next;
     tmb_status status[OTHERS];
@@ -88,8 +88,8 @@ static tmb_status load_other(const others *o, int which, tmb_error *error) {
     tmb_qwen3_model *m = o->model;
     switch (which) {
     case CODEC_DECODER:
-        return tmb_codec_decoder_load(&m->config.codec, o->codec, m->precisions.codec, &m->codec_decoder, error);
-    case CODEC_ENCODER: return tmb_codec_encoder_load(&m->config.codec, o->codec, &m->codec_encoder, error);
+        return tmb_codec_decoder_load(&m->config.codec, m->codec_weights, m->precisions.codec, &m->codec_decoder, error);
+    case CODEC_SIZES: return tmb_codec_encoder_check(&m->config.codec, m->codec_weights, &m->codec_sizes, error);
     default: return tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, error);
     }
 }
@@ -107,10 +107,10 @@ static void *load_others(void *argument) {
     return NULL;
 }
 
-static tmb_status load_networks(const tmb_qwen3_options *options, tmb_team *team, const char *directory, tmb_safetensors *codec,
+static tmb_status load_networks(const tmb_qwen3_options *options, tmb_team *team, const char *directory,
                                 tmb_qwen3_model *m, tmb_error *error) {
     tmb_lm_options lm = lm_options(options, &m->precisions, directory, team);
-    others o = {.model = m, .codec = codec, .logger = options->logger};
+    others o = {.model = m, .logger = options->logger};
     pthread_t thread;
     bool beside = tmb_team_threads(team) > 1 && pthread_create(&thread, NULL, load_others, &o) == 0;
     tmb_status status = tmb_lm_load(&m->config, m->weights, &lm, &m->lm, error);
@@ -137,29 +137,29 @@ tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team
     }
     double begin = tmb_now();
     char *directory = pack_directory(options);
-    tmb_safetensors *codec = NULL;
     tmb_status status = tmb_qwen3_parse_precision(options->precision, &m->precisions, error);
     if (status != TMB_OK || (status = tmb_qwen3_config_read(options->model, &m->config, error)) != TMB_OK ||
         (status = check_fit(&m->config, error)) != TMB_OK ||
         (status = tmb_tokenizer_load(options->model, TMB_TEXT_PATTERN_QWEN2, &m->tokenizer, error)) != TMB_OK ||
         (status = tmb_prompt_check(m->tokenizer, &m->config, error)) != TMB_OK ||
         (status = tmb_safetensors_open(options->model, &m->weights, error)) != TMB_OK ||
-        (status = open_codec(options->model, &codec, error)) != TMB_OK ||
-        (status = load_networks(options, team, directory, codec, m, error)) != TMB_OK) {
+        (status = open_codec(options->model, &m->codec_weights, error)) != TMB_OK ||
+        (status = load_networks(options, team, directory, m, error)) != TMB_OK) {
         tmb_qwen3_model_unload(m);
     } else {
         (void)snprintf(m->family, sizeof m->family, "qwen3-tts-12hz/%s/%zu/%zu/%zu", m->config.size_name,
                        tmb_lm_hidden_size(m->lm), m->config.talker.code_groups, m->config.predictor.vocab_size);
         tmb_log(options->logger, TMB_LOG_INFO, "loaded %s in %.2f s", options->model, tmb_now() - begin);
     }
-    tmb_safetensors_close(&codec);
     free(directory);
     return of_model(status, error);
 }
 
 void tmb_qwen3_model_unload(tmb_qwen3_model *m) {
     tmb_codec_decoder_destroy(&m->codec_decoder);
+    tmb_codec_encoder_destroy(&m->codec_sizes);
     tmb_codec_encoder_destroy(&m->codec_encoder);
+    tmb_safetensors_close(&m->codec_weights);
     tmb_speaker_encoder_destroy(&m->speaker);
     tmb_lm_destroy(&m->lm);
     tmb_tokenizer_destroy(&m->tokenizer);
@@ -167,8 +167,23 @@ void tmb_qwen3_model_unload(tmb_qwen3_model *m) {
     memset(m, 0, sizeof *m);
 }
 
+tmb_status tmb_qwen3_model_codec_encoder(tmb_qwen3_model *m, tmb_logger *logger, const tmb_codec_encoder **out,
+                                         tmb_error *error) {
+    tmb_status status = TMB_OK;
+    if (m->codec_encoder == NULL) {
+        double begin = tmb_now();
+        status = tmb_codec_encoder_load(&m->config.codec, m->codec_weights, &m->codec_encoder, error);
+        if (status == TMB_OK) {
+            tmb_log(logger, TMB_LOG_DEBUG, "codec encoder loaded in %.2f s", tmb_now() - begin);
+            tmb_safetensors_close(&m->codec_weights);
+        }
+    }
+    *out = m->codec_encoder;
+    return of_model(status, error);
+}
+
 size_t tmb_qwen3_model_size(const tmb_qwen3_model *m) {
-    return tmb_lm_bytes(m->lm) + tmb_speaker_encoder_bytes(m->speaker) + tmb_codec_encoder_bytes(m->codec_encoder) +
+    return tmb_lm_bytes(m->lm) + tmb_speaker_encoder_bytes(m->speaker) + tmb_codec_encoder_bytes(m->codec_sizes) +
            tmb_codec_decoder_bytes(m->codec_decoder);
 }
 

@@ -9,7 +9,8 @@
 /* x-vector, and codes where there is a transcript. */
 static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t count, const char *text, tmb_voice **out,
                          tmb_error *error) {
-    const tmb_qwen3_model *model = &engine->model;
+    tmb_qwen3_model *model = &engine->model;
+    const tmb_codec_encoder *codec_encoder = NULL;
     size_t speaker_size = tmb_speaker_size(model->speaker);
     float *speaker = calloc(speaker_size, sizeof *speaker);
     int16_t *codes = NULL;
@@ -20,7 +21,10 @@ static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t 
         status = tmb_speaker_embed(model->speaker, engine->encode_team, samples, count, speaker, error);
     }
     if (status == TMB_OK && text != NULL) {
-        status = tmb_codec_encode(model->codec_encoder, engine->encode_team, samples, count, &codes, &frames, error);
+        status = tmb_qwen3_model_codec_encoder(model, engine->logger, &codec_encoder, error);
+    }
+    if (status == TMB_OK && text != NULL) {
+        status = tmb_codec_encode(codec_encoder, engine->encode_team, samples, count, &codes, &frames, error);
     }
     if (status == TMB_OK) {
         tmb_voice_parts parts = {.family = model->family, .speaker = speaker, .speaker_size = speaker_size, .text = text,
@@ -74,7 +78,7 @@ size_t tmb_engine_prepare_memory(tmb_engine *base, uint64_t samples, int rate, b
     }
     count = samples * own / (uint64_t)rate + own;
     size_t speaker = (size_t)(count / MEL_HOP + 1) * SPEAKER_BYTES_PER_FRAME;
-    size_t codec = x_vector_only ? 0 : tmb_codec_encode_bytes(model->codec_encoder, (size_t)count);
+    size_t codec = x_vector_only ? 0 : tmb_codec_encode_bytes(model->codec_sizes, (size_t)count);
     /* One after the other, beside the resampled reference and the 16-bit copy that the voice keeps. */
     return (size_t)count * (sizeof(float) + sizeof(int16_t)) + (speaker > codec ? speaker : codec);
 }

@@ -19,6 +19,9 @@ typedef struct tmb_codec_encoder tmb_codec_encoder;
 /* Reads the tensors `encoder.*`; errors as tmb_codec_decoder_load. */
 tmb_status tmb_codec_encoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
                                   tmb_codec_encoder **out, tmb_error *error);
+/* The same without weights: the tensors are only checked. It knows its sizes and cannot encode. */
+tmb_status tmb_codec_encoder_check(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
+                                   tmb_codec_encoder **out, tmb_error *error);
 void tmb_codec_encoder_destroy(tmb_codec_encoder **encoder);
 
 size_t tmb_codec_encoder_estimate(const tmb_qwen3_codec_config *config);

@@ -34,8 +34,10 @@ static tmb_status load_stage(tmb_codec_encoder *encoder, const tmb_safetensors *
                                      .in = stage->channels,
                                      .out = hidden,
                                      .dilation = dilation,
-                                     .bias = true};
-        const tmb_conv_shape pointwise = {.taps = 1, .in = hidden, .out = stage->channels, .bias = true};
+                                     .bias = true,
+                                     .type = encoder->type};
+        const tmb_conv_shape pointwise = {
+            .taps = 1, .in = hidden, .out = stage->channels, .bias = true, .type = encoder->type};
         reserve_memory(encoder, &residual->memory, (wide.taps - 1) * dilation, stage->channels);
         status =
             tmb_layer_conv(&residual->wide, weights, &wide, error, "encoder.encoder.layers.%zu.block.1.conv", *layer);
@@ -51,7 +53,8 @@ static tmb_status load_stage(tmb_codec_encoder *encoder, const tmb_safetensors *
                                      .in = stage->channels,
                                      .out = 2 * stage->channels,
                                      .stride = stage->ratio,
-                                     .bias = true};
+                                     .bias = true,
+                                     .type = encoder->type};
         reserve_memory(encoder, &stage->memory, stage->ratio, stage->channels);
         status = tmb_layer_conv(&stage->down, weights, &down, error, "encoder.encoder.layers.%zu.conv", *layer);
         ++*layer;
@@ -61,11 +64,13 @@ static tmb_status load_stage(tmb_codec_encoder *encoder, const tmb_safetensors *
 
 static tmb_status load_convolutions(tmb_codec_encoder *encoder, const tmb_safetensors *weights, tmb_error *error) {
     const tmb_qwen3_codec_encoder_config *config = &encoder->config;
-    const tmb_conv_shape first = {.taps = config->kernel_size, .in = 1, .out = config->filters, .bias = true};
+    const tmb_conv_shape first = {
+        .taps = config->kernel_size, .in = 1, .out = config->filters, .bias = true, .type = encoder->type};
     const tmb_conv_shape last = {.taps = config->last_kernel_size,
                                  .in = config->filters << config->stages,
                                  .out = config->hidden_size,
-                                 .bias = true};
+                                 .bias = true,
+                                 .type = encoder->type};
     size_t layer = 1;
     reserve_memory(encoder, &encoder->first_memory, first.taps - 1, 1);
     reserve_memory(encoder, &encoder->last_memory, last.taps - 1, last.in);
@@ -79,7 +84,8 @@ static tmb_status load_convolutions(tmb_codec_encoder *encoder, const tmb_safete
     const tmb_conv_shape downsample = {.taps = 2 * config->downsample,
                                        .in = config->hidden_size,
                                        .out = config->hidden_size,
-                                       .stride = config->downsample};
+                                       .stride = config->downsample,
+                                       .type = encoder->type};
     if (status == TMB_OK) {
         status = tmb_layer_conv(&encoder->downsample, weights, &downsample, error, "encoder.downsample.conv");
     }
@@ -119,6 +125,18 @@ static tmb_status load_book(tmb_codec_quantizer *quantizer, const tmb_safetensor
     return status;
 }
 
+static tmb_status check_book(tmb_codec_quantizer *quantizer, const tmb_safetensors *weights, size_t size, size_t width,
+                             const char *name, size_t index, tmb_error *error) {
+    (void)quantizer;
+    tmb_status status =
+        tmb_layer_require(weights, size, width, 0, error,
+                          "encoder.quantizer.%s_residual_vector_quantizer.layers.%zu.codebook.embed_sum", name, index);
+    return status != TMB_OK ? status
+                            : tmb_layer_require(weights, size, 0, 0, error,
+                                                "encoder.quantizer.%s_residual_vector_quantizer.layers.%zu.codebook."
+                                                "cluster_usage", name, index);
+}
+
 static tmb_status load_quantizer(const tmb_codec_encoder *encoder, tmb_codec_quantizer *quantizer,
                                  const tmb_safetensors *weights, const char *name, size_t count, tmb_error *error) {
     const tmb_qwen3_codec_encoder_config *config = &encoder->config;
@@ -128,11 +146,13 @@ static tmb_status load_quantizer(const tmb_codec_encoder *encoder, tmb_codec_qua
         return tmb_fail_memory(error, "the codec's codebooks", 0);
     }
     quantizer->count = count;
-    const tmb_conv_shape projection = {.taps = 1, .in = config->hidden_size, .out = config->codebook_dim};
+    const tmb_conv_shape projection = {
+        .taps = 1, .in = config->hidden_size, .out = config->codebook_dim, .type = encoder->type};
     tmb_status status = tmb_layer_conv(&quantizer->projection, weights, &projection, error,
                                        "encoder.quantizer.%s_residual_vector_quantizer.input_proj", name);
     for (size_t i = 0; i < count && status == TMB_OK; i++) {
-        status = load_book(quantizer, weights, config->codebook_size, config->codebook_dim, name, i, error);
+        status = (encoder->type == TMB_CONV_EMPTY ? check_book : load_book)(
+            quantizer, weights, config->codebook_size, config->codebook_dim, name, i, error);
     }
     return status;
 }
@@ -185,8 +205,8 @@ size_t tmb_codec_encoder_estimate(const tmb_qwen3_codec_config *codec) {
     return bytes;
 }
 
-tmb_status tmb_codec_encoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
-                                  tmb_codec_encoder **out, tmb_error *error) {
+static tmb_status open_encoder(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights, tmb_conv_type type,
+                               tmb_codec_encoder **out, tmb_error *error) {
     *out = NULL;
     tmb_codec_encoder *encoder = tmb_calloc(1, sizeof *encoder);
     if (encoder == NULL) {
@@ -196,7 +216,9 @@ tmb_status tmb_codec_encoder_load(const tmb_qwen3_codec_config *config, const tm
     encoder->config = config->encoder;
     encoder->books = config->valid_quantizers;
     encoder->activation = tmb_activation_kernels_get();
+    encoder->type = type;
     encoder->transformer_config = transformer_config_of(&config->encoder);
+    encoder->transformer_config.type = type;
     encoder->bytes = tmb_codec_encoder_estimate(config);
     encoder->hop = 1;
     size_t sliced = 0;
@@ -222,6 +244,16 @@ tmb_status tmb_codec_encoder_load(const tmb_qwen3_codec_config *config, const tm
     }
     *out = encoder;
     return TMB_OK;
+}
+
+tmb_status tmb_codec_encoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
+                                  tmb_codec_encoder **out, tmb_error *error) {
+    return open_encoder(config, weights, TMB_CONV_F32, out, error);
+}
+
+tmb_status tmb_codec_encoder_check(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
+                                   tmb_codec_encoder **out, tmb_error *error) {
+    return open_encoder(config, weights, TMB_CONV_EMPTY, out, error);
 }
 
 static void free_quantizer(tmb_codec_quantizer *quantizer) {
