@@ -314,18 +314,28 @@ def beside(server, slots, seconds, items=100, path="/voice-clone-enhanced", text
     stop.set()
     others.join()
     server.wait_idle(120)
-    done = []
-    batch = threading.Thread(target=lambda: done.append(server.clone([text] * items, timeout=600, **fields)))
+    stop = threading.Event()
+    problems = []
+
+    def batches():
+        while not stop.is_set():
+            answer = server.clone([text] * items, timeout=600, **fields)
+            if answer.status != 200 or any("error" in item for item in answer.json()["items"]):
+                problems.append(answer)
+                return
+    batch = threading.Thread(target=batches)
     batch.start()
-    time.sleep(1)
+    wait_for(lambda: problems or server.metric("timbre_batch_size") >= min(slots - 1, items))
     live = []
+    until_then = for_seconds()
 
     def over():
         live.append(server.metric("timbre_batch_size"))
-        return not batch.is_alive()
+        return until_then() or problems
     beside_it = measure(over)
+    stop.set()
     batch.join()
-    assert done[0].status == 200 and all("error" not in item for item in done[0].json()["items"])
+    assert not problems, problems
     return free, alone, beside_it, percentile(live, 0.5)
 
 

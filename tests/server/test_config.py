@@ -190,11 +190,6 @@ def test_idle_keep_alive_does_not_hold_the_exit():
         connection.close()
 
 
-def test_ready_at_once_and_preload():
-    with Server("--preload") as server:
-        assert server.get("/health/ready").json()["denoiser_loaded"] in (True, False)
-
-
 def test_notify(tmp_path):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

@@ -39,8 +39,8 @@ def test_storm():
 def test_beside_a_batch():
     """Short requests are answered while a batch of one request runs, again and again."""
     with Server("--max-batch", 8) as server:
-        _, _, seconds, live = beside(server, 8, 0.5, items=100 if FULL else 12)
-        assert len(seconds) >= 3 and live >= 4
+        _, _, seconds, live = beside(server, 8, 10 if FULL else 1, items=100)
+        assert seconds and live >= 4
 
 
 def test_leaving_frees_the_place():

@@ -46,6 +46,20 @@ def test_one(server, ref):
     assert ready["engine"] == "qwen3"
 
 
+@pytest.mark.parametrize("preload", [False, True])
+def test_models_load_when_they_are_needed(preload):
+    """Ready as soon as it listens; loading is the first request's, or --preload's."""
+    options = ["--preload"] if preload else []
+    with Server("--model", GOLDEN / "sample-c/model", *options, engine="qwen3") as server:
+        ready = server.get("/health/ready")
+        assert ready.status == 200 and ready.json()["engine_loaded"] is preload and ready.json()["denoiser_loaded"] is preload, ready
+        assert server.clone("Hello.", **LENGTH).status == 200
+        ready = server.get("/health/ready").json()
+        assert ready["engine_loaded"] is True and ready["denoiser_loaded"] is preload
+        assert server.clone("Hello.", "/voice-clone-enhanced", **LENGTH).status == 200
+        assert server.get("/health/ready").json()["denoiser_loaded"] is True
+
+
 def test_batched_over_requests(server, ref):
     """Eight clients at once get what each gets alone, and share steps."""
     def ask(index):
