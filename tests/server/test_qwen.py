@@ -60,6 +60,14 @@ def test_models_load_when_they_are_needed(preload):
         assert server.get("/health/ready").json()["denoiser_loaded"] is True
 
 
+def test_idle_models_are_unloaded():
+    with Server("--model", GOLDEN / "sample-c/model", "--idle-unload", "1", engine="qwen3") as server:
+        for _ in range(2):
+            assert server.clone("Hello.", "/voice-clone-enhanced", **LENGTH).status == 200
+            wait_for(lambda: not any(server.get("/health/ready").json()[name] for name in ("engine_loaded", "denoiser_loaded")))
+            assert server.metric("timbre_memory_reserved_bytes") < 1 << 20  # the cached voice
+
+
 def test_batched_over_requests(server, ref):
     """Eight clients at once get what each gets alone, and share steps."""
     def ask(index):
