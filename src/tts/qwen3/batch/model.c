@@ -71,37 +71,52 @@ static tmb_lm_options lm_options(const tmb_qwen3_options *options, const tmb_qwe
                             .pack_directory = quantizes ? directory : NULL, .team = team, .logger = options->logger};
 }
 
-/* The other networks: each loaded by whichever thread is free, beside the language model. The codec encoder is only
- * checked. */
-enum { CODEC_DECODER, CODEC_SIZES, SPEAKER_ENCODER, OTHERS };
-static const char *const other_names[OTHERS] = {"codec decoder", "codec encoder's sizes", "speaker encoder"};
+/* Everything else, beside the language model: each part by whichever thread is free. The codec encoder is only checked. */
+enum { TOKENIZER, SPEAKER_ENCODER, CODEC_SIZES, DECODER_PARTS };
 
 typedef struct others {
     tmb_qwen3_model *model;
-    tmb_logger *logger;
-    atomic_int next;
-    tmb_status status[OTHERS];
-    tmb_error error[OTHERS];
+    const char *folder;
+    atomic_size_t next;
+    atomic_bool failed;
+    pthread_mutex_t lock; /* of what follows: of the failed part that comes first */
+    size_t part;
+    tmb_status status;
+    tmb_error error;
 } others;
 
-static tmb_status load_other(const others *o, int which, tmb_error *error) {
+static tmb_status load_other(const others *o, size_t which, tmb_error *error) {
     tmb_qwen3_model *m = o->model;
+    tmb_status status = TMB_OK;
     switch (which) {
-    case CODEC_DECODER:
-        return tmb_codec_decoder_load(&m->config.codec, m->codec_weights, m->precisions.codec, &m->codec_decoder, error);
+    case TOKENIZER:
+        status = tmb_tokenizer_load(o->folder, TMB_TEXT_PATTERN_QWEN2, &m->tokenizer, error);
+        return status != TMB_OK ? status : tmb_prompt_check(m->tokenizer, &m->config, error);
+    case SPEAKER_ENCODER: return tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, error);
     case CODEC_SIZES: return tmb_codec_encoder_check(&m->config.codec, m->codec_weights, &m->codec_sizes, error);
-    default: return tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, error);
+    default: return tmb_codec_decoder_load_part(m->codec_decoder, m->codec_weights, which - DECODER_PARTS, error);
     }
 }
 
 static void *load_others(void *argument) {
     others *o = argument;
-    for (int which = atomic_fetch_add(&o->next, 1); which < OTHERS; which = atomic_fetch_add(&o->next, 1)) {
-        double begin = tmb_now();
-        o->status[which] = load_other(o, which, &o->error[which]);
-        tmb_log(o->logger, TMB_LOG_DEBUG, "%s loaded in %.2f s", other_names[which], tmb_now() - begin);
-        if (o->status[which] != TMB_OK) {
+    size_t count = DECODER_PARTS + tmb_codec_decoder_parts(o->model->codec_decoder);
+    while (!atomic_load(&o->failed)) {
+        size_t which = atomic_fetch_add(&o->next, 1);
+        if (which >= count) {
             break;
+        }
+        tmb_error error = {0};
+        tmb_status status = load_other(o, which, &error);
+        if (status != TMB_OK) {
+            (void)pthread_mutex_lock(&o->lock);
+            /* Parts are begun in order, and those before this one end too: which error it is does not depend on time. */
+            if (!atomic_exchange(&o->failed, true) || o->status == TMB_OK || which < o->part) {
+                o->part = which;
+                o->status = status;
+                o->error = error;
+            }
+            (void)pthread_mutex_unlock(&o->lock);
         }
     }
     return NULL;
@@ -110,22 +125,32 @@ static void *load_others(void *argument) {
 static tmb_status load_networks(const tmb_qwen3_options *options, tmb_team *team, const char *directory,
                                 tmb_qwen3_model *m, tmb_error *error) {
     tmb_lm_options lm = lm_options(options, &m->precisions, directory, team);
-    others o = {.model = m, .logger = options->logger};
+    tmb_status status = tmb_codec_decoder_create(&m->config.codec, m->precisions.codec, &m->codec_decoder, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    others o = {.model = m, .folder = options->model, .lock = PTHREAD_MUTEX_INITIALIZER};
     pthread_t thread;
     bool beside = tmb_team_threads(team) > 1 && pthread_create(&thread, NULL, load_others, &o) == 0;
-    tmb_status status = tmb_lm_load(&m->config, m->weights, &lm, &m->lm, error);
+    status = tmb_lm_load(&m->config, m->weights, &lm, &m->lm, error);
     if (status == TMB_OK) {
         (void)load_others(&o);
+    } else {
+        atomic_store(&o.failed, true);
     }
     if (beside) {
         (void)pthread_join(thread, NULL);
     }
-    for (int i = 0; i < OTHERS && status == TMB_OK; i++) {
-        status = o.status[i];
-        if (status != TMB_OK && error != NULL) {
-            *error = o.error[i];
+    if (status == TMB_OK && o.status != TMB_OK) {
+        status = o.status;
+        if (error != NULL) {
+            *error = o.error;
         }
     }
+    if (status == TMB_OK) {
+        tmb_codec_decoder_loaded(m->codec_decoder);
+    }
+    (void)pthread_mutex_destroy(&o.lock);
     return status;
 }
 
@@ -140,8 +165,6 @@ tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team
     tmb_status status = tmb_qwen3_parse_precision(options->precision, &m->precisions, error);
     if (status != TMB_OK || (status = tmb_qwen3_config_read(options->model, &m->config, error)) != TMB_OK ||
         (status = check_fit(&m->config, error)) != TMB_OK ||
-        (status = tmb_tokenizer_load(options->model, TMB_TEXT_PATTERN_QWEN2, &m->tokenizer, error)) != TMB_OK ||
-        (status = tmb_prompt_check(m->tokenizer, &m->config, error)) != TMB_OK ||
         (status = tmb_safetensors_open(options->model, &m->weights, error)) != TMB_OK ||
         (status = open_codec(options->model, &m->codec_weights, error)) != TMB_OK ||
         (status = load_networks(options, team, directory, m, error)) != TMB_OK) {

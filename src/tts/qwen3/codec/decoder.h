@@ -38,6 +38,15 @@ tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tm
                                   tmb_codec_precision precision, tmb_codec_decoder **out, tmb_error *error);
 void tmb_codec_decoder_destroy(tmb_codec_decoder **decoder);
 
+/* The same in parts, for several threads: after create every part once, different ones at the same time where wanted;
+ * when all are there, loaded. Otherwise only destroy may follow. */
+tmb_status tmb_codec_decoder_create(const tmb_qwen3_codec_config *config, tmb_codec_precision precision,
+                                    tmb_codec_decoder **out, tmb_error *error);
+size_t tmb_codec_decoder_parts(const tmb_codec_decoder *decoder);
+tmb_status tmb_codec_decoder_load_part(tmb_codec_decoder *decoder, const tmb_safetensors *weights, size_t part,
+                                       tmb_error *error);
+void tmb_codec_decoder_loaded(tmb_codec_decoder *decoder);
+
 /* Bytes of weights that a decoder of this configuration holds, within a few percent; SIZE_MAX where the
  * configuration's sizes are absurd. And of a loaded one, exactly. */
 size_t tmb_codec_decoder_estimate(const tmb_qwen3_codec_config *config, tmb_codec_precision precision);

@@ -74,7 +74,6 @@ static tmb_status load_transformer(tmb_codec_decoder *decoder, const tmb_safeten
                                 .out = config->latent_dim,
                                 .bias = true,
                                 .type = decoder->type};
-    reserve_history(decoder, &decoder->pre_history, TMB_CODEC_PRE_TAPS - 1, config->codebook_dim);
     tmb_status status = tmb_layer_conv(&decoder->pre_conv, weights, &pre, error, "decoder.pre_conv.conv");
     if (status == TMB_OK) {
         status = tmb_layer_linear(&decoder->transformer_in, weights, decoder->type, config->latent_dim,
@@ -122,8 +121,6 @@ static tmb_status load_upsample(tmb_codec_decoder *decoder, const tmb_safetensor
                                 tmb_error *error) {
     tmb_codec_upsample *stage = &decoder->upsample[index];
     size_t latent = decoder->config.latent_dim;
-    stage->ratio = decoder->config.upsample_ratios[index];
-    reserve_history(decoder, &stage->history, TMB_CODEC_WIDE_TAPS - 1, latent);
     tmb_status status = tmb_layer_transposed(&stage->transposed, weights, decoder->type, stage->ratio, stage->ratio,
                                              latent, latent, error, "decoder.upsample.%zu.0.conv", index);
     if (status == TMB_OK) {
@@ -189,7 +186,6 @@ static tmb_status load_unit(tmb_codec_decoder *decoder, const tmb_safetensors *w
     const tmb_conv_shape pointwise = {
         .taps = 1, .in = parent->out, .out = parent->out, .bias = true, .type = decoder->type};
     char prefix[TMB_LAYER_NAME_MAX];
-    reserve_history(decoder, &unit->history, (TMB_CODEC_WIDE_TAPS - 1) * dilations[index], parent->out);
     (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu.block.%zu.act1", block + 1, index + 2);
     tmb_status status = load_snake(weights, parent->out, index == 0 ? parent->rate : 1, &unit->before, error, prefix);
     if (status == TMB_OK) {
@@ -208,13 +204,9 @@ static tmb_status load_unit(tmb_codec_decoder *decoder, const tmb_safetensors *w
 }
 
 static tmb_status load_block(tmb_codec_decoder *decoder, const tmb_safetensors *weights, size_t index,
-                             size_t channels, tmb_error *error) {
+                             tmb_error *error) {
     tmb_codec_block *block = &decoder->blocks[index];
     char prefix[TMB_LAYER_NAME_MAX];
-    block->in = channels;
-    block->out = channels / 2;
-    block->rate = decoder->config.decoder_rates[index];
-    reserve_history(decoder, &block->history, 1, block->in);
     (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu.block.0", index + 1);
     tmb_status status = load_snake(weights, block->in, 1, &block->before, error, prefix);
     if (status == TMB_OK) {
@@ -227,31 +219,48 @@ static tmb_status load_block(tmb_codec_decoder *decoder, const tmb_safetensors *
     return status;
 }
 
-static tmb_status load_waveform(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
-    const tmb_qwen3_codec_decoder_config *config = &decoder->config;
-    size_t channels = config->decoder_dim;
+static tmb_status load_wide(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
     const tmb_conv_shape in = {.taps = TMB_CODEC_WIDE_TAPS,
-                               .in = config->latent_dim,
-                               .out = config->decoder_dim,
+                               .in = decoder->config.latent_dim,
+                               .out = decoder->config.decoder_dim,
                                .bias = true,
                                .type = decoder->type};
+    return tmb_layer_conv(&decoder->wide_in, weights, &in, error, "decoder.decoder.0.conv");
+}
+
+static tmb_status load_last(tmb_codec_decoder *decoder, const tmb_safetensors *weights, tmb_error *error) {
+    size_t stages = decoder->config.decoder_stages;
+    const tmb_conv_shape out = {
+        .taps = TMB_CODEC_WIDE_TAPS, .in = decoder->config.decoder_dim >> stages, .out = 1, .bias = true};
     char prefix[TMB_LAYER_NAME_MAX];
-    reserve_history(decoder, &decoder->wide_history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim);
-    tmb_status status = tmb_layer_conv(&decoder->wide_in, weights, &in, error, "decoder.decoder.0.conv");
-    for (size_t i = 0; i < config->decoder_stages && status == TMB_OK; i++, channels /= 2) {
-        status = load_block(decoder, weights, i, channels, error);
-    }
-    const tmb_conv_shape out = {.taps = TMB_CODEC_WIDE_TAPS, .in = channels, .out = 1, .bias = true};
-    reserve_history(decoder, &decoder->last_history, TMB_CODEC_WIDE_TAPS - 1, channels);
+    (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu", stages + 1);
+    tmb_status status = load_snake(weights, out.in, 1, &decoder->last_snake, error, prefix);
     if (status == TMB_OK) {
-        (void)snprintf(prefix, sizeof prefix, "decoder.decoder.%zu", config->decoder_stages + 1);
-        status = load_snake(weights, channels, 1, &decoder->last_snake, error, prefix);
-    }
-    if (status == TMB_OK) {
-        status = tmb_layer_conv(&decoder->last, weights, &out, error, "decoder.decoder.%zu.conv",
-                                config->decoder_stages + 2);
+        status = tmb_layer_conv(&decoder->last, weights, &out, error, "decoder.decoder.%zu.conv", stages + 2);
     }
     return status;
+}
+
+/* Sizes that follow from the configuration, and the place of each layer's history in a stream's state. */
+static void lay_out(tmb_codec_decoder *decoder) {
+    const tmb_qwen3_codec_decoder_config *config = &decoder->config;
+    reserve_history(decoder, &decoder->pre_history, TMB_CODEC_PRE_TAPS - 1, config->codebook_dim);
+    for (size_t i = 0; i < config->upsample_stages; i++) {
+        decoder->upsample[i].ratio = config->upsample_ratios[i];
+        reserve_history(decoder, &decoder->upsample[i].history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim);
+    }
+    reserve_history(decoder, &decoder->wide_history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim);
+    for (size_t i = 0; i < config->decoder_stages; i++) {
+        tmb_codec_block *block = &decoder->blocks[i];
+        block->in = config->decoder_dim >> i;
+        block->out = config->decoder_dim >> (i + 1);
+        block->rate = config->decoder_rates[i];
+        reserve_history(decoder, &block->history, 1, block->in);
+        for (size_t k = 0; k < TMB_CODEC_UNITS; k++) {
+            reserve_history(decoder, &block->units[k].history, (TMB_CODEC_WIDE_TAPS - 1) * dilations[k], block->out);
+        }
+    }
+    reserve_history(decoder, &decoder->last_history, TMB_CODEC_WIDE_TAPS - 1, config->decoder_dim >> config->decoder_stages);
 }
 
 static size_t block_bytes(const tmb_qwen3_codec_decoder_config *config, tmb_conv_type type, size_t index) {
@@ -362,8 +371,8 @@ static size_t lookback(const tmb_codec_decoder *decoder) {
     return rows;
 }
 
-tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
-                                  tmb_codec_precision precision, tmb_codec_decoder **out, tmb_error *error) {
+tmb_status tmb_codec_decoder_create(const tmb_qwen3_codec_config *config, tmb_codec_precision precision,
+                                    tmb_codec_decoder **out, tmb_error *error) {
     *out = NULL;
     tmb_codec_decoder *decoder = tmb_calloc(1, sizeof *decoder);
     if (decoder == NULL) {
@@ -376,29 +385,61 @@ tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tm
     decoder->transformer_config = transformer_config_of(&config->decoder, decoder->type);
     decoder->cache_rows = config->decoder.sliding_window - 1 + TMB_CODEC_STREAM_FRAMES;
     decoder->bytes = tmb_codec_decoder_estimate(config, precision);
-    tmb_status status = load_quantizer(decoder, weights, error);
-    if (status == TMB_OK) {
-        status = load_transformer(decoder, weights, error);
+    lay_out(decoder);
+    *out = decoder;
+    return TMB_OK;
+}
+
+/* In the data's order: these, the stages of the upsampling, the wide convolution, the blocks, the last convolution. */
+enum { PART_QUANTIZER, PART_TRANSFORMER, FIRST_STAGE };
+
+size_t tmb_codec_decoder_parts(const tmb_codec_decoder *decoder) {
+    return FIRST_STAGE + decoder->config.upsample_stages + 1 + decoder->config.decoder_stages + 1;
+}
+
+tmb_status tmb_codec_decoder_load_part(tmb_codec_decoder *decoder, const tmb_safetensors *weights, size_t part,
+                                       tmb_error *error) {
+    size_t wide = FIRST_STAGE + decoder->config.upsample_stages;
+    if (part == PART_QUANTIZER) {
+        return load_quantizer(decoder, weights, error);
     }
-    for (size_t i = 0; i < config->decoder.upsample_stages && status == TMB_OK; i++) {
-        status = load_upsample(decoder, weights, i, error);
+    if (part == PART_TRANSFORMER) {
+        return load_transformer(decoder, weights, error);
     }
-    if (status == TMB_OK) {
-        status = load_waveform(decoder, weights, error);
+    if (part < wide) {
+        return load_upsample(decoder, weights, part - FIRST_STAGE, error);
     }
-    if (status != TMB_OK) {
-        tmb_codec_decoder_destroy(&decoder);
-        return status;
+    if (part == wide) {
+        return load_wide(decoder, weights, error);
     }
+    part -= wide + 1;
+    return part < decoder->config.decoder_stages ? load_block(decoder, weights, part, error)
+                                                 : load_last(decoder, weights, error);
+}
+
+void tmb_codec_decoder_loaded(tmb_codec_decoder *decoder) {
+    const tmb_qwen3_codec_decoder_config *config = &decoder->config;
     size_t rest = 0;
-    decoder->tail = config->decoder.decoder_stages - 1;
-    for (size_t i = config->decoder.decoder_stages;
-         i-- > 0 && (rest += block_bytes(&config->decoder, decoder->type, i)) <= TAIL_WEIGHTS_MAX;) {
+    decoder->tail = config->decoder_stages - 1;
+    for (size_t i = config->decoder_stages;
+         i-- > 0 && (rest += block_bytes(config, decoder->type, i)) <= TAIL_WEIGHTS_MAX;) {
         decoder->tail = i;
     }
     decoder->scratch_bytes = scratch_bytes(decoder);
     decoder->lookback = lookback(decoder);
-    *out = decoder;
+}
+
+tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
+                                  tmb_codec_precision precision, tmb_codec_decoder **out, tmb_error *error) {
+    tmb_status status = tmb_codec_decoder_create(config, precision, out, error);
+    for (size_t part = 0; status == TMB_OK && part < tmb_codec_decoder_parts(*out); part++) {
+        status = tmb_codec_decoder_load_part(*out, weights, part, error);
+    }
+    if (status != TMB_OK) {
+        tmb_codec_decoder_destroy(out);
+        return status;
+    }
+    tmb_codec_decoder_loaded(*out);
     return TMB_OK;
 }
 
