@@ -74,10 +74,22 @@ class Footprint:
         return f"{self.memory / 2**20:.1f} MiB, {self.descriptors} descriptors, {self.threads} threads"
 
 
+def wake_listeners(server, clients=16):
+    """A thread that listens closes the connection of a client that left when it next wakes, at a new one for example."""
+    connections = [server.raw() for _ in range(clients)]
+    for connection in connections:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    for connection in connections:
+        while connection.recv(4096):
+            pass
+        connection.close()
+
+
 def settled(server, before, seconds=60):
     """The footprint once descriptors and threads are back; the last one if they never are."""
     end = time.monotonic() + seconds
     while True:
+        wake_listeners(server)
         now = Footprint(server)
         if (now.descriptors <= before.descriptors and now.threads <= before.threads) or time.monotonic() > end:
             return now
