@@ -19,7 +19,7 @@ typedef struct tmb_fair_group {
     uint64_t id;
     size_t members;
     size_t preparing; /* of them prepared or being prepared, the owner's to count */
-    size_t live;      /* of them in the batch, the owner's to count */
+    size_t live;      /* of them being spoken or cleaned, the owner's to count */
     size_t queued[TMB_FAIR_QUEUES];
     uint64_t turns[TMB_FAIR_QUEUES];
 } tmb_fair_group;

@@ -26,6 +26,7 @@ typedef enum tmb_phase {
     TMB_PHASE_READY,    /* waits for stage 3 */
     TMB_PHASE_ADMITTING, /* waits for memory, next in line */
     TMB_PHASE_LIVE,      /* in the batch */
+    TMB_PHASE_CLEANING,  /* spoken: stages 4 and 5 have the rest of it */
     TMB_PHASE_OVER       /* the scheduler has nothing more to do for it */
 } tmb_phase;
 
@@ -45,11 +46,13 @@ typedef struct tmb_item {
     double deadline_at; /* 0 = none */
     atomic_bool stop;   /* it failed or was cancelled: work under way ends at its next step */
     atomic_bool held;   /* the engine leaves its sequence out */
+    atomic_bool cleaned; /* stages 4 and 5 have nothing more to do */
 
     /* Under the scheduler's lock. */
     tmb_phase phase;
     struct tmb_item *previous, *next; /* all items */
     struct tmb_item *next_waiter;     /* of the same voice */
+    struct tmb_item *next_cleaning;
     struct tmb_voice_entry *voice_entry; /* in phase BUILDING */
     double started, prepared, admitted; /* times of day */
     bool delivered;

@@ -15,10 +15,12 @@
 static void run_resample(void *argument);
 static void run_enhance(void *argument);
 
-/* The task ends; with the lock held. */
+/* The task ends; with the lock held. Of an item that is through, its place may be another's. */
 static void end_task(tmb_item *item) {
     item->post_busy = false;
     if (item->failed || item->complete) {
+        atomic_store(&item->cleaned, true);
+        tmb_scheduler_wake(item->scheduler);
         tmb_item_deliver(item);
     }
 }

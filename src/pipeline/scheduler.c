@@ -178,6 +178,13 @@ static double check_deadlines(tmb_scheduler *scheduler) {
 
 /* ---- Stage 3 ---- */
 
+/* The scheduler has nothing more to do for an item that was spoken. With the lock held. */
+static void leave(tmb_scheduler *scheduler, tmb_item *item) {
+    item->entry.group->live--;
+    tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
+    retire(scheduler, item);
+}
+
 /* Takes an item out of the batch. On the scheduler's thread, with the lock held. */
 static void leave_batch(tmb_scheduler *scheduler, size_t index) {
     tmb_item *item = scheduler->live[index];
@@ -185,10 +192,32 @@ static void leave_batch(tmb_scheduler *scheduler, size_t index) {
     tmb_budget_release(&scheduler->context->budget, item->reserved);
     item->reserved = 0;
     atomic_store(&item->held, false);
-    item->entry.group->live--;
     tmb_item_add_seconds(item, TMB_STAGE_SPEECH, tmb_now() - item->admitted);
-    tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
-    retire(scheduler, item);
+    if (!item->request.public.run_post_processing || atomic_load(&item->stop)) {
+        leave(scheduler, item);
+        return;
+    }
+    tmb_scheduler_phase(scheduler, item, TMB_PHASE_CLEANING);
+    item->next_cleaning = scheduler->cleaning;
+    scheduler->cleaning = item;
+    scheduler->cleaning_count++;
+}
+
+/* Lets items go that stages 4 and 5 are through with. */
+static void drop_cleaned(tmb_scheduler *scheduler) {
+    tmb_item **link = &scheduler->cleaning;
+    while (*link != NULL) {
+        tmb_item *item = *link;
+        if (atomic_load(&item->cleaned) || atomic_load(&item->stop)) {
+            *link = item->next_cleaning;
+            (void)pthread_mutex_lock(&scheduler->lock);
+            scheduler->cleaning_count--;
+            leave(scheduler, item);
+            (void)pthread_mutex_unlock(&scheduler->lock);
+        } else {
+            link = &item->next_cleaning;
+        }
+    }
 }
 
 /* Cancels the sequences of items that failed, were cancelled or are late. */
@@ -262,13 +291,22 @@ static uint64_t needed_bytes(tmb_scheduler *scheduler, tmb_item *item) {
     return item->sequence_bytes + tmb_item_post_bytes(item, engine->operations->sample_rate(engine));
 }
 
+/* Places that are taken: by who is spoken, and by who was spoken faster than stages 4 and 5 can clean. Else a
+ * hundred items would leave stage 3 at once and a short request would be one of a hundred behind it. As many as
+ * the denoiser takes at a time are on their way out. */
+static size_t taken_places(const tmb_scheduler *scheduler) {
+    size_t leaving = (size_t)scheduler->context->options.enhance_workers;
+    size_t cleaning = scheduler->cleaning_count;
+    return scheduler->live_count + (cleaning > leaving ? cleaning - leaving : 0);
+}
+
 /* The batch's last places are for groups that have nothing in it: a short request beside a hundred long items
  * would else wait until one of them ends. Group 0 is a caller with nobody beside it. */
 static bool may_enter(tmb_fair_entry *entry, void *user) {
     const tmb_scheduler *scheduler = user;
     const tmb_fair_group *group = entry->group;
     size_t kept = scheduler->max_batch < 4 ? 0 : (scheduler->max_batch + 7) / 8;
-    return group->id == 0 || group->live == 0 || scheduler->live_count + kept < scheduler->max_batch;
+    return group->id == 0 || group->live == 0 || taken_places(scheduler) + kept < scheduler->max_batch;
 }
 
 /* Takes the item whose turn it is; NULL where there is none, or where the empty batch still waits for
@@ -313,7 +351,7 @@ static bool reserve_item(tmb_scheduler *scheduler, tmb_item *item) {
 
 /* Fills the batch with what waits and fits. */
 static void fill_batch(tmb_scheduler *scheduler, double *wait) {
-    while (scheduler->live_count < scheduler->max_batch) {
+    while (taken_places(scheduler) < scheduler->max_batch) {
         tmb_item *item = scheduler->admitting;
         if (item != NULL) {
             if (!atomic_exchange(&scheduler->admit_granted, false)) {
@@ -451,6 +489,7 @@ static void *scheduler_main(void *argument) {
         size_t active = 0;
         if (speak) {
             drop_stopped(scheduler);
+            drop_cleaned(scheduler);
             fill_batch(scheduler, &wait);
             active = hold_or_let_go(scheduler);
         }

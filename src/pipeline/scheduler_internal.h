@@ -40,6 +40,8 @@ struct tmb_scheduler {
     /* The thread's own, but counted under the lock. */
     tmb_item *live[TMB_MAX_BATCH];
     size_t live_count, max_batch;
+    tmb_item *cleaning; /* spoken, not yet through stages 4 and 5; linked by next_cleaning */
+    size_t cleaning_count;
     tmb_item *admitting; /* waits for memory */
     atomic_bool admit_granted;
 

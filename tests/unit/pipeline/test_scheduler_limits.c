@@ -1,9 +1,12 @@
 /* What an item may not take from others: their time, the queue, memory. */
 #include "scheduler_fixture.h"
 
+#include "pipeline/scheduler_internal.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void test_slow_listener_holds_only_itself(void **state) {
     (void)state;
@@ -29,6 +32,105 @@ static void test_slow_listener_holds_only_itself(void **state) {
     assert_success(&outcomes[0]);
     assert_int_equal(outcomes[0].heard, 400 * FAKE_FRAME);
     assert_int_equal(outcomes[0].sample_count, 400 * FAKE_FRAME);
+    close_context(context);
+}
+
+static void wait_for_gate(void *user) {
+    pthread_mutex_t *gate = user;
+    (void)pthread_mutex_lock(gate);
+    (void)pthread_mutex_unlock(gate);
+}
+
+/* A context with its scheduler, which comes with the first item. */
+static tmb_context *open_scheduler(const tmb_options *options) {
+    tmb_options copy = *options;
+    tmb_context *context = fake_context(&copy);
+    tmb_clone_request request = clone_request("1", 0);
+    submit(context, &request, &outcomes[MANY]);
+    assert_success(&outcomes[MANY]);
+    tmb_clone_wait(context);
+    return context;
+}
+
+/* Until so many items were spoken and wait for stages 4 and 5. */
+static void wait_for_cleaning(tmb_scheduler *scheduler, size_t count) {
+    for (bool found = false; !found;) {
+        (void)usleep(500);
+        (void)pthread_mutex_lock(&scheduler->lock);
+        found = scheduler->live_count == 0 && scheduler->cleaning_count == count;
+        (void)pthread_mutex_unlock(&scheduler->lock);
+    }
+}
+
+/* Where the denoiser is slower than the engine, items that are spoken keep their places in the batch. */
+static void test_slow_denoiser_is_no_queue(void **state) {
+    (void)state;
+    enum { BATCH = 4, WORKERS = 2, ITEMS = 30, OTHER = ITEMS };
+    tmb_options options;
+    tmb_options_default(&options);
+    options.max_batch = BATCH;
+    options.enhance_workers = WORKERS;
+    tmb_context *context = open_scheduler(&options);
+    tmb_scheduler *scheduler = context->scheduler;
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&gate);
+    tmb_work blocking[WORKERS];
+    for (int i = 0; i < WORKERS; i++) {
+        tmb_pool_post(scheduler->enhance, &blocking[i], wait_for_gate, &gate);
+    }
+    tmb_clone_request request = clone_request("3", 0);
+    request.run_post_processing = true;
+    request.group = 1;
+    for (int i = 0; i < ITEMS; i++) {
+        submit(context, &request, &outcomes[i]);
+    }
+    /* One place is kept for others; as many as there are workers count as gone. */
+    wait_for_cleaning(scheduler, BATCH - 1 + WORKERS);
+    (void)usleep(20000);
+    assert_int_equal(fake_admissions(), 1 + BATCH - 1 + WORKERS);
+    request.text = "2";
+    request.group = 2;
+    submit(context, &request, &outcomes[OTHER]);
+    wait_for_cleaning(scheduler, BATCH + WORKERS);
+    assert_string_equal(fake.admitted[1 + BATCH - 1 + WORKERS], "2");
+    (void)pthread_mutex_unlock(&gate);
+    for (int i = 0; i <= ITEMS; i++) {
+        assert_success(&outcomes[i]);
+    }
+    close_context(context);
+}
+
+/* Who is cancelled while it waits for the denoiser gives its place away. */
+static void test_cancelled_while_cleaning(void **state) {
+    (void)state;
+    enum { BATCH = 4, WORKERS = 1 };
+    tmb_options options;
+    tmb_options_default(&options);
+    options.max_batch = BATCH;
+    options.enhance_workers = WORKERS;
+    tmb_context *context = open_scheduler(&options);
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&gate);
+    tmb_work blocking;
+    tmb_pool_post(context->scheduler->enhance, &blocking, wait_for_gate, &gate);
+    tmb_clone_request request = clone_request("3", 0);
+    request.run_post_processing = true;
+    for (int i = 0; i < 10; i++) {
+        submit(context, &request, &outcomes[i]);
+    }
+    wait_for_cleaning(context->scheduler, BATCH + WORKERS);
+    for (int i = 0; i < BATCH; i++) {
+        tmb_clone_cancel(context, outcomes[i].item);
+    }
+    fake_wait_admissions(1 + BATCH + WORKERS + BATCH);
+    (void)pthread_mutex_unlock(&gate);
+    for (int i = 0; i < 10; i++) {
+        if (i < BATCH) {
+            assert_failure(&outcomes[i], TMB_ERROR_CANCELLED);
+        } else {
+            assert_success(&outcomes[i]);
+        }
+    }
     close_context(context);
 }
 
@@ -94,8 +196,11 @@ static void test_memory_that_never_fits(void **state) {
     double need = 0;
     double beside = 0;
     double budget = 0;
-    assert_int_equal(sscanf(outcomes[0].error.message, "this item needs %lf MiB beside %lf MiB of models, the memory "
-                            "budget is %lf MiB", &need, &beside, &budget), 3);
+    assert_int_equal(sscanf(outcomes[0].error.message,
+                            "this item needs %lf MiB beside %lf MiB of models, the memory "
+                            "budget is %lf MiB",
+                            &need, &beside, &budget),
+                     3);
     assert_true(need > 37 && need < 40 && beside == 4 && budget == 40);
     tmb_clone_wait(context);
     tmb_close(&context);
@@ -149,12 +254,10 @@ static void test_idle_unload(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_slow_listener_holds_only_itself),
-        TEST(test_queue_is_bounded),
-        TEST(test_memory_admits_in_order),
-        TEST(test_memory_that_never_fits),
-        TEST(test_memory_of_collected_audio),
-        TEST(test_idle_unload),
+        TEST(test_slow_listener_holds_only_itself), TEST(test_slow_denoiser_is_no_queue),
+        TEST(test_cancelled_while_cleaning),        TEST(test_queue_is_bounded),
+        TEST(test_memory_admits_in_order),          TEST(test_memory_that_never_fits),
+        TEST(test_memory_of_collected_audio),       TEST(test_idle_unload),
     };
     return cmocka_run_group_tests_name("scheduler limits", tests, NULL, NULL);
 }
