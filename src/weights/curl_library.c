@@ -26,8 +26,7 @@ static void load(void) {
         return;
     }
     (void)snprintf(reason, sizeof reason, "libcurl.so.4 is too old or cannot start");
-    loaded = find(library, "curl_global_init", &global_init) &&
-             find(library, "curl_easy_init", &functions.easy_init) &&
+    loaded = find(library, "curl_global_init", &global_init) && find(library, "curl_easy_init", &functions.easy_init) &&
              find(library, "curl_easy_setopt", &functions.easy_setopt) &&
              find(library, "curl_easy_getinfo", &functions.easy_getinfo) &&
              find(library, "curl_easy_perform", &functions.easy_perform) &&
@@ -43,6 +42,9 @@ static void load(void) {
              find(library, "curl_multi_cleanup", &functions.multi_cleanup) &&
              find(library, "curl_slist_append", &functions.slist_append) &&
              find(library, "curl_slist_free_all", &functions.slist_free_all) &&
+             find(library, "curl_url", &functions.url) && find(library, "curl_url_set", &functions.url_set) &&
+             find(library, "curl_url_get", &functions.url_get) &&
+             find(library, "curl_url_cleanup", &functions.url_cleanup) && find(library, "curl_free", &functions.free) &&
              global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 

@@ -24,6 +24,11 @@ typedef struct tmb_curl {
     CURLMcode (*multi_cleanup)(CURLM *multi);
     struct curl_slist *(*slist_append)(struct curl_slist *list, const char *text);
     void (*slist_free_all)(struct curl_slist *list);
+    CURLU *(*url)(void);
+    CURLUcode (*url_set)(CURLU *url, CURLUPart part, const char *content, unsigned int flags);
+    CURLUcode (*url_get)(const CURLU *url, CURLUPart part, char **content, unsigned int flags);
+    void (*url_cleanup)(CURLU *url);
+    void (*free)(void *memory);
 } tmb_curl;
 
 /* The loaded library, ready for use, for the rest of the process. TMB_ERROR_UNSUPPORTED where it is not

