@@ -20,8 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VERSION 2u
-#define CHUNK_BYTES ((size_t)4 << 20)
+#define VERSION 3u
+#define CHUNK_BYTES ((size_t)1 << 19)
 #define ALIGNMENT 4096
 static const char magic[8] = {'T', 'M', 'B', 'P', 'A', 'C', 'K', '\n'};
 
