@@ -97,11 +97,7 @@ tmb_status tmb_codec_job_create(const tmb_codec_decoder *decoder, size_t pieces,
         return tmb_fail_memory(error, "the codec's buffers", sizeof *job);
     }
     (void)pthread_mutex_init(&job->lock, NULL);
-    pthread_condattr_t attributes;
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&job->changed, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    tmb_condition_init(&job->changed);
     job->capacity = pieces;
     job->books = tmb_codec_decoder_books(decoder);
     job->samples_per_frame = tmb_codec_samples_per_frame(decoder);
@@ -210,11 +206,7 @@ bool tmb_codec_job_done(tmb_codec_job *job, double wait_seconds) {
     }
     (void)pthread_mutex_lock(&job->lock);
     if (job->state == JOB_RUNNING && wait_seconds > 0) {
-        struct timespec end;
-        (void)clock_gettime(CLOCK_MONOTONIC, &end);
-        long long nanoseconds = end.tv_nsec + (long long)(wait_seconds * 1e9);
-        end.tv_sec += (time_t)(nanoseconds / 1000000000);
-        end.tv_nsec = (long)(nanoseconds % 1000000000);
+        const struct timespec end = tmb_deadline(wait_seconds);
         while (job->state == JOB_RUNNING && pthread_cond_timedwait(&job->changed, &job->lock, &end) == 0) {
         }
     }

@@ -7,6 +7,7 @@
  */
 #include "tts/qwen3/lm/pack.h"
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/thread.h"
@@ -98,22 +99,6 @@ static bool read_whole(int file, void *out, size_t bytes, size_t offset) {
         p += got;
         offset += (size_t)got;
         bytes -= (size_t)got;
-    }
-    return true;
-}
-
-static bool write_whole(int file, const void *data, size_t bytes) {
-    const uint8_t *p = data;
-    while (bytes > 0) {
-        ssize_t put = write(file, p, bytes);
-        if (put < 0 && errno == EINTR) {
-            continue;
-        }
-        if (put <= 0) {
-            return false;
-        }
-        p += put;
-        bytes -= (size_t)put;
     }
     return true;
 }
@@ -218,8 +203,8 @@ static bool write_pack(int file, const tmb_pack_plan *plan, const uint64_t key[2
     memcpy(header.magic, magic, sizeof magic);
     header.checksum = tmb_hash_bytes(checksums, chunks * sizeof *checksums, 0);
     size_t used = sizeof header + chunks * sizeof *checksums;
-    return write_whole(file, &header, sizeof header) && write_whole(file, checksums, chunks * sizeof *checksums) &&
-           write_whole(file, zeros, data_offset(chunks) - used) && write_whole(file, data, plan->bytes) && fsync(file) == 0;
+    return tmb_file_write_all(file, &header, sizeof header) && tmb_file_write_all(file, checksums, chunks * sizeof *checksums) &&
+           tmb_file_write_all(file, zeros, data_offset(chunks) - used) && tmb_file_write_all(file, data, plan->bytes) && fsync(file) == 0;
 }
 
 void tmb_pack_cache_write(const tmb_pack_plan *plan, const char *directory, tmb_team *team, tmb_logger *logger,
