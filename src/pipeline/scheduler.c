@@ -192,7 +192,11 @@ static void leave_batch(tmb_scheduler *scheduler, size_t index) {
     tmb_budget_release(&scheduler->context->budget, item->reserved);
     item->reserved = 0;
     atomic_store(&item->held, false);
-    tmb_item_add_seconds(item, TMB_STAGE_SPEECH, tmb_now() - item->admitted);
+    (void)pthread_mutex_lock(&item->lock);
+    if (!item->input_complete) { /* stopped or failed: else tmb_item_finished counted it, before the result left */
+        item->seconds[TMB_STAGE_SPEECH] += tmb_now() - item->admitted;
+    }
+    (void)pthread_mutex_unlock(&item->lock);
     if (!item->request.public.run_post_processing || atomic_load(&item->stop)) {
         leave(scheduler, item);
         return;
