@@ -2,13 +2,20 @@
 """Qwen3-TTS: timbre and its peers in turn, on one machine, with the same weights, text and number of frames.
 
     bench/qwen.py MODEL [--build DIR] [--threads 2] [--frames 60] [--rounds 3] [--precisions int8,int4,bf16]
-                  [--official bf16,f32] [--c-peer PROGRAM] [--c-peer-weights bf16,int8] [--no-timbre-batches]
+                  [--official bf16,f32] [--c-peer PROGRAM] [--c-peer-weights bf16,int8]
+                  [--ggml-peer PROGRAM --ggml-weights TALKER.gguf,CODEC.gguf ...] [--no-timbre-batches]
 
 MODEL is a checkpoint's folder; where there is none, full-size random weights of the 0.6B are made there (1.7B: run
 tools/make_checkpoint.py --size 1.7b first). Times do not depend on the values, and such weights never end an utterance.
 
-Peers: the official package (qwen-tts with torch, transformers and soundfile in this Python), and the C program of
-gabriele-mastrapasqua/qwen3-tts where --c-peer names its binary; nothing is fetched.
+Peers: the official package (qwen-tts with torch, transformers and soundfile in this Python), the C program of
+gabriele-mastrapasqua/qwen3-tts where --c-peer names its binary, and that of ServeurpersoCom/qwentts.cpp (with ggml) where
+--ggml-peer names its qwen-tts, with the same weights converted by its convert.py and quantize; nothing is fetched. It takes half
+the CPUs as threads unless src/backend.h is told otherwise; a number that is not --threads is printed with its name.
+
+To hold every side at AVX2, build the two programs for it (make blas; cmake -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON
+-DGGML_F16C=ON -DGGML_BLAS=ON) and set TIMBRE_CPU=avx2 OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2
+ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2.
 
 A round runs every implementation once, one after the other, so that all see the same state of a shared machine; printed
 are the least of the rounds. Load is a second start's, from what the first one cached. Stages are timed one after the other;
@@ -209,6 +216,10 @@ class Timbre:
 
 # ---- The C program ----
 
+def number(pattern, output):
+    return float(re.search(pattern, output).group(1))
+
+
 class Peer:
     def __init__(self, arguments, weights):
         self.name = f"C peer {weights}"
@@ -222,17 +233,73 @@ class Peer:
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
             raise SystemExit(f"{' '.join(self.command)} failed:\n{output[-500:]}")
-        number = lambda pattern: float(re.search(pattern, output).group(1))
-        return {"rtf": number(r"RTF ([\d.]+)"), "first": number(r"TTFA: (\d+) ms") / 1000, "load": number(r"Model loaded in (\d+) ms") / 1000,
-                "prefill": number(r"Prefill: (\d+) ms") / 1000, "talker": number(r"Talker step: \d+ ms \(([\d.]+) ms/f") / 1000,
-                "predictor": number(r"Code Predictor: \d+ ms \(([\d.]+) ms/f") / 1000,
-                "decoder": number(r"Speech decoder: (\d+) ms") / 1000 / int(self.command[self.command.index("-m") + 1]),
+        return {"rtf": number(r"RTF ([\d.]+)", output), "first": number(r"TTFA: (\d+) ms", output) / 1000,
+                "load": number(r"Model loaded in (\d+) ms", output) / 1000, "prefill": number(r"Prefill: (\d+) ms", output) / 1000,
+                "talker": number(r"Talker step: \d+ ms \(([\d.]+) ms/f", output) / 1000,
+                "predictor": number(r"Code Predictor: \d+ ms \(([\d.]+) ms/f", output) / 1000,
+                "decoder": number(r"Speech decoder: (\d+) ms", output) / 1000 / int(self.command[self.command.index("-m") + 1]),
                 "peak": usage.ru_maxrss * 1024}
 
     def round(self):
         stages = self.run(QWEN_NO_OVERLAP="1")
         whole = self.run()
         return dict(stages, rtf=whole["rtf"], first=whole["first"], peak=whole["peak"])
+
+    def close(self):
+        pass
+
+
+# ---- The program with ggml ----
+
+class GgmlPeer:
+    def __init__(self, arguments, weights):
+        talker, codec = weights.split(",")
+        self.name, self.frames = f"ggml peer {Path(talker).stem.rsplit('-', 1)[-1]}", arguments.frames
+        self.command = [arguments.ggml_peer, "--model", talker, "--codec", codec, "--lang", "English", "--seed", "42", "--max-new"]
+        output, _ = self.run(4, os.devnull)
+        threads = int(number(r"CPU threads: (\d+)", output))
+        if threads != arguments.threads:
+            self.name += f", {threads} threads"
+
+    def run(self, frames, path):
+        process = subprocess.Popen([*self.command, str(frames), "-o", path], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.stdin.write(TEXT)
+        process.stdin.close()
+        output = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            raise SystemExit(f"{' '.join(self.command)} failed:\n{output[-500:]}")
+        return output, usage.ru_maxrss * 1024
+
+    def first_audio(self):
+        """Seconds until the model is there, and from then until the first sample of a stream."""
+        begin = time.perf_counter()
+        process = subprocess.Popen([*self.command, "4", "-o", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, bufsize=0)
+        process.stdin.write(TEXT.encode())
+        process.stdin.close()
+        line = b"-"
+        while line and b"[Prompt] Built" not in line:
+            line = process.stderr.readline()
+        loaded = time.perf_counter()
+        received = 0
+        while received <= 44:  # a header comes before the samples
+            data = process.stdout.read(4096)
+            if not data:
+                raise SystemExit(f"{' '.join(self.command)} sent no audio")
+            received += len(data)
+        first = time.perf_counter()
+        process.stdout.read()
+        process.stderr.read()
+        process.wait()
+        return {"load": loaded - begin, "first": first - loaded}
+
+    def round(self):
+        output, peak = self.run(self.frames, os.devnull)
+        return {"rtf": number(r"Total [\d.]+ ms .*RTF ([\d.]+)", output), "prefill": number(r"Prefill ([\d.]+) ms", output) / 1000,
+                "talker": number(r"TalkerDecode .*, ([\d.]+) ms/frame", output) / 1000,
+                "predictor": number(r"CodePredictor .*\(([\d.]+) ms/frame", output) / 1000,
+                "decoder": number(r"CodecDecode ([\d.]+) ms", output) / 1000 / self.frames, "peak": peak, **self.first_audio()}
 
     def close(self):
         pass
@@ -274,6 +341,8 @@ def main():
     parser.add_argument("--official", default="bf16,f32", help="dtypes of the official package; empty for none")
     parser.add_argument("--c-peer", help="the binary of gabriele-mastrapasqua/qwen3-tts")
     parser.add_argument("--c-peer-weights", default="bf16,int8")
+    parser.add_argument("--ggml-peer", help="the qwen-tts of ServeurpersoCom/qwentts.cpp")
+    parser.add_argument("--ggml-weights", nargs="+", default=[], metavar="TALKER,CODEC", help="pairs of its GGUF files")
     parser.add_argument("--no-timbre-batches", dest="timbre_batches", action="store_false")
     arguments = parser.parse_args()
     if not Path(arguments.model, "config.json").exists():
@@ -287,6 +356,7 @@ def main():
                         "--engine", "qwen3", "--model", arguments.model, "-o", voice], check=True)
         sides = [Timbre(arguments, precision, voice, folder) for precision in arguments.precisions.split(",")]
         sides += [Peer(arguments, weights) for weights in arguments.c_peer_weights.split(",")] if arguments.c_peer else []
+        sides += [GgmlPeer(arguments, weights) for weights in arguments.ggml_weights] if arguments.ggml_peer else []
         results = {side.name: {} for side in sides}
         official = [dtype for dtype in arguments.official.split(",") if dtype]
         results |= {f"official {dtype}": {} for dtype in official}
