@@ -185,8 +185,9 @@ static tmb_status grow_whole(tmb_item *item, size_t count, tmb_error *error) {
     size_t more = item->whole_capacity / 2;
     more = more < WHOLE_STEP ? WHOLE_STEP : more;
     size_t capacity = needed > item->whole_capacity + more ? needed : item->whole_capacity + more;
-    if (item->whole_capacity == 0 && capacity < item->whole_prepaid / sizeof(float)) {
-        capacity = (size_t)(item->whole_prepaid / sizeof(float)); /* touched only as far as it is used */
+    size_t prepaid_count = (size_t)(item->whole_prepaid / sizeof(float));
+    if (item->whole_capacity == 0 && needed <= prepaid_count) {
+        capacity = prepaid_count; /* touched only as far as it is used, and never refused */
     }
     uint64_t bytes = (uint64_t)(capacity - item->whole_capacity) * sizeof(float);
     uint64_t prepaid = bytes < item->whole_prepaid ? bytes : item->whole_prepaid;

@@ -68,11 +68,13 @@ static void remove_run(job_run *gone) {
             break;
         }
     }
+    (void)pthread_mutex_unlock(&runner->lock);
+    free_run(gone); /* first, with its temporary file: whoever sees nothing running may end the process */
+    (void)pthread_mutex_lock(&runner->lock);
     runner->running--;
     runner->awake = true;
     (void)pthread_cond_broadcast(&runner->changed);
     (void)pthread_mutex_unlock(&runner->lock);
-    free_run(gone);
 }
 
 /* The result's fields as text, once the file has its id. */

@@ -42,6 +42,10 @@ void tmb_handle_metrics(tmb_request *request) {
     };
     tmb_get_statistics(server->timbre, &gauges.statistics);
     tmb_store_item_counts(server->store, &gauges.jobs_queued, &gauges.jobs_running);
+    size_t running = tmb_runner_running(server->runner);
+    if (running > gauges.jobs_running) {
+        gauges.jobs_running = running; /* those of deleted jobs too, until they have ended */
+    }
     tmb_buffer text = {.maximum = 8u << 20};
     tmb_metrics_write(server->metrics, &gauges, route_method, route_path, &text);
     if (text.failed) {

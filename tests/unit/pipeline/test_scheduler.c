@@ -119,11 +119,21 @@ static void test_batch_is_bounded(void **state) {
     for (int i = 0; i < 20; i++) {
         assert_success(&outcomes[i]);
     }
-    assert_int_equal(FAKE(most_live), 3);
     tmb_statistics statistics;
     tmb_get_statistics(context, &statistics);
     assert_int_equal(statistics.batch_sequences, 20 * 5);
     assert_int_equal(statistics.finished_items, 20);
+    fake_pause();
+    for (int i = 20; i < 28; i++) {
+        tmb_clone_request request = clone_request("4", i % 3);
+        submit(context, &request, &outcomes[i]);
+    }
+    wait_for(context, 3, 5);
+    fake_allow(-1);
+    for (int i = 20; i < 28; i++) {
+        assert_success(&outcomes[i]);
+    }
+    assert_int_equal(FAKE(most_live), 3);
     close_context(context);
 }
 

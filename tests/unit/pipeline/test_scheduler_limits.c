@@ -103,7 +103,7 @@ static void test_slow_denoiser_is_no_queue(void **state) {
 /* Who is cancelled while it waits for the denoiser gives its place away. */
 static void test_cancelled_while_cleaning(void **state) {
     (void)state;
-    enum { BATCH = 4, WORKERS = 1 };
+    enum { BATCH = 4, WORKERS = 1, ITEMS = BATCH + WORKERS + BATCH };
     tmb_options options;
     tmb_options_default(&options);
     options.max_batch = BATCH;
@@ -115,16 +115,19 @@ static void test_cancelled_while_cleaning(void **state) {
     tmb_pool_post(context->scheduler->enhance, &blocking, wait_for_gate, &gate);
     tmb_clone_request request = clone_request("3", 0);
     request.run_post_processing = true;
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < BATCH + WORKERS; i++) {
         submit(context, &request, &outcomes[i]);
     }
     wait_for_cleaning(context->scheduler, BATCH + WORKERS);
+    for (int i = BATCH + WORKERS; i < ITEMS; i++) {
+        submit(context, &request, &outcomes[i]);
+    }
     for (int i = 0; i < BATCH; i++) {
         tmb_clone_cancel(context, outcomes[i].item);
     }
-    fake_wait_admissions(1 + BATCH + WORKERS + BATCH);
+    fake_wait_admissions(1 + ITEMS);
     (void)pthread_mutex_unlock(&gate);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < ITEMS; i++) {
         if (i < BATCH) {
             assert_failure(&outcomes[i], TMB_ERROR_CANCELLED);
         } else {
@@ -169,11 +172,18 @@ static void test_memory_admits_in_order(void **state) {
     fake.model_bytes = 4u << 20;
     fake.sequence_bytes = 10u << 20; /* three fit beside the model */
     tmb_context *context = fake_context(&options);
+    fake.steps_allowed = 0;
     for (int i = 0; i < 24; i++) {
         tmb_clone_request request = clone_request("12", i % 4);
         request.group = (uint64_t)i % 5;
         submit(context, &request, &outcomes[i]);
     }
+    tmb_statistics statistics;
+    do {
+        (void)usleep(500);
+        tmb_get_statistics(context, &statistics);
+    } while (statistics.live_sequences < 2);
+    fake_allow(-1);
     for (int i = 0; i < 24; i++) {
         assert_success(&outcomes[i]);
         assert_int_equal(outcomes[i].sample_count, 12 * FAKE_FRAME);
