@@ -46,7 +46,6 @@ typedef struct tmb_item {
     double deadline_at; /* 0 = none */
     atomic_bool stop;   /* it failed or was cancelled: work under way ends at its next step */
     atomic_bool held;   /* the engine leaves its sequence out */
-    atomic_bool cleaned; /* stages 4 and 5 have nothing more to do */
 
     /* Under the scheduler's lock. */
     tmb_phase phase;

@@ -19,7 +19,6 @@ static void run_enhance(void *argument);
 static void end_task(tmb_item *item) {
     item->post_busy = false;
     if (item->failed || item->complete) {
-        atomic_store(&item->cleaned, true);
         tmb_scheduler_wake(item->scheduler);
         tmb_item_deliver(item);
     }

@@ -207,12 +207,19 @@ static void leave_batch(tmb_scheduler *scheduler, size_t index) {
     scheduler->cleaning_count++;
 }
 
+static bool is_through(tmb_item *item) {
+    (void)pthread_mutex_lock(&item->lock);
+    bool through = item->complete || item->failed;
+    (void)pthread_mutex_unlock(&item->lock);
+    return through;
+}
+
 /* Lets items go that stages 4 and 5 are through with. */
 static void drop_cleaned(tmb_scheduler *scheduler) {
     tmb_item **link = &scheduler->cleaning;
     while (*link != NULL) {
         tmb_item *item = *link;
-        if (atomic_load(&item->cleaned) || atomic_load(&item->stop)) {
+        if (is_through(item)) {
             *link = item->next_cleaning;
             (void)pthread_mutex_lock(&scheduler->lock);
             scheduler->cleaning_count--;

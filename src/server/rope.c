@@ -1,5 +1,6 @@
 #include "server/rope.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -79,29 +80,16 @@ uint64_t tmb_rope_size(const tmb_rope *rope) {
     return rope->count ? rope->segments[rope->count - 1].start + rope->segments[rope->count - 1].size : 0;
 }
 
-/* Reads exactly `size` bytes; false at an early end (the file was cut) or an error. */
-static bool read_fully(int descriptor, char *out, size_t size, uint64_t position) {
-    while (size) {
-        ssize_t got = pread(descriptor, out, size, (off_t)position);
-        if (got <= 0) {
-            return false;
-        }
-        out += got;
-        size -= (size_t)got;
-        position += (uint64_t)got;
-    }
-    return true;
-}
-
 /* Characters [position, position + wanted) of the segment's base64. */
 static bool read_base64(const segment *from, uint64_t position, char *out, size_t wanted) {
+    tmb_error error;
     char bytes[3 * 1024];
     char characters[4 * 1024];
     while (wanted) {
         uint64_t group = position / 4;
         uint64_t left = from->bytes - 3 * group;
         size_t count = left < sizeof(bytes) ? (size_t)left : sizeof(bytes);
-        if (!read_fully(from->descriptor, bytes, count, 3 * group)) {
+        if (tmb_file_read_at(from->descriptor, 3 * group, bytes, count, "an answer's audio", &error) != TMB_OK) {
             return false;
         }
         tmb_base64_encode(bytes, count, characters);

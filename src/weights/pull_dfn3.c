@@ -104,8 +104,11 @@ static tmb_status find_wheel(const tmb_download_options *download, wheel *out, t
         tmb_download_about about;
         quiet.accept = NULL;
         status = tmb_download_head(out->url, &quiet, &about, error);
-        if (status == TMB_OK && (!about.has_bytes || about.bytes == 0 || about.bytes > WHEEL_BYTES_MAX)) {
-            status = tmb_fail(error, TMB_ERROR_FORMAT, "%s: its size is not told, or is absurd", out->url);
+        if (status != TMB_OK) {
+            return status;
+        }
+        if (!about.has_bytes || about.bytes == 0 || about.bytes > WHEEL_BYTES_MAX) {
+            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: its size is not told, or is absurd", out->url);
         }
         out->bytes = about.bytes;
     }

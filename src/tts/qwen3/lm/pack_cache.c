@@ -87,20 +87,8 @@ static size_t data_offset(size_t chunks) {
 }
 
 static bool read_whole(int file, void *out, size_t bytes, size_t offset) {
-    uint8_t *p = out;
-    while (bytes > 0) {
-        ssize_t got = pread(file, p, bytes, (off_t)offset);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            return false;
-        }
-        p += got;
-        offset += (size_t)got;
-        bytes -= (size_t)got;
-    }
-    return true;
+    tmb_error error; /* whatever it is, the weights are packed again */
+    return tmb_file_read_at(file, offset, out, bytes, "a pack", &error) == TMB_OK;
 }
 
 typedef struct chunk_work {
