@@ -2,13 +2,13 @@
  *
  *   bench_lm MODEL [--precision P] [--threads N] [--packs DIR] [--rounds N] [--frames N] [--serve]
  *
- * P: f32, bf16, int8, int4 (talker 8 bits, code predictor 4), or one a network, as in talker=int8,predictor=int4. Prints a table:
- * least and median. The checkpoint must not end its utterances by itself (tools/make_checkpoint.py makes such weights). With
- * --serve it reads commands from standard input, one a line, and answers each with seconds, for bench/qwen.py, which runs the
- * peers in turn:
- *   prefill POSITIONS          one prompt: seconds
- *   frames COUNT SEQUENCES     frames of so many sequences at once: seconds of the talker, of the predictor
- *   memory                     the process's largest resident size so far, in bytes
+ * P: f32, bf16, int8, int4 (talker 8 bits, code predictor 4), or one a network, as in talker=int8,predictor=int4.
+ * Prints a table: least and median. The checkpoint must not end its utterances by itself (tools/make_checkpoint.py
+ * makes such weights). With
+ * --serve it reads commands from standard input, one a line, and answers each with seconds, for bench/qwen.py, which
+ * runs the peers in turn: prefill POSITIONS          one prompt: seconds frames COUNT SEQUENCES     frames of so many
+ * sequences at once: seconds of the talker, of the predictor memory                     the process's largest resident
+ * size so far, in bytes
  */
 #include "base/memory.h"
 #include "base/team.h"
@@ -55,7 +55,7 @@ typedef struct bench {
     tmb_team *team;
     tmb_lm_context *context; /* for `sequences` */
     size_t sequences;
-    double first_picked; /* when the first code of the frame was picked */
+    double first_picked;      /* when the first code of the frame was picked */
     double talker, predictor; /* seconds of the frames of one measurement */
 } bench;
 
@@ -216,8 +216,8 @@ static void time_frames(bench *b, size_t frames, size_t count, double *talkers, 
     tmb_sampling pick = {.temperature = 0.9, .top_k = 50, .top_p = 1.0};
     need_context(b, count);
     for (size_t i = 0; i < count; i++) {
-        tmb_lm_sampling sampling = {.talker = pick, .predictor = pick, .repetition_penalty = 1.05, .seed = i,
-                                    .max_new_tokens = frames + 4};
+        tmb_lm_sampling sampling = {
+            .talker = pick, .predictor = pick, .repetition_penalty = 1.05, .seed = i, .max_new_tokens = frames + 4};
         check(tmb_lm_sequence_create(b->lm, PROMPT + frames + 4, &sequences[i], &error));
         if (i == 0) {
             check(tmb_lm_prefill(b->context, sequences[i], rows, PROMPT, &error));
@@ -298,14 +298,16 @@ static double print_frames(bench *b, size_t frames, size_t count) {
     spread talker = spread_of(talkers, frames);
     spread predictor = spread_of(predictors, frames);
     spread sum = spread_of(sums, frames);
-    printf("frame of %zu        talker %6.1f / %.1f   predictor %6.1f / %.1f   both %6.1f / %.1f ms   %.1f / %.1f frames/s\n", count,
-           talker.least, talker.median, predictor.least, predictor.median, sum.least, sum.median,
+    printf("frame of %zu        talker %6.1f / %.1f   predictor %6.1f / %.1f   both %6.1f / %.1f ms   %.1f / %.1f "
+           "frames/s\n",
+           count, talker.least, talker.median, predictor.least, predictor.median, sum.least, sum.median,
            (double)count * 1e3 / sum.least, (double)count * 1e3 / sum.median);
     free(talkers);
     return sum.least;
 }
 
-/* The talker's weights come from the memory; the predictor's, read 15 times a frame, from a cache where one is as large. */
+/* The talker's weights come from the memory; the predictor's, read 15 times a frame, from a cache where one is as
+ * large. */
 static void print_roofline(const bench *b, double frame_ms) {
     double talker = talker_bytes(b, PROMPT);
     double predictor = predictor_bytes(b);
@@ -325,9 +327,11 @@ static void print_roofline(const bench *b, double frame_ms) {
     }
     (void)munmap(memory, bytes);
     double least = (talker / rates[0][1] + predictor / rates[1][1]) * 1e3;
-    printf("memory             %.1f GB/s with one thread, %.1f with %d (a pass of the predictor over and over: %.1f, %.1f)\n",
+    printf("memory             %.1f GB/s with one thread, %.1f with %d (a pass of the predictor over and over: %.1f, "
+           "%.1f)\n",
            rates[0][0] / 1e9, rates[0][1] / 1e9, tmb_team_threads(b->team), rates[1][0] / 1e9, rates[1][1] / 1e9);
-    printf("a frame reads      %.0f MB talker + %.0f MB predictor (%.1f MB a pass): at least %.1f ms, measured %.1f: %.0f %% of the roofline\n",
+    printf("a frame reads      %.0f MB talker + %.0f MB predictor (%.1f MB a pass): at least %.1f ms, measured %.1f: "
+           "%.0f %% of the roofline\n",
            talker / 1e6, predictor / 1e6, pass / 1e6, least, frame_ms, least / frame_ms * 100);
 }
 
@@ -337,7 +341,8 @@ static void print_table(bench *b, size_t rounds, size_t frames) {
     double frame_ms = print_frames(b, frames, 1);
     (void)print_frames(b, frames / 2 + 1, 4);
     (void)print_frames(b, frames / 2 + 1, 8);
-    printf("memory, largest    %.0f MiB (weights %.0f MiB)\n", (double)peak_memory() / 1048576.0, (double)tmb_lm_bytes(b->lm) / 1048576.0);
+    printf("memory, largest    %.0f MiB (weights %.0f MiB)\n", (double)peak_memory() / 1048576.0,
+           (double)tmb_lm_bytes(b->lm) / 1048576.0);
     print_roofline(b, frame_ms);
 }
 
@@ -347,7 +352,8 @@ static int serve(bench *b) {
         size_t positions = 0, frames = 0, sequences = 0;
         if (sscanf(line, "prefill %zu", &positions) == 1 && positions > 0) {
             printf("%.6f\n", time_prefill(b, positions));
-        } else if (sscanf(line, "frames %zu %zu", &frames, &sequences) == 2 && sequences > 0 && sequences <= SEQUENCES_MAX) {
+        } else if (sscanf(line, "frames %zu %zu", &frames, &sequences) == 2 && sequences > 0 &&
+                   sequences <= SEQUENCES_MAX) {
             time_frames(b, frames, sequences, NULL, NULL);
             printf("%.6f %.6f\n", b->talker, b->predictor);
         } else if (strcmp(line, "memory\n") == 0) {
@@ -364,9 +370,12 @@ static int serve(bench *b) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"precision", required_argument, NULL, 'p'}, {"threads", required_argument, NULL, 't'},
-                                            {"packs", required_argument, NULL, 'd'},     {"rounds", required_argument, NULL, 'r'},
-                                            {"frames", required_argument, NULL, 'f'},    {"serve", no_argument, NULL, 's'},
+    static const struct option options[] = {{"precision", required_argument, NULL, 'p'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {"packs", required_argument, NULL, 'd'},
+                                            {"rounds", required_argument, NULL, 'r'},
+                                            {"frames", required_argument, NULL, 'f'},
+                                            {"serve", no_argument, NULL, 's'},
                                             {NULL, 0, NULL, 0}};
     bench b = {.options = {.talker = TMB_LM_INT8, .predictor = TMB_LM_INT8}};
     const char *precision = "int8";
@@ -384,8 +393,11 @@ int main(int argc, char **argv) {
         default: wrong = true; break;
         }
     }
-    if (wrong || optind + 1 != argc || !parse_precision(precision, &b.options) || rounds < 1 || rounds > ROUNDS_MAX || frames < 1) {
-        fprintf(stderr, "usage: bench_lm MODEL [--precision P] [--threads N] [--packs DIR] [--rounds N] [--frames N] [--serve]\n");
+    if (wrong || optind + 1 != argc || !parse_precision(precision, &b.options) || rounds < 1 || rounds > ROUNDS_MAX ||
+        frames < 1) {
+        fprintf(
+            stderr,
+            "usage: bench_lm MODEL [--precision P] [--threads N] [--packs DIR] [--rounds N] [--frames N] [--serve]\n");
         return 2;
     }
     const char *model = argv[optind];
@@ -401,7 +413,8 @@ int main(int argc, char **argv) {
         load(&b);
     }
     double second = tmb_now() - begin;
-    printf("%s %s, %s, %d threads, load %.2f s", serves ? "ready" : "timbre", precision, tmb_cpu_name(), threads, first);
+    printf("%s %s, %s, %d threads, load %.2f s", serves ? "ready" : "timbre", precision, tmb_cpu_name(), threads,
+           first);
     if (b.options.pack_directory != NULL && !serves) {
         printf(", again from the packs %.2f s", second);
     }

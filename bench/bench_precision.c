@@ -3,9 +3,9 @@
  *   bench_precision MODEL [--precision int8|int4|bf16] [--threads N] [--frames N] [--layers]
  *
  * Language model: cosine of each layer's output and of what the layer adds (the layer alone, with f32's input), and for
- * every pick of N frames, made in f32 and repeated in the other precision with f32's codes, how often the highest score is
- * that of the same code, and the scores' error over their spread. Codec decoder: the wave's signal-to-noise ratio with
- * 16-bit products over N frames. --layers lists every layer; otherwise the least and the mean are printed.
+ * every pick of N frames, made in f32 and repeated in the other precision with f32's codes, how often the highest score
+ * is that of the same code, and the scores' error over their spread. Codec decoder: the wave's signal-to-noise ratio
+ * with 16-bit products over N frames. --layers lists every layer; otherwise the least and the mean are printed.
  */
 #include "base/memory.h"
 #include "base/team.h"
@@ -63,8 +63,8 @@ static void fill_random(float *values, size_t count) {
 }
 
 /* x [positions, stride] through one layer. */
-static void run_layer(const bench *b, const tmb_lm_stack *stack, const tmb_kv_shape *shape, size_t layer, size_t positions, float *x,
-                      size_t stride) {
+static void run_layer(const bench *b, const tmb_lm_stack *stack, const tmb_kv_shape *shape, size_t layer,
+                      size_t positions, float *x, size_t stride) {
     tmb_lm_stack one = *stack;
     const tmb_lm_stack *list[] = {&one};
     tmb_lm_workspace *workspace = NULL;
@@ -117,8 +117,8 @@ static void compare_layers(const bench *b, const char *name, const tmb_lm_stack 
             printf("%s layer %2zu: what it adds %.6f, its output %.6f\n", name, layer, of_layer, last);
         }
     }
-    printf("%-10s cosine of what a layer adds, alone: least %.6f, mean %.6f; of the last layer's output: %.6f\n", name, least_alone,
-           sum_alone / (double)exact->config.layers, last);
+    printf("%-10s cosine of what a layer adds, alone: least %.6f, mean %.6f; of the last layer's output: %.6f\n", name,
+           least_alone, sum_alone / (double)exact->config.layers, last);
     free(before);
     free(x);
     free(y);
@@ -146,7 +146,8 @@ static size_t highest(const float *scores, size_t count) {
 }
 
 /* f32 takes its highest score, below the special codes; the other precision what f32 took. */
-static int on_pick(void *user, const tmb_lm_sequence *sequence, size_t frame, size_t book, const float *scores, size_t count) {
+static int on_pick(void *user, const tmb_lm_sequence *sequence, size_t frame, size_t book, const float *scores,
+                   size_t count) {
     picks *p = user;
     (void)sequence;
     size_t real = count < p->width ? count : p->width;
@@ -180,8 +181,10 @@ static void speak(const bench *b, const tmb_lm *lm, picks *p) {
     float *rows = floats(POSITIONS * hidden);
     int16_t codes[BOOKS_MAX];
     tmb_lm_outcome outcome = TMB_LM_FRAME;
-    tmb_lm_sampling sampling = {.talker = {.temperature = 1, .top_p = 1}, .predictor = {.temperature = 1, .top_p = 1},
-                                .repetition_penalty = 1, .max_new_tokens = b->frames + 1};
+    tmb_lm_sampling sampling = {.talker = {.temperature = 1, .top_p = 1},
+                                .predictor = {.temperature = 1, .top_p = 1},
+                                .repetition_penalty = 1,
+                                .max_new_tokens = b->frames + 1};
     fill_random(rows, POSITIONS * hidden);
     check(tmb_lm_context_create(lm, 1, b->team, &context, &error));
     tmb_lm_context_watch(context, on_pick, p);
@@ -230,7 +233,8 @@ static void compare_scores(const bench *b) {
 
 /* ---- Codec ------------------------------------------------------------------------------------ */
 
-static float *decode(const bench *b, const tmb_safetensors *weights, tmb_codec_precision precision, const int16_t *codes, size_t *count) {
+static float *decode(const bench *b, const tmb_safetensors *weights, tmb_codec_precision precision,
+                     const int16_t *codes, size_t *count) {
     tmb_codec_decoder *decoder = NULL;
     tmb_codec_workspace *workspace = NULL;
     tmb_codec_state *state = NULL;
@@ -284,7 +288,8 @@ static bool parse_precision(const char *name, tmb_lm_options *options) {
     static const struct {
         const char *name;
         tmb_lm_precision talker, predictor;
-    } known[] = {{"bf16", TMB_LM_BF16, TMB_LM_BF16}, {"int8", TMB_LM_INT8, TMB_LM_INT8}, {"int4", TMB_LM_INT8, TMB_LM_INT4}};
+    } known[] = {
+        {"bf16", TMB_LM_BF16, TMB_LM_BF16}, {"int8", TMB_LM_INT8, TMB_LM_INT8}, {"int4", TMB_LM_INT8, TMB_LM_INT4}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(name, known[i].name) == 0) {
             options->talker = known[i].talker;
@@ -296,8 +301,10 @@ static bool parse_precision(const char *name, tmb_lm_options *options) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"precision", required_argument, NULL, 'p'}, {"threads", required_argument, NULL, 't'},
-                                            {"frames", required_argument, NULL, 'f'},    {"layers", no_argument, NULL, 'l'},
+    static const struct option options[] = {{"precision", required_argument, NULL, 'p'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {"frames", required_argument, NULL, 'f'},
+                                            {"layers", no_argument, NULL, 'l'},
                                             {NULL, 0, NULL, 0}};
     bench b = {.frames = 60};
     tmb_lm_options f32 = {.talker = TMB_LM_F32, .predictor = TMB_LM_F32};
@@ -315,7 +322,8 @@ int main(int argc, char **argv) {
         }
     }
     if (wrong || optind + 1 != argc || !parse_precision(precision, &reduced) || b.frames < 1 || b.frames > 1000) {
-        fprintf(stderr, "usage: bench_precision MODEL [--precision int8|int4|bf16] [--threads N] [--frames N] [--layers]\n");
+        fprintf(stderr,
+                "usage: bench_precision MODEL [--precision int8|int4|bf16] [--threads N] [--frames N] [--layers]\n");
         return 2;
     }
     const char *model = argv[optind];
@@ -328,7 +336,8 @@ int main(int argc, char **argv) {
     check(tmb_lm_load(&b.config, weights, &reduced, &b.reduced, &error));
     printf("%s against f32, %s\n", precision, tmb_cpu_name());
     compare_layers(&b, "talker", &b.exact->talker, &b.exact->talker_kv, &b.reduced->talker, &b.reduced->talker_kv);
-    compare_layers(&b, "predictor", &b.exact->predictor, &b.exact->predictor_kv, &b.reduced->predictor, &b.reduced->predictor_kv);
+    compare_layers(&b, "predictor", &b.exact->predictor, &b.exact->predictor_kv, &b.reduced->predictor,
+                   &b.reduced->predictor_kv);
     compare_scores(&b);
     compare_codec(&b, model);
     tmb_lm_destroy(&b.exact);

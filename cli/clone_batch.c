@@ -22,7 +22,7 @@ typedef struct running {
 struct batch {
     const clone_options *options;
     tmb_context *context;
-    char *folder; /* of the batch file; "" for standard input */
+    char *folder;  /* of the batch file; "" for standard input */
     json_t *names; /* of the output files so far, without endings, as the keys of an object */
     pthread_mutex_t lock;
     pthread_cond_t room;
@@ -100,9 +100,9 @@ static void report_line(batch *b, const char *id, const tmb_error *error) {
     cli_error("%s: %s", id, error->message);
     tmb_clone_result result = {.custom_id = id, .error = *error};
     cli_print_json(cli_result_json(&result, NULL, NULL));
-    count_result(b, error->status == TMB_ERROR_MODEL ? CLI_EXIT_MODEL
+    count_result(b, error->status == TMB_ERROR_MODEL                                           ? CLI_EXIT_MODEL
                     : error->status == TMB_ERROR_FORMAT || error->status == TMB_ERROR_ARGUMENT ? CLI_EXIT_INPUT
-                                                                                             : CLI_EXIT_FAILED);
+                                                                                               : CLI_EXIT_FAILED);
 }
 
 /* A file name from an id: letters of any script stay, what a path or a shell would mind becomes "_". */
@@ -152,7 +152,8 @@ static running *wait_for_slot(batch *b) {
 static tmb_status submit(batch *b, cli_item *item, size_t line, tmb_error *error) {
     const clone_options *o = b->options;
     char name[MAXIMUM_NAME + 32];
-    tmb_container container = item->container != TMB_CONTAINER_AUTO ? item->container : (tmb_container)o->output.container;
+    tmb_container container =
+        item->container != TMB_CONTAINER_AUTO ? item->container : (tmb_container)o->output.container;
     running *r = wait_for_slot(b);
     if (r == NULL)
         return TMB_OK; /* interrupted */

@@ -31,7 +31,8 @@ static bool on_audio(void *user, uint64_t item, const float *samples, size_t cou
     return !cli_interrupted() && cli_sink_write(&s->sink, samples, count, rate);
 }
 
-static bool write_reference(const char *path, const clone_options *o, const tmb_clone_result *result, tmb_error *error) {
+static bool write_reference(const char *path, const clone_options *o, const tmb_clone_result *result,
+                            tmb_error *error) {
     cli_sink sink = {.path = path, .container = TMB_CONTAINER_AUTO, .encoding = (tmb_encoding)o->output.encoding};
     if (result->reference_clean == NULL) {
         cli_warning("there is no cleaned recording to write to %s: it was not cleaned for this item", path);
@@ -44,19 +45,20 @@ static bool write_reference(const char *path, const clone_options *o, const tmb_
 }
 
 static void print_text(const char *path, const tmb_clone_result *result) {
-    static const char *const labels[TMB_STAGE_COUNT] = {
-        [TMB_STAGE_RESAMPLE_REFERENCE] = "recording resampled", [TMB_STAGE_ENHANCE_REFERENCE] = "recording cleaned",
-        [TMB_STAGE_SPEECH] = "spoken", [TMB_STAGE_RESAMPLE_SPEECH] = "speech resampled",
-        [TMB_STAGE_ENHANCE_SPEECH] = "speech cleaned"};
+    static const char *const labels[TMB_STAGE_COUNT] = {[TMB_STAGE_RESAMPLE_REFERENCE] = "recording resampled",
+                                                        [TMB_STAGE_ENHANCE_REFERENCE] = "recording cleaned",
+                                                        [TMB_STAGE_SPEECH] = "spoken",
+                                                        [TMB_STAGE_RESAMPLE_SPEECH] = "speech resampled",
+                                                        [TMB_STAGE_ENHANCE_SPEECH] = "speech cleaned"};
     char times[300] = "";
     size_t used = 0;
-    cli_note("%s: %.2f s at %d Hz in %.2f s, first audio after %.2f s (engine %s, seed %llu, %s)", path, result->duration,
-             result->sample_rate, result->total, result->first_audio, result->engine, (unsigned long long)result->seed,
-             result->finish_reason);
+    cli_note("%s: %.2f s at %d Hz in %.2f s, first audio after %.2f s (engine %s, seed %llu, %s)", path,
+             result->duration, result->sample_rate, result->total, result->first_audio, result->engine,
+             (unsigned long long)result->seed, result->finish_reason);
     for (int stage = 0; stage < TMB_STAGE_COUNT; stage++)
         if (labels[stage] != NULL && used < sizeof(times))
-            used += (size_t)snprintf(times + used, sizeof(times) - used, "%s%s %.2f s", used > 0 ? ", " : "", labels[stage],
-                                     result->timings[stage]);
+            used += (size_t)snprintf(times + used, sizeof(times) - used, "%s%s %.2f s", used > 0 ? ", " : "",
+                                     labels[stage], result->timings[stage]);
     cli_note("%s", times);
 }
 
@@ -89,8 +91,11 @@ static void on_result(void *user, const tmb_clone_result *result) {
 }
 
 int cli_clone_one(clone_options *o, tmb_context *context) {
-    single s = {.options = o, .context = context, .status = CLI_EXIT_FAILED,
-                .sink = {.path = o->path, .container = (tmb_container)o->output.container,
+    single s = {.options = o,
+                .context = context,
+                .status = CLI_EXIT_FAILED,
+                .sink = {.path = o->path,
+                         .container = (tmb_container)o->output.container,
                          .encoding = (tmb_encoding)o->output.encoding}};
     const tmb_clone_callbacks callbacks = {&s, on_progress, on_audio, on_result};
     tmb_error error = {0};

@@ -31,11 +31,14 @@ static void add(report *r, const char *name, bool ok, bool needed, int status, c
     if (!ok && needed && status > r->status)
         r->status = status;
     if (r->options->common.json) {
-        (void)json_array_append_new(r->checks, json_pack("{s:s, s:b, s:b, s:s}", "name", name, "ok", ok, "needed", needed,
-                                                         "detail", detail));
+        (void)json_array_append_new(
+            r->checks, json_pack("{s:s, s:b, s:b, s:s}", "name", name, "ok", ok, "needed", needed, "detail", detail));
         return;
     }
-    (void)snprintf(line, sizeof(line), "%s%-4s%s  %-18s %s", cli_style(stdout, ok ? CLI_BOLD : needed ? CLI_RED : CLI_DIM),
+    (void)snprintf(line, sizeof(line), "%s%-4s%s  %-18s %s",
+                   cli_style(stdout, ok       ? CLI_BOLD
+                                     : needed ? CLI_RED
+                                              : CLI_DIM),
                    mark, cli_style(stdout, CLI_PLAIN), name, detail);
     cli_print_line(line);
 }
@@ -46,7 +49,8 @@ static void add_model(void *user, const tmb_model_info *model) {
     if (model->installed)
         (void)snprintf(detail, sizeof(detail), "%s, %s", size, model->path != NULL ? model->path : "");
     else
-        (void)snprintf(detail, sizeof(detail), "not installed; `timbre pull %s` (%s, %s)", model->name, size, model->license);
+        (void)snprintf(detail, sizeof(detail), "not installed; `timbre pull %s` (%s, %s)", model->name, size,
+                       model->license);
     add(user, model->name, model->installed, false, CLI_EXIT_MODEL, detail);
 }
 
@@ -95,7 +99,8 @@ static bool write_and_read(const char *path, tmb_container container, tmb_error 
 static void check_formats(report *r) {
     const char *temporary = getenv("TMPDIR");
     char folder[512], path[600], name[40];
-    (void)snprintf(folder, sizeof(folder), "%s/timbre-doctor-XXXXXX", temporary != NULL && *temporary != '\0' ? temporary : "/tmp");
+    (void)snprintf(folder, sizeof(folder), "%s/timbre-doctor-XXXXXX",
+                   temporary != NULL && *temporary != '\0' ? temporary : "/tmp");
     if (mkdtemp(folder) == NULL) {
         add(r, "temporary files", false, true, CLI_EXIT_FAILED, strerror(errno));
         return;
@@ -151,7 +156,8 @@ static int run_doctor(void *options, int count, char **arguments) {
     if (tmb_models(add_model, &r, &error) != TMB_OK)
         add(&r, "models", false, true, CLI_EXIT_FAILED, error.message);
     bool espeak = find_program("espeak-ng", detail, sizeof(detail));
-    add(&r, "preview voice", espeak, false, 0, espeak ? detail : "espeak-ng is not installed (Debian: apt-get install espeak-ng)");
+    add(&r, "preview voice", espeak, false, 0,
+        espeak ? detail : "espeak-ng is not installed (Debian: apt-get install espeak-ng)");
     check_formats(&r);
     if (o->common.json)
         cli_print_json(json_pack("{s:b, s:o}", "ok", r.status == CLI_EXIT_OK, "checks", r.checks));
@@ -164,8 +170,9 @@ const cli_command cli_command_doctor = {
     .name = "doctor",
     .summary = "check this installation",
     .usage = "[OPTION...]",
-    .description = "Checks what timbre needs: processor, memory, denoiser, resamplers, models, preview voice, audio formats "
-                   "(each is written and read back). \"none\" marks what is missing and optional.",
+    .description =
+        "Checks what timbre needs: processor, memory, denoiser, resamplers, models, preview voice, audio formats "
+        "(each is written and read back). \"none\" marks what is missing and optional.",
     .examples = "timbre doctor\ntimbre doctor --json",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),

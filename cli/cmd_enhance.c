@@ -22,39 +22,91 @@ typedef struct enhance_options {
 } enhance_options;
 
 static const cli_option own_options[] = {
-    {.name = "output", .letter = 'o', .kind = CLI_FILE, .offset = offsetof(enhance_options, path),
-     .argument = "FILE|DIR", .help = "where the clean audio goes: a file, - for standard output, or a folder (needed for "
-                                     "several inputs), where the files are named NAME_enhanced"},
-    {.name = "output-dir", .kind = CLI_FOLDER, .offset = offsetof(enhance_options, folder), .argument = "DIR",
+    {.name = "output",
+     .letter = 'o',
+     .kind = CLI_FILE,
+     .offset = offsetof(enhance_options, path),
+     .argument = "FILE|DIR",
+     .help = "where the clean audio goes: a file, - for standard output, or a folder (needed for "
+             "several inputs), where the files are named NAME_enhanced"},
+    {.name = "output-dir",
+     .kind = CLI_FOLDER,
+     .offset = offsetof(enhance_options, folder),
+     .argument = "DIR",
      .help = "the same, always a folder; it is made where it is missing"},
-    {.name = "no-suffix", .kind = CLI_FLAG, .offset = offsetof(enhance_options, no_suffix),
+    {.name = "no-suffix",
+     .kind = CLI_FLAG,
+     .offset = offsetof(enhance_options, no_suffix),
      .help = "in a folder, keep the input's name without _enhanced"},
-    {.name = "atten-lim-db", .letter = 'a', .kind = CLI_NUMBER, .offset = offsetof(enhance_options, attenuation_limit),
-     .argument = "DB", .minimum = 0, .maximum = 100,
+    {.name = "atten-lim-db",
+     .letter = 'a',
+     .kind = CLI_NUMBER,
+     .offset = offsetof(enhance_options, attenuation_limit),
+     .argument = "DB",
+     .minimum = 0,
+     .maximum = 100,
      .help = "lower no part of the sound by more than this, so that some of the room stays; 100, the default, is no "
              "limit, 0 changes nothing"},
-    {.name = "pf", .kind = CLI_FLAG, .offset = offsetof(enhance_options, post_filter),
+    {.name = "pf",
+     .kind = CLI_FLAG,
+     .offset = offsetof(enhance_options, post_filter),
      .help = "post-filter: press down what is very noisy a little more"},
-    {.name = "pf-beta", .kind = CLI_NUMBER, .offset = offsetof(enhance_options, post_filter_beta), .argument = "BETA",
-     .minimum = 0, .maximum = 1, .help = "strength of the post-filter, and turns it on; --pf alone is 0.02"},
-    {.name = "compensate-delay", .letter = 'D', .kind = CLI_FLAG, .offset = offsetof(enhance_options, compensate_delay),
+    {.name = "pf-beta",
+     .kind = CLI_NUMBER,
+     .offset = offsetof(enhance_options, post_filter_beta),
+     .argument = "BETA",
+     .minimum = 0,
+     .maximum = 1,
+     .help = "strength of the post-filter, and turns it on; --pf alone is 0.02"},
+    {.name = "compensate-delay",
+     .letter = 'D',
+     .kind = CLI_FLAG,
+     .offset = offsetof(enhance_options, compensate_delay),
      .help = "the output is aligned with the input and as long; this is the default"},
-    {.name = "no-compensate-delay", .kind = CLI_UNFLAG, .offset = offsetof(enhance_options, compensate_delay),
+    {.name = "no-compensate-delay",
+     .kind = CLI_UNFLAG,
+     .offset = offsetof(enhance_options, compensate_delay),
      .help = "leave the model's delay of 30 ms in"},
-    {.name = "low-latency", .kind = CLI_FLAG, .offset = offsetof(enhance_options, low_latency),
+    {.name = "low-latency",
+     .kind = CLI_FLAG,
+     .offset = offsetof(enhance_options, low_latency),
      .help = "work in pieces of 10 ms and write each at once, for live pipes; same samples, more time"},
-    {.name = "output-rate", .kind = CLI_INTEGER, .offset = offsetof(enhance_options, output_rate), .argument = "HZ",
-     .minimum = 4000, .maximum = 192000, .help = "rate of the output; default 48000, the model's own"},
-    {.name = "resampler", .kind = CLI_CHOICE, .offset = offsetof(enhance_options, resampler), .argument = "KIND",
-     .choices = cli_resamplers, .help = "auto (default), soxr, polyphase or sinc, for other rates than 48000"},
-    {.name = "plot", .kind = CLI_FILE, .offset = offsetof(enhance_options, plot), .argument = "PNG|DIR",
+    {.name = "output-rate",
+     .kind = CLI_INTEGER,
+     .offset = offsetof(enhance_options, output_rate),
+     .argument = "HZ",
+     .minimum = 4000,
+     .maximum = 192000,
+     .help = "rate of the output; default 48000, the model's own"},
+    {.name = "resampler",
+     .kind = CLI_CHOICE,
+     .offset = offsetof(enhance_options, resampler),
+     .argument = "KIND",
+     .choices = cli_resamplers,
+     .help = "auto (default), soxr, polyphase or sinc, for other rates than 48000"},
+    {.name = "plot",
+     .kind = CLI_FILE,
+     .offset = offsetof(enhance_options, plot),
+     .argument = "PNG|DIR",
      .help = "draw spectrograms of before and after; a folder for several inputs"},
-    {.name = "jobs", .letter = 'j', .kind = CLI_INTEGER, .offset = offsetof(enhance_options, jobs), .argument = "N",
-     .minimum = 0, .maximum = 256, .help = "files at the same time; 0, the default, is as many as --threads"},
+    {.name = "jobs",
+     .letter = 'j',
+     .kind = CLI_INTEGER,
+     .offset = offsetof(enhance_options, jobs),
+     .argument = "N",
+     .minimum = 0,
+     .maximum = 256,
+     .help = "files at the same time; 0, the default, is as many as --threads"},
 };
 static const cli_option raw_rate_option[] = {
-    {.name = "rate", .letter = 'r', .kind = CLI_INTEGER, .offset = offsetof(cli_raw, rate), .argument = "HZ",
-     .minimum = 4000, .maximum = 192000, .help = "rate of raw input; needed with --raw"},
+    {.name = "rate",
+     .letter = 'r',
+     .kind = CLI_INTEGER,
+     .offset = offsetof(cli_raw, rate),
+     .argument = "HZ",
+     .minimum = 4000,
+     .maximum = 192000,
+     .help = "rate of raw input; needed with --raw"},
 };
 static const cli_group groups[] = {
     {"Enhancement", own_options, CLI_LENGTH(own_options), 0},
@@ -298,7 +350,8 @@ static int name_outputs(const enhance_options *o, job *jobs, size_t count) {
             return CLI_EXIT_USAGE;
         for (size_t k = 0; k < i; k++)
             if (strcmp(jobs[k].output, j->output) == 0) {
-                cli_error("%s and %s would both become %s; enhance them one by one", jobs[k].input, j->input, j->output);
+                cli_error("%s and %s would both become %s; enhance them one by one", jobs[k].input, j->input,
+                          j->output);
                 return CLI_EXIT_USAGE;
             }
     }
@@ -368,11 +421,12 @@ const cli_command cli_command_enhance = {
         "Cleans speech with DeepFilterNet3, natively. Files are streamed: an hour takes no more memory than a minute. "
         "Channels are kept, each enhanced by itself; several inputs are worked on at the same time. Any rate from 4 to "
         "192 kHz is resampled to the model's 48 kHz.",
-    .examples = "timbre enhance noisy.wav -o clean.wav --plot spectrogram.png\n"
-                "timbre enhance *.flac -o clean/ --encoding s24\n"
-                "ffmpeg -i video.mkv -f wav - | timbre enhance - -o voice.flac\n"
-                "arecord -t raw -f S16_LE -r 48000 | timbre enhance - --raw --rate 48000 --low-latency -o - | aplay -t raw "
-                "-f S16_LE -r 48000",
+    .examples =
+        "timbre enhance noisy.wav -o clean.wav --plot spectrogram.png\n"
+        "timbre enhance *.flac -o clean/ --encoding s24\n"
+        "ffmpeg -i video.mkv -f wav - | timbre enhance - -o voice.flac\n"
+        "arecord -t raw -f S16_LE -r 48000 | timbre enhance - --raw --rate 48000 --low-latency -o - | aplay -t raw "
+        "-f S16_LE -r 48000",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),
     .options_size = sizeof(enhance_options),

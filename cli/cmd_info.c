@@ -12,12 +12,16 @@ typedef struct info_options {
 } info_options;
 
 static const cli_option own_options[] = {
-    {.name = "measure", .letter = 'm', .kind = CLI_FLAG, .offset = offsetof(info_options, measure),
+    {.name = "measure",
+     .letter = 'm',
+     .kind = CLI_FLAG,
+     .offset = offsetof(info_options, measure),
      .help = "decode the whole file: exact length, peak, level and loudness"},
 };
 static const cli_group groups[] = {{"Information", own_options, CLI_LENGTH(own_options), 0}, CLI_COMMON_GROUP};
 
-static tmb_status measure(tmb_audio_reader *reader, const tmb_audio_info *info, cli_loudness *loudness, tmb_error *error) {
+static tmb_status measure(tmb_audio_reader *reader, const tmb_audio_info *info, cli_loudness *loudness,
+                          tmb_error *error) {
     enum { CHUNK = 8192 };
     float *samples = calloc((size_t)CHUNK * (size_t)info->channels, sizeof(float));
     tmb_status status = samples != NULL ? TMB_OK : TMB_ERROR_MEMORY;
@@ -46,8 +50,8 @@ static void print_json(const char *path, const tmb_audio_info *info, const cli_l
 static void print_text(const char *path, const tmb_audio_info *info, const cli_loudness *loudness) {
     uint64_t length = loudness != NULL ? cli_loudness_length(loudness) : info->length;
     char line[512], time[32];
-    int used = snprintf(line, sizeof(line), "%s: %s, %d Hz, %d channel%s", path, info->format, info->rate, info->channels,
-                        info->channels == 1 ? "" : "s");
+    int used = snprintf(line, sizeof(line), "%s: %s, %d Hz, %d channel%s", path, info->format, info->rate,
+                        info->channels, info->channels == 1 ? "" : "s");
     double seconds = (double)length / info->rate;
     if (length > 0 && used > 0 && (size_t)used < sizeof(line))
         used += snprintf(line + used, sizeof(line) - (size_t)used, ", %.3f s (%s)", seconds,
@@ -95,8 +99,9 @@ const cli_command cli_command_info = {
     .name = "info",
     .summary = "what is in an audio file",
     .usage = "FILE... [OPTION...]",
-    .description = "Prints format, rate, channels and length of audio files; with --measure peak, level (dB of full scale) "
-                   "and integrated loudness (ITU-R BS.1770) as well.",
+    .description =
+        "Prints format, rate, channels and length of audio files; with --measure peak, level (dB of full scale) "
+        "and integrated loudness (ITU-R BS.1770) as well.",
     .examples = "timbre info *.wav\ntimbre info --measure --json voice.flac",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),

@@ -24,8 +24,8 @@ static void print_model(void *user, const tmb_model_info *model) {
     }
     (void)cli_format_bytes(model->bytes, size, sizeof(size));
     if (model->installed)
-        (void)snprintf(line, sizeof(line), "%-16s %8s  %-10s  %s\n%*s%s", model->name, size, model->license, model->title,
-                       40, "", model->path != NULL ? model->path : "");
+        (void)snprintf(line, sizeof(line), "%-16s %8s  %-10s  %s\n%*s%s", model->name, size, model->license,
+                       model->title, 40, "", model->path != NULL ? model->path : "");
     else
         (void)snprintf(line, sizeof(line), "%-16s %8s  %-10s  %s\n%*snot installed: timbre pull %s", model->name, size,
                        model->license, model->title, 40, "", model->name);
@@ -43,8 +43,9 @@ const cli_command cli_command_models = {
     .name = "models",
     .summary = "which models there are, where and how big",
     .usage = "[OPTION...]",
-    .description = "Lists the models that timbre knows, whether they are installed, their size and licence. Qwen3-TTS is "
-                   "looked for in the Hugging Face cache.",
+    .description =
+        "Lists the models that timbre knows, whether they are installed, their size and licence. Qwen3-TTS is "
+        "looked for in the Hugging Face cache.",
     .examples = "timbre models\ntimbre models --json",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),
@@ -84,7 +85,8 @@ static bool show_download(void *user, const char *file, uint64_t done, uint64_t 
     double elapsed = now - d->since;
     uint64_t per_second = elapsed > 0.2 && done > d->at_start ? (uint64_t)((double)(done - d->at_start) / elapsed) : 0;
     cli_progress(total > 0 ? (double)done / (double)total : -1, "%s of %s, %s/s  %s",
-                 cli_format_bytes(done, have, sizeof(have)), total > 0 ? cli_format_bytes(total, all, sizeof(all)) : "?",
+                 cli_format_bytes(done, have, sizeof(have)),
+                 total > 0 ? cli_format_bytes(total, all, sizeof(all)) : "?",
                  cli_format_bytes(per_second, speed, sizeof(speed)), name);
     return !cli_interrupted();
 }
@@ -121,7 +123,9 @@ static int run_pull(void *options, int count, char **arguments) {
         if (o->common.json)
             cli_print_json(json_pack("{s:s, s:o}", "name", arguments[i], "error", cli_json_error(&error)));
         /* A download that fails is no unreadable input. */
-        int code = status == TMB_ERROR_MODEL ? CLI_EXIT_MODEL : status == TMB_ERROR_ARGUMENT ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
+        int code = status == TMB_ERROR_MODEL      ? CLI_EXIT_MODEL
+                   : status == TMB_ERROR_ARGUMENT ? CLI_EXIT_USAGE
+                                                  : CLI_EXIT_FAILED;
         worst = code > worst ? code : worst;
     }
     return worst;
@@ -131,8 +135,9 @@ const cli_command cli_command_pull = {
     .name = "pull",
     .summary = "download a model",
     .usage = "MODEL... [OPTION...]",
-    .description = "Downloads a model into the Hugging Face cache, where other programs find it too. A download that was "
-                   "interrupted goes on where it stopped. `timbre models` lists the names.",
+    .description =
+        "Downloads a model into the Hugging Face cache, where other programs find it too. A download that was "
+        "interrupted goes on where it stopped. `timbre models` lists the names.",
     .examples = "timbre pull qwen3-tts-0.6b",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),

@@ -16,18 +16,36 @@ typedef struct resample_options {
 } resample_options;
 
 static const cli_option own_options[] = {
-    {.name = "rate", .letter = 'r', .kind = CLI_INTEGER, .offset = offsetof(resample_options, rate), .argument = "HZ",
-     .minimum = 4000, .maximum = 192000, .help = "rate of the output (needed)"},
-    {.name = "output", .letter = 'o', .kind = CLI_FILE, .offset = offsetof(resample_options, path), .argument = "FILE",
+    {.name = "rate",
+     .letter = 'r',
+     .kind = CLI_INTEGER,
+     .offset = offsetof(resample_options, rate),
+     .argument = "HZ",
+     .minimum = 4000,
+     .maximum = 192000,
+     .help = "rate of the output (needed)"},
+    {.name = "output",
+     .letter = 'o',
+     .kind = CLI_FILE,
+     .offset = offsetof(resample_options, path),
+     .argument = "FILE",
      .help = "where it goes (needed); - is standard output"},
-    {.name = "resampler", .kind = CLI_CHOICE, .offset = offsetof(resample_options, resampler), .argument = "KIND",
+    {.name = "resampler",
+     .kind = CLI_CHOICE,
+     .offset = offsetof(resample_options, resampler),
+     .argument = "KIND",
      .choices = cli_resamplers,
      .help = "soxr (very high quality), polyphase (as scipy.signal.resample_poly), sinc (as "
              "torchaudio.functional.resample), or auto, the default: the first of them that works"},
 };
 static const cli_option raw_rate_option[] = {
-    {.name = "input-rate", .kind = CLI_INTEGER, .offset = offsetof(cli_raw, rate), .argument = "HZ", .minimum = 4000,
-     .maximum = 192000, .help = "rate of raw input; needed with --raw"},
+    {.name = "input-rate",
+     .kind = CLI_INTEGER,
+     .offset = offsetof(cli_raw, rate),
+     .argument = "HZ",
+     .minimum = 4000,
+     .maximum = 192000,
+     .help = "rate of raw input; needed with --raw"},
 };
 static const cli_group groups[] = {
     {"Resampling", own_options, CLI_LENGTH(own_options), 0},
@@ -48,7 +66,8 @@ typedef struct stream {
     uint64_t read, written;
 } stream;
 
-static int open_stream(const resample_options *o, const char *input, tmb_context *context, stream *s, tmb_error *error) {
+static int open_stream(const resample_options *o, const char *input, tmb_context *context, stream *s,
+                       tmb_error *error) {
     if (o->raw.raw && o->raw.rate == 0) {
         cli_error("--raw needs --input-rate: the input does not say it itself");
         return CLI_EXIT_USAGE;
@@ -57,8 +76,8 @@ static int open_stream(const resample_options *o, const char *input, tmb_context
     if (status != CLI_EXIT_OK)
         return status;
     for (int c = 0; c < s->info.channels && c < MAXIMUM_CHANNELS; c++)
-        if (tmb_resample_open(context, s->info.rate, o->rate, (tmb_resampler_kind)o->resampler, &s->channels[c], error) !=
-            TMB_OK)
+        if (tmb_resample_open(context, s->info.rate, o->rate, (tmb_resampler_kind)o->resampler, &s->channels[c],
+                              error) != TMB_OK)
             return cli_exit_of(error->status);
     s->interleaved = calloc((size_t)CHUNK * (size_t)s->info.channels, sizeof(float));
     s->one = calloc(CHUNK, sizeof(float));
@@ -179,8 +198,9 @@ const cli_command cli_command_resample = {
     .name = "resample",
     .summary = "change the rate of a recording",
     .usage = "IN -r RATE -o OUT [OPTION...]",
-    .description = "Resamples with soxr or one of two built-in methods. At equal rates the samples pass untouched, bit for "
-                   "bit. Files are streamed, channels are kept.",
+    .description =
+        "Resamples with soxr or one of two built-in methods. At equal rates the samples pass untouched, bit for "
+        "bit. Files are streamed, channels are kept.",
     .examples = "timbre resample song.flac -r 16000 -o song16.wav\n"
                 "timbre resample in.wav -r 48000 --resampler sinc --encoding float -o - | sox -t wav - -n stat",
     .groups = groups,

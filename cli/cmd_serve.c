@@ -52,9 +52,10 @@ const cli_command cli_command_serve = {
     .name = "serve",
     .summary = "serve over HTTP, with a page in the browser",
     .usage = "[OPTION...]",
-    .description = "Serves voice cloning over HTTP: the API of OpenAI's speech endpoint, timbre's own, saved voices, jobs, and "
-                   "a page. Every option can also come from the environment (--state-dir as TIMBRE_STATE_DIR) or from the "
-                   "config file. SIGTERM finishes what runs and ends; a second one ends at once.",
+    .description =
+        "Serves voice cloning over HTTP: the API of OpenAI's speech endpoint, timbre's own, saved voices, jobs, and "
+        "a page. Every option can also come from the environment (--state-dir as TIMBRE_STATE_DIR) or from the "
+        "config file. SIGTERM finishes what runs and ends; a second one ends at once.",
     .groups = &group,
     .group_count = 1,
     .maximum_arguments = -1,
@@ -76,8 +77,8 @@ bool cli_load_serve_options(const char *path) {
             return false;
         *argument++ = '\0';
         *help++ = '\0';
-        options[group.count++] = (cli_option){.name = line, .kind = *argument != '\0' ? CLI_TEXT : CLI_FLAG,
-                                              .argument = argument, .help = help};
+        options[group.count++] = (cli_option){
+            .name = line, .kind = *argument != '\0' ? CLI_TEXT : CLI_FLAG, .argument = argument, .help = help};
     }
     return group.count > CLI_LENGTH(own_options);
 }

@@ -13,9 +13,15 @@ typedef struct tokenize_options {
 } tokenize_options;
 
 static const cli_option own_options[] = {
-    {.name = "model", .kind = CLI_FOLDER, .offset = offsetof(tokenize_options, model), .argument = "DIR",
-     .environment = "TIMBRE_MODEL", .help = "folder of a Qwen3-TTS checkpoint (needed)"},
-    {.name = "lines", .kind = CLI_FLAG, .offset = offsetof(tokenize_options, lines),
+    {.name = "model",
+     .kind = CLI_FOLDER,
+     .offset = offsetof(tokenize_options, model),
+     .argument = "DIR",
+     .environment = "TIMBRE_MODEL",
+     .help = "folder of a Qwen3-TTS checkpoint (needed)"},
+    {.name = "lines",
+     .kind = CLI_FLAG,
+     .offset = offsetof(tokenize_options, lines),
      .help = "each line of standard input is a text of its own"},
 };
 static const cli_group groups[] = {{"Tokenizing", own_options, CLI_LENGTH(own_options), 0}, CLI_COMMON_GROUP};
@@ -72,9 +78,11 @@ const cli_command cli_command_tokenize = {
     .name = "tokenize",
     .summary = "show the token ids of a text",
     .usage = "--model DIR [TEXT...] [OPTION...]",
-    .description = "Prints the ids that a checkpoint's tokenizer makes of each TEXT, as a JSON list a line. Without TEXT, "
-                   "standard input is one text, or with --lines one a line.",
-    .examples = "timbre tokenize --model ./checkpoint \"Hello there.\"\ntimbre tokenize --model ./checkpoint --lines < texts",
+    .description =
+        "Prints the ids that a checkpoint's tokenizer makes of each TEXT, as a JSON list a line. Without TEXT, "
+        "standard input is one text, or with --lines one a line.",
+    .examples =
+        "timbre tokenize --model ./checkpoint \"Hello there.\"\ntimbre tokenize --model ./checkpoint --lines < texts",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),
     .options_size = sizeof(tokenize_options),

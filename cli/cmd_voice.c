@@ -5,7 +5,11 @@
 #include <string.h>
 
 static const cli_option own_options[] = {
-    {.name = "output", .letter = 'o', .kind = CLI_FILE, .offset = offsetof(clone_options, path), .argument = "FILE",
+    {.name = "output",
+     .letter = 'o',
+     .kind = CLI_FILE,
+     .offset = offsetof(clone_options, path),
+     .argument = "FILE",
      .help = "where the voice goes (needed)"},
 };
 static const cli_group groups[] = {

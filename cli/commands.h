@@ -5,7 +5,8 @@
 #include "options.h"
 
 extern const cli_command cli_command_clone, cli_command_enhance, cli_command_resample, cli_command_info,
-    cli_command_voice_create, cli_command_models, cli_command_pull, cli_command_tokenize, cli_command_doctor, cli_command_serve;
+    cli_command_voice_create, cli_command_models, cli_command_pull, cli_command_tokenize, cli_command_doctor,
+    cli_command_serve;
 
 /* Becomes the server's program; arguments[0] is replaced. Returns where that failed, with a status. */
 int cli_exec_serve(char **arguments);

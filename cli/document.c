@@ -63,9 +63,10 @@ static void print_man_command(const cli_command *command) {
 }
 
 static void print_man(void) {
-    (void)printf(".TH TIMBRE 1 \"\" \"timbre %s\" \"User Commands\"\n.SH NAME\ntimbre \\- voice cloning with studio\\-clean "
-                 "sound\n.SH SYNOPSIS\n.B timbre\n.I COMMAND\n[\\fIOPTION\\fR...]\n.SH DESCRIPTION\n",
-                 tmb_version());
+    (void)printf(
+        ".TH TIMBRE 1 \"\" \"timbre %s\" \"User Commands\"\n.SH NAME\ntimbre \\- voice cloning with studio\\-clean "
+        "sound\n.SH SYNOPSIS\n.B timbre\n.I COMMAND\n[\\fIOPTION\\fR...]\n.SH DESCRIPTION\n",
+        tmb_version());
     print_roff(cli_description);
     (void)fputs(".PP\n\"\\-\" is standard input or output wherever a file is named.\n.SH COMMANDS\n", stdout);
     for (size_t i = 0; i < cli_command_count; i++)
@@ -130,16 +131,19 @@ static void print_bash(void) {
                 stdout);
     for (size_t i = 0; i < cli_command_count; i++)
         (void)printf("%.*s ", (int)first_word(cli_commands[i], &second), cli_commands[i]->name);
-    (void)fputs("help --help --version' -- \"$current\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]}\" in\n", stdout);
+    (void)fputs("help --help --version' -- \"$current\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]}\" in\n",
+                stdout);
     for (size_t i = 0; i < cli_command_count; i++) {
         const cli_command *command = cli_commands[i];
         (void)printf("        %.*s)\n", (int)first_word(command, &second), command->name);
         if (second != NULL)
-            (void)printf("            [ \"$COMP_CWORD\" -eq 2 ] && { COMPREPLY=($(compgen -W '%s' -- \"$current\")); return; }\n",
+            (void)printf("            [ \"$COMP_CWORD\" -eq 2 ] && { COMPREPLY=($(compgen -W '%s' -- \"$current\")); "
+                         "return; }\n",
                          second);
         (void)fputs("            case \"$previous\" in\n", stdout);
         print_bash_values(command);
-        (void)fputs("            esac\n            case \"$current\" in\n                -*) COMPREPLY=($(compgen -W '", stdout);
+        (void)fputs("            esac\n            case \"$current\" in\n                -*) COMPREPLY=($(compgen -W '",
+                    stdout);
         for (size_t g = 0; g < command->group_count; g++)
             for (size_t k = 0; k < command->groups[g].count; k++)
                 (void)printf("--%s ", command->groups[g].options[k].name);
@@ -150,7 +154,9 @@ static void print_bash(void) {
     (void)fputs("        help)\n            COMPREPLY=($(compgen -W '", stdout);
     for (size_t i = 0; i < cli_command_count; i++)
         (void)printf("%.*s ", (int)first_word(cli_commands[i], &second), cli_commands[i]->name);
-    (void)fputs("' -- \"$current\"))\n            ;;\n    esac\n}\ncomplete -o filenames -o bashdefault -F _timbre timbre\n", stdout);
+    (void)fputs(
+        "' -- \"$current\"))\n            ;;\n    esac\n}\ncomplete -o filenames -o bashdefault -F _timbre timbre\n",
+        stdout);
 }
 
 /* ---- zsh ---- */

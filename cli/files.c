@@ -41,8 +41,8 @@ char *cli_output_path(const char *folder, const char *input, const char *suffix,
     size_t size = strlen(folder) + 1 + stem + strlen(suffix) + 1 + strlen(ending) + 1;
     char *path = malloc(size);
     if (path != NULL)
-        (void)snprintf(path, size, "%s%s%.*s%s.%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", (int)stem, name,
-                       suffix, ending);
+        (void)snprintf(path, size, "%s%s%.*s%s.%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", (int)stem,
+                       name, suffix, ending);
     return path;
 }
 

@@ -60,7 +60,8 @@ static tmb_status set_format(cli_item *item, const char *name, tmb_error *error)
             item->container = (tmb_container)(TMB_CONTAINER_WAV + (int)i);
             return TMB_OK;
         }
-    return fail(error, TMB_ERROR_FORMAT, "response_format is \"%.20s\", not one of wav, flac, ogg, opus, mp3, pcm", name);
+    return fail(error, TMB_ERROR_FORMAT, "response_format is \"%.20s\", not one of wav, flac, ogg, opus, mp3, pcm",
+                name);
 }
 
 static tmb_status set_number(const field *f, void *place, const json_t *value, tmb_error *error) {

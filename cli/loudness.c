@@ -5,8 +5,8 @@
 
 enum {
     MAXIMUM_CHANNELS = 8,
-    STEPS = 4,    /* a block of 400 ms is four steps of 100 ms */
-    BINS = 1100   /* blocks by loudness, a tenth of a LU each, from -70 LUFS */
+    STEPS = 4,  /* a block of 400 ms is four steps of 100 ms */
+    BINS = 1100 /* blocks by loudness, a tenth of a LU each, from -70 LUFS */
 };
 static const double lowest = -70, bin_width = 0.1;
 
@@ -21,7 +21,7 @@ struct cli_loudness {
     double state[MAXIMUM_CHANNELS][4]; /* two of each filter, transposed form */
     double steps[STEPS];               /* sums of squares, all channels; the newest last */
     size_t steps_seen;
-    double bin_power[BINS];            /* sum of the mean squares of the blocks in it */
+    double bin_power[BINS]; /* sum of the mean squares of the blocks in it */
     uint64_t bin_count[BINS];
     double squares, peak;
     uint64_t length;

@@ -10,9 +10,9 @@ const cli_command *const cli_commands[] = {
 };
 const size_t cli_command_count = CLI_LENGTH(cli_commands);
 
-const char cli_description[] =
-    "Clones a voice from a short recording and speaks any text with it, with studio-clean sound: noise and reverberation "
-    "go out of the recording before it is cloned, and out of what was spoken.";
+const char cli_description[] = "Clones a voice from a short recording and speaks any text with it, with studio-clean "
+                               "sound: noise and reverberation "
+                               "go out of the recording before it is cloned, and out of what was spoken.";
 const char cli_environment_help[] =
     "Options marked [environment: NAME] can be given by that variable; the option on the command line wins. NO_COLOR "
     "turns colours off. TIMBRE_CPU=generic, avx2 or avx512 holds the kernels to that instruction set.";
@@ -22,12 +22,15 @@ const char cli_exit_help[] =
 
 static void print_overview(FILE *out) {
     const char *bold = cli_style(out, CLI_BOLD), *plain = cli_style(out, CLI_PLAIN);
-    (void)fprintf(out, "timbre: voice cloning with studio-clean sound\n\n%sUsage:%s timbre COMMAND [OPTION...]\n\n%sCommands:%s\n",
-                  bold, plain, bold, plain);
+    (void)fprintf(
+        out,
+        "timbre: voice cloning with studio-clean sound\n\n%sUsage:%s timbre COMMAND [OPTION...]\n\n%sCommands:%s\n",
+        bold, plain, bold, plain);
     for (size_t i = 0; i < cli_command_count; i++)
         (void)fprintf(out, "  %-14s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
-    (void)fprintf(out, "\n`timbre COMMAND --help` explains a command; `timbre --version` prints the version.\n"
-                       "\"-\" is standard input or output wherever a file is named.\n\n%sExit status:%s %s\n",
+    (void)fprintf(out,
+                  "\n`timbre COMMAND --help` explains a command; `timbre --version` prints the version.\n"
+                  "\"-\" is standard input or output wherever a file is named.\n\n%sExit status:%s %s\n",
                   bold, plain, cli_exit_help);
 }
 

@@ -68,7 +68,8 @@ static bool parse_choice(const cli_option *option, const char *text, int *out, c
             return true;
         }
         if (length < sizeof(list))
-            length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s", i > 0 ? ", " : "", option->choices[i]);
+            length +=
+                (size_t)snprintf(list + length, sizeof(list) - length, "%s%s", i > 0 ? ", " : "", option->choices[i]);
     }
     (void)snprintf(reason, size, "\"%s\" is not one of %s", text, list);
     return false;
@@ -83,9 +84,7 @@ bool cli_parse_value(const cli_option *option, void *field, const char *text, ch
         if (strcmp(text, "0") != 0 && strcmp(text, "false") != 0 && strcmp(text, "no") != 0)
             *(bool *)field = option->kind == CLI_FLAG;
         return true;
-    case CLI_COUNT:
-        ++*(int *)field;
-        return true;
+    case CLI_COUNT: ++*(int *)field; return true;
     case CLI_TEXT:
     case CLI_FILE:
     case CLI_FOLDER:
@@ -104,10 +103,8 @@ bool cli_parse_value(const cli_option *option, void *field, const char *text, ch
         }
         *(int *)field = (int)number;
         return true;
-    case CLI_NUMBER:
-        return parse_number(option, text, (double *)field, reason, size);
-    case CLI_BYTES:
-        return parse_bytes(text, (uint64_t *)field, reason, size);
+    case CLI_NUMBER: return parse_number(option, text, (double *)field, reason, size);
+    case CLI_BYTES: return parse_bytes(text, (uint64_t *)field, reason, size);
     case CLI_UNSIGNED: {
         cli_unsigned *out = field;
         char *end = NULL;
@@ -116,8 +113,7 @@ bool cli_parse_value(const cli_option *option, void *field, const char *text, ch
             (void)snprintf(reason, size, "\"%s\" is not a whole number from 0 to 18446744073709551615", text);
         return out->given;
     }
-    case CLI_CHOICE:
-        return parse_choice(option, text, (int *)field, reason, size);
+    case CLI_CHOICE: return parse_choice(option, text, (int *)field, reason, size);
     case CLI_LIST: {
         cli_list *list = field;
         if (list->count == CLI_LENGTH(list->items)) {
@@ -153,9 +149,9 @@ static void flatten(const cli_command *command, flat_table *table) {
             bool takes_value = cli_option_takes_value(option);
             table->options[table->count] = option;
             table->bases[table->count] = group->base;
-            table->longs[table->count] = (struct option){
-                .name = option->name, .has_arg = takes_value ? required_argument : no_argument,
-                .val = FIRST_LONG + (int)table->count};
+            table->longs[table->count] = (struct option){.name = option->name,
+                                                         .has_arg = takes_value ? required_argument : no_argument,
+                                                         .val = FIRST_LONG + (int)table->count};
             if (option->letter != 0) {
                 table->shorts[letters++] = option->letter;
                 if (takes_value)
@@ -239,8 +235,8 @@ bool cli_parse(const cli_command *command, void *options, int argc, char **argv,
     int rest = argc - optind;
     if (rest < command->minimum_arguments || (command->maximum_arguments >= 0 && rest > command->maximum_arguments)) {
         if (rest > command->maximum_arguments && command->maximum_arguments >= 0)
-            cli_error("what is \"%s\" for? usage: timbre %s %s", argv[optind + command->maximum_arguments], command->name,
-                      command->usage);
+            cli_error("what is \"%s\" for? usage: timbre %s %s", argv[optind + command->maximum_arguments],
+                      command->name, command->usage);
         else
             cli_error("something is missing; usage: timbre %s %s", command->name, command->usage);
         return false;

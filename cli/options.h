@@ -35,14 +35,14 @@ typedef struct cli_list {
 } cli_list;
 
 typedef struct cli_option {
-    const char *name;     /* without the dashes */
-    char letter;          /* short form, or 0 */
+    const char *name; /* without the dashes */
+    char letter;      /* short form, or 0 */
     cli_kind kind;
-    size_t offset;        /* of the field, within its group's struct */
-    const char *argument; /* what --help calls the value */
-    const char *help;     /* says the default too */
-    const char *environment; /* variable that stands in for the option, or NULL */
-    double minimum, maximum; /* INTEGER and NUMBER */
+    size_t offset;              /* of the field, within its group's struct */
+    const char *argument;       /* what --help calls the value */
+    const char *help;           /* says the default too */
+    const char *environment;    /* variable that stands in for the option, or NULL */
+    double minimum, maximum;    /* INTEGER and NUMBER */
     const char *const *choices; /* CHOICE: NULL-terminated */
 } cli_option;
 
@@ -68,7 +68,7 @@ typedef struct cli_command {
     size_t group_count;
     size_t options_size; /* of the struct that the options fill; born zeroed, then `defaults` */
     void (*defaults)(void *options);
-    int minimum_arguments, maximum_arguments; /* beside options; maximum < 0: any number */
+    int minimum_arguments, maximum_arguments;               /* beside options; maximum < 0: any number */
     int (*run)(void *options, int count, char **arguments); /* the exit status */
 } cli_command;
 

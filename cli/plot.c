@@ -48,7 +48,9 @@ static void draw_text(picture *p, int x, int y, const char *text) {
 
 static int text_width(const char *text) { return TEXT * ((CLI_FONT_WIDTH + 1) * (int)strlen(text) - 1); }
 
-static void draw_centred(picture *p, int x, int y, const char *text) { draw_text(p, x - text_width(text) / 2, y, text); }
+static void draw_centred(picture *p, int x, int y, const char *text) {
+    draw_text(p, x - text_width(text) / 2, y, text);
+}
 
 static void draw_right(picture *p, int x, int y, const char *text) { draw_text(p, x - text_width(text), y, text); }
 
@@ -105,7 +107,8 @@ static void draw_frequencies(picture *p, int top, double highest) {
 }
 
 static void draw_times(picture *p, double seconds) {
-    static const double steps[] = {0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000};
+    static const double steps[] = {0.1, 0.2, 0.5, 1,    2,    5,    10,   20,    30,   60,
+                                   120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000};
     size_t i = 0;
     int y = IMAGE_HEIGHT - BOTTOM;
     char text[40];
@@ -142,7 +145,7 @@ static void draw_scale(picture *p) {
 /* From black through blue, violet and orange to a pale yellow: lightness rises evenly, so that the
  * picture reads in grey as well. */
 static void fill_palette(png_color *palette) {
-    static const double stops[][4] = {{0, 5, 5, 16},      {0.2, 36, 20, 84},    {0.4, 110, 30, 120},
+    static const double stops[][4] = {{0, 5, 5, 16},       {0.2, 36, 20, 84},   {0.4, 110, 30, 120},
                                       {0.6, 192, 58, 100}, {0.8, 244, 134, 74}, {1, 253, 240, 190}};
     for (int i = 0; i < LEVELS; i++) {
         double t = (double)i / (LEVELS - 1);

@@ -9,67 +9,132 @@ static const char *const containers[] = {"auto", "wav", "flac", "ogg", "opus", "
 static const char *const raw_encodings[] = {"as-output", "s16", "s24", "float", NULL};
 
 const cli_option cli_common_options[] = {
-    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(cli_common, json),
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(cli_common, json),
      .help = "print results as JSON on standard output, one object a line"},
-    {.name = "quiet", .letter = 'q', .kind = CLI_FLAG, .offset = offsetof(cli_common, quiet),
+    {.name = "quiet",
+     .letter = 'q',
+     .kind = CLI_FLAG,
+     .offset = offsetof(cli_common, quiet),
      .help = "say nothing but errors; no progress bar"},
-    {.name = "verbose", .letter = 'v', .kind = CLI_COUNT, .offset = offsetof(cli_common, verbose),
+    {.name = "verbose",
+     .letter = 'v',
+     .kind = CLI_COUNT,
+     .offset = offsetof(cli_common, verbose),
      .help = "say more; twice for everything"},
-    {.name = "help", .letter = 'h', .kind = CLI_FLAG, .offset = offsetof(cli_common, help),
+    {.name = "help",
+     .letter = 'h',
+     .kind = CLI_FLAG,
+     .offset = offsetof(cli_common, help),
      .help = "print this and exit"},
 };
 
 const cli_option cli_runtime_options[] = {
-    {.name = "threads", .letter = 't', .kind = CLI_INTEGER, .offset = offsetof(cli_runtime, threads), .argument = "N",
-     .minimum = 0, .maximum = 1024, .environment = "TIMBRE_THREADS",
+    {.name = "threads",
+     .letter = 't',
+     .kind = CLI_INTEGER,
+     .offset = offsetof(cli_runtime, threads),
+     .argument = "N",
+     .minimum = 0,
+     .maximum = 1024,
+     .environment = "TIMBRE_THREADS",
      .help = "processors to use; 0, the default, is all that this process may use"},
-    {.name = "denoiser", .kind = CLI_FILE, .offset = offsetof(cli_runtime, denoiser), .argument = "FILE",
+    {.name = "denoiser",
+     .kind = CLI_FILE,
+     .offset = offsetof(cli_runtime, denoiser),
+     .argument = "FILE",
      .environment = "TIMBRE_DENOISER",
      .help = "a DeepFilterNet3 export (tar.gz) instead of the installed one; fine-tuned and low-latency exports work"},
-    {.name = "memory", .kind = CLI_BYTES, .offset = offsetof(cli_runtime, memory_budget), .argument = "BYTES",
+    {.name = "memory",
+     .kind = CLI_BYTES,
+     .offset = offsetof(cli_runtime, memory_budget),
+     .argument = "BYTES",
      .environment = "TIMBRE_MEMORY",
      .help = "budget for models and running sequences, as 2G; the default is three quarters of the machine's or "
              "control group's memory"},
 };
 
 const cli_option cli_engine_options[] = {
-    {.name = "engine", .kind = CLI_TEXT, .offset = offsetof(cli_engine, engine), .argument = "NAME",
+    {.name = "engine",
+     .kind = CLI_TEXT,
+     .offset = offsetof(cli_engine, engine),
+     .argument = "NAME",
      .environment = "TIMBRE_ENGINE",
      .help = "qwen3 (the voice clone), preview (a built-in voice that needs no download and is no clone), remote (a "
              "speech server), or auto, the default: qwen3 where its model is installed, else preview"},
-    {.name = "model", .kind = CLI_FOLDER, .offset = offsetof(cli_engine, model), .argument = "MODEL",
+    {.name = "model",
+     .kind = CLI_FOLDER,
+     .offset = offsetof(cli_engine, model),
+     .argument = "MODEL",
      .environment = "TIMBRE_MODEL",
      .help = "folder of a Qwen3-TTS Base checkpoint, or 0.6b or 1.7b as installed; default: the smallest installed"},
-    {.name = "precision", .kind = CLI_TEXT, .offset = offsetof(cli_engine, precision), .argument = "KIND",
+    {.name = "precision",
+     .kind = CLI_TEXT,
+     .offset = offsetof(cli_engine, precision),
+     .argument = "KIND",
      .environment = "TIMBRE_PRECISION",
      .help = "f32, bf16, int8, int4, or by network as talker=int8,predictor=int4,codec=bf16; default auto: the fastest "
              "that is documented as safe"},
-    {.name = "remote-url", .kind = CLI_TEXT, .offset = offsetof(cli_engine, remote_url), .argument = "URL",
+    {.name = "remote-url",
+     .kind = CLI_TEXT,
+     .offset = offsetof(cli_engine, remote_url),
+     .argument = "URL",
      .environment = "TIMBRE_REMOTE_URL",
      .help = "the speech server of --engine remote; its key comes from TIMBRE_REMOTE_KEY"},
-    {.name = "max-batch", .kind = CLI_INTEGER, .offset = offsetof(cli_engine, max_batch), .argument = "N", .minimum = 0,
-     .maximum = 4096, .help = "items that speak at the same time; 0, the default, leaves it to the engine"},
+    {.name = "max-batch",
+     .kind = CLI_INTEGER,
+     .offset = offsetof(cli_engine, max_batch),
+     .argument = "N",
+     .minimum = 0,
+     .maximum = 4096,
+     .help = "items that speak at the same time; 0, the default, leaves it to the engine"},
 };
 
 const cli_option cli_output_options[] = {
-    {.name = "encoding", .kind = CLI_CHOICE, .offset = offsetof(cli_output, encoding), .argument = "KIND",
-     .choices = cli_encodings, .help = "samples of WAV, FLAC and raw output: s16 (default), s24, float"},
-    {.name = "format", .kind = CLI_CHOICE, .offset = offsetof(cli_output, container), .argument = "KIND",
-     .choices = containers, .help = "wav, flac, ogg, opus, mp3, raw; default auto: by the output's ending, WAV for -"},
+    {.name = "encoding",
+     .kind = CLI_CHOICE,
+     .offset = offsetof(cli_output, encoding),
+     .argument = "KIND",
+     .choices = cli_encodings,
+     .help = "samples of WAV, FLAC and raw output: s16 (default), s24, float"},
+    {.name = "format",
+     .kind = CLI_CHOICE,
+     .offset = offsetof(cli_output, container),
+     .argument = "KIND",
+     .choices = containers,
+     .help = "wav, flac, ogg, opus, mp3, raw; default auto: by the output's ending, WAV for -"},
 };
 
 const cli_option cli_raw_options[] = {
-    {.name = "raw", .kind = CLI_FLAG, .offset = offsetof(cli_raw, raw),
+    {.name = "raw",
+     .kind = CLI_FLAG,
+     .offset = offsetof(cli_raw, raw),
      .help = "inputs are headerless little-endian PCM; so is the output on -"},
-    {.name = "channels", .letter = 'c', .kind = CLI_INTEGER, .offset = offsetof(cli_raw, channels), .argument = "N",
-     .minimum = 1, .maximum = 8, .help = "channels of raw input; default 1"},
-    {.name = "raw-encoding", .kind = CLI_CHOICE, .offset = offsetof(cli_raw, encoding), .argument = "KIND",
-     .choices = raw_encodings, .help = "samples of raw input, where they differ from --encoding: s16, s24, float"},
+    {.name = "channels",
+     .letter = 'c',
+     .kind = CLI_INTEGER,
+     .offset = offsetof(cli_raw, channels),
+     .argument = "N",
+     .minimum = 1,
+     .maximum = 8,
+     .help = "channels of raw input; default 1"},
+    {.name = "raw-encoding",
+     .kind = CLI_CHOICE,
+     .offset = offsetof(cli_raw, encoding),
+     .argument = "KIND",
+     .choices = raw_encodings,
+     .help = "samples of raw input, where they differ from --encoding: s16, s24, float"},
 };
 
 const cli_option cli_limit_options[] = {
-    {.name = "max-seconds", .kind = CLI_NUMBER, .offset = offsetof(tmb_audio_limits, max_seconds), .argument = "S",
-     .minimum = 0, .maximum = 1e9, .help = "refuse longer inputs; 0, the default, is no limit: files are streamed"},
+    {.name = "max-seconds",
+     .kind = CLI_NUMBER,
+     .offset = offsetof(tmb_audio_limits, max_seconds),
+     .argument = "S",
+     .minimum = 0,
+     .maximum = 1e9,
+     .help = "refuse longer inputs; 0, the default, is no limit: files are streamed"},
 };
 
 void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_options *out) {
@@ -127,12 +192,14 @@ int cli_create_output(const char *path, const cli_raw *raw, const cli_output *ou
     tmb_container container = (tmb_container)output->container;
     if (container == TMB_CONTAINER_AUTO && raw->raw && cli_is_standard(path))
         container = TMB_CONTAINER_RAW;
-    tmb_status status = tmb_audio_create(path, container, (tmb_encoding)output->encoding, rate, channels, writer, error);
+    tmb_status status =
+        tmb_audio_create(path, container, (tmb_encoding)output->encoding, rate, channels, writer, error);
     return status == TMB_OK ? CLI_EXIT_OK : status == TMB_ERROR_ARGUMENT ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
 }
 
 void cli_print_json(json_t *object) {
-    char *line = object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    char *line =
+        object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     if (line != NULL)
         cli_print_line(line);
     else

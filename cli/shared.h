@@ -14,7 +14,8 @@ typedef struct cli_common {
     int verbose;
 } cli_common;
 extern const cli_option cli_common_options[4];
-#define CLI_COMMON_GROUP {"Common options", cli_common_options, CLI_LENGTH(cli_common_options), 0}
+#define CLI_COMMON_GROUP                                                                                               \
+    { "Common options", cli_common_options, CLI_LENGTH(cli_common_options), 0 }
 
 /* How the library runs. */
 typedef struct cli_runtime {

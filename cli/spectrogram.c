@@ -11,15 +11,15 @@ static const double pi = 3.14159265358979323846;
 struct cli_spectrogram {
     int rate;
     double top;
-    size_t size, hop; /* samples of a window, and from one to the next */
-    size_t filled;    /* samples in `window` */
-    float *window;    /* [size] the newest samples */
-    float *shape;     /* [size] Hann, scaled to unit power */
+    size_t size, hop;        /* samples of a window, and from one to the next */
+    size_t filled;           /* samples in `window` */
+    float *window;           /* [size] the newest samples */
+    float *shape;            /* [size] Hann, scaled to unit power */
     float *real, *imaginary; /* [size] */
-    float *twiddle;   /* [size] cosines, then sines, of 2 pi k / size, k < size / 2 */
-    float *cells;     /* [MAXIMUM_COLUMNS, CLI_SPECTROGRAM_ROWS] power */
-    float *pending;   /* [CLI_SPECTROGRAM_ROWS] the sum of the windows in the column that is being made */
-    size_t merged;    /* windows that make a column: a power of two */
+    float *twiddle;          /* [size] cosines, then sines, of 2 pi k / size, k < size / 2 */
+    float *cells;            /* [MAXIMUM_COLUMNS, CLI_SPECTROGRAM_ROWS] power */
+    float *pending;          /* [CLI_SPECTROGRAM_ROWS] the sum of the windows in the column that is being made */
+    size_t merged;           /* windows that make a column: a power of two */
     size_t pending_count;
     size_t columns;
 };

@@ -5,8 +5,8 @@
 #include <string.h>
 
 bool cli_sink_write(cli_sink *sink, const float *samples, size_t count, int rate) {
-    if (sink->writer == NULL && tmb_audio_create(sink->path, sink->container, sink->encoding, rate, 1, &sink->writer,
-                                                 &sink->error) != TMB_OK)
+    if (sink->writer == NULL &&
+        tmb_audio_create(sink->path, sink->container, sink->encoding, rate, 1, &sink->writer, &sink->error) != TMB_OK)
         return false;
     sink->rate = rate;
     sink->count += count;
@@ -26,7 +26,8 @@ bool cli_sink_end(cli_sink *sink, bool keep, int rate) {
 static json_t *timings_json(const tmb_clone_result *result) {
     json_t *timings = json_object();
     for (int stage = TMB_STAGE_QUEUED; stage < TMB_STAGE_DONE; stage++)
-        (void)json_object_set_new(timings, tmb_stage_name((tmb_stage)stage), cli_json_number(result->timings[stage], 4));
+        (void)json_object_set_new(timings, tmb_stage_name((tmb_stage)stage),
+                                  cli_json_number(result->timings[stage], 4));
     (void)json_object_set_new(timings, "first_audio", cli_json_number(result->first_audio, 4));
     (void)json_object_set_new(timings, "total", cli_json_number(result->total, 4));
     return timings;
@@ -73,8 +74,8 @@ json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const
 static void note_model(void *user, const tmb_model_info *model) {
     char size[32];
     if (strcmp(model->name, "qwen3-tts-0.6b") == 0)
-        (void)snprintf(user, 160, "`timbre pull %s` (%s, %s)", model->name, cli_format_bytes(model->bytes, size, sizeof(size)),
-                       model->license);
+        (void)snprintf(user, 160, "`timbre pull %s` (%s, %s)", model->name,
+                       cli_format_bytes(model->bytes, size, sizeof(size)), model->license);
 }
 
 void cli_note_preview(const char *engine) {
@@ -101,7 +102,8 @@ bool cli_write_codes(const char *path, const int16_t *codes, size_t frames, size
     memcpy(file, "\223NUMPY\1\0", 8);
     file[8] = HEADER - 10;
     file[9] = 0;
-    int used = snprintf(file + 10, HEADER - 10, "{'descr': '<i2', 'fortran_order': False, 'shape': (%zu, %zu), }", frames, books);
+    int used = snprintf(file + 10, HEADER - 10, "{'descr': '<i2', 'fortran_order': False, 'shape': (%zu, %zu), }",
+                        frames, books);
     file[10 + used] = ' ';
     file[HEADER - 1] = '\n';
     for (size_t i = 0; i < frames * books; i++) {

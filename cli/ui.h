@@ -10,10 +10,10 @@
 /* Exit statuses. Of several inputs the highest counts. */
 enum {
     CLI_EXIT_OK = 0,
-    CLI_EXIT_FAILED = 1,      /* processing or writing failed */
-    CLI_EXIT_USAGE = 2,       /* the command line is wrong */
-    CLI_EXIT_INPUT = 3,       /* an input cannot be read or is not what it should be */
-    CLI_EXIT_MODEL = 4,       /* a model is missing or does not fit */
+    CLI_EXIT_FAILED = 1,       /* processing or writing failed */
+    CLI_EXIT_USAGE = 2,        /* the command line is wrong */
+    CLI_EXIT_INPUT = 3,        /* an input cannot be read or is not what it should be */
+    CLI_EXIT_MODEL = 4,        /* a model is missing or does not fit */
     CLI_EXIT_INTERRUPTED = 130 /* SIGINT or SIGTERM */
 };
 

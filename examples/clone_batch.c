@@ -19,7 +19,8 @@ typedef struct batch_item {
 
 static tmb_status save(const batch_item *item, const tmb_clone_result *result, tmb_error *error) {
     tmb_audio_writer *writer = NULL;
-    tmb_status status = tmb_audio_create(item->path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, result->sample_rate, 1, &writer, error);
+    tmb_status status =
+        tmb_audio_create(item->path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, result->sample_rate, 1, &writer, error);
     if (status == TMB_OK) {
         status = tmb_audio_write(writer, result->samples, result->sample_count, error);
     }

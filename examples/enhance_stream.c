@@ -72,8 +72,8 @@ int main(int argc, char **argv) {
         status = tmb_enhance_open(context, &enhance, &stream, &error);
     }
     if (status == TMB_OK) {
-        status = tmb_audio_create(argv[2], TMB_CONTAINER_AUTO, TMB_ENCODING_S16, enhance.output_rate, info.channels, &writer,
-                                  &error);
+        status = tmb_audio_create(argv[2], TMB_CONTAINER_AUTO, TMB_ENCODING_S16, enhance.output_rate, info.channels,
+                                  &writer, &error);
     }
     if (status == TMB_OK) {
         status = copy(reader, (size_t)info.rate / 100, stream, writer, &error);

@@ -19,8 +19,8 @@ typedef struct spoken_file {
 static bool on_audio(void *user, uint64_t item, const float *samples, size_t count, int rate) {
     (void)item;
     spoken_file *speech = user;
-    if (speech->writer == NULL && tmb_audio_create(speech->path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, rate, 1, &speech->writer,
-                                                   &speech->error) != TMB_OK) {
+    if (speech->writer == NULL && tmb_audio_create(speech->path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, rate, 1,
+                                                   &speech->writer, &speech->error) != TMB_OK) {
         return false;
     }
     return tmb_audio_write(speech->writer, samples, count, &speech->error) == TMB_OK;

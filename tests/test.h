@@ -13,12 +13,12 @@
 #include "timbre/timbre.h"
 
 /* Fails with the error's message. */
-#define assert_ok(call, error)                                                                                        \
-    do {                                                                                                              \
-        tmb_status assert_ok_status = (call);                                                                         \
-        if (assert_ok_status != TMB_OK) {                                                                             \
-            fail_msg("%s: %s", #call, (error).message);                                                               \
-        }                                                                                                             \
+#define assert_ok(call, error)                                                                                         \
+    do {                                                                                                               \
+        tmb_status assert_ok_status = (call);                                                                          \
+        if (assert_ok_status != TMB_OK) {                                                                              \
+            fail_msg("%s: %s", #call, (error).message);                                                                \
+        }                                                                                                              \
     } while (0)
 
 #endif

@@ -56,12 +56,16 @@ TMB_API const char *tmb_status_name(tmb_status status);
 /* The library's version, "MAJOR.MINOR.PATCH". */
 TMB_API const char *tmb_version(void);
 
-typedef enum tmb_log_level { TMB_LOG_ERROR = 0, TMB_LOG_WARNING = 1, TMB_LOG_INFO = 2, TMB_LOG_DEBUG = 3 } tmb_log_level;
+typedef enum tmb_log_level {
+    TMB_LOG_ERROR = 0,
+    TMB_LOG_WARNING = 1,
+    TMB_LOG_INFO = 2,
+    TMB_LOG_DEBUG = 3
+} tmb_log_level;
 
 /* Called with one line without line break. May be called from any thread, never concurrently with
  * itself for one context. `user` is the pointer given with the callback. */
 typedef void (*tmb_log_callback)(void *user, tmb_log_level level, const char *line);
-
 
 /* ---- Context ------------------------------------------------------------------------------- */
 
@@ -93,7 +97,7 @@ typedef struct tmb_options {
     size_t voice_cache_entries; /* prepared voices kept; default 64 */
     tmb_log_callback log;       /* NULL = silent */
     void *log_user;
-    tmb_log_level log_level;    /* default TMB_LOG_WARNING */
+    tmb_log_level log_level; /* default TMB_LOG_WARNING */
 } tmb_options;
 
 TMB_API void tmb_options_default(tmb_options *options);
@@ -112,8 +116,8 @@ typedef struct tmb_statistics {
     size_t queued_items;      /* submitted, stage 3 not yet entered */
     size_t live_sequences;    /* in the TTS batch now */
     uint64_t finished_items, failed_items, cancelled_items;
-    uint64_t batch_steps;       /* steps of the TTS batch so far */
-    uint64_t batch_sequences;   /* sum of the live sequences over those steps */
+    uint64_t batch_steps;     /* steps of the TTS batch so far */
+    uint64_t batch_sequences; /* sum of the live sequences over those steps */
     double audio_seconds;     /* produced by stage 3 so far */
     const char *engine;       /* the one in use, static storage */
     bool engine_loaded, denoiser_loaded;
@@ -250,19 +254,19 @@ TMB_API void tmb_free(void *pointer);
 
 /* Where a reference or voice comes from: exactly one of the groups is set. */
 typedef struct tmb_clone_request {
-    size_t struct_size;         /* set by tmb_clone_request_default */
-    const char *custom_id;      /* the caller's name for the item; handed back; may be NULL */
-    const char *text;           /* what to say, UTF-8 */
-    const char *language;       /* "auto" (default), "en" or "English", ... */
+    size_t struct_size;    /* set by tmb_clone_request_default */
+    const char *custom_id; /* the caller's name for the item; handed back; may be NULL */
+    const char *text;      /* what to say, UTF-8 */
+    const char *language;  /* "auto" (default), "en" or "English", ... */
 
-    const char *ref_audio;      /* reference: a file ... */
-    const void *ref_data;       /* ... or an audio file's bytes (borrowed until the result) ... */
+    const char *ref_audio; /* reference: a file ... */
+    const void *ref_data;  /* ... or an audio file's bytes (borrowed until the result) ... */
     size_t ref_data_size;
-    const float *ref_samples;   /* ... or mono samples (borrowed until the result) */
+    const float *ref_samples; /* ... or mono samples (borrowed until the result) */
     size_t ref_sample_count;
-    int ref_rate;               /* Hz of ref_samples */
-    const char *ref_text;       /* its transcript; NULL: x-vector only */
-    const char *voice;          /* or a saved voice's file */
+    int ref_rate;         /* Hz of ref_samples */
+    const char *ref_text; /* its transcript; NULL: x-vector only */
+    const char *voice;    /* or a saved voice's file */
     bool x_vector_only;
 
     bool greedy;
@@ -270,36 +274,36 @@ typedef struct tmb_clone_request {
     int top_k;                                     /* < 0 (default): the model's; 0: no limit */
     double subtalker_temperature, subtalker_top_p; /* the code predictor's own; < 0: the model's */
     int subtalker_top_k;
-    bool has_seed;              /* false: a random one, reported in the result */
+    bool has_seed; /* false: a random one, reported in the result */
     uint64_t seed;
-    int max_frames;             /* as the official max_new_tokens: at most one less; 0 = the model's */
-    double max_seconds;         /* 0 = no further limit */
+    int max_frames;     /* as the official max_new_tokens: at most one less; 0 = the model's */
+    double max_seconds; /* 0 = no further limit */
     bool non_streaming_text;
-    bool guard_runaway;         /* budget from the text's length, one retry, then cut */
+    bool guard_runaway; /* budget from the text's length, one retry, then cut */
 
-    bool run_pre_processing;    /* stages 1 and 2; default true */
-    bool run_post_processing;   /* stages 4 and 5; default true; false gives the engine's own rate */
+    bool run_pre_processing;       /* stages 1 and 2; default true */
+    bool run_post_processing;      /* stages 4 and 5; default true; false gives the engine's own rate */
     tmb_enhance_options pre, post; /* strength of stages 2 and 5; rates and channels are ignored. By default no limit
                                       for the reference, 12 dB for the speech, which is clean already */
 
-    int priority;               /* higher first; default 0 */
-    uint64_t group;             /* items of one group take turns with other groups; default 0. A group other
-                                 * than 0 leaves the last eighth of the batch to groups with nothing in it */
-    double deadline;            /* seconds from submit until TMB_ERROR_TIMEOUT; 0 = none */
-    bool want_codes;            /* hand the generated codes to the result */
-    bool want_samples;          /* collect the whole audio for the result; default true */
+    int priority;      /* higher first; default 0 */
+    uint64_t group;    /* items of one group take turns with other groups; default 0. A group other
+                        * than 0 leaves the last eighth of the batch to groups with nothing in it */
+    double deadline;   /* seconds from submit until TMB_ERROR_TIMEOUT; 0 = none */
+    bool want_codes;   /* hand the generated codes to the result */
+    bool want_samples; /* collect the whole audio for the result; default true */
 
     /* The engine qwen3; others ignore it. */
-    bool stream;                /* the audio callback's listener hears it while it is made: a runaway is then cut but not
-                                   tried again. Without it and with guard_runaway, audio comes when a piece is complete */
-    int first_chunk_frames;     /* frames (80 ms each) in the first audio; 0 = default (4), at most 16 */
-    size_t split_length;        /* a longer text, in letters (a character of Chinese, Japanese or Korean is three), is spoken
-                                   in pieces that end at sentences where they can; the result lists them; 0 = never */
-    bool pauses;                /* understand [pause:1.5s], [pause:500ms] in the text: silence */
+    bool stream;            /* the audio callback's listener hears it while it is made: a runaway is then cut but not
+                               tried again. Without it and with guard_runaway, audio comes when a piece is complete */
+    int first_chunk_frames; /* frames (80 ms each) in the first audio; 0 = default (4), at most 16 */
+    size_t split_length; /* a longer text, in letters (a character of Chinese, Japanese or Korean is three), is spoken
+                            in pieces that end at sentences where they can; the result lists them; 0 = never */
+    bool pauses;         /* understand [pause:1.5s], [pause:500ms] in the text: silence */
 
     /* The reference, before the engine's encoders. */
-    bool trim_reference;        /* cut what is still before the first and after the last speech, but for 50 ms */
-    double reference_silence;   /* seconds of silence behind it, 0 to 5: keeps its last words out of the speech */
+    bool trim_reference;      /* cut what is still before the first and after the last speech, but for 50 ms */
+    double reference_silence; /* seconds of silence behind it, 0 to 5: keeps its last words out of the speech */
 } tmb_clone_request;
 TMB_API void tmb_clone_request_default(tmb_clone_request *request);
 
@@ -328,10 +332,10 @@ typedef struct tmb_clone_result {
     tmb_error error;       /* status TMB_OK: the rest is set */
     const float *samples;  /* with want_samples */
     size_t sample_count;
-    int sample_rate;          /* Hz */
-    double duration;          /* seconds */
-    const char *engine;       /* "preview", "qwen3", "remote" */
-    bool is_clone;            /* false: a preview voice spoke, not the reference's */
+    int sample_rate;           /* Hz */
+    double duration;           /* seconds */
+    const char *engine;        /* "preview", "qwen3", "remote" */
+    bool is_clone;             /* false: a preview voice spoke, not the reference's */
     const char *finish_reason; /* "stop", "length", "runaway" */
     uint64_t seed;
     double timings[TMB_STAGE_COUNT]; /* seconds spent in each stage, [TMB_STAGE_QUEUED] waiting */
@@ -378,11 +382,11 @@ TMB_API tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request 
 /* ---- Models -------------------------------------------------------------------------------- */
 
 typedef struct tmb_model_info {
-    const char *name;        /* "qwen3-tts-0.6b", "qwen3-tts-1.7b", "dfn3" */
-    const char *title;       /* for people */
+    const char *name;  /* "qwen3-tts-0.6b", "qwen3-tts-1.7b", "dfn3" */
+    const char *title; /* for people */
     const char *license;
-    const char *path;        /* where it is, or NULL: not installed */
-    uint64_t bytes;          /* on disk, or of the download where it is not installed */
+    const char *path; /* where it is, or NULL: not installed */
+    uint64_t bytes;   /* on disk, or of the download where it is not installed */
     bool installed;
 } tmb_model_info;
 
@@ -390,11 +394,12 @@ typedef struct tmb_model_info {
 TMB_API tmb_status tmb_models(void (*each)(void *user, const tmb_model_info *model), void *user, tmb_error *error);
 
 /* Downloads a model. `progress` (may be NULL) returns false to cancel; `total` 0 = unknown. */
-TMB_API tmb_status tmb_pull(const char *name, bool (*progress)(void *user, const char *file, uint64_t done, uint64_t total),
-                            void *user, tmb_error *error);
+TMB_API tmb_status tmb_pull(const char *name,
+                            bool (*progress)(void *user, const char *file, uint64_t done, uint64_t total), void *user,
+                            tmb_error *error);
 
-/* Token ids of `text` by the tokenizer in a checkpoint's folder; *ids is allocated (tmb_free). The last tokenizer is kept, so
- * that many texts in a row read its files once. Thread-safe. */
+/* Token ids of `text` by the tokenizer in a checkpoint's folder; *ids is allocated (tmb_free). The last tokenizer is
+ * kept, so that many texts in a row read its files once. Thread-safe. */
 TMB_API tmb_status tmb_tokenize(const char *model, const char *text, size_t text_bytes, int32_t **ids, size_t *count,
                                 tmb_error *error);
 

@@ -22,7 +22,11 @@ static inline bool tmb_pad_size(size_t a, size_t unit, size_t *result) {
 }
 
 /* *result = a + b and a * b in 64 bits. */
-static inline bool tmb_add_u64(uint64_t a, uint64_t b, uint64_t *result) { return !__builtin_add_overflow(a, b, result); }
-static inline bool tmb_mul_u64(uint64_t a, uint64_t b, uint64_t *result) { return !__builtin_mul_overflow(a, b, result); }
+static inline bool tmb_add_u64(uint64_t a, uint64_t b, uint64_t *result) {
+    return !__builtin_add_overflow(a, b, result);
+}
+static inline bool tmb_mul_u64(uint64_t a, uint64_t b, uint64_t *result) {
+    return !__builtin_mul_overflow(a, b, result);
+}
 
 #endif

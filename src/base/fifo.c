@@ -66,9 +66,7 @@ size_t tmb_fifo_read(tmb_fifo *fifo, float *out, size_t capacity) {
     return count;
 }
 
-const float *tmb_fifo_peek(const tmb_fifo *fifo) {
-    return fifo->samples == NULL ? NULL : fifo->samples + fifo->start;
-}
+const float *tmb_fifo_peek(const tmb_fifo *fifo) { return fifo->samples == NULL ? NULL : fifo->samples + fifo->start; }
 
 void tmb_fifo_clear(tmb_fifo *fifo) {
     fifo->start = 0;

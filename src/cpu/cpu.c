@@ -33,7 +33,8 @@ static unsigned detect(void) {
     if (__get_cpuid(1, &a, &b, &c, &d) == 0) {
         return 0;
     }
-    const unsigned leaf1 = (1u << 12) /* FMA */ | (1u << 27) /* OSXSAVE */ | (1u << 28) /* AVX */ | (1u << 29) /* F16C */;
+    const unsigned leaf1 =
+        (1u << 12) /* FMA */ | (1u << 27) /* OSXSAVE */ | (1u << 28) /* AVX */ | (1u << 29) /* F16C */;
     if ((c & leaf1) != leaf1) {
         return 0;
     }

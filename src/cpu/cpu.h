@@ -9,7 +9,7 @@ enum {
     TMB_CPU_AVX512VNNI = 1 << 2, /* AVX512 level and VNNI */
     TMB_CPU_AVX512BF16 = 1 << 3, /* AVX512 level and BF16 */
     TMB_CPU_AVX512VBMI = 1 << 4, /* AVX512 level and VBMI */
-    TMB_CPU_AMX = 1 << 5         /* AVX512VNNI level, AMX TILE, INT8, BF16, and the system lets this process use tiles */
+    TMB_CPU_AMX = 1 << 5 /* AVX512VNNI level, AMX TILE, INT8, BF16, and the system lets this process use tiles */
 };
 
 /* The levels that CPU and operating system (saved registers, XGETBV) offer, less what the variable

@@ -143,7 +143,8 @@ static tmb_status finish(void *pointer, tmb_error *error) {
     if (state->sink->failure.status != TMB_OK) {
         return failure(state, error);
     }
-    return reason == 0 ? TMB_OK : tmb_fail(error, TMB_ERROR_INTERNAL, "the encoder failed: %s", sf_error_number(reason));
+    return reason == 0 ? TMB_OK
+                       : tmb_fail(error, TMB_ERROR_INTERNAL, "the encoder failed: %s", sf_error_number(reason));
 }
 
 static void destroy(void *pointer) {
@@ -248,10 +249,10 @@ tmb_status tmb_encoder_sndfile(const tmb_audio_shape *shape, tmb_sink *sink, con
     char reason[160];
     state->file = tmb_sndfile_open(&callbacks, SFM_WRITE, &info, sink, reason, sizeof reason);
     if (state->file == NULL) {
-        status = sink->failure.status != TMB_OK
-                     ? failure(state, error)
-                     : tmb_fail(error, TMB_ERROR_UNSUPPORTED, "the encoder for %d channels at %d Hz cannot be opened: %s",
-                                shape->channels, shape->rate, reason);
+        status = sink->failure.status != TMB_OK ? failure(state, error)
+                                                : tmb_fail(error, TMB_ERROR_UNSUPPORTED,
+                                                           "the encoder for %d channels at %d Hz cannot be opened: %s",
+                                                           shape->channels, shape->rate, reason);
         destroy(state);
         return status;
     }

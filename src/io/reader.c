@@ -72,10 +72,10 @@ static const format_name containers[] = {
     {SF_FORMAT_FLAC, "FLAC"}, {SF_FORMAT_OGG, "Ogg"},   {SF_FORMAT_MPEG, "MP3"},
 };
 static const format_name encodings[] = {
-    {SF_FORMAT_PCM_S8, "8-bit PCM"},     {SF_FORMAT_PCM_U8, "8-bit PCM"},   {SF_FORMAT_PCM_16, "16-bit PCM"},
-    {SF_FORMAT_PCM_24, "24-bit PCM"},    {SF_FORMAT_PCM_32, "32-bit PCM"},  {SF_FORMAT_FLOAT, "32-bit float"},
-    {SF_FORMAT_DOUBLE, "64-bit float"},  {SF_FORMAT_ULAW, "u-law"},         {SF_FORMAT_ALAW, "A-law"},
-    {SF_FORMAT_VORBIS, "Vorbis"},        {SF_FORMAT_OPUS, "Opus"},          {SF_FORMAT_MPEG_LAYER_III, "layer III"},
+    {SF_FORMAT_PCM_S8, "8-bit PCM"},    {SF_FORMAT_PCM_U8, "8-bit PCM"},  {SF_FORMAT_PCM_16, "16-bit PCM"},
+    {SF_FORMAT_PCM_24, "24-bit PCM"},   {SF_FORMAT_PCM_32, "32-bit PCM"}, {SF_FORMAT_FLOAT, "32-bit float"},
+    {SF_FORMAT_DOUBLE, "64-bit float"}, {SF_FORMAT_ULAW, "u-law"},        {SF_FORMAT_ALAW, "A-law"},
+    {SF_FORMAT_VORBIS, "Vorbis"},       {SF_FORMAT_OPUS, "Opus"},         {SF_FORMAT_MPEG_LAYER_III, "layer III"},
 };
 
 static const char *find_name(const format_name *names, size_t count, int value) {
@@ -89,11 +89,12 @@ static const char *find_name(const format_name *names, size_t count, int value) 
 
 static tmb_status check_shape(int rate, int channels, tmb_error *error) {
     if (rate < TMB_AUDIO_MIN_RATE || rate > TMB_AUDIO_MAX_RATE) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "has a sample rate of %d Hz: %d to %d are supported", rate, TMB_AUDIO_MIN_RATE,
-                        TMB_AUDIO_MAX_RATE);
+        return tmb_fail(error, TMB_ERROR_FORMAT, "has a sample rate of %d Hz: %d to %d are supported", rate,
+                        TMB_AUDIO_MIN_RATE, TMB_AUDIO_MAX_RATE);
     }
     if (channels < 1 || channels > TMB_AUDIO_MAX_CHANNELS) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "has %d channels: 1 to %d are supported", channels, TMB_AUDIO_MAX_CHANNELS);
+        return tmb_fail(error, TMB_ERROR_FORMAT, "has %d channels: 1 to %d are supported", channels,
+                        TMB_AUDIO_MAX_CHANNELS);
     }
     return TMB_OK;
 }
@@ -113,7 +114,8 @@ static tmb_status over_limit(const tmb_audio_reader *reader, uint64_t length, tm
     return TMB_OK;
 }
 
-static tmb_status open_raw(tmb_audio_reader *reader, const tmb_raw_format *raw, tmb_audio_info *info, tmb_error *error) {
+static tmb_status open_raw(tmb_audio_reader *reader, const tmb_raw_format *raw, tmb_audio_info *info,
+                           tmb_error *error) {
     const size_t sample = tmb_pcm_bytes(raw->encoding);
     if (sample == 0) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "unknown encoding %d of raw samples", (int)raw->encoding);
@@ -126,16 +128,18 @@ static tmb_status open_raw(tmb_audio_reader *reader, const tmb_raw_format *raw, 
     reader->raw_encoding = raw->encoding;
     reader->rate = raw->rate;
     reader->channels = (size_t)raw->channels;
-    *info = (tmb_audio_info){.rate = raw->rate,
-                             .channels = raw->channels,
-                             .length = reader->source.sequential ? 0 : reader->source.size / (sample * reader->channels)};
+    *info =
+        (tmb_audio_info){.rate = raw->rate,
+                         .channels = raw->channels,
+                         .length = reader->source.sequential ? 0 : reader->source.size / (sample * reader->channels)};
     static const char *const names[] = {"16-bit PCM", "24-bit PCM", "32-bit float"};
     (void)snprintf(info->format, sizeof info->format, "raw, %s", names[raw->encoding]);
     return TMB_OK;
 }
 
 /* The part from `start` to `end` of the source. */
-static tmb_status open_sndfile(tmb_audio_reader *reader, uint64_t start, uint64_t end, SF_INFO *info, tmb_error *error) {
+static tmb_status open_sndfile(tmb_audio_reader *reader, uint64_t start, uint64_t end, SF_INFO *info,
+                               tmb_error *error) {
     static SF_VIRTUAL_IO callbacks = {source_size, source_seek, source_read, source_write, source_tell};
     char reason[160];
     reader->link = tmb_source_part(&reader->source, start, end);
@@ -145,7 +149,8 @@ static tmb_status open_sndfile(tmb_audio_reader *reader, uint64_t start, uint64_
         return tmb_fail(error, TMB_ERROR_IO, "cannot be read: %s", strerror(reader->link.error_number));
     }
     return reader->file != NULL ? TMB_OK
-                                : tmb_fail(error, TMB_ERROR_FORMAT, "is damaged, cut short or of an unsupported kind (libsndfile: %s)", reason);
+                                : tmb_fail(error, TMB_ERROR_FORMAT,
+                                           "is damaged, cut short or of an unsupported kind (libsndfile: %s)", reason);
 }
 
 /* The next link of an Ogg file, which must be like the first. */
@@ -189,13 +194,16 @@ static tmb_status open_file(tmb_audio_reader *reader, tmb_audio_info *info, tmb_
     if (status != TMB_OK) {
         return status;
     }
-    const char *container = find_name(containers, sizeof containers / sizeof containers[0], file.format & SF_FORMAT_TYPEMASK);
-    const char *encoding = find_name(encodings, sizeof encodings / sizeof encodings[0], file.format & SF_FORMAT_SUBMASK);
+    const char *container =
+        find_name(containers, sizeof containers / sizeof containers[0], file.format & SF_FORMAT_TYPEMASK);
+    const char *encoding =
+        find_name(encodings, sizeof encodings / sizeof encodings[0], file.format & SF_FORMAT_SUBMASK);
     if (container == NULL || encoding == NULL) {
-        return tmb_fail(error, TMB_ERROR_FORMAT,
-                        "has an encoding that is not supported (%s, libsndfile subtype 0x%x): PCM, float, A-law, u-law, "
-                        "FLAC, Vorbis, Opus and MP3 are",
-                        container != NULL ? container : "unknown container", file.format & SF_FORMAT_SUBMASK);
+        return tmb_fail(
+            error, TMB_ERROR_FORMAT,
+            "has an encoding that is not supported (%s, libsndfile subtype 0x%x): PCM, float, A-law, u-law, "
+            "FLAC, Vorbis, Opus and MP3 are",
+            container != NULL ? container : "unknown container", file.format & SF_FORMAT_SUBMASK);
     }
     status = check_shape(file.samplerate, file.channels, error);
     if (status != TMB_OK) {
@@ -297,8 +305,8 @@ static tmb_status read_raw(tmb_audio_reader *reader, float *out, size_t capacity
         const size_t wanted = capacity - *count < room ? capacity - *count : room;
         const size_t got = tmb_source_read(&reader->source, bytes, wanted * frame);
         if (reader->source.error_number == 0 && got % frame != 0) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "ends inside a sample: %zu bytes too many for raw %zu-byte samples",
-                            got % frame, frame);
+            return tmb_fail(error, TMB_ERROR_FORMAT,
+                            "ends inside a sample: %zu bytes too many for raw %zu-byte samples", got % frame, frame);
         }
         tmb_pcm_decode(reader->raw_encoding, bytes, got / frame * reader->channels, out + *count * reader->channels);
         *count += got / frame;
@@ -330,8 +338,9 @@ static tmb_status read_sndfile(tmb_audio_reader *reader, float *out, size_t capa
         SF_INFO info;
         status = open_next_link(reader, &info, error);
         if (status == TMB_OK && (info.samplerate != reader->rate || info.channels != (int)reader->channels)) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "changes from %d Hz, %zu channels to %d Hz, %d channels in its middle",
-                            reader->rate, reader->channels, info.samplerate, info.channels);
+            return tmb_fail(error, TMB_ERROR_FORMAT,
+                            "changes from %d Hz, %zu channels to %d Hz, %d channels in its middle", reader->rate,
+                            reader->channels, info.samplerate, info.channels);
         }
         if (status == TMB_OK) {
             status = read_link(reader, out, capacity, count, error);
@@ -344,8 +353,8 @@ static tmb_status read_checked(tmb_audio_reader *reader, float *out, size_t capa
     /* Never more than fits the arithmetic of what is below. */
     const size_t most = SIZE_MAX / sizeof(float) / reader->channels / 2;
     capacity = capacity < most ? capacity : most;
-    tmb_status status = reader->raw ? read_raw(reader, out, capacity, count, error)
-                                    : read_sndfile(reader, out, capacity, count, error);
+    tmb_status status =
+        reader->raw ? read_raw(reader, out, capacity, count, error) : read_sndfile(reader, out, capacity, count, error);
     if (reader->source.error_number != 0) {
         return tmb_fail(error, TMB_ERROR_IO, "cannot be read: %s", strerror(reader->source.error_number));
     }
@@ -356,7 +365,8 @@ static tmb_status read_checked(tmb_audio_reader *reader, float *out, size_t capa
     const size_t bad = tmb_pcm_find_not_finite(out, values);
     if (bad < values) {
         const uint64_t place = reader->done + bad / reader->channels;
-        return tmb_fail(error, TMB_ERROR_FORMAT, "has a sample that is not a finite number: number %llu (at %.3f s) of channel %zu",
+        return tmb_fail(error, TMB_ERROR_FORMAT,
+                        "has a sample that is not a finite number: number %llu (at %.3f s) of channel %zu",
                         (unsigned long long)place, (double)place / reader->rate, bad % reader->channels + 1);
     }
     reader->done += *count;
@@ -408,7 +418,8 @@ tmb_status tmb_audio_read_mono(tmb_audio_reader *reader, const tmb_audio_info *i
     size_t capacity = (size_t)(hint < minute ? hint : minute) + BLOCK;
     float *result = tmb_calloc(capacity, sizeof(float));
     float *block = tmb_calloc(BLOCK * channels, sizeof(float));
-    tmb_status status = result == NULL || block == NULL ? tmb_fail_memory(error, "audio", capacity * sizeof(float)) : TMB_OK;
+    tmb_status status =
+        result == NULL || block == NULL ? tmb_fail_memory(error, "audio", capacity * sizeof(float)) : TMB_OK;
     size_t got = 0;
     while (status == TMB_OK) {
         status = tmb_audio_read(reader, block, BLOCK, &got, error);

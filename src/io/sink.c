@@ -47,7 +47,8 @@ void tmb_sink_open_callback(tmb_audio_write_callback callback, void *user, tmb_s
 static bool write_descriptor(tmb_sink *sink, const uint8_t *data, size_t count) {
     uint64_t place = sink->position;
     while (count > 0) {
-        const ssize_t done = sink->seekable ? pwrite(sink->fd, data, count, (off_t)place) : write(sink->fd, data, count);
+        const ssize_t done =
+            sink->seekable ? pwrite(sink->fd, data, count, (off_t)place) : write(sink->fd, data, count);
         if (done < 0) {
             if (errno == EINTR) {
                 continue;

@@ -14,9 +14,7 @@ SNDFILE *tmb_sndfile_open(SF_VIRTUAL_IO *callbacks, int mode, SF_INFO *info, voi
 }
 
 sf_count_t tmb_sndfile_seek(uint64_t *position, uint64_t size, sf_count_t offset, int whence) {
-    const sf_count_t base = whence == SEEK_SET   ? 0
-                            : whence == SEEK_CUR ? (sf_count_t)*position
-                                                 : (sf_count_t)size;
+    const sf_count_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? (sf_count_t)*position : (sf_count_t)size;
     sf_count_t place = 0;
     if (__builtin_add_overflow(base, offset, &place) || place < 0) {
         return -1;

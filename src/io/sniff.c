@@ -23,7 +23,8 @@ static bool is_mp3_frame(const uint8_t *data, size_t size) {
 /* Printable ASCII and UTF-8 continuation bytes only. */
 static bool is_text(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < size; i++) {
-        if ((data[i] < 0x20 && data[i] != '\t' && data[i] != '\n' && data[i] != '\r' && data[i] != '\f') || data[i] == 0x7f) {
+        if ((data[i] < 0x20 && data[i] != '\t' && data[i] != '\n' && data[i] != '\r' && data[i] != '\f') ||
+            data[i] == 0x7f) {
             return false;
         }
     }
@@ -64,12 +65,13 @@ tmb_status tmb_sniff(const uint8_t *data, size_t size, tmb_file_kind *kind, tmb_
         for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
             if (has(data, size, others[i].place, others[i].magic)) {
                 return tmb_fail(error, TMB_ERROR_FORMAT,
-                                "is %s, which is not supported: " READS "; convert it, e.g. with ffmpeg -i FILE out.wav",
+                                "is %s, which is not supported: " READS
+                                "; convert it, e.g. with ffmpeg -i FILE out.wav",
                                 others[i].name);
             }
         }
-        return tmb_fail(error, TMB_ERROR_FORMAT, is_text(data, size) ? "is text, not audio: %s" : "is not an audio file: %s",
-                        READS);
+        return tmb_fail(error, TMB_ERROR_FORMAT,
+                        is_text(data, size) ? "is text, not audio: %s" : "is not an audio file: %s", READS);
     }
     return TMB_OK;
 }
@@ -89,7 +91,9 @@ static uint64_t number(const uint8_t *bytes, size_t count, bool big_endian) {
 
 /* Sizes of a data chunk that say "until the end": what ffmpeg, SoX and GStreamer write to a pipe, and
  * the 0 of a recorder that was never stopped. */
-static bool is_streaming_size(uint64_t size) { return size == 0 || size >= 0xffffff00u || (size >= 0x7fff0000u && size <= 0x7fffffffu); }
+static bool is_streaming_size(uint64_t size) {
+    return size == 0 || size >= 0xffffff00u || (size >= 0x7fff0000u && size <= 0x7fffffffu);
+}
 
 static tmb_status check_chunks(tmb_source *source, bool aiff, tmb_error *error) {
     uint8_t header[12];

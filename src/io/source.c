@@ -124,8 +124,8 @@ size_t tmb_source_read_at(tmb_source *source, uint64_t place, void *out, size_t 
 }
 
 size_t tmb_source_read(tmb_source *source, void *out, size_t count) {
-    const size_t done =
-        source->sequential ? read_fully(source, HERE, out, count) : tmb_source_read_at(source, source->position, out, count);
+    const size_t done = source->sequential ? read_fully(source, HERE, out, count)
+                                           : tmb_source_read_at(source, source->position, out, count);
     source->position += done;
     return done;
 }
@@ -170,7 +170,8 @@ static tmb_status spool_to_file(tmb_source *source, size_t held, tmb_error *erro
         total += held;
         if (total > SPOOL_MAXIMUM) {
             (void)close(fd);
-            return tmb_fail(error, TMB_ERROR_LIMIT, "more than %llu bytes come from the pipe; write them to a file first",
+            return tmb_fail(error, TMB_ERROR_LIMIT,
+                            "more than %llu bytes come from the pipe; write them to a file first",
                             (unsigned long long)SPOOL_MAXIMUM);
         }
         held = read_fully(source, HERE, source->spool, SPOOL_MEMORY);

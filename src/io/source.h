@@ -6,7 +6,7 @@
 
 /* Zero-initialise. Used by one thread at a time. */
 typedef struct tmb_source {
-    int fd;                /* -1: memory */
+    int fd; /* -1: memory */
     bool owns_fd;
     bool sequential;       /* a pipe that was not spooled: no size, no seeking */
     const uint8_t *memory; /* where fd is -1 */
@@ -14,8 +14,8 @@ typedef struct tmb_source {
     uint64_t base;         /* where the source begins in the file */
     uint64_t size;
     uint64_t position;
-    int error_number;      /* errno of the first read that failed */
-    bool patched;          /* the four bytes at `patch_place` read as 0xff */
+    int error_number; /* errno of the first read that failed */
+    bool patched;     /* the four bytes at `patch_place` read as 0xff */
     uint64_t patch_place;
 } tmb_source;
 

@@ -88,8 +88,8 @@ static bool temporary_name(const char *target, char *out, size_t size) {
     const char *slash = strrchr(target, '/');
     const int folder = slash != NULL ? (int)(slash + 1 - target) : 0;
     /* A name may have 255 bytes: a long one is cut. */
-    const int length = snprintf(out, size, "%.*s.%.200s.%016llx.tmp", folder, target, target + folder,
-                                (unsigned long long)random);
+    const int length =
+        snprintf(out, size, "%.*s.%.200s.%016llx.tmp", folder, target, target + folder, (unsigned long long)random);
     return length > 0 && (size_t)length < size;
 }
 

@@ -25,9 +25,9 @@ static const struct {
     const char *ending;
     tmb_container container;
 } endings[] = {
-    {".wav", TMB_CONTAINER_WAV},   {".wave", TMB_CONTAINER_WAV}, {".flac", TMB_CONTAINER_FLAC},
-    {".ogg", TMB_CONTAINER_OGG},   {".oga", TMB_CONTAINER_OGG},  {".opus", TMB_CONTAINER_OPUS},
-    {".mp3", TMB_CONTAINER_MP3},   {".raw", TMB_CONTAINER_RAW},  {".pcm", TMB_CONTAINER_RAW},
+    {".wav", TMB_CONTAINER_WAV}, {".wave", TMB_CONTAINER_WAV}, {".flac", TMB_CONTAINER_FLAC},
+    {".ogg", TMB_CONTAINER_OGG}, {".oga", TMB_CONTAINER_OGG},  {".opus", TMB_CONTAINER_OPUS},
+    {".mp3", TMB_CONTAINER_MP3}, {".raw", TMB_CONTAINER_RAW},  {".pcm", TMB_CONTAINER_RAW},
 };
 
 static tmb_status choose_container(const char *path, tmb_container *container, tmb_error *error) {
@@ -102,7 +102,8 @@ static tmb_status allocate(const char *path, tmb_audio_shape *shape, tmb_audio_w
 }
 
 /* The sink is open. Takes the writer over: on failure nothing is left of it. */
-static tmb_status start(tmb_audio_writer *writer, const tmb_audio_shape *shape, tmb_audio_writer **out, tmb_error *error) {
+static tmb_status start(tmb_audio_writer *writer, const tmb_audio_shape *shape, tmb_audio_writer **out,
+                        tmb_error *error) {
     tmb_status status = open_encoder(writer, shape, error);
     if (status != TMB_OK) {
         tmb_audio_abort(&writer);

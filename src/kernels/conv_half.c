@@ -265,8 +265,8 @@ bool tmb_conv_half_pack(tmb_conv *conv, const tmb_conv_source *source) {
                  .block = tmb_alloc_aligned(padded_in(conv) * width, sizeof *w.block)};
     conv->half_weights = tmb_alloc_huge(conv->taps * padded_in(conv) * conv->panels * width, sizeof(uint16_t));
     conv->column_scales = tmb_alloc_aligned(conv->panels * width, sizeof(float));
-    bool whole = w.offsets != NULL && w.largest != NULL && w.factors != NULL && w.row != NULL &&
-                 w.block != NULL && conv->half_weights != NULL && conv->column_scales != NULL;
+    bool whole = w.offsets != NULL && w.largest != NULL && w.factors != NULL && w.row != NULL && w.block != NULL &&
+                 conv->half_weights != NULL && conv->column_scales != NULL;
     if (whole) {
         pack_weights(conv, &w);
     }
@@ -293,7 +293,8 @@ size_t tmb_conv_scratch_bytes(const tmb_conv *conv) {
         return 0;
     }
     /* The last tile of rows may end behind the last of them. */
-    if (!tmb_mul_size(scratch_rows(conv) + conv->half->rows, padded_in(conv) * sizeof(uint16_t) + sizeof(float), &bytes) ||
+    if (!tmb_mul_size(scratch_rows(conv) + conv->half->rows, padded_in(conv) * sizeof(uint16_t) + sizeof(float),
+                      &bytes) ||
         !tmb_pad_size(bytes, TMB_ALIGNMENT, &bytes)) {
         return SIZE_MAX;
     }

@@ -9,11 +9,11 @@
 
 /* One row of taps a phase, and how the phase moves from one output to the next. */
 typedef struct tmb_fir_bank {
-    const float *taps;  /* [phases, length], each row a filter in the order of the input */
-    size_t phases;      /* > 0 */
-    size_t length;      /* taps in a row, a multiple of TMB_FIR_UNIT, > 0 */
-    size_t advance;     /* inputs that the next output is further on ... */
-    size_t phase_step;  /* ... and phases, < phases; past the last phase it is one more input */
+    const float *taps; /* [phases, length], each row a filter in the order of the input */
+    size_t phases;     /* > 0 */
+    size_t length;     /* taps in a row, a multiple of TMB_FIR_UNIT, > 0 */
+    size_t advance;    /* inputs that the next output is further on ... */
+    size_t phase_step; /* ... and phases, < phases; past the last phase it is one more input */
 } tmb_fir_bank;
 
 typedef struct tmb_fir_kernels {

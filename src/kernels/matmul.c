@@ -25,8 +25,11 @@ bool tmb_matrix_shape(tmb_matrix *matrix, tmb_weight_type type, size_t rows, siz
         break;
     default: return false;
     }
-    *matrix = (tmb_matrix){.type = type, .rows = rows, .columns = columns,
-                           .panels = (rows + TMB_PANEL_ROWS - 1) / TMB_PANEL_ROWS, .panel_bytes = bytes};
+    *matrix = (tmb_matrix){.type = type,
+                           .rows = rows,
+                           .columns = columns,
+                           .panels = (rows + TMB_PANEL_ROWS - 1) / TMB_PANEL_ROWS,
+                           .panel_bytes = bytes};
     size_t total = 0;
     return !__builtin_mul_overflow(matrix->panels, bytes, &total) && total <= SIZE_MAX / 2;
 }

@@ -25,7 +25,13 @@
 #define TMB_BLOCK_COLUMNS 32 /* that share a scale in Q8 and Q4 */
 #define TMB_SUPER_BLOCKS 8   /* blocks that share their scales' units in Q4 */
 
-typedef enum tmb_weight_type { TMB_WEIGHT_F32 = 0, TMB_WEIGHT_BF16, TMB_WEIGHT_Q8, TMB_WEIGHT_Q4, TMB_WEIGHT_TYPES } tmb_weight_type;
+typedef enum tmb_weight_type {
+    TMB_WEIGHT_F32 = 0,
+    TMB_WEIGHT_BF16,
+    TMB_WEIGHT_Q8,
+    TMB_WEIGHT_Q4,
+    TMB_WEIGHT_TYPES
+} tmb_weight_type;
 
 /* A packed matrix [rows, columns]; the data is borrowed and aligned to 64 bytes. */
 typedef struct tmb_matrix {
@@ -61,8 +67,8 @@ typedef struct tmb_matmul {
     void (*prepare)(const float *values, size_t columns, void *row);
     /* out[i * out_stride + 16 * panel + r] = sum_k W[16 * panel + r, k] * X[i, k], for
      * first <= panel < end and i < count; X: prepared rows, row_stride bytes apart. Writes whole panels. */
-    void (*multiply)(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride, size_t count,
-                     float *out, size_t out_stride);
+    void (*multiply)(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
+                     size_t count, float *out, size_t out_stride);
 } tmb_matmul;
 
 /* The fastest for this CPU (cpu.h). `bf16_dot` allows BF16 with rounded vectors where the CPU has it;

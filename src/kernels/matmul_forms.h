@@ -75,10 +75,10 @@ static inline size_t tmb_tile(size_t left, size_t most) {
 
 #if defined(__x86_64__)
 void tmb_matmul_quantized_prepare_avx2(const float *values, size_t columns, void *row);
-void tmb_matmul_q8_avx2(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride, size_t count,
-                        float *out, size_t out_stride);
-void tmb_matmul_q4_avx2(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride, size_t count,
-                        float *out, size_t out_stride);
+void tmb_matmul_q8_avx2(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
+                        size_t count, float *out, size_t out_stride);
+void tmb_matmul_q4_avx2(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
+                        size_t count, float *out, size_t out_stride);
 extern const tmb_matmul tmb_matmul_avx2[TMB_WEIGHT_TYPES];
 extern const tmb_matmul tmb_matmul_avx512[TMB_WEIGHT_TYPES];     /* F32, BF16 */
 extern const tmb_matmul tmb_matmul_avx512vnni[TMB_WEIGHT_TYPES]; /* Q8, Q4 */

@@ -147,7 +147,8 @@ static void multiply_q4(const tmb_matrix *weights, size_t first, size_t end, con
             float sums[TMB_PANEL_ROWS] = {0};
             for (size_t b = 0; b < blocks; b += TMB_SUPER_BLOCKS) {
                 size_t here = blocks - b < TMB_SUPER_BLOCKS ? blocks - b : TMB_SUPER_BLOCKS;
-                tmb_quantized part = {x.bytes + b * TMB_BLOCK_COLUMNS, x.words, x.scales + b, x.biases + b, x.totals + b};
+                tmb_quantized part = {x.bytes + b * TMB_BLOCK_COLUMNS, x.words, x.scales + b, x.biases + b,
+                                      x.totals + b};
                 super_block_q4(w, here, part, sums);
                 w += TMB_Q4_SUPER_BYTES;
             }

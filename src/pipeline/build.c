@@ -49,8 +49,8 @@ uint64_t tmb_build_bytes(const tmb_dfn_model *denoiser, uint64_t samples, int ra
     return bytes;
 }
 
-tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tmb_dfn_model *denoiser,
-                            tmb_build **out, tmb_error *error) {
+tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tmb_dfn_model *denoiser, tmb_build **out,
+                            tmb_error *error) {
     *out = NULL;
     tmb_build *build = tmb_calloc(1, sizeof *build);
     char *text = tmb_strdup(request->public.ref_text);
@@ -200,8 +200,8 @@ tmb_status tmb_build_voice(tmb_build *build, tmb_engine *engine, tmb_error *erro
             return tmb_fail(error, TMB_ERROR_UNSUPPORTED, "the %s engine has no saved voices",
                             engine->operations->name);
         }
-        status = engine->operations->voice_deserialize(engine, build->voice_file, build->voice_file_size,
-                                                       &build->voice, error);
+        status = engine->operations->voice_deserialize(engine, build->voice_file, build->voice_file_size, &build->voice,
+                                                       error);
     } else {
         bool clean = build->denoiser != NULL;
         tmb_reference reference = {

@@ -34,8 +34,8 @@ typedef struct tmb_build {
     bool x_vector_only;
     bool run_pre_processing;
     tmb_enhance_options pre;
-    bool trim;      /* what is still at both ends */
-    double silence; /* seconds to put behind */
+    bool trim;         /* what is still at both ends */
+    double silence;    /* seconds to put behind */
     uint64_t reserved; /* bytes of the budget */
 
     /* Under way. */
@@ -59,8 +59,8 @@ void tmb_trim_silence(const float *samples, size_t count, int rate, size_t *begi
 uint64_t tmb_build_bytes(const tmb_dfn_model *denoiser, uint64_t samples, int rate);
 
 /* Takes the samples (or the voice's file) out of `reading`. `denoiser` NULL: no pre-processing. */
-tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tmb_dfn_model *denoiser,
-                            tmb_build **out, tmb_error *error);
+tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tmb_dfn_model *denoiser, tmb_build **out,
+                            tmb_error *error);
 
 /* Stage 1 on the next second of the reference (into the enhancer's queue), and stage 2 on what it made. *complete: both
  * are through. Stage 1 first, then 2, then 1 again. */

@@ -25,7 +25,8 @@ tmb_status tmb_chain_check(const tmb_enhance_options *options, const char *what,
                         (double)options->post_filter_beta);
     }
     if (options->resampler < TMB_RESAMPLER_AUTO || options->resampler > TMB_RESAMPLER_SINC) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s: there is no resampler number %d", what, (int)options->resampler);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s: there is no resampler number %d", what,
+                        (int)options->resampler);
     }
     return TMB_OK;
 }

@@ -62,8 +62,7 @@ static void serialize(void *user, tmb_engine *engine, tmb_voice *voice, const tm
     (void)pthread_mutex_unlock(&saved->lock);
 }
 
-tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request, const char *path,
-                          tmb_error *error) {
+tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request, const char *path, tmb_error *error) {
     tmb_scheduler *scheduler = NULL;
     tmb_item *item = NULL;
     tmb_status status = tmb_context_scheduler(context, &scheduler, error);

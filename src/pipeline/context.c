@@ -41,7 +41,8 @@ static tmb_status check_options(const tmb_options *options, tmb_error *error) {
                         MAX_WORKERS);
     }
     if (options->max_batch < 0 || options->max_batch > TMB_MAX_BATCH) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "batch size: %d is not in 0 to %d", options->max_batch, TMB_MAX_BATCH);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "batch size: %d is not in 0 to %d", options->max_batch,
+                        TMB_MAX_BATCH);
     }
     if (!(options->max_batch_wait >= 0 && options->max_batch_wait <= 60)) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "batch wait: %g s is not in 0 to 60", options->max_batch_wait);

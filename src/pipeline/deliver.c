@@ -119,19 +119,13 @@ static void deliver(void *argument) {
         }
         (void)pthread_mutex_unlock(&item->lock);
         switch (next) {
-        case STEP_PROGRESS:
-            item->callbacks.progress(item->callbacks.user, item->number, stage, fraction);
-            break;
-        case STEP_AUDIO:
-            give_audio(item);
-            break;
+        case STEP_PROGRESS: item->callbacks.progress(item->callbacks.user, item->number, stage, fraction); break;
+        case STEP_AUDIO: give_audio(item); break;
         case STEP_RESULT:
             give_result(item, tmb_scheduler_account(item->scheduler, item));
             tmb_scheduler_delivered(item->scheduler, item);
             break;
-        default:
-            tmb_item_release(&item);
-            return;
+        default: tmb_item_release(&item); return;
         }
     }
 }

@@ -24,9 +24,9 @@ struct tmb_enhance_stream {
     tmb_context *context;
     tmb_dfn_model *model;
     tmb_enhance_options options;
-    uint64_t reserved;   /* bytes of the budget */
-    uint64_t pushed;     /* samples per channel */
-    uint64_t made;       /* the same, as the chain gave them, before they were trimmed */
+    uint64_t reserved; /* bytes of the budget */
+    uint64_t pushed;   /* samples per channel */
+    uint64_t made;     /* the same, as the chain gave them, before they were trimmed */
     bool flushed;
     tmb_error failure; /* after it the stream takes no more */
     float piece[PIECE];
@@ -174,8 +174,7 @@ static tmb_status keep_failure(tmb_enhance_stream *stream, const tmb_error *fail
     return failure->status;
 }
 
-static tmb_status check_finite(const tmb_enhance_stream *stream, const float *samples, size_t count,
-                               tmb_error *error) {
+static tmb_status check_finite(const tmb_enhance_stream *stream, const float *samples, size_t count, tmb_error *error) {
     size_t channels = (size_t)stream->options.channels;
     for (size_t i = 0; i < count * channels; i++) {
         if (!isfinite(samples[i])) {
@@ -196,7 +195,8 @@ tmb_status tmb_enhance_push(tmb_enhance_stream *stream, const float *samples, si
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "enhance: the stream is complete, nothing can be pushed after it");
     }
     if (!tmb_mul_size(count, channels, &total)) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "enhance: %zu samples of %zu channels are too many", count, channels);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "enhance: %zu samples of %zu channels are too many", count,
+                        channels);
     }
     tmb_status status = check_finite(stream, samples, count, error);
     if (status != TMB_OK) {

@@ -68,9 +68,9 @@ void tmb_fair_remove(tmb_fair_queue *queue, tmb_fair_entry *entry) {
 tmb_fair_entry *tmb_fair_take(tmb_fair_queue *queue, bool (*eligible)(tmb_fair_entry *entry, void *user), void *user) {
     tmb_fair_entry *best = NULL;
     for (tmb_fair_entry *entry = queue->first; entry != NULL; entry = entry->next) {
-        bool better = best == NULL || entry->priority > best->priority ||
-                      (entry->priority == best->priority &&
-                       entry->group->turns[queue->kind] < best->group->turns[queue->kind]);
+        bool better =
+            best == NULL || entry->priority > best->priority ||
+            (entry->priority == best->priority && entry->group->turns[queue->kind] < best->group->turns[queue->kind]);
         if (better && (eligible == NULL || eligible(entry, user))) {
             best = entry;
         }

@@ -20,10 +20,10 @@
 typedef struct tmb_scheduler tmb_scheduler;
 
 typedef enum tmb_phase {
-    TMB_PHASE_WAITING, /* submitted */
-    TMB_PHASE_READING, /* its reference is being read */
-    TMB_PHASE_BUILDING, /* waits for its voice */
-    TMB_PHASE_READY,    /* waits for stage 3 */
+    TMB_PHASE_WAITING,   /* submitted */
+    TMB_PHASE_READING,   /* its reference is being read */
+    TMB_PHASE_BUILDING,  /* waits for its voice */
+    TMB_PHASE_READY,     /* waits for stage 3 */
     TMB_PHASE_ADMITTING, /* waits for memory, next in line */
     TMB_PHASE_LIVE,      /* in the batch */
     TMB_PHASE_CLEANING,  /* spoken: stages 4 and 5 have the rest of it */
@@ -53,7 +53,7 @@ typedef struct tmb_item {
     struct tmb_item *next_waiter;     /* of the same voice */
     struct tmb_item *next_cleaning;
     struct tmb_voice_entry *voice_entry; /* in phase BUILDING */
-    double started, prepared, admitted; /* times of day */
+    double started, prepared, admitted;  /* times of day */
     bool delivered;
     tmb_error stop_error; /* in phase READING, for the task to end with */
 
@@ -87,10 +87,10 @@ typedef struct tmb_item {
     int engine_rate, rate; /* Hz, before and after stages 4 and 5 */
     tmb_fifo input;        /* from the engine, waits for stage 4 */
     bool input_complete;
-    bool post_busy;        /* a task of stages 4 and 5 is queued or runs */
-    tmb_fifo output;       /* waits for the audio callback */
+    bool post_busy;         /* a task of stages 4 and 5 is queued or runs */
+    tmb_fifo output;        /* waits for the audio callback */
     uint64_t post_reserved; /* bytes of the budget, `whole` included */
-    bool complete;         /* everything is in `output` */
+    bool complete;          /* everything is in `output` */
     bool failed;
     bool result_given;
     bool deliver_busy;

@@ -26,8 +26,8 @@ static uint64_t read_limit(const char *path) {
 /* The least memory.max from this process's cgroup (version 2) up to the root; of version 1, the limit
  * that is mounted. */
 static uint64_t cgroup_limit(void) {
-    uint64_t limit = least(read_limit("/sys/fs/cgroup/memory.max"),
-                           read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    uint64_t limit =
+        least(read_limit("/sys/fs/cgroup/memory.max"), read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     FILE *file = fopen("/proc/self/cgroup", "re");
     if (file == NULL) {
         return limit;

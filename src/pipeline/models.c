@@ -1,6 +1,6 @@
 /* The public calls about models: what is installed, downloads, and the tokenizer of a checkpoint. */
-#include "tts/qwen3/text/tokenizer.h"
 #include "weights/models.h"
+#include "tts/qwen3/text/tokenizer.h"
 #include "weights/pull.h"
 
 #include "base/error.h"
@@ -37,7 +37,8 @@ static struct {
 
 /* When the newest of the files that make a tokenizer changed. */
 static struct timespec tokenizer_changed(const char *folder) {
-    static const char *const files[] = {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"};
+    static const char *const files[] = {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json",
+                                        "added_tokens.json"};
     struct timespec newest = {0};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char path[4096];

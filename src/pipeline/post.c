@@ -234,7 +234,8 @@ void tmb_item_finished(tmb_item *item, const tmb_engine_event *event) {
     }
     tmb_item_progress(item, TMB_STAGE_SPEECH, 1);
     (void)pthread_mutex_lock(&item->lock);
-    item->seconds[TMB_STAGE_SPEECH] += tmb_now() - item->admitted; /* here, since the result may be on its way in a moment */
+    item->seconds[TMB_STAGE_SPEECH] +=
+        tmb_now() - item->admitted; /* here, since the result may be on its way in a moment */
     item->input_complete = true;
     if (item->request.public.run_post_processing) {
         tmb_item_post(item);

@@ -69,8 +69,7 @@ void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_erro
         tmb_fair_remove(&scheduler->ready, &item->entry);
         end_item(scheduler, item, error);
         break;
-    default:
-        tmb_item_fail(item, error);
+    default: tmb_item_fail(item, error);
     }
 }
 
@@ -118,7 +117,8 @@ static void load_engine(void *argument) {
     if (warn) {
         tmb_log(&scheduler->context->logger, TMB_LOG_WARNING,
                 "the %s engine speaks with a preview voice: it is no clone of the reference (for one: timbre pull "
-                "qwen3-tts-0.6b)", engine->operations->name);
+                "qwen3-tts-0.6b)",
+                engine->operations->name);
     }
     tmb_scheduler_wake(scheduler);
 }
@@ -144,8 +144,8 @@ static void need_models(tmb_scheduler *scheduler) {
         scheduler->engine_state = TMB_USE_LOADING;
         tmb_pool_post(scheduler->deliver, &scheduler->engine_work, load_engine, scheduler);
     }
-    for (tmb_fair_entry *entry = scheduler->waiting.first;
-         entry != NULL && scheduler->denoiser_state == TMB_USE_NONE; entry = entry->next) {
+    for (tmb_fair_entry *entry = scheduler->waiting.first; entry != NULL && scheduler->denoiser_state == TMB_USE_NONE;
+         entry = entry->next) {
         if (needs_denoiser((tmb_item *)entry)) {
             scheduler->denoiser_state = TMB_USE_LOADING;
             tmb_pool_post(scheduler->deliver, &scheduler->denoiser_work, load_denoiser, scheduler);
@@ -194,9 +194,10 @@ static void reading_granted(void *user) {
 static uint64_t reference_bytes(const tmb_item *item, uint64_t samples, int rate) {
     tmb_engine *engine = item->scheduler->engine;
     uint64_t bytes = tmb_build_bytes(reference_denoiser(item), samples, rate);
-    uint64_t encoding = engine->operations->prepare_memory == NULL || item->request.source == TMB_SOURCE_VOICE
-                            ? 0
-                            : engine->operations->prepare_memory(engine, samples, rate, tmb_request_x_vector_only(&item->request));
+    uint64_t encoding =
+        engine->operations->prepare_memory == NULL || item->request.source == TMB_SOURCE_VOICE
+            ? 0
+            : engine->operations->prepare_memory(engine, samples, rate, tmb_request_x_vector_only(&item->request));
     return tmb_add_u64(bytes, encoding, &bytes) ? bytes : UINT64_MAX;
 }
 
@@ -329,8 +330,8 @@ static void run_reading(void *argument) {
         }
     }
     if (status == TMB_OK) {
-        status = tmb_reading_step(&item->reading, &item->request, scheduler->engine->operations->name, &complete,
-                                  &error);
+        status =
+            tmb_reading_step(&item->reading, &item->request, scheduler->engine->operations->name, &complete, &error);
     }
     if (status == TMB_OK) {
         status = cover_reading(item, &error);

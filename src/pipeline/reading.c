@@ -70,13 +70,11 @@ tmb_status tmb_reading_open(tmb_reading *reading, const tmb_request *request, co
     sha256_init(&reading->hash);
     *samples = 0;
     switch (request->source) {
-    case TMB_SOURCE_VOICE:
-        return open_voice(request->public.voice, samples, error);
+    case TMB_SOURCE_VOICE: return open_voice(request->public.voice, samples, error);
     case TMB_SOURCE_SAMPLES:
         *samples = request->public.ref_sample_count;
         return open_samples(reading, &request->public, limits, error);
-    default:
-        return open_audio(reading, request, limits, samples, error);
+    default: return open_audio(reading, request, limits, samples, error);
     }
 }
 
@@ -155,8 +153,7 @@ static tmb_status read_piece(tmb_reading *reading, size_t *count, tmb_error *err
 }
 
 /* The caller's samples: its memory may change after the result, so they are copied. */
-static tmb_status copy_piece(tmb_reading *reading, const tmb_clone_request *request, size_t *count,
-                             tmb_error *error) {
+static tmb_status copy_piece(tmb_reading *reading, const tmb_clone_request *request, size_t *count, tmb_error *error) {
     size_t left = request->ref_sample_count - reading->count;
     *count = left < PIECE ? left : PIECE;
     tmb_status status = make_room(reading, *count, error);

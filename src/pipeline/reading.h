@@ -17,11 +17,11 @@ typedef struct tmb_voice_key {
 typedef struct tmb_reading {
     tmb_audio_reader *reader;
     tmb_audio_info info;
-    float *piece;    /* interleaved, as the file has it */
-    float *samples;  /* mono [count] */
+    float *piece;   /* interleaved, as the file has it */
+    float *samples; /* mono [count] */
     size_t count, capacity;
-    int rate;        /* Hz */
-    void *voice;     /* a saved voice's file [voice_size] */
+    int rate;    /* Hz */
+    void *voice; /* a saved voice's file [voice_size] */
     size_t voice_size;
     struct sha256_ctx hash;
     tmb_voice_key key; /* once it is complete */

@@ -11,7 +11,7 @@
 #define DENOISER_ESTIMATE (24u << 20)
 
 void tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_logger *logger, const char *denoiser_path,
-                     const tmb_engine_settings *settings) {
+                       const tmb_engine_settings *settings) {
     memset(registry, 0, sizeof *registry);
     registry->budget = budget;
     registry->logger = logger;
@@ -68,7 +68,8 @@ static uint64_t model_bytes(tmb_model_kind kind, const void *model) {
 }
 
 /* What the model really holds takes the place of the estimate. */
-static tmb_status settle(tmb_registry *registry, tmb_model_kind kind, void *model, uint64_t *reserved, tmb_error *error) {
+static tmb_status settle(tmb_registry *registry, tmb_model_kind kind, void *model, uint64_t *reserved,
+                         tmb_error *error) {
     uint64_t bytes = model_bytes(kind, model);
     if (bytes > *reserved) {
         tmb_status status = tmb_budget_grow(registry->budget, bytes - *reserved, kind_name(kind), error);

@@ -36,7 +36,7 @@ typedef struct tmb_registry {
 
 /* Strings are borrowed for the life of the models. */
 void tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_logger *logger, const char *denoiser_path,
-                     const tmb_engine_settings *settings);
+                       const tmb_engine_settings *settings);
 /* No users may be left. */
 void tmb_registry_deinit(tmb_registry *registry);
 

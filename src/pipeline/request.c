@@ -78,7 +78,8 @@ static tmb_status check_source(const tmb_clone_request *request, tmb_source_kind
     int sources = (request->ref_audio != NULL) + (request->ref_data != NULL) + (request->ref_samples != NULL) +
                   (request->voice != NULL);
     if (sources != 1) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s reference: give one of ref_audio, ref_data, ref_samples and voice",
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "%s reference: give one of ref_audio, ref_data, ref_samples and voice",
                         sources == 0 ? "no" : "more than one");
     }
     if (request->ref_audio != NULL) {
@@ -96,7 +97,8 @@ static tmb_status check_source(const tmb_clone_request *request, tmb_source_kind
             return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_sample_count is 0: there is no reference audio");
         }
         if (request->ref_rate < 4000 || request->ref_rate > 192000) {
-            return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_rate is %d Hz, it must be 4000 to 192000", request->ref_rate);
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_rate is %d Hz, it must be 4000 to 192000",
+                            request->ref_rate);
         }
     }
     return TMB_OK;
@@ -137,13 +139,14 @@ static tmb_status check_sampling(const tmb_clone_request *request, tmb_error *er
         status = tmb_fail(error, TMB_ERROR_ARGUMENT, "first_chunk_frames is %d, it must be 0 (the default) to 16",
                           request->first_chunk_frames);
     }
-    if (status == TMB_OK && !(request->reference_silence >= 0 && request->reference_silence <= TMB_REFERENCE_SILENCE_MAX)) {
+    if (status == TMB_OK &&
+        !(request->reference_silence >= 0 && request->reference_silence <= TMB_REFERENCE_SILENCE_MAX)) {
         status = tmb_fail(error, TMB_ERROR_ARGUMENT, "reference_silence is %g s, it must be 0 to %g",
                           request->reference_silence, TMB_REFERENCE_SILENCE_MAX);
     }
     if (status == TMB_OK && !(request->deadline >= 0 && isfinite(request->deadline))) {
-        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "the deadline is %g s, it must be 0 (none) or more",
-                          request->deadline);
+        status =
+            tmb_fail(error, TMB_ERROR_ARGUMENT, "the deadline is %g s, it must be 0 (none) or more", request->deadline);
     }
     return status;
 }
@@ -157,8 +160,8 @@ static tmb_status check(const tmb_clone_request *request, bool needs_text, tmb_s
         status = check_text("ref_text", request->ref_text, error);
     }
     if (status == TMB_OK && tmb_language_find(request->language) == NULL) {
-        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES,
-                          request->language);
+        status =
+            tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES, request->language);
     }
     if (status == TMB_OK) {
         status = check_sampling(request, error);

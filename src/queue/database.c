@@ -11,17 +11,21 @@
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS files("
     " id TEXT PRIMARY KEY, name TEXT NOT NULL, content_type TEXT NOT NULL, bytes INTEGER NOT NULL,"
-    " sample_rate INTEGER NOT NULL, duration REAL NOT NULL, created REAL NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;"
+    " sample_rate INTEGER NOT NULL, duration REAL NOT NULL, created REAL NOT NULL, expires REAL NOT NULL) WITHOUT "
+    "ROWID;"
     "CREATE INDEX IF NOT EXISTS files_expires ON files(expires);"
     "CREATE TABLE IF NOT EXISTS voices("
-    " name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, content_type TEXT NOT NULL, language TEXT NOT NULL, ref_text TEXT,"
-    " x_vector_only INTEGER NOT NULL, run_pre_processing INTEGER NOT NULL, bytes INTEGER NOT NULL, duration REAL NOT NULL,"
+    " name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, content_type TEXT NOT NULL, language TEXT NOT NULL, ref_text "
+    "TEXT,"
+    " x_vector_only INTEGER NOT NULL, run_pre_processing INTEGER NOT NULL, bytes INTEGER NOT NULL, duration REAL NOT "
+    "NULL,"
     " created REAL NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS jobs("
     " number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, label TEXT NOT NULL, repeat_key TEXT UNIQUE,"
     " created REAL NOT NULL, finished REAL NOT NULL);"
     "CREATE TABLE IF NOT EXISTS items("
-    " job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE, position INTEGER NOT NULL, state INTEGER NOT NULL,"
+    " job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE, position INTEGER NOT NULL, state INTEGER NOT "
+    "NULL,"
     " request TEXT NOT NULL, result TEXT, file TEXT, PRIMARY KEY(job, position)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS items_state ON items(state, job, position) WHERE state < 2;"
     "CREATE TABLE IF NOT EXISTS job_files("
@@ -97,7 +101,8 @@ tmb_store_status tmb_database_run(tmb_store *store, const char *sql, const char 
         return TMB_STORE_FAILED;
     }
     int code = sqlite3_step(statement);
-    tmb_store_status status = code == SQLITE_DONE || code == SQLITE_ROW ? TMB_STORE_OK : tmb_database_failure(store, code & 0xff);
+    tmb_store_status status =
+        code == SQLITE_DONE || code == SQLITE_ROW ? TMB_STORE_OK : tmb_database_failure(store, code & 0xff);
     (void)sqlite3_finalize(statement);
     return status;
 }
@@ -148,22 +153,25 @@ void tmb_column_copy(sqlite3_stmt *statement, int column, char *out, size_t size
 tmb_status tmb_database_open(tmb_store *store, tmb_error *error) {
     char path[TMB_STORE_PATH];
     (void)snprintf(path, sizeof(path), "%s/state.db", store->folder);
-    int code = sqlite3_open_v2(path, &store->database,
-                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
+    int code =
+        sqlite3_open_v2(path, &store->database,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
     if (code == SQLITE_OK) {
         (void)sqlite3_extended_result_codes(store->database, 0);
         (void)sqlite3_busy_timeout(store->database, 5000);
         /* WAL survives the death of the process by itself, FULL also that of the machine. */
-        code = sqlite3_exec(store->database,
-                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-128;"
-                            "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-                            "PRAGMA temp_store=MEMORY;",
-                            NULL, NULL, NULL);
+        code = sqlite3_exec(
+            store->database,
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-128;"
+            "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+            "PRAGMA temp_store=MEMORY;",
+            NULL, NULL, NULL);
     }
     int64_t version = code == SQLITE_OK ? tmb_database_number(store, -1, "PRAGMA user_version", "") : -1;
     if (code == SQLITE_OK && version > 1) {
-        return tmb_fail(error, TMB_ERROR_IO, "%s was made by a newer timbre (schema %lld): use that one or another --state-dir",
-                        path, (long long)version);
+        return tmb_fail(error, TMB_ERROR_IO,
+                        "%s was made by a newer timbre (schema %lld): use that one or another --state-dir", path,
+                        (long long)version);
     }
     if (code == SQLITE_OK) {
         code = sqlite3_exec(store->database, schema, NULL, NULL, NULL);

@@ -11,10 +11,10 @@
 struct tmb_store {
     pthread_mutex_t lock; /* of everything below */
     sqlite3 *database;
-    uint64_t bytes;       /* of files and voices, uploads under way included */
+    uint64_t bytes; /* of files and voices, uploads under way included */
     tmb_store_options options;
     tmb_logger *logger;
-    int lock_file;        /* held with flock while the folder is ours */
+    int lock_file; /* held with flock while the folder is ours */
     char folder[4096];
 };
 

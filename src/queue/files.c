@@ -185,12 +185,16 @@ tmb_store_status tmb_store_file_open(tmb_store *store, const char *id, int *desc
         return TMB_STORE_NOT_FOUND;
     }
     (void)pthread_mutex_lock(&store->lock);
-    sqlite3_stmt *row = tmb_database_prepare(store, "SELECT * FROM files WHERE id=? AND (expires >= ? OR id IN"
-                                                    " (SELECT file FROM job_files))", "sd", id, tmb_wall_clock());
+    sqlite3_stmt *row = tmb_database_prepare(store,
+                                             "SELECT * FROM files WHERE id=? AND (expires >= ? OR id IN"
+                                             " (SELECT file FROM job_files))",
+                                             "sd", id, tmb_wall_clock());
     tmb_store_status status = row ? TMB_STORE_OK : TMB_STORE_FAILED;
     if (row) {
         int code = sqlite3_step(row);
-        status = code == SQLITE_ROW ? TMB_STORE_OK : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND : tmb_database_failure(store, code);
+        status = code == SQLITE_ROW    ? TMB_STORE_OK
+                 : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND
+                                       : tmb_database_failure(store, code);
     }
     if (status == TMB_STORE_OK) {
         read_file_row(row, info);

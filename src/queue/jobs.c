@@ -6,10 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char job_columns[] =
-    "id, label, created, finished,"
-    " (SELECT count(*) FROM items WHERE job=number AND state=0), (SELECT count(*) FROM items WHERE job=number AND state=1),"
-    " (SELECT count(*) FROM items WHERE job=number AND state=2), (SELECT count(*) FROM items WHERE job=number AND state=3)";
+static const char job_columns[] = "id, label, created, finished,"
+                                  " (SELECT count(*) FROM items WHERE job=number AND state=0), (SELECT count(*) FROM "
+                                  "items WHERE job=number AND state=1),"
+                                  " (SELECT count(*) FROM items WHERE job=number AND state=2), (SELECT count(*) FROM "
+                                  "items WHERE job=number AND state=3)";
 
 static void read_job_row(sqlite3_stmt *row, tmb_job_info *info) {
     tmb_column_copy(row, 0, info->id, sizeof(info->id));
@@ -33,16 +34,20 @@ static tmb_store_status find_job(tmb_store *store, const char *condition, const 
         read_job_row(row, info);
     }
     (void)sqlite3_finalize(row);
-    return code == SQLITE_ROW ? TMB_STORE_OK : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND : tmb_database_failure(store, code);
+    return code == SQLITE_ROW    ? TMB_STORE_OK
+           : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND
+                                 : tmb_database_failure(store, code);
 }
 
 static tmb_store_status insert_job(tmb_store *store, const char *repeat_key, const char *const *requests, size_t count,
                                    const char *const *files, const bool *owned, size_t file_count, tmb_job_info *info) {
-    tmb_store_status status = tmb_database_run(store, "INSERT INTO jobs(id,label,repeat_key,created,finished) VALUES(?,?,?,?,0)",
-                                               "sssd", info->id, info->label, repeat_key, info->created);
+    tmb_store_status status =
+        tmb_database_run(store, "INSERT INTO jobs(id,label,repeat_key,created,finished) VALUES(?,?,?,?,0)", "sssd",
+                         info->id, info->label, repeat_key, info->created);
     int64_t number = sqlite3_last_insert_rowid(store->database);
     for (size_t i = 0; status == TMB_STORE_OK && i < count; i++) {
-        status = tmb_database_run(store, "INSERT INTO items VALUES(?,?,0,?,NULL,NULL)", "iis", number, (int64_t)i, requests[i]);
+        status = tmb_database_run(store, "INSERT INTO items VALUES(?,?,0,?,NULL,NULL)", "iis", number, (int64_t)i,
+                                  requests[i]);
     }
     for (size_t i = 0; status == TMB_STORE_OK && i < file_count; i++) {
         /* A file that was removed since the caller looked at it must not leave a job that cannot run. */
@@ -55,9 +60,9 @@ static tmb_store_status insert_job(tmb_store *store, const char *repeat_key, con
     return status;
 }
 
-tmb_store_status tmb_store_job_add(tmb_store *store, const char *label, const char *repeat_key, const char *const *requests,
-                                   size_t count, const char *const *files, const bool *owned, size_t file_count,
-                                   tmb_job_info *info) {
+tmb_store_status tmb_store_job_add(tmb_store *store, const char *label, const char *repeat_key,
+                                   const char *const *requests, size_t count, const char *const *files,
+                                   const bool *owned, size_t file_count, tmb_job_info *info) {
     memset(info, 0, sizeof(*info));
     (void)snprintf(info->label, sizeof(info->label), "%s", label);
     info->created = tmb_wall_clock();
@@ -100,7 +105,8 @@ static tmb_store_status remove_rows(tmb_store *store, int64_t number) {
         status = tmb_database_run(store,
                                   "INSERT INTO leaving SELECT id, bytes FROM files WHERE id IN"
                                   " (SELECT file FROM job_files WHERE job=?1 AND owned=1) AND id NOT IN"
-                                  " (SELECT file FROM job_files WHERE job<>?1)", "i", number);
+                                  " (SELECT file FROM job_files WHERE job<>?1)",
+                                  "i", number);
     }
     if (status == TMB_STORE_OK) {
         status = tmb_database_run(store, "DELETE FROM files WHERE id IN (SELECT id FROM leaving)", "");
@@ -153,8 +159,10 @@ tmb_store_status tmb_store_item_each(tmb_store *store, const char *job,
                                      bool (*each)(void *user, const tmb_job_item *item), void *user) {
     (void)pthread_mutex_lock(&store->lock);
     sqlite3_stmt *row = tmb_database_prepare(
-        store, "SELECT position, state, request, result, file FROM items WHERE job=(SELECT number FROM jobs WHERE id=?)"
-               " ORDER BY position", "s", job);
+        store,
+        "SELECT position, state, request, result, file FROM items WHERE job=(SELECT number FROM jobs WHERE id=?)"
+        " ORDER BY position",
+        "s", job);
     int code = SQLITE_ERROR;
     while (row && (code = sqlite3_step(row)) == SQLITE_ROW) {
         tmb_job_item item = {
@@ -178,10 +186,14 @@ tmb_store_status tmb_store_item_take(tmb_store *store, int64_t after_job, tmb_ta
     memset(out, 0, sizeof(*out));
     (void)pthread_mutex_lock(&store->lock);
     sqlite3_stmt *row = tmb_database_prepare(
-        store, "SELECT jobs.id, items.job, items.position, items.request FROM items JOIN jobs ON jobs.number=items.job"
-               " WHERE items.state=0 ORDER BY items.job <= ?, items.job, items.position LIMIT 1", "i", after_job);
+        store,
+        "SELECT jobs.id, items.job, items.position, items.request FROM items JOIN jobs ON jobs.number=items.job"
+        " WHERE items.state=0 ORDER BY items.job <= ?, items.job, items.position LIMIT 1",
+        "i", after_job);
     int code = row ? sqlite3_step(row) : SQLITE_ERROR;
-    tmb_store_status status = code == SQLITE_ROW ? TMB_STORE_OK : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND : TMB_STORE_FAILED;
+    tmb_store_status status = code == SQLITE_ROW    ? TMB_STORE_OK
+                              : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND
+                                                    : TMB_STORE_FAILED;
     if (status == TMB_STORE_OK) {
         tmb_column_copy(row, 0, out->job, sizeof(out->job));
         out->job_number = sqlite3_column_int64(row, 1);
@@ -204,17 +216,18 @@ tmb_store_status tmb_store_item_take(tmb_store *store, int64_t after_job, tmb_ta
 
 tmb_store_status tmb_store_item_return(tmb_store *store, const tmb_taken_item *item) {
     (void)pthread_mutex_lock(&store->lock);
-    tmb_store_status status = tmb_database_run(store, "UPDATE items SET state=0 WHERE job=? AND position=? AND state=1", "ii",
-                                               item->job_number, (int64_t)item->position);
+    tmb_store_status status = tmb_database_run(store, "UPDATE items SET state=0 WHERE job=? AND position=? AND state=1",
+                                               "ii", item->job_number, (int64_t)item->position);
     (void)pthread_mutex_unlock(&store->lock);
     return status;
 }
 
 /* Within the caller's transaction. */
-static tmb_store_status finish_item(tmb_store *store, const tmb_taken_item *item, tmb_item_state state, const char *path,
-                                    tmb_file_info *info, char *(*describe)(void *user, const tmb_file_info *info), void *user) {
-    if (!tmb_database_number(store, 0, "SELECT 1 FROM items WHERE job=? AND position=? AND state=1", "ii", item->job_number,
-                             (int64_t)item->position)) {
+static tmb_store_status finish_item(tmb_store *store, const tmb_taken_item *item, tmb_item_state state,
+                                    const char *path, tmb_file_info *info,
+                                    char *(*describe)(void *user, const tmb_file_info *info), void *user) {
+    if (!tmb_database_number(store, 0, "SELECT 1 FROM items WHERE job=? AND position=? AND state=1", "ii",
+                             item->job_number, (int64_t)item->position)) {
         return TMB_STORE_NOT_FOUND;
     }
     tmb_store_status status = path ? tmb_store_file_add(store, path, info) : TMB_STORE_OK;
@@ -222,24 +235,26 @@ static tmb_store_status finish_item(tmb_store *store, const tmb_taken_item *item
         return status;
     }
     char *result = describe(user, path ? info : NULL);
-    status = result ? tmb_database_run(store, "UPDATE items SET state=?, result=?, file=? WHERE job=? AND position=?", "issii",
-                                       (int64_t)state, result, path ? info->id : NULL, item->job_number, (int64_t)item->position)
+    status = result ? tmb_database_run(store, "UPDATE items SET state=?, result=?, file=? WHERE job=? AND position=?",
+                                       "issii", (int64_t)state, result, path ? info->id : NULL, item->job_number,
+                                       (int64_t)item->position)
                     : TMB_STORE_FAILED;
     free(result);
     if (status == TMB_STORE_OK && path) {
         status = tmb_database_run(store, "INSERT INTO job_files VALUES(?,?,1)", "is", item->job_number, info->id);
     }
     if (status == TMB_STORE_OK) {
-        status = tmb_database_run(store, "UPDATE jobs SET finished=? WHERE number=? AND NOT EXISTS"
-                                         " (SELECT 1 FROM items WHERE job=number AND state<2)", "di", tmb_wall_clock(),
-                                  item->job_number);
+        status = tmb_database_run(store,
+                                  "UPDATE jobs SET finished=? WHERE number=? AND NOT EXISTS"
+                                  " (SELECT 1 FROM items WHERE job=number AND state<2)",
+                                  "di", tmb_wall_clock(), item->job_number);
     }
     return status;
 }
 
-tmb_store_status tmb_store_item_finish(tmb_store *store, const tmb_taken_item *item, tmb_item_state state, const char *path,
-                                       tmb_file_info *info, char *(*describe)(void *user, const tmb_file_info *info),
-                                       void *user) {
+tmb_store_status tmb_store_item_finish(tmb_store *store, const tmb_taken_item *item, tmb_item_state state,
+                                       const char *path, tmb_file_info *info,
+                                       char *(*describe)(void *user, const tmb_file_info *info), void *user) {
     if (info) {
         info->id[0] = 0;
     }

@@ -107,8 +107,9 @@ tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, 
         goto failed;
     }
     if (flock(store->lock_file, LOCK_EX | LOCK_NB)) {
-        status = tmb_fail(error, TMB_ERROR_IO, "state folder %s is in use by another server: give this one its own --state-dir",
-                          store->folder);
+        status =
+            tmb_fail(error, TMB_ERROR_IO,
+                     "state folder %s is in use by another server: give this one its own --state-dir", store->folder);
         goto failed;
     }
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
@@ -126,8 +127,10 @@ tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, 
     sweep_folder(store, "files", "SELECT 1 FROM files WHERE id=?");
     sweep_folder(store, "voices", "SELECT 1 FROM voices WHERE id=?");
     sweep_rows(store);
-    store->bytes = (uint64_t)tmb_database_number(store, 0, "SELECT (SELECT coalesce(sum(bytes),0) FROM files) +"
-                                                           " (SELECT coalesce(sum(bytes),0) FROM voices)", "");
+    store->bytes = (uint64_t)tmb_database_number(store, 0,
+                                                 "SELECT (SELECT coalesce(sum(bytes),0) FROM files) +"
+                                                 " (SELECT coalesce(sum(bytes),0) FROM voices)",
+                                                 "");
     *out = store;
     return TMB_OK;
 failed:
@@ -170,7 +173,8 @@ bool tmb_store_temporary_path(tmb_store *store, char path[TMB_STORE_PATH]) {
 /* One expired file that no job needs; its id and size, or false. */
 static bool next_expired_file(tmb_store *store, double now, char id[TMB_STORE_ID], uint64_t *bytes) {
     sqlite3_stmt *row = tmb_database_prepare(
-        store, "SELECT id, bytes FROM files WHERE expires < ? AND id NOT IN (SELECT file FROM job_files) LIMIT 1", "d", now);
+        store, "SELECT id, bytes FROM files WHERE expires < ? AND id NOT IN (SELECT file FROM job_files) LIMIT 1", "d",
+        now);
     bool found = row && sqlite3_step(row) == SQLITE_ROW;
     if (found) {
         tmb_column_copy(row, 0, id, TMB_STORE_ID);
@@ -185,8 +189,9 @@ void tmb_store_expire(tmb_store *store) {
     for (;;) {
         char job[TMB_STORE_ID] = "";
         (void)pthread_mutex_lock(&store->lock);
-        sqlite3_stmt *row = tmb_database_prepare(store, "SELECT id FROM jobs WHERE finished > 0 AND finished < ? LIMIT 1", "d",
-                                                 now - store->options.job_seconds);
+        sqlite3_stmt *row =
+            tmb_database_prepare(store, "SELECT id FROM jobs WHERE finished > 0 AND finished < ? LIMIT 1", "d",
+                                 now - store->options.job_seconds);
         if (row && sqlite3_step(row) == SQLITE_ROW) {
             tmb_column_copy(row, 0, job, sizeof(job));
         }

@@ -20,13 +20,13 @@ typedef struct tmb_store tmb_store;
 typedef enum tmb_store_status {
     TMB_STORE_OK = 0,
     TMB_STORE_NOT_FOUND,
-    TMB_STORE_EXISTS,   /* the name is taken */
-    TMB_STORE_IN_USE,   /* a job still needs it */
-    TMB_STORE_NO_SPACE, /* the disk or the store's quota is full */
-    TMB_STORE_FULL,     /* as many jobs as may wait are waiting */
-    TMB_STORE_BUSY,     /* out of descriptors or memory at the moment; it was logged */
+    TMB_STORE_EXISTS,    /* the name is taken */
+    TMB_STORE_IN_USE,    /* a job still needs it */
+    TMB_STORE_NO_SPACE,  /* the disk or the store's quota is full */
+    TMB_STORE_FULL,      /* as many jobs as may wait are waiting */
+    TMB_STORE_BUSY,      /* out of descriptors or memory at the moment; it was logged */
     TMB_STORE_TOO_LARGE, /* an upload over its own limit */
-    TMB_STORE_FAILED    /* anything else; it was logged */
+    TMB_STORE_FAILED     /* anything else; it was logged */
 } tmb_store_status;
 
 typedef struct tmb_store_options {
@@ -59,11 +59,11 @@ bool tmb_store_temporary_path(tmb_store *store, char path[TMB_STORE_PATH]);
 
 typedef struct tmb_file_info {
     char id[TMB_STORE_ID];
-    char name[256];        /* as the client called it, without any path; UTF-8 */
+    char name[256]; /* as the client called it, without any path; UTF-8 */
     char content_type[80];
     uint64_t bytes;
-    int sample_rate;       /* Hz; 0 = not known */
-    double duration;       /* seconds */
+    int sample_rate;         /* Hz; 0 = not known */
+    double duration;         /* seconds */
     double created, expires; /* seconds since 1970 */
 } tmb_file_info;
 
@@ -107,7 +107,8 @@ tmb_store_status tmb_store_voice_add(tmb_store *store, tmb_upload **upload, tmb_
 tmb_store_status tmb_store_voice_get(tmb_store *store, const char *name, int *descriptor, tmb_voice_info *info);
 tmb_store_status tmb_store_voice_remove(tmb_store *store, const char *name);
 /* Calls back for each voice, by name; the info is valid during the call. False stops. */
-tmb_store_status tmb_store_voice_each(tmb_store *store, bool (*each)(void *user, const tmb_voice_info *info), void *user);
+tmb_store_status tmb_store_voice_each(tmb_store *store, bool (*each)(void *user, const tmb_voice_info *info),
+                                      void *user);
 /* Where a voice prepared for one model is kept (whether it exists or not). `model` is any text. */
 void tmb_store_voice_prepared_path(tmb_store *store, const tmb_voice_info *info, const char *model,
                                    char path[TMB_STORE_PATH]);
@@ -133,9 +134,9 @@ typedef struct tmb_job_info {
 /* A new job; `requests` [count] are opaque texts. `files` [file_count] are ids that must live as long as
  * the job; those in `owned` [file_count] are removed with it. A job with the same non-NULL `repeat_key`
  * is found instead of added (info->id says which). */
-tmb_store_status tmb_store_job_add(tmb_store *store, const char *label, const char *repeat_key, const char *const *requests,
-                                   size_t count, const char *const *files, const bool *owned, size_t file_count,
-                                   tmb_job_info *info);
+tmb_store_status tmb_store_job_add(tmb_store *store, const char *label, const char *repeat_key,
+                                   const char *const *requests, size_t count, const char *const *files,
+                                   const bool *owned, size_t file_count, tmb_job_info *info);
 tmb_store_status tmb_store_job_get(tmb_store *store, const char *id, tmb_job_info *info);
 /* Removes a job and what it owns. What tmb_store_item_finish brings for it afterwards is dropped. */
 tmb_store_status tmb_store_job_remove(tmb_store *store, const char *id);
@@ -147,8 +148,8 @@ typedef struct tmb_job_item {
     size_t position; /* in the job, from 0 */
     tmb_item_state state;
     const char *request;
-    const char *result;       /* or NULL */
-    const char *file;         /* id of its audio, or NULL */
+    const char *result; /* or NULL */
+    const char *file;   /* id of its audio, or NULL */
 } tmb_job_item;
 
 /* Calls back for each item, in order; the item is valid during the call. False stops. */
@@ -172,9 +173,9 @@ tmb_store_status tmb_store_item_return(tmb_store *store, const tmb_taken_item *i
  * tmb_store_file_adopt, or without audio. TMB_STORE_NOT_FOUND where the job is gone or the item is not
  * running: then nothing is stored. `result` is written by `describe` after info->id is known; it returns
  * a text to be freed, or NULL on failure. */
-tmb_store_status tmb_store_item_finish(tmb_store *store, const tmb_taken_item *item, tmb_item_state state, const char *path,
-                                       tmb_file_info *info, char *(*describe)(void *user, const tmb_file_info *info),
-                                       void *user);
+tmb_store_status tmb_store_item_finish(tmb_store *store, const tmb_taken_item *item, tmb_item_state state,
+                                       const char *path, tmb_file_info *info,
+                                       char *(*describe)(void *user, const tmb_file_info *info), void *user);
 
 /* Items queued and running over all jobs. */
 void tmb_store_item_counts(tmb_store *store, size_t *queued, size_t *running);

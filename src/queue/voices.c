@@ -50,8 +50,8 @@ tmb_store_status tmb_store_voice_add(tmb_store *store, tmb_upload **upload, tmb_
         if (status == TMB_STORE_OK) {
             status = tmb_database_run(store, "INSERT INTO voices VALUES(?,?,?,?,?,?,?,?,?,?)", "sssssiiidd", info->name,
                                       info->id, info->content_type, info->language, info->ref_text,
-                                      (int64_t)info->x_vector_only, (int64_t)info->run_pre_processing, (int64_t)info->bytes,
-                                      info->duration, info->created);
+                                      (int64_t)info->x_vector_only, (int64_t)info->run_pre_processing,
+                                      (int64_t)info->bytes, info->duration, info->created);
             if (status != TMB_STORE_OK) {
                 (void)unlink(target);
             }
@@ -70,7 +70,9 @@ tmb_store_status tmb_store_voice_get(tmb_store *store, const char *name, int *de
     (void)pthread_mutex_lock(&store->lock);
     sqlite3_stmt *row = tmb_database_prepare(store, sql, "s", name);
     int code = row ? sqlite3_step(row) : SQLITE_ERROR;
-    tmb_store_status status = code == SQLITE_ROW ? TMB_STORE_OK : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND : TMB_STORE_FAILED;
+    tmb_store_status status = code == SQLITE_ROW    ? TMB_STORE_OK
+                              : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND
+                                                    : TMB_STORE_FAILED;
     if (status == TMB_STORE_OK) {
         read_voice_row(row, info);
         const char *ref_text = info->ref_text;
@@ -129,7 +131,8 @@ tmb_store_status tmb_store_voice_remove(tmb_store *store, const char *name) {
     return status;
 }
 
-tmb_store_status tmb_store_voice_each(tmb_store *store, bool (*each)(void *user, const tmb_voice_info *info), void *user) {
+tmb_store_status tmb_store_voice_each(tmb_store *store, bool (*each)(void *user, const tmb_voice_info *info),
+                                      void *user) {
     char sql[256];
     (void)snprintf(sql, sizeof(sql), "SELECT %s FROM voices ORDER BY name", columns);
     (void)pthread_mutex_lock(&store->lock);

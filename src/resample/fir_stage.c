@@ -22,11 +22,11 @@
 typedef struct fir_state {
     tmb_fir_kernels kernels;
     tmb_fir_bank bank;
-    float *taps;     /* the bank's, owned */
-    float *edge;     /* [bank.length] a window that pokes out of the stream */
+    float *taps; /* the bank's, owned */
+    float *edge; /* [bank.length] a window that pokes out of the stream */
     size_t up, down, centre;
-    size_t row;      /* taps in a row without padding */
-    uint64_t next;   /* the output that comes next */
+    size_t row;    /* taps in a row without padding */
+    uint64_t next; /* the output that comes next */
 } fir_state;
 
 static void destroy(void *pointer) {
@@ -75,8 +75,8 @@ static tmb_status create(design_function make_design, int input_rate, int output
     size_t up = 0, down = 0;
     tmb_ratio(input_rate, output_rate, &up, &down);
     if (up > TMB_FIR_MAX_RATIO || down > TMB_FIR_MAX_RATIO) {
-        return tmb_fail(error, TMB_ERROR_UNSUPPORTED, "the ratio %zu/%zu needs too large a filter (at most %d)", up, down,
-                        TMB_FIR_MAX_RATIO);
+        return tmb_fail(error, TMB_ERROR_UNSUPPORTED, "the ratio %zu/%zu needs too large a filter (at most %d)", up,
+                        down, TMB_FIR_MAX_RATIO);
     }
     fir_state *state = tmb_calloc(1, sizeof *state);
     if (state == NULL) {
@@ -98,7 +98,8 @@ static tmb_status create(design_function make_design, int input_rate, int output
     return TMB_OK;
 }
 
-static tmb_status create_polyphase(int input_rate, int output_rate, uint64_t first_output, void **out, tmb_error *error) {
+static tmb_status create_polyphase(int input_rate, int output_rate, uint64_t first_output, void **out,
+                                   tmb_error *error) {
     return create(tmb_fir_design_polyphase, input_rate, output_rate, first_output, out, error);
 }
 

@@ -18,10 +18,10 @@ struct tmb_resampler {
     int input_rate, output_rate;
     const tmb_resampler_stage *const *cascade;
     size_t cascade_count;
-    size_t active;   /* the stage that runs */
-    void *state;     /* its state; NULL at equal rates */
+    size_t active; /* the stage that runs */
+    void *state;   /* its state; NULL at equal rates */
     tmb_logger *logger;
-    tmb_fifo input;  /* what a stage of the cascade may still need */
+    tmb_fifo input; /* what a stage of the cascade may still need */
     uint64_t input_start;
     tmb_fifo output; /* what was not pulled yet */
     uint64_t made;   /* outputs of all stages so far */
@@ -37,7 +37,8 @@ static tmb_status start_stage(tmb_resampler *resampler, size_t first, tmb_error 
     for (size_t i = first; i < resampler->cascade_count; i++) {
         const tmb_resampler_stage *stage = resampler->cascade[i];
         tmb_error reason = {0};
-        status = stage->create(resampler->input_rate, resampler->output_rate, resampler->made, &resampler->state, &reason);
+        status =
+            stage->create(resampler->input_rate, resampler->output_rate, resampler->made, &resampler->state, &reason);
         if (status == TMB_OK) {
             resampler->active = i;
             tmb_log(resampler->logger, TMB_LOG_DEBUG, "resampling %d to %d Hz with %s", resampler->input_rate,
@@ -134,9 +135,9 @@ static tmb_status run(tmb_resampler *resampler, tmb_error *error) {
             return tmb_fail(error, status, "resampling %d to %d Hz with %s: %s", resampler->input_rate,
                             resampler->output_rate, stage->name, reason.message);
         }
-        tmb_log(resampler->logger, TMB_LOG_WARNING, "resampler %s failed after %llu samples (%s); %s goes on from there",
-                stage->name, (unsigned long long)resampler->made, reason.message,
-                resampler->cascade[resampler->active + 1]->name);
+        tmb_log(resampler->logger, TMB_LOG_WARNING,
+                "resampler %s failed after %llu samples (%s); %s goes on from there", stage->name,
+                (unsigned long long)resampler->made, reason.message, resampler->cascade[resampler->active + 1]->name);
         status = start_stage(resampler, resampler->active + 1, error);
         if (status != TMB_OK) {
             return status;
@@ -257,7 +258,8 @@ tmb_status tmb_resample(const float *samples, size_t count, int input_rate, int 
     /* The output grows in place to the length that is known, and becomes the result. */
     const size_t length = tmb_resampler_output_length(TMB_RESAMPLER_POLYPHASE, input_rate, output_rate, count);
     if (tmb_fifo_reserve(&resampler->output, length + BLOCK < length ? SIZE_MAX : length + BLOCK) == NULL) {
-        status = tmb_fail_memory(error, "resampled audio", length < SIZE_MAX / sizeof(float) ? length * sizeof(float) : 0);
+        status =
+            tmb_fail_memory(error, "resampled audio", length < SIZE_MAX / sizeof(float) ? length * sizeof(float) : 0);
     }
     if (status == TMB_OK) {
         status = tmb_resampler_push(resampler, samples, count, error);

@@ -76,25 +76,27 @@ static json_t *error_body(const tmb_request *request, unsigned status, const cha
     } else {
         (void)snprintf(detail, sizeof(detail), "%s", message);
     }
-    bool openai = request->route ? (request->route->flags & TMB_ROUTE_OPENAI) != 0 : strncmp(request->path, "/v1/", 4) == 0;
+    bool openai =
+        request->route ? (request->route->flags & TMB_ROUTE_OPENAI) != 0 : strncmp(request->path, "/v1/", 4) == 0;
     if (openai) {
         return json_pack("{s:{s:s, s:s, s:s?, s:s?}}", "error", "message", detail, "type", error_type(status), "param",
-                         status < 500 ? field : NULL, "code", status == 401   ? "invalid_api_key"
-                                                              : status == 429 ? "rate_limit_exceeded"
-                                                              : status == 400 && field ? "invalid_value"
-                                                                                       : NULL);
+                         status < 500 ? field : NULL, "code",
+                         status == 401            ? "invalid_api_key"
+                         : status == 429          ? "rate_limit_exceeded"
+                         : status == 400 && field ? "invalid_value"
+                                                  : NULL);
     }
     return status >= 500 ? json_pack("{s:s, s:s}", "detail", detail, "request_id", request->id)
                          : json_pack("{s:s}", "detail", detail);
 }
 
-static void refuse(tmb_request *request, unsigned status, double retry_seconds, const char *field, const char *message) {
+static void refuse(tmb_request *request, unsigned status, double retry_seconds, const char *field,
+                   const char *message) {
     json_t *body = error_body(request, status, field, message);
     char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(body);
     size_t size = text ? strlen(text) : 0;
-    struct MHD_Response *response =
-        text ? MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE) : NULL;
+    struct MHD_Response *response = text ? MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE) : NULL;
     if (!response) {
         free(text);
         tmb_answer(request, 500, NULL, 0);

@@ -67,7 +67,8 @@ static json_t *read_query(tmb_request *request) {
 
 static json_t *read_json(tmb_request *request) {
     json_error_t error;
-    json_t *value = json_loadb(request->body.data ? request->body.data : "", request->body.size, JSON_REJECT_DUPLICATES, &error);
+    json_t *value =
+        json_loadb(request->body.data ? request->body.data : "", request->body.size, JSON_REJECT_DUPLICATES, &error);
     tmb_buffer_free(&request->body);
     if (!value) {
         /* jansson quotes the input near the error; say where it is, not what it is. */
@@ -75,8 +76,8 @@ static json_t *read_json(tmb_request *request) {
         while (length && strchr(" ,:", error.text[length - 1])) {
             length--;
         }
-        tmb_refuse(request, 400, "body", "is not valid JSON: %.*s (line %d, column %d)", (int)length, error.text, error.line,
-                   error.column);
+        tmb_refuse(request, 400, "body", "is not valid JSON: %.*s (line %d, column %d)", (int)length, error.text,
+                   error.line, error.column);
         return NULL;
     }
     if (!json_is_object(value)) {

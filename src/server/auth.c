@@ -111,7 +111,8 @@ static tmb_status read_keys(const char *path, key **list, size_t *count, tmb_err
     explicit_bzero(line, sizeof(line));
     (void)fclose(file);
     if (status == TMB_OK && used == 0) {
-        status = tmb_fail(error, TMB_ERROR_FORMAT, "%s has no key: write one a line, as from \"openssl rand -hex 32\"", path);
+        status = tmb_fail(error, TMB_ERROR_FORMAT, "%s has no key: write one a line, as from \"openssl rand -hex 32\"",
+                          path);
     }
     if (status != TMB_OK) {
         free(keys);
@@ -176,7 +177,8 @@ tmb_status tmb_keys_reload(tmb_keys *keys, tmb_error *error) {
     return TMB_OK;
 }
 
-tmb_key_answer tmb_keys_check(tmb_keys *keys, const char *presented, bool count, char name[TMB_KEY_NAME], double *wait) {
+tmb_key_answer tmb_keys_check(tmb_keys *keys, const char *presented, bool count, char name[TMB_KEY_NAME],
+                              double *wait) {
     uint8_t hash[SHA256_DIGEST_SIZE];
     hash_key(presented ? presented : "", hash);
     tmb_key_answer answer = TMB_KEY_UNKNOWN;

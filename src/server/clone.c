@@ -16,17 +16,17 @@ typedef struct clone_job clone_job;
 typedef struct clone_item {
     clone_job *job;
     size_t index;
-    uint64_t number; /* the library's; 0 = not submitted */
-    tmb_output *file;     /* COLLECT, EVENTS: into the store */
-    tmb_output *stream;   /* AUDIO, EVENTS, SPEECH_EVENTS: to the client */
+    uint64_t number;    /* the library's; 0 = not submitted */
+    tmb_output *file;   /* COLLECT, EVENTS: into the store */
+    tmb_output *stream; /* AUDIO, EVENTS, SPEECH_EVENTS: to the client */
     char path[TMB_STORE_PATH];
-    tmb_error error;      /* of our own side, before the library's */
-    unsigned status;      /* what a request of this item alone would get */
-    const char *field;    /* that was to blame, or NULL */
-    char message[512];    /* why it failed */
+    tmb_error error;   /* of our own side, before the library's */
+    unsigned status;   /* what a request of this item alone would get */
+    const char *field; /* that was to blame, or NULL */
+    char message[512]; /* why it failed */
     json_t *json;
     char file_id[TMB_STORE_ID];
-    int descriptor;       /* of that file, once it is to be sent; -1 = none */
+    int descriptor; /* of that file, once it is to be sent; -1 = none */
     uint64_t bytes;
     tmb_stage stage;
     double progress;
@@ -150,8 +150,9 @@ static void on_progress(void *user, uint64_t number, tmb_stage stage, double fra
     item->progress = fraction;
     begin_stream(item->job, item);
     (void)send_event(item->job, "progress",
-                     json_pack("{s:I, s:s, s:f}", "index", (json_int_t)item->index, "stage", tmb_stage_name(stage), "fraction",
-                               fraction), 0);
+                     json_pack("{s:I, s:s, s:f}", "index", (json_int_t)item->index, "stage", tmb_stage_name(stage),
+                               "fraction", fraction),
+                     0);
 }
 
 static bool on_audio(void *user, uint64_t number, const float *samples, size_t count, int rate) {
@@ -319,7 +320,8 @@ static void conclude_stream(clone_job *job) {
     } else if (job->options.mode == TMB_CLONE_SPEECH_EVENTS && good) {
         (void)send_event(job, NULL,
                          json_pack("{s:s, s:{s:i, s:i, s:i}}", "type", "speech.audio.done", "usage", "input_tokens", 0,
-                                   "output_tokens", 0, "total_tokens", 0), 0);
+                                   "output_tokens", 0, "total_tokens", 0),
+                         0);
     }
     tmb_stream_end(job->request, good);
 }
@@ -485,7 +487,8 @@ static clone_job *create_job(tmb_request *request, const tmb_clone_options *opti
 /* Every item is looked at before the first is started: bad input starts nothing. */
 static bool fill_all(clone_job *job, tmb_item_inputs *inputs, tmb_item_problem *problem) {
     for (size_t i = 0; i < job->count; i++) {
-        if (!tmb_item_fill(job->server, job->request->arguments, i, job->options.enhanced, job->sources, &inputs[i], problem)) {
+        if (!tmb_item_fill(job->server, job->request->arguments, i, job->options.enhanced, job->sources, &inputs[i],
+                           problem)) {
             return false;
         }
     }
@@ -500,7 +503,8 @@ void tmb_clone_start(tmb_request *request, const tmb_clone_options *options) {
         return;
     }
     if (count > 1 && (options->mode == TMB_CLONE_AUDIO || options->mode == TMB_CLONE_SPEECH_EVENTS)) {
-        tmb_refuse(request, 400, "stream", "one item at a time can be streamed as audio (stream_format \"sse\" takes several)");
+        tmb_refuse(request, 400, "stream",
+                   "one item at a time can be streamed as audio (stream_format \"sse\" takes several)");
         return;
     }
     clone_job *job = create_job(request, options, count);

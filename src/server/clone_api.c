@@ -9,7 +9,9 @@ static void start(tmb_request *request, bool enhanced) {
     const json_t *arguments = request->arguments;
     bool sse = strcmp(tmb_text_at(arguments, "stream_format", 0, "audio"), "sse") == 0;
     tmb_clone_options options = {
-        .mode = !tmb_boolean_at(arguments, "stream", false) ? TMB_CLONE_COLLECT : sse ? TMB_CLONE_EVENTS : TMB_CLONE_AUDIO,
+        .mode = !tmb_boolean_at(arguments, "stream", false) ? TMB_CLONE_COLLECT
+                : sse                                       ? TMB_CLONE_EVENTS
+                                                            : TMB_CLONE_AUDIO,
         .enhanced = enhanced,
         .format = tmb_text_at(arguments, "response_format", 0, "wav"),
     };

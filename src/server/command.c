@@ -6,12 +6,13 @@
 static void print_help(FILE *out) {
     size_t count = 0;
     const tmb_server_option *options = tmb_server_options(&count);
-    (void)fprintf(out, "usage: timbre serve [OPTION]...\n\n"
-                       "Serves voice cloning over HTTP, with a page at / and the API's description at /docs.\n\n"
-                       "      --config FILE                     read options from FILE (default:\n"
-                       "                                        $XDG_CONFIG_HOME/timbre/serve.conf, /etc/timbre/serve.conf)\n"
-                       "      --print-config                    print every option with its value and where it comes from\n"
-                       "      --help                            print this\n");
+    (void)fprintf(
+        out, "usage: timbre serve [OPTION]...\n\n"
+             "Serves voice cloning over HTTP, with a page at / and the API's description at /docs.\n\n"
+             "      --config FILE                     read options from FILE (default:\n"
+             "                                        $XDG_CONFIG_HOME/timbre/serve.conf, /etc/timbre/serve.conf)\n"
+             "      --print-config                    print every option with its value and where it comes from\n"
+             "      --help                            print this\n");
     for (size_t i = 0; i < count; i++) {
         char flag[80];
         (void)snprintf(flag, sizeof(flag), "--%s%s%s", options[i].name, options[i].argument ? " " : "",
@@ -25,9 +26,10 @@ static void print_help(FILE *out) {
         }
         (void)fputc('\n', out);
     }
-    (void)fprintf(out, "\nEvery option can also come from the environment (--state-dir as TIMBRE_STATE_DIR) or from the\n"
-                       "config file (state-dir = DIR). A flag goes before the environment, that before the file.\n"
-                       "SIGTERM finishes what runs and ends; a second one ends at once. SIGHUP reads the keys again.\n");
+    (void)fprintf(out,
+                  "\nEvery option can also come from the environment (--state-dir as TIMBRE_STATE_DIR) or from the\n"
+                  "config file (state-dir = DIR). A flag goes before the environment, that before the file.\n"
+                  "SIGTERM finishes what runs and ends; a second one ends at once. SIGHUP reads the keys again.\n");
 }
 
 int tmb_server_command(int count, char *const *arguments) {

@@ -11,25 +11,28 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TEXT(name, field, argument, fallback, choices, help)                                                                  \
-    {name, argument, fallback, help, TMB_OPTION_TEXT, offsetof(tmb_server_config, field), 0, 0, choices}
-#define COUNT(name, field, minimum, maximum, fallback, help)                                                                  \
-    {name, "N", fallback, help, TMB_OPTION_COUNT, offsetof(tmb_server_config, field), minimum, maximum, NULL}
-#define BYTES(name, field, minimum, maximum, fallback, help)                                                                  \
-    {name, "BYTES", fallback, help, TMB_OPTION_BYTES, offsetof(tmb_server_config, field), minimum, maximum, NULL}
-#define SECONDS(name, field, minimum, maximum, fallback, help)                                                                \
-    {name, "SECONDS", fallback, help, TMB_OPTION_SECONDS, offsetof(tmb_server_config, field), minimum, maximum, NULL}
-#define SWITCH(name, field, help)                                                                                             \
-    {name, NULL, "no", help, TMB_OPTION_SWITCH, offsetof(tmb_server_config, field), 0, 0, NULL}
+#define TEXT(name, field, argument, fallback, choices, help)                                                           \
+    { name, argument, fallback, help, TMB_OPTION_TEXT, offsetof(tmb_server_config, field), 0, 0, choices }
+#define COUNT(name, field, minimum, maximum, fallback, help)                                                           \
+    { name, "N", fallback, help, TMB_OPTION_COUNT, offsetof(tmb_server_config, field), minimum, maximum, NULL }
+#define BYTES(name, field, minimum, maximum, fallback, help)                                                           \
+    { name, "BYTES", fallback, help, TMB_OPTION_BYTES, offsetof(tmb_server_config, field), minimum, maximum, NULL }
+#define SECONDS(name, field, minimum, maximum, fallback, help)                                                         \
+    { name, "SECONDS", fallback, help, TMB_OPTION_SECONDS, offsetof(tmb_server_config, field), minimum, maximum, NULL }
+#define SWITCH(name, field, help)                                                                                      \
+    { name, NULL, "no", help, TMB_OPTION_SWITCH, offsetof(tmb_server_config, field), 0, 0, NULL }
 
 #define GIB (1024.0 * 1024 * 1024)
 
 static const tmb_server_option options[] = {
-    TEXT("host", host, "ADDRESS", "127.0.0.1", NULL, "address to listen on; any but a loopback address needs --keys-file"),
+    TEXT("host", host, "ADDRESS", "127.0.0.1", NULL,
+         "address to listen on; any but a loopback address needs --keys-file"),
     COUNT("port", port, 0, 65535, "8077", "TCP port; 0 = any free one"),
     TEXT("state-dir", state_dir, "DIR", "", NULL, "jobs, files and voices; default $XDG_STATE_HOME/timbre"),
-    TEXT("audio-root", audio_root, "DIR", "", NULL, "folder whose files requests may name as ref_audio; not set = none"),
-    TEXT("keys-file", keys_file, "FILE", "", NULL, "API keys, one a line: [NAME] KEY or [NAME] sha256:HEX; SIGHUP reads it again"),
+    TEXT("audio-root", audio_root, "DIR", "", NULL,
+         "folder whose files requests may name as ref_audio; not set = none"),
+    TEXT("keys-file", keys_file, "FILE", "", NULL,
+         "API keys, one a line: [NAME] KEY or [NAME] sha256:HEX; SIGHUP reads it again"),
     SWITCH("preload", preload, "load the models before listening"),
 
     TEXT("engine", engine, "NAME", "auto", "auto|preview|qwen3|remote", "what speaks"),
@@ -45,7 +48,8 @@ static const tmb_server_option options[] = {
     SECONDS("max-batch-wait", max_batch_wait, 0, 10, "0", "how long an empty batch waits for company"),
     COUNT("max-waiting-items", max_waiting_items, 1, 1e6, "1024", "items that may wait; more are refused with 503"),
     COUNT("voice-cache", voice_cache_entries, 0, 1e6, "64", "prepared voices kept in memory"),
-    BYTES("memory", memory, 0, 1e15, "0", "budget for models and sequences; 0 = three quarters of the machine's or cgroup's"),
+    BYTES("memory", memory, 0, 1e15, "0",
+          "budget for models and sequences; 0 = three quarters of the machine's or cgroup's"),
     SECONDS("idle-unload", idle_unload, 0, 1e9, "0", "drop a model after so long without work; 0 = never"),
 
     BYTES("max-json-bytes", max_json_bytes, 1024, 1 * GIB, "32M", "largest JSON body"),
@@ -58,7 +62,8 @@ static const tmb_server_option options[] = {
     SECONDS("max-input-seconds", max_input_seconds, 1, 1e6, "1800", "longest file to enhance"),
     SECONDS("max-speech-seconds", max_speech_seconds, 1, 1e6, "600", "longest speech of one item"),
     COUNT("max-connections", max_connections, 4, 1e5, "512", "open connections"),
-    COUNT("max-connections-per-address", max_connections_per_address, 0, 1e5, "0", "open connections of one address; 0 = no limit"),
+    COUNT("max-connections-per-address", max_connections_per_address, 0, 1e5, "0",
+          "open connections of one address; 0 = no limit"),
     COUNT("max-jobs", max_jobs, 1, 1e6, "64", "unfinished jobs in the queue; more are refused with 503"),
     COUNT("max-job-items", max_job_items, 1, 1e6, "1000", "items in one job"),
     COUNT("max-enhancing", max_enhancing, 1, 1e5, "64", "enhance requests that may wait; more are refused with 503"),
@@ -75,7 +80,8 @@ static const tmb_server_option options[] = {
     BYTES("max-storage", max_storage, 0, 1e15, "10G", "files and voices together; 0 = as the disk allows"),
 
     TEXT("cors-origin", cors_origin, "ORIGIN", "", NULL, "web pages of this origin may use the API; not set = none"),
-    TEXT("allow-ref-url", allow_ref_url, "HOSTS", "", NULL, "hosts (comma between) from which ref_audio may be fetched; not set = none"),
+    TEXT("allow-ref-url", allow_ref_url, "HOSTS", "", NULL,
+         "hosts (comma between) from which ref_audio may be fetched; not set = none"),
     SWITCH("allow-private-ref-url", allow_private_ref_url, "let --allow-ref-url reach private and loopback addresses"),
 
     TEXT("log-level", log_level, "LEVEL", "info", "error|warning|info|debug", "what is logged"),
@@ -101,8 +107,8 @@ static bool is_choice(const char *choices, const char *value) {
     return false;
 }
 
-static tmb_status set_number(tmb_server_config *config, const tmb_server_option *option, const char *value, const char *from,
-                             tmb_error *error) {
+static tmb_status set_number(tmb_server_config *config, const tmb_server_option *option, const char *value,
+                             const char *from, tmb_error *error) {
     void *field = (char *)config + option->offset;
     double number = 0;
     uint64_t integer = 0;
@@ -116,7 +122,9 @@ static tmb_status set_number(tmb_server_config *config, const tmb_server_option 
     }
     if (!good || number < option->minimum || number > option->maximum) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s %s: \"%s\" is not a %s from %g to %g", from, option->name, value,
-                        option->kind == TMB_OPTION_SECONDS ? "time" : option->kind == TMB_OPTION_BYTES ? "size" : "number",
+                        option->kind == TMB_OPTION_SECONDS ? "time"
+                        : option->kind == TMB_OPTION_BYTES ? "size"
+                                                           : "number",
                         option->minimum, option->maximum);
     }
     if (option->kind == TMB_OPTION_SECONDS) {
@@ -151,7 +159,8 @@ static tmb_status set(tmb_server_config *config, const tmb_server_option *option
         return set_number(config, option, value, from, error);
     }
     if (option->choices && !is_choice(option->choices, value)) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s %s: \"%s\" is not one of %s", from, option->name, value, option->choices);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s %s: \"%s\" is not one of %s", from, option->name, value,
+                        option->choices);
     }
     char *copy = tmb_strdup(value);
     if (!copy) {
@@ -167,7 +176,8 @@ static const tmb_server_option *find(const char *name, size_t length) {
     for (size_t i = 0; i < option_count; i++) {
         const char *candidate = options[i].name;
         size_t at = 0;
-        while (at < length && candidate[at] && (name[at] == candidate[at] || (name[at] == '_' && candidate[at] == '-'))) {
+        while (at < length && candidate[at] &&
+               (name[at] == candidate[at] || (name[at] == '_' && candidate[at] == '-'))) {
             at++;
         }
         if (at == length && !candidate[at]) {
@@ -290,7 +300,8 @@ static tmb_status read_folders(tmb_server_config *config, tmb_config_sources *so
     } else if ((folder = getenv("HOME")) && folder[0] == '/') {
         (void)snprintf(path, sizeof(path), "%s/.local/state/timbre", folder);
     } else {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "neither --state-dir nor HOME is set: say where to keep jobs, files and voices");
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "neither --state-dir nor HOME is set: say where to keep jobs, files and voices");
     }
     return set(config, state, path, "default", error);
 }
@@ -336,7 +347,8 @@ static tmb_status read_flags(tmb_server_config *config, tmb_config_sources *sour
         bool is_config = length == 6 && strncmp(flag + 2, "config", 6) == 0;
         const tmb_server_option *option = is_config ? NULL : find(flag + 2, length);
         if (!is_config && !option) {
-            return tmb_fail(error, TMB_ERROR_ARGUMENT, "unknown option \"%.*s\": see timbre serve --help", (int)length + 2, flag);
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "unknown option \"%.*s\": see timbre serve --help",
+                            (int)length + 2, flag);
         }
         const char *value = equals ? equals + 1 : NULL;
         if (!value && option && option->kind == TMB_OPTION_SWITCH) {
@@ -360,8 +372,8 @@ static tmb_status read_flags(tmb_server_config *config, tmb_config_sources *sour
     return TMB_OK;
 }
 
-tmb_status tmb_server_config_load(tmb_server_config *config, tmb_config_sources *sources, int count, char *const *arguments,
-                                  FILE *warnings, tmb_config_action *action, tmb_error *error) {
+tmb_status tmb_server_config_load(tmb_server_config *config, tmb_config_sources *sources, int count,
+                                  char *const *arguments, FILE *warnings, tmb_config_action *action, tmb_error *error) {
     memset(config, 0, sizeof(*config));
     memset(sources, 0, sizeof(*sources));
     *action = TMB_CONFIG_RUN;

@@ -59,9 +59,9 @@ typedef struct tmb_server_option {
     const char *fallback; /* the default as text */
     const char *help;
     tmb_option_kind kind;
-    size_t offset;        /* in tmb_server_config */
+    size_t offset;           /* in tmb_server_config */
     double minimum, maximum; /* of counts, bytes and seconds */
-    const char *choices;  /* "text|json"; NULL = any text */
+    const char *choices;     /* "text|json"; NULL = any text */
 } tmb_server_option;
 
 /* Every option but --help, --config and --print-config. */
@@ -83,8 +83,8 @@ typedef struct tmb_config_sources {
 /* Fills `config` from `arguments` [count] (without the program's and the command's name), environment and
  * config file. Lines about unknown keys go to `warnings`. TMB_ERROR_ARGUMENT names the option and its
  * range. Free with tmb_server_config_free, on failure too. */
-tmb_status tmb_server_config_load(tmb_server_config *config, tmb_config_sources *sources, int count, char *const *arguments,
-                                  FILE *warnings, tmb_config_action *action, tmb_error *error);
+tmb_status tmb_server_config_load(tmb_server_config *config, tmb_config_sources *sources, int count,
+                                  char *const *arguments, FILE *warnings, tmb_config_action *action, tmb_error *error);
 void tmb_server_config_print(const tmb_server_config *config, const tmb_config_sources *sources, FILE *out);
 void tmb_server_config_free(tmb_server_config *config, tmb_config_sources *sources);
 

@@ -17,9 +17,9 @@ struct tmb_connection {
     struct tmb_connection *next, *previous;
     int socket;
     uint64_t serial;
-    double deadline;  /* of the monotonic clock; 0 = none */
-    bool watched; /* in the epoll set, until the peer closes */
-    bool left;    /* it has */
+    double deadline; /* of the monotonic clock; 0 = none */
+    bool watched;    /* in the epoll set, until the peer closes */
+    bool left;       /* it has */
     bool idle;
     void (*retain)(void *user);
     void (*gone)(void *user); /* or NULL: no request waits */
@@ -105,7 +105,8 @@ static void *run(void *argument) {
     double next_sweep = 0;
     for (;;) {
         struct epoll_event events[32];
-        int count = epoll_wait(connections->epoll, events, 32, tmb_connections_open(connections) ? sweep_milliseconds : -1);
+        int count =
+            epoll_wait(connections->epoll, events, 32, tmb_connections_open(connections) ? sweep_milliseconds : -1);
         (void)pthread_mutex_lock(&connections->lock);
         bool stopping = connections->stopping;
         (void)pthread_mutex_unlock(&connections->lock);

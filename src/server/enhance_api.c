@@ -27,7 +27,8 @@ typedef struct enhancing {
 
 static tmb_status pull_all(enhancing *work, tmb_error *error) {
     tmb_status status = TMB_OK;
-    for (size_t count = 0; status == TMB_OK && (count = tmb_enhance_pull(work->stream, work->block, block_length)) > 0;) {
+    for (size_t count = 0;
+         status == TMB_OK && (count = tmb_enhance_pull(work->stream, work->block, block_length)) > 0;) {
         status = tmb_audio_write(work->writer, work->block, count, error);
     }
     return status;

@@ -121,14 +121,17 @@ static bool check_value(const tmb_field *field, const tmb_server_config *config,
     case TMB_FIELD_NAME:
         if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value) ||
             !tmb_is_name(json_string_value(value))) {
-            return fail(problem, "must be a name of 1 to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit");
+            return fail(
+                problem,
+                "must be a name of 1 to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit");
         }
         return true;
     case TMB_FIELD_INTEGER:
     case TMB_FIELD_NUMBER:
     default: break;
     }
-    bool integral = json_is_integer(value) || (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
+    bool integral =
+        json_is_integer(value) || (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
     if (!json_is_number(value) || (field->kind == TMB_FIELD_INTEGER && !integral)) {
         return fail(problem, "must be %s", field->kind == TMB_FIELD_INTEGER ? "an integer" : "a number");
     }
@@ -152,7 +155,8 @@ static bool check_field(const tmb_field *field, const tmb_server_config *config,
         return fail(problem, "must not be an empty list");
     }
     if (json_array_size(value) > config->max_items) {
-        return fail(problem, "has %zu items, the limit is %llu", json_array_size(value), (unsigned long long)config->max_items);
+        return fail(problem, "has %zu items, the limit is %llu", json_array_size(value),
+                    (unsigned long long)config->max_items);
     }
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *element = json_array_get(value, i);

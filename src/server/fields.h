@@ -8,21 +8,21 @@
 #include <jansson.h>
 
 typedef enum tmb_field_kind {
-    TMB_FIELD_TEXT,    /* minimum and maximum are code points */
+    TMB_FIELD_TEXT, /* minimum and maximum are code points */
     TMB_FIELD_NUMBER,
     TMB_FIELD_INTEGER,
     TMB_FIELD_BOOLEAN,
-    TMB_FIELD_CHOICE,  /* one of `choices` */
-    TMB_FIELD_NAME,    /* a voice's name */
-    TMB_FIELD_VOICE,   /* a name, or an object {"id": name} */
-    TMB_FIELD_FILE,    /* a file part of a form */
-    TMB_FIELD_ITEMS    /* a list of objects with `fields` */
+    TMB_FIELD_CHOICE, /* one of `choices` */
+    TMB_FIELD_NAME,   /* a voice's name */
+    TMB_FIELD_VOICE,  /* a name, or an object {"id": name} */
+    TMB_FIELD_FILE,   /* a file part of a form */
+    TMB_FIELD_ITEMS   /* a list of objects with `fields` */
 } tmb_field_kind;
 
 enum {
     TMB_FIELD_REQUIRED = 1,
     TMB_FIELD_NULLABLE = 2,
-    TMB_FIELD_LIST = 4,    /* one value, or a list of them */
+    TMB_FIELD_LIST = 4, /* one value, or a list of them */
     TMB_FIELD_NULL_IN_LIST = 8,
     TMB_FIELD_REFERENCE = 16 /* ref_audio: its text may be as large as a body */
 };

@@ -14,17 +14,17 @@ static json_t *file_json(const tmb_file_info *info) {
     char url[64];
     tmb_file_url(info->id, url);
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:f, s:f, s:f}", "id", info->id, "url", url, "name", info->name,
-                     "content_type", info->content_type, "bytes", (json_int_t)info->bytes, "sample_rate", info->sample_rate,
-                     "duration", info->duration, "created", info->created, "expires", info->expires);
+                     "content_type", info->content_type, "bytes", (json_int_t)info->bytes, "sample_rate",
+                     info->sample_rate, "duration", info->duration, "created", info->created, "expires", info->expires);
 }
 
 /* "WAV, 16-bit PCM" → "audio/wav": what it is, not what the client said. */
 static const char *type_of(const char *format) {
     static const struct {
         const char *prefix, *type;
-    } types[] = {{"WAV", "audio/wav"},   {"RIF", "audio/wav"},           {"RF64", "audio/wav"},
-                 {"FLAC", "audio/flac"}, {"Ogg", "audio/ogg"},           {"Opus", "audio/ogg;codecs=opus"},
-                 {"MP3", "audio/mpeg"},  {"MPEG", "audio/mpeg"},         {"AIF", "audio/aiff"}};
+    } types[] = {{"WAV", "audio/wav"},   {"RIF", "audio/wav"},   {"RF64", "audio/wav"},
+                 {"FLAC", "audio/flac"}, {"Ogg", "audio/ogg"},   {"Opus", "audio/ogg;codecs=opus"},
+                 {"MP3", "audio/mpeg"},  {"MPEG", "audio/mpeg"}, {"AIF", "audio/aiff"}};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strncasecmp(format, types[i].prefix, strlen(types[i].prefix)) == 0) {
             return types[i].type;

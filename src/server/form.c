@@ -82,7 +82,8 @@ static enum MHD_Result on_new_part(tmb_form *form, const char *name, const char 
     if (!field) {
         char short_name[48];
         (void)snprintf(short_name, sizeof(short_name), "%.40s", name);
-        return fail(form, MHD_HTTP_BAD_REQUEST, tmb_utf8_length(short_name, strlen(short_name)) == SIZE_MAX ? "form" : short_name,
+        return fail(form, MHD_HTTP_BAD_REQUEST,
+                    tmb_utf8_length(short_name, strlen(short_name)) == SIZE_MAX ? "form" : short_name,
                     "is not a field of this form");
     }
     if (form->count == part_limit) {
@@ -93,7 +94,8 @@ static enum MHD_Result on_new_part(tmb_form *form, const char *name, const char 
     added->field = field;
     if (field->kind == TMB_FIELD_FILE || ((field->flags & TMB_FIELD_REFERENCE) && file_name)) {
         const tmb_server_config *config = form->request->server->config;
-        tmb_store_status status = tmb_upload_begin(form->request->server->store, config->max_upload_bytes, &added->upload);
+        tmb_store_status status =
+            tmb_upload_begin(form->request->server->store, config->max_upload_bytes, &added->upload);
         if (status != TMB_STORE_OK) {
             return fail_store(form, status, name);
         }
@@ -107,8 +109,8 @@ static enum MHD_Result on_new_part(tmb_form *form, const char *name, const char 
 }
 
 static enum MHD_Result on_part(void *argument, enum MHD_ValueKind kind, const char *name, const char *file_name,
-                               const char *content_type, const char *transfer_encoding, const char *data, uint64_t offset,
-                               size_t size) {
+                               const char *content_type, const char *transfer_encoding, const char *data,
+                               uint64_t offset, size_t size) {
     (void)kind;
     (void)transfer_encoding;
     tmb_form *form = argument;
@@ -133,7 +135,8 @@ static enum MHD_Result on_part(void *argument, enum MHD_ValueKind kind, const ch
     char message[96];
     (void)snprintf(message, sizeof(message), "the file is larger than %llu bytes",
                    (unsigned long long)form->request->server->config->max_upload_bytes);
-    return status == TMB_STORE_TOO_LARGE ? fail(form, MHD_HTTP_CONTENT_TOO_LARGE, name, message) : fail_store(form, status, name);
+    return status == TMB_STORE_TOO_LARGE ? fail(form, MHD_HTTP_CONTENT_TOO_LARGE, name, message)
+                                         : fail_store(form, status, name);
 }
 
 tmb_form *tmb_form_create(tmb_request *request, const tmb_field *fields) {

@@ -85,7 +85,8 @@ static bool check_origin(tmb_request *request, struct MHD_Connection *connection
         return true;
     }
     if (host && !is_local_name(host, server->listen_host)) {
-        tmb_refuse(request, 403, NULL, "Without API keys this server answers only to its own address, not to \"%.100s\"", host);
+        tmb_refuse(request, 403, NULL,
+                   "Without API keys this server answers only to its own address, not to \"%.100s\"", host);
         return false;
     }
     const char *authority = origin ? strstr(origin, "://") : NULL;
@@ -117,8 +118,7 @@ static void answer_options(tmb_request *request, unsigned allowed) {
     char methods[64];
     (void)snprintf(methods, sizeof(methods), "OPTIONS%s%s%s", allowed & 1u << TMB_GET ? ", GET, HEAD" : "",
                    allowed & 1u << TMB_POST ? ", POST" : "", allowed & 1u << TMB_DELETE ? ", DELETE" : "");
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
     if (response) {
         tmb_response_header(response, MHD_HTTP_HEADER_ALLOW, methods);
         if (request->origin[0]) {
@@ -137,7 +137,8 @@ static bool find_route(tmb_request *request) {
         return false;
     }
     unsigned allowed = 0;
-    request->route = tmb_route_find(request->method, request->path, request->path_value, sizeof(request->path_value), &allowed);
+    request->route =
+        tmb_route_find(request->method, request->path, request->path_value, sizeof(request->path_value), &allowed);
     if (request->route) {
         return true;
     }
@@ -210,7 +211,8 @@ static bool prepare_body(tmb_request *request, uint64_t length) {
         if (!check_length(request, length, config->max_upload_bytes, "file")) {
             return false;
         }
-        tmb_store_status status = tmb_upload_begin(request->server->store, config->max_upload_bytes, &request->raw_upload);
+        tmb_store_status status =
+            tmb_upload_begin(request->server->store, config->max_upload_bytes, &request->raw_upload);
         if (status != TMB_STORE_OK) {
             tmb_refuse_store(request, status, "file");
         }
@@ -221,10 +223,10 @@ static bool prepare_body(tmb_request *request, uint64_t length) {
                reserve_memory(request, memory_per_byte * (length == UINT64_MAX ? 4096 : length));
     }
     tmb_refuse(request, 415, NULL, "Content-Type must be %s",
-               route->body == TMB_BODY_JSON        ? "application/json"
-               : route->body == TMB_BODY_FORM      ? "multipart/form-data"
-               : route->body == TMB_BODY_FILE      ? "multipart/form-data, audio/* or application/octet-stream"
-                                                   : "application/json or multipart/form-data");
+               route->body == TMB_BODY_JSON   ? "application/json"
+               : route->body == TMB_BODY_FORM ? "multipart/form-data"
+               : route->body == TMB_BODY_FILE ? "multipart/form-data, audio/* or application/octet-stream"
+                                              : "application/json or multipart/form-data");
     return false;
 }
 
@@ -307,7 +309,8 @@ static enum MHD_Result begin(tmb_request *request, struct MHD_Connection *connec
     request->method = method_of(method, &request->is_head);
     const tmb_server_config *config = request->server->config;
     uint64_t length = declared_length(connection);
-    double seconds = config->idle_timeout + (length == UINT64_MAX ? (double)config->max_json_bytes : (double)length) / slowest_client;
+    double seconds = config->idle_timeout +
+                     (length == UINT64_MAX ? (double)config->max_json_bytes : (double)length) / slowest_client;
     tmb_connection_begin(request->server->connections, request->slot, seconds);
     bool clear = check_transfer(request, connection);
     if (clear && check_head(request, connection, length)) {
@@ -325,7 +328,8 @@ static bool append_body(tmb_request *request, const char *data, size_t size) {
     const tmb_server_config *config = request->server->config;
     if (request->form) {
         if (request->body_bytes > form_limit(config)) {
-            tmb_refuse(request, 413, NULL, "The form is larger than %llu bytes", (unsigned long long)form_limit(config));
+            tmb_refuse(request, 413, NULL, "The form is larger than %llu bytes",
+                       (unsigned long long)form_limit(config));
             return false;
         }
         if (!tmb_form_write(request->form, data, size)) {
@@ -351,7 +355,8 @@ static bool append_body(tmb_request *request, const char *data, size_t size) {
         return false;
     }
     if (!tmb_buffer_append(&request->body, data, size)) {
-        tmb_refuse(request, 413, NULL, "The body is larger than %llu bytes", (unsigned long long)config->max_json_bytes);
+        tmb_refuse(request, 413, NULL, "The body is larger than %llu bytes",
+                   (unsigned long long)config->max_json_bytes);
         return false;
     }
     return true;
@@ -436,8 +441,9 @@ static enum MHD_Result complete(tmb_request *request, struct MHD_Connection *con
     return queue_answer(request, connection);
 }
 
-static enum MHD_Result on_request(void *argument, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *data, size_t *size, void **context) {
+static enum MHD_Result on_request(void *argument, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data, size_t *size,
+                                  void **context) {
     (void)argument;
     (void)url;
     (void)version;
@@ -527,11 +533,11 @@ tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error) {
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
         MHD_OPTION_EXTERNAL_LOGGER, on_log, server, MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_THREAD_POOL_SIZE,
         threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)(config->idle_timeout + 0.999), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 * 1024,
-        MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_END);
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->max_connections_per_address,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(config->idle_timeout + 0.999), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)64 * 1024, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        server, MHD_OPTION_NOTIFY_CONNECTION, tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT,
+        1, MHD_OPTION_END);
     return server->daemon ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "cannot start the HTTP server");
 }
 

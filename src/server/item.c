@@ -225,7 +225,8 @@ json_t *tmb_item_json(const tmb_clone_result *result, const char *custom_id, int
     (void)json_object_set_new(item, "duration", seconds(duration));
     (void)json_object_set_new(item, "engine", json_string(result->engine ? result->engine : ""));
     (void)json_object_set_new(item, "is_clone", json_boolean(result->is_clone));
-    (void)json_object_set_new(item, "finish_reason", json_string(result->finish_reason ? result->finish_reason : "stop"));
+    (void)json_object_set_new(item, "finish_reason",
+                              json_string(result->finish_reason ? result->finish_reason : "stop"));
     (void)json_object_set_new(item, "seed", json_integer((json_int_t)result->seed));
     json_t *timings = json_object();
     for (int stage = 0; stage < TMB_STAGE_DONE; stage++) {
@@ -237,8 +238,8 @@ json_t *tmb_item_json(const tmb_clone_result *result, const char *custom_id, int
     if (result->segment_count) {
         json_t *segments = json_array();
         for (size_t i = 0; i < result->segment_count; i++) {
-            (void)json_array_append_new(segments, json_pack("{s:s, s:o, s:o}", "text", result->segments[i].text, "start",
-                                                            seconds(result->segments[i].start), "end",
+            (void)json_array_append_new(segments, json_pack("{s:s, s:o, s:o}", "text", result->segments[i].text,
+                                                            "start", seconds(result->segments[i].start), "end",
                                                             seconds(result->segments[i].end)));
         }
         (void)json_object_set_new(item, "segments", segments);

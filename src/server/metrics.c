@@ -31,7 +31,7 @@ struct tmb_metrics {
     route_counts *route; /* [routes + 1]; the last: no route */
     tally stage[TMB_STAGE_COUNT];
     tally first_audio, total, factor; /* factor: seconds of work for one second of audio */
-    uint64_t items[16];                   /* by tmb_status */
+    uint64_t items[16];               /* by tmb_status */
     uint64_t aborted;
     uint64_t enhanced;
     double enhanced_audio, enhanced_work, speech_audio;
@@ -139,15 +139,16 @@ static void gauge(tmb_buffer *out, const char *name, const char *type, const cha
     (void)tmb_buffer_printf(out, "timbre_%s %.15g\n", name, value);
 }
 
-static void write_requests(tmb_metrics *metrics, const char *(*method_of)(size_t route), const char *(*path_of)(size_t route),
-                           tmb_buffer *out) {
+static void write_requests(tmb_metrics *metrics, const char *(*method_of)(size_t route),
+                           const char *(*path_of)(size_t route), tmb_buffer *out) {
     head(out, "requests_total", "counter", "Requests by route and status.");
     for (size_t i = 0; i <= metrics->routes; i++) {
         for (unsigned status = 0; status < 600; status++) {
             if (metrics->route[i].by_status[status]) {
                 (void)tmb_buffer_printf(out, "timbre_requests_total{method=\"%s\",path=\"%s\",status=\"%u\"} %llu\n",
-                                        i < metrics->routes ? method_of(i) : "other", i < metrics->routes ? path_of(i) : "other",
-                                        status, (unsigned long long)metrics->route[i].by_status[status]);
+                                        i < metrics->routes ? method_of(i) : "other",
+                                        i < metrics->routes ? path_of(i) : "other", status,
+                                        (unsigned long long)metrics->route[i].by_status[status]);
             }
         }
     }
@@ -155,8 +156,8 @@ static void write_requests(tmb_metrics *metrics, const char *(*method_of)(size_t
     for (size_t i = 0; i <= metrics->routes; i++) {
         if (metrics->route[i].seconds.count) {
             char labels[192];
-            (void)snprintf(labels, sizeof(labels), "method=\"%s\",path=\"%s\"", i < metrics->routes ? method_of(i) : "other",
-                           i < metrics->routes ? path_of(i) : "other");
+            (void)snprintf(labels, sizeof(labels), "method=\"%s\",path=\"%s\"",
+                           i < metrics->routes ? method_of(i) : "other", i < metrics->routes ? path_of(i) : "other");
             write_histogram(out, "request_seconds", labels, &metrics->route[i].seconds, latency_bounds, latency_count);
         }
     }
@@ -203,8 +204,10 @@ void tmb_metrics_write(tmb_metrics *metrics, const tmb_metrics_gauges *gauges, c
     gauge(out, "job_items_running", "gauge", "Items of jobs that run.", (double)gauges->jobs_running);
     gauge(out, "batch_size", "gauge", "Sequences in the speech batch now.", (double)statistics->live_sequences);
     gauge(out, "batch_steps_total", "counter", "Steps of the speech batch.", (double)statistics->batch_steps);
-    gauge(out, "batch_sequences_total", "counter", "Live sequences summed over the steps.", (double)statistics->batch_sequences);
-    gauge(out, "memory_budget_bytes", "gauge", "Memory that models and sequences may take.", (double)statistics->memory_budget);
+    gauge(out, "batch_sequences_total", "counter", "Live sequences summed over the steps.",
+          (double)statistics->batch_sequences);
+    gauge(out, "memory_budget_bytes", "gauge", "Memory that models and sequences may take.",
+          (double)statistics->memory_budget);
     gauge(out, "memory_reserved_bytes", "gauge", "Memory that models and sequences have reserved.",
           (double)statistics->memory_reserved);
     gauge(out, "body_memory_bytes", "gauge", "Memory that request bodies have reserved.", (double)gauges->body_memory);
@@ -212,7 +215,8 @@ void tmb_metrics_write(tmb_metrics *metrics, const tmb_metrics_gauges *gauges, c
     head(out, "model_loaded", "gauge", "1 while the model is in memory.");
     (void)tmb_buffer_printf(out, "timbre_model_loaded{model=\"speech\",engine=\"%s\"} %d\n",
                             statistics->engine ? statistics->engine : "none", statistics->engine_loaded);
-    (void)tmb_buffer_printf(out, "timbre_model_loaded{model=\"denoiser\",engine=\"dfn3\"} %d\n", statistics->denoiser_loaded);
+    (void)tmb_buffer_printf(out, "timbre_model_loaded{model=\"denoiser\",engine=\"dfn3\"} %d\n",
+                            statistics->denoiser_loaded);
     head(out, "build_info", "gauge", "The version.");
     (void)tmb_buffer_printf(out, "timbre_build_info{version=\"%s\"} 1\n", tmb_version());
 }

@@ -12,9 +12,9 @@
 #include <string.h>
 
 static const tmb_format formats[] = {
-    {"wav", "audio/wav", ".wav", TMB_CONTAINER_WAV},    {"flac", "audio/flac", ".flac", TMB_CONTAINER_FLAC},
-    {"mp3", "audio/mpeg", ".mp3", TMB_CONTAINER_MP3},   {"opus", "audio/ogg;codecs=opus", ".opus", TMB_CONTAINER_OPUS},
-    {"ogg", "audio/ogg", ".ogg", TMB_CONTAINER_OGG},    {"pcm", "audio/pcm", ".pcm", TMB_CONTAINER_RAW},
+    {"wav", "audio/wav", ".wav", TMB_CONTAINER_WAV},  {"flac", "audio/flac", ".flac", TMB_CONTAINER_FLAC},
+    {"mp3", "audio/mpeg", ".mp3", TMB_CONTAINER_MP3}, {"opus", "audio/ogg;codecs=opus", ".opus", TMB_CONTAINER_OPUS},
+    {"ogg", "audio/ogg", ".ogg", TMB_CONTAINER_OGG},  {"pcm", "audio/pcm", ".pcm", TMB_CONTAINER_RAW},
 };
 const char *const tmb_format_names[] = {"wav", "flac", "mp3", "opus", "ogg", "pcm", NULL};
 
@@ -48,7 +48,9 @@ void tmb_format_content_type(const tmb_format *format, int rate, char out[80]) {
 int tmb_format_rate(const tmb_format *format, int rate) {
     static const int opus[] = {8000, 12000, 16000, 24000, 48000, 0};
     static const int mp3[] = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 0};
-    const int *rates = format->container == TMB_CONTAINER_OPUS ? opus : format->container == TMB_CONTAINER_MP3 ? mp3 : NULL;
+    const int *rates = format->container == TMB_CONTAINER_OPUS  ? opus
+                       : format->container == TMB_CONTAINER_MP3 ? mp3
+                                                                : NULL;
     while (rates && rates[0] < rate && rates[1]) {
         rates++;
     }
@@ -60,10 +62,10 @@ struct tmb_output {
     int wanted_rate, input_rate, rate;
     double speed;
     sonicStream stretch; /* where speed is not 1, at the input's rate */
-    uint64_t written; /* samples that came out */
+    uint64_t written;    /* samples that came out */
     tmb_resample_stream *resampler;
     tmb_audio_writer *writer;
-    char *path;               /* of a file */
+    char *path; /* of a file */
     tmb_output_sink sink;
     void *user;
     double owed; /* seconds that were written and not sent yet */
@@ -111,8 +113,9 @@ static tmb_status forward(void *user, const void *data, size_t size, tmb_error *
     tmb_output *output = user;
     double seconds = output->owed;
     output->owed = 0;
-    return output->sink(output->user, data, size, seconds) ? TMB_OK
-                                                           : tmb_fail(error, TMB_ERROR_CANCELLED, "nobody reads the audio any more");
+    return output->sink(output->user, data, size, seconds)
+               ? TMB_OK
+               : tmb_fail(error, TMB_ERROR_CANCELLED, "nobody reads the audio any more");
 }
 
 static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
@@ -132,10 +135,11 @@ static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
         }
     }
     if (output->path) {
-        return tmb_audio_create(output->path, output->format->container, TMB_ENCODING_S16, output->rate, 1, &output->writer, error);
+        return tmb_audio_create(output->path, output->format->container, TMB_ENCODING_S16, output->rate, 1,
+                                &output->writer, error);
     }
-    return tmb_audio_create_sink(output->format->container, TMB_ENCODING_S16, output->rate, 1, forward, output, &output->writer,
-                                 error);
+    return tmb_audio_create_sink(output->format->container, TMB_ENCODING_S16, output->rate, 1, forward, output,
+                                 &output->writer, error);
 }
 
 /* Samples at the output's rate. */

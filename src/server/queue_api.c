@@ -16,9 +16,9 @@ static const char *state_of(const tmb_job_info *job) {
 
 static json_t *job_json(const tmb_job_info *job) {
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "id", job->id, "label", job->label, "state",
-                     state_of(job), "total", (json_int_t)job->total, "queued", (json_int_t)job->items[TMB_ITEM_QUEUED], "running",
-                     (json_int_t)job->items[TMB_ITEM_RUNNING], "done", (json_int_t)job->items[TMB_ITEM_DONE], "failed",
-                     (json_int_t)job->items[TMB_ITEM_FAILED], "created", job->created, "finished",
+                     state_of(job), "total", (json_int_t)job->total, "queued", (json_int_t)job->items[TMB_ITEM_QUEUED],
+                     "running", (json_int_t)job->items[TMB_ITEM_RUNNING], "done", (json_int_t)job->items[TMB_ITEM_DONE],
+                     "failed", (json_int_t)job->items[TMB_ITEM_FAILED], "created", job->created, "finished",
                      job->finished > 0 ? json_real(job->finished) : json_null());
 }
 
@@ -59,8 +59,8 @@ static bool allocate_needs(job_needs *needs, size_t count) {
 }
 
 /* Turns an item's reference into something that lasts. Equal texts are stored once: `seen` maps them. */
-static bool settle_reference(tmb_request *request, json_t *item, tmb_references *references, json_t *seen, job_needs *needs,
-                             tmb_item_problem *problem) {
+static bool settle_reference(tmb_request *request, json_t *item, tmb_references *references, json_t *seen,
+                             job_needs *needs, tmb_item_problem *problem) {
     const char *ref_audio = tmb_text_at(item, "ref_audio", 0, NULL);
     const char *voice = tmb_text_at(item, "voice", 0, NULL);
     problem->field = "ref_audio";
@@ -147,10 +147,9 @@ static void submit_job(tmb_request *request, job_needs *needs) {
     (void)snprintf(repeat_key, sizeof(repeat_key), "%s/%.255s", request->key_name,
                    request->idempotency_key ? request->idempotency_key : "");
     tmb_job_info job;
-    tmb_store_status status =
-        tmb_store_job_add(server->store, tmb_text_at(request->arguments, "label", 0, ""),
-                          request->idempotency_key ? repeat_key : NULL, (const char *const *)needs->requests, needs->count,
-                          needs->file_ids, needs->owned, needs->file_count, &job);
+    tmb_store_status status = tmb_store_job_add(
+        server->store, tmb_text_at(request->arguments, "label", 0, ""), request->idempotency_key ? repeat_key : NULL,
+        (const char *const *)needs->requests, needs->count, needs->file_ids, needs->owned, needs->file_count, &job);
     free_needs(server, needs, status == TMB_STORE_OK);
     if (status == TMB_STORE_NOT_FOUND) {
         tmb_refuse(request, 400, "items", "a file of ref_audio was removed meanwhile");
@@ -218,7 +217,8 @@ static bool add_result(void *user, const tmb_job_item *item) {
     return value && json_array_append_new(to->list, json_pack("{s:o, s:s?}", "item", value, "file", item->file)) == 0;
 }
 
-static tmb_store_status append_item(tmb_rope *rope, tmb_server *server, const json_t *entry, bool first, bool with_audio) {
+static tmb_store_status append_item(tmb_rope *rope, tmb_server *server, const json_t *entry, bool first,
+                                    bool with_audio) {
     char *text = json_dumps(json_object_get(entry, "item"), JSON_COMPACT | JSON_REAL_PRECISION(15));
     const char *file = json_string_value(json_object_get(entry, "file"));
     int descriptor = -1;
@@ -263,7 +263,8 @@ void tmb_handle_queue_results(tmb_request *request) {
     json_decref(head);
     tmb_rope *rope = tmb_rope_create();
     static const char items[] = ",\"items\":[";
-    bool good = text && rope && tmb_rope_text(rope, text, strlen(text) - 1) && tmb_rope_text(rope, items, sizeof(items) - 1);
+    bool good =
+        text && rope && tmb_rope_text(rope, text, strlen(text) - 1) && tmb_rope_text(rope, items, sizeof(items) - 1);
     status = good ? TMB_STORE_OK : TMB_STORE_BUSY;
     for (size_t i = 0; status == TMB_STORE_OK && i < json_array_size(to.list); i++) {
         status = append_item(rope, server, json_array_get(to.list, i), i == 0, with_audio);

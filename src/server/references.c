@@ -215,7 +215,9 @@ static tmb_upload *fetch_url(tmb_references *references, const char *url, tmb_re
 }
 
 static bool is_data(const char *text) { return strncasecmp(text, "data:", 5) == 0; }
-static bool is_url(const char *text) { return strncasecmp(text, "http://", 7) == 0 || strncasecmp(text, "https://", 8) == 0; }
+static bool is_url(const char *text) {
+    return strncasecmp(text, "http://", 7) == 0 || strncasecmp(text, "https://", 8) == 0;
+}
 
 /* An upload's bytes under a descriptor, its name gone. */
 static int detach(tmb_upload **upload) {
@@ -229,7 +231,8 @@ static int detach(tmb_upload **upload) {
 static int open_reference(tmb_references *references, const char *text, tmb_reference_problem *problem) {
     tmb_server *server = references->server;
     if (is_data(text) || is_url(text)) {
-        tmb_upload *upload = is_data(text) ? decode_data(references, text, problem) : fetch_url(references, text, problem);
+        tmb_upload *upload =
+            is_data(text) ? decode_data(references, text, problem) : fetch_url(references, text, problem);
         int descriptor = upload ? detach(&upload) : -1;
         if (descriptor < 0 && !problem->status) {
             (void)fail_open(problem);
@@ -272,7 +275,8 @@ static const char *keep(tmb_references *references, const char *key, int descrip
         (void)fail(problem, 503, "not enough memory");
         return NULL;
     }
-    return tmb_check_audio(added->path, references->server->config->max_reference_seconds, &info, problem) ? added->path : NULL;
+    return tmb_check_audio(added->path, references->server->config->max_reference_seconds, &info, problem) ? added->path
+                                                                                                           : NULL;
 }
 
 const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_reference_problem *problem) {
@@ -313,11 +317,14 @@ bool tmb_reference_store(tmb_references *references, const char *ref_audio, char
     tmb_upload *upload =
         is_data(ref_audio) ? decode_data(references, ref_audio, problem) : fetch_url(references, ref_audio, problem);
     tmb_audio_info audio;
-    if (!upload || !tmb_check_audio(tmb_upload_path(upload), references->server->config->max_reference_seconds, &audio, problem)) {
+    if (!upload ||
+        !tmb_check_audio(tmb_upload_path(upload), references->server->config->max_reference_seconds, &audio, problem)) {
         tmb_upload_abort(&upload);
         return false;
     }
-    tmb_file_info info = {.name = "reference", .content_type = "application/octet-stream", .sample_rate = audio.rate,
+    tmb_file_info info = {.name = "reference",
+                          .content_type = "application/octet-stream",
+                          .sample_rate = audio.rate,
                           .duration = (double)audio.length / audio.rate};
     tmb_store_status status = tmb_upload_keep(&upload, &info);
     if (status != TMB_STORE_OK) {

@@ -25,15 +25,15 @@ struct tmb_request {
     tmb_server *server;
     const tmb_route *route;
     _Atomic(int) references;
-    char id[17];         /* in answers and in the log */
+    char id[17]; /* in answers and in the log */
     tmb_method method;
     bool is_head;
-    char *path;          /* decoded, without the query */
-    char *query_text;    /* as it came, or NULL */
+    char *path;           /* decoded, without the query */
+    char *query_text;     /* as it came, or NULL */
     char path_value[128]; /* of the route's {parameter} */
     char key_name[64];    /* of the API key; "" where none was needed */
-    char origin[256];    /* allowed cross-origin caller, to be echoed; or "" */
-    double started;      /* monotonic */
+    char origin[256];     /* allowed cross-origin caller, to be echoed; or "" */
+    double started;       /* monotonic */
 
     /* Headers that handlers ask for; owned, NULL where absent. */
     char *content_type, *range, *if_none_match, *if_range, *idempotency_key;

@@ -32,7 +32,8 @@ static bool is_literal(const char *path) {
     return false;
 }
 
-const tmb_route *tmb_route_find(tmb_method method, const char *path, char *value, size_t value_size, unsigned *allowed) {
+const tmb_route *tmb_route_find(tmb_method method, const char *path, char *value, size_t value_size,
+                                unsigned *allowed) {
     const tmb_route *found = NULL;
     bool literal = is_literal(path);
     *allowed = 0;

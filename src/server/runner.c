@@ -81,9 +81,9 @@ static void remove_run(job_run *gone) {
 static char *describe(void *user, const tmb_file_info *info) {
     job_run *run = user;
     static const tmb_clone_result nothing = {.item = 0};
-    json_t *item = tmb_item_json(run->result ? run->result : &nothing, tmb_item_custom_id(run->arguments, 0),
-                                 info ? info->sample_rate : 0, info ? info->duration : 0,
-                                 run->message[0] ? run->message : NULL);
+    json_t *item =
+        tmb_item_json(run->result ? run->result : &nothing, tmb_item_custom_id(run->arguments, 0),
+                      info ? info->sample_rate : 0, info ? info->duration : 0, run->message[0] ? run->message : NULL);
     if (item && info) {
         char url[64];
         tmb_file_url(info->id, url);
@@ -104,8 +104,8 @@ static void finish(job_run *run, tmb_item_state state) {
         tmb_format_content_type(run->format, info.sample_rate, info.content_type);
         (void)snprintf(info.name, sizeof(info.name), "speech-%zu%s", run->taken.position + 1, run->format->ending);
     }
-    tmb_store_status status =
-        tmb_store_item_finish(store, &run->taken, state, has_file ? run->path : NULL, has_file ? &info : NULL, describe, run);
+    tmb_store_status status = tmb_store_item_finish(store, &run->taken, state, has_file ? run->path : NULL,
+                                                    has_file ? &info : NULL, describe, run);
     if (status == TMB_STORE_NO_SPACE && has_file) {
         /* The text of a failure is short; it may fit. */
         (void)snprintf(run->message, sizeof(run->message), "There is no room left for the audio");

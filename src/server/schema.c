@@ -42,8 +42,8 @@ static json_t *value_schema(const tmb_field *field, const tmb_server_config *con
     case TMB_FIELD_NAME: return name_schema();
     case TMB_FIELD_FILE: return json_pack("{s:s, s:s}", "type", "string", "format", "binary");
     case TMB_FIELD_VOICE:
-        return json_pack("{s:[o, {s:s, s:{s:o}, s:[s], s:b}]}", "anyOf", name_schema(), "type", "object", "properties", "id",
-                         name_schema(), "required", "id", "additionalProperties", 0);
+        return json_pack("{s:[o, {s:s, s:{s:o}, s:[s], s:b}]}", "anyOf", name_schema(), "type", "object", "properties",
+                         "id", name_schema(), "required", "id", "additionalProperties", 0);
     case TMB_FIELD_ITEMS:
         return json_pack("{s:s, s:i, s:o, s:o}", "type", "array", "minItems", 1, "maxItems", number(maximum), "items",
                          tmb_fields_schema(field->fields, config, true, false));
@@ -66,8 +66,9 @@ json_t *tmb_field_schema(const tmb_field *field, const tmb_server_config *config
         }
         json_t *list = json_pack("{s:s, s:o, s:i, s:I}", "type", "array", "items", element, "minItems", 1, "maxItems",
                                  (json_int_t)config->max_items);
-        schema = field->flags & TMB_FIELD_NULLABLE ? json_pack("{s:[o, o, {s:s}]}", "anyOf", schema, list, "type", "null")
-                                                   : json_pack("{s:[o, o]}", "anyOf", schema, list);
+        schema = field->flags & TMB_FIELD_NULLABLE
+                     ? json_pack("{s:[o, o, {s:s}]}", "anyOf", schema, list, "type", "null")
+                     : json_pack("{s:[o, o]}", "anyOf", schema, list);
     } else if (!form && (field->flags & TMB_FIELD_NULLABLE)) {
         schema = or_null(schema);
     }

@@ -130,8 +130,10 @@ static tmb_status open_folders(tmb_server *server, tmb_error *error) {
             return tmb_fail(error, TMB_ERROR_IO, "--audio-root %s: %s", config->audio_root, strerror(errno));
         }
     }
-    tmb_store_options options = {.max_bytes = config->max_storage, .file_seconds = config->keep_files,
-                                 .job_seconds = config->keep_jobs, .max_jobs = (size_t)config->max_jobs};
+    tmb_store_options options = {.max_bytes = config->max_storage,
+                                 .file_seconds = config->keep_files,
+                                 .job_seconds = config->keep_jobs,
+                                 .max_jobs = (size_t)config->max_jobs};
     return tmb_store_open(config->state_dir, &options, &server->logger, &server->store, error);
 }
 
@@ -158,7 +160,8 @@ static tmb_status start_parts(tmb_server *server, tmb_error *error) {
     }
     if (status == TMB_OK) {
         server->openapi = tmb_openapi_create(server);
-        server->openapi_text = server->openapi ? json_dumps(server->openapi, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+        server->openapi_text =
+            server->openapi ? json_dumps(server->openapi, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
         status = server->openapi_text ? TMB_OK : tmb_fail_memory(error, "the API's description", 0);
     }
     if (status == TMB_OK) {
@@ -225,7 +228,8 @@ static void care_for_memory(tmb_server *server, memory_care *care) {
 
 /* Until SIGTERM or SIGINT. */
 static void serve(tmb_server *server, const sigset_t *signals) {
-    double life = server->config->keep_files < server->config->keep_jobs ? server->config->keep_files : server->config->keep_jobs;
+    double life =
+        server->config->keep_files < server->config->keep_jobs ? server->config->keep_files : server->config->keep_jobs;
     double expire_every = life > 60 ? 30 : life / 2;
     double watchdog = tmb_service_watchdog();
     double next_expiry = tmb_now() + 1;
@@ -294,7 +298,8 @@ static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t 
     if (!config->keys_file[0] && !server->loopback) {
         (void)close(socket);
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
-                        "%s can be reached from outside: set --keys-file, or listen on a loopback address", server->listen_host);
+                        "%s can be reached from outside: set --keys-file, or listen on a loopback address",
+                        server->listen_host);
     }
     tmb_status status = TMB_OK;
     if (config->keys_file[0]) {

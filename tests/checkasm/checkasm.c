@@ -24,12 +24,8 @@ static const struct {
     const char *name;
     void (*check)(void);
 } families[] = {
-    {"activation", checkasm_activation},
-    {"conv", checkasm_conv},
-    {"dfn", checkasm_dfn},
-    {"fir", checkasm_fir},
-    {"matmul", checkasm_matmul},
-    {"vector", checkasm_vector},
+    {"activation", checkasm_activation}, {"conv", checkasm_conv},     {"dfn", checkasm_dfn}, {"fir", checkasm_fir},
+    {"matmul", checkasm_matmul},         {"vector", checkasm_vector},
 };
 
 static const struct {
@@ -42,8 +38,7 @@ static const struct {
     {"avx512vnni", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI},
     {"avx512bf16", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512BF16},
     {"avx512vbmi", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VBMI},
-    {"avx512all",
-     TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16 | TMB_CPU_AVX512VBMI},
+    {"avx512all", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16 | TMB_CPU_AVX512VBMI},
     {"amx", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AMX},
 };
 
@@ -193,8 +188,15 @@ void checkasm_fail(const char *format, ...) {
 
 /* Only what a signal handler may call. */
 static void report_crash(int signal_number) {
-    const char *parts[] = {"checkasm: signal ", signal_number == SIGSEGV ? "SEGV" : signal_number == SIGILL ? "ILL" : "BUS or FPE",
-                           " in ", current != NULL ? current->name : "?", " (", level_name, ")\n"};
+    const char *parts[] = {"checkasm: signal ",
+                           signal_number == SIGSEGV  ? "SEGV"
+                           : signal_number == SIGILL ? "ILL"
+                                                     : "BUS or FPE",
+                           " in ",
+                           current != NULL ? current->name : "?",
+                           " (",
+                           level_name,
+                           ")\n"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0) {
             break;
@@ -245,7 +247,7 @@ bool checkasm_compare_bytes(const void *reference, const void *new_bytes, size_t
 /* ---- time ---- */
 
 static struct {
-    unsigned inner, done;    /* passes of four calls a run, and done in this one */
+    unsigned inner, done; /* passes of four calls a run, and done in this one */
     unsigned runs;
     double best_seconds, start_seconds, total_seconds;
     uint64_t best_ticks, start_ticks;

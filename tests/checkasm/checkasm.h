@@ -47,16 +47,16 @@ extern checkasm_any checkasm_current_reference, checkasm_current_new;
 /* With --bench: calls until the time is known, and keeps the best of many runs. */
 bool checkasm_bench_start(void);
 bool checkasm_bench_next(void);
-#define checkasm_bench(...)                                                                                           \
-    do {                                                                                                              \
-        if (checkasm_bench_start()) {                                                                                 \
-            while (checkasm_bench_next()) {                                                                           \
-                checkasm_new(__VA_ARGS__);                                                                            \
-                checkasm_new(__VA_ARGS__);                                                                            \
-                checkasm_new(__VA_ARGS__);                                                                            \
-                checkasm_new(__VA_ARGS__);                                                                            \
-            }                                                                                                         \
-        }                                                                                                             \
+#define checkasm_bench(...)                                                                                            \
+    do {                                                                                                               \
+        if (checkasm_bench_start()) {                                                                                  \
+            while (checkasm_bench_next()) {                                                                            \
+                checkasm_new(__VA_ARGS__);                                                                             \
+                checkasm_new(__VA_ARGS__);                                                                             \
+                checkasm_new(__VA_ARGS__);                                                                             \
+                checkasm_new(__VA_ARGS__);                                                                             \
+            }                                                                                                          \
+        }                                                                                                              \
     } while (0)
 
 /* `bytes` (0 allowed) whose end lies against a page that may not be touched, with guard bytes before
@@ -87,8 +87,9 @@ bool checkasm_compare_f32(const float *reference, const float *new_values, size_
 bool checkasm_compare_bytes(const void *reference, const void *new_bytes, size_t count, const char *shape, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* broken.c: the i-th name of a kernel that is wrong on purpose, NULL after the last, and what the name of the kernel that
- * it stands for begins with. Then what --break=`name` puts in the place of `kernel`, NULL where that is another's. */
+/* broken.c: the i-th name of a kernel that is wrong on purpose, NULL after the last, and what the name of the kernel
+ * that it stands for begins with. Then what --break=`name` puts in the place of `kernel`, NULL where that is another's.
+ */
 const char *checkasm_broken_name(size_t i, const char **kernel);
 checkasm_any checkasm_broken(const char *name, const char *kernel);
 

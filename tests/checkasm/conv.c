@@ -180,8 +180,8 @@ static void check_half_panel(const tmb_conv_half_kernels *half, size_t rows, siz
         for (size_t j = 0; j < width; j++) {
             double sum = 0;
             for (size_t k = 0; k < 2 * pairs; k++) {
-                sum += (double)half_value(half, plain[k]) *
-                       (double)half_value(half, b[(k / 2 * width + j) * 2 + k % 2]);
+                sum +=
+                    (double)half_value(half, plain[k]) * (double)half_value(half, b[(k / 2 * width + j) * 2 + k % 2]);
             }
             float *c = &expected[r * c_pitch + j];
             *c = (with_start ? start[j] : *c) + (float)(sum * (double)row_scales[r] * (double)column_scales[j]);
@@ -191,8 +191,8 @@ static void check_half_panel(const tmb_conv_half_kernels *half, size_t rows, siz
     if (arranges) {
         half->arrange(b, pairs, arranged);
     }
-    checkasm_new(a, a_pitch, row_scales, rows, pairs, arranged, column_scales, with_start ? start : NULL, actual, c_pitch,
-                 b, 2 * pairs * width * sizeof *b);
+    checkasm_new(a, a_pitch, row_scales, rows, pairs, arranged, column_scales, with_start ? start : NULL, actual,
+                 c_pitch, b, 2 * pairs * width * sizeof *b);
     float tolerance = half->whole_numbers ? 1e-5f : 1e-6f * TMB_CONV_COLUMN_STEPS * (float)pairs;
     (void)checkasm_compare_f32(expected, actual, (rows - 1) * c_pitch + width, tolerance, 1e-6f,
                                "rows %zu, pairs %zu, start %d", rows, pairs, with_start);

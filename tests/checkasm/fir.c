@@ -16,15 +16,16 @@ static void check_shape(size_t count, size_t up, size_t down, size_t length, siz
     checkasm_reference(expected, count, x, &bank, phase);
     checkasm_new(actual, count, x, &bank, phase);
     /* Sums of `length` products below 1: the rounding of each is below 6e-8 of the sum so far. */
-    (void)checkasm_compare_f32(expected, actual, count, 1e-7f * (float)length, 0, "count %zu, %zu/%zu, %zu taps, phase %zu",
-                               count, up, down, length, phase);
+    (void)checkasm_compare_f32(expected, actual, count, 1e-7f * (float)length, 0,
+                               "count %zu, %zu/%zu, %zu taps, phase %zu", count, up, down, length, phase);
 }
 
 void checkasm_fir(void) {
     CHECKASM_DECLARE(void, float *, size_t, const float *, const tmb_fir_bank *, size_t);
     tmb_fir_kernels kernels;
     tmb_fir_kernels_init(&kernels, checkasm_cpu_flags());
-    static const size_t ratios[][2] = {{1, 1}, {2, 1}, {3, 1}, {1, 2}, {1, 3}, {1, 48}, {2, 3}, {160, 147}, {147, 160}, {320, 147}};
+    static const size_t ratios[][2] = {{1, 1},  {2, 1}, {3, 1},     {1, 2},     {1, 3},
+                                       {1, 48}, {2, 3}, {160, 147}, {147, 160}, {320, 147}};
     if (checkasm_check(kernels.polyphase, "fir_polyphase")) {
         for (size_t count = 0; count <= 33; count++) {
             for (size_t r = 0; r < sizeof ratios / sizeof ratios[0]; r++) {

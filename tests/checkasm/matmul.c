@@ -67,8 +67,8 @@ static void check_shape(const tmb_matmul *kernels, tmb_weight_type type, bool ro
     for (size_t i = 0; i < count; i++) {
         checkasm_new(&matrix, first, end, x + i * row_bytes, row_bytes, 1, alone + i * stride, stride);
     }
-    (void)checkasm_compare_bytes(alone, actual, count * stride * sizeof(float), "alone, not beside %zu others, %zu columns",
-                                 count - 1, columns);
+    (void)checkasm_compare_bytes(alone, actual, count * stride * sizeof(float),
+                                 "alone, not beside %zu others, %zu columns", count - 1, columns);
 }
 
 static void check_type(tmb_weight_type type, bool rounded) {
@@ -76,7 +76,8 @@ static void check_type(tmb_weight_type type, bool rounded) {
     const tmb_matmul *kernels = tmb_matmul_get(type, rounded);
     const char *suffix = rounded ? "_dot" : "";
     if (checkasm_check(kernels->multiply, "matmul_%s%s", type_names[type], suffix)) {
-        static const size_t columns[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 128, 255, 256, 257, 320, 513};
+        static const size_t columns[] = {1,  2,  3,  7,  8,  15,  16,  17,  31,  32,  33,
+                                         48, 63, 64, 65, 96, 128, 255, 256, 257, 320, 513};
         for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
             for (size_t count = 1; count <= 14; count++) {
                 check_shape(kernels, type, rounded, 1 + checkasm_random_below(200), columns[c], count);
@@ -88,15 +89,18 @@ static void check_type(tmb_weight_type type, bool rounded) {
         /* More vectors than a tile of any kernel has, and than two. */
         static const size_t many[] = {15, 16, 17, 31, 32, 33, 50};
         for (size_t m = 0; m < sizeof many / sizeof many[0]; m++) {
-            check_shape(kernels, type, rounded, 1 + checkasm_random_below(100), 1 + checkasm_random_below(300), many[m]);
+            check_shape(kernels, type, rounded, 1 + checkasm_random_below(100), 1 + checkasm_random_below(300),
+                        many[m]);
             checkasm_release();
         }
     }
     /* Out of the cache, one vector; and in it, several. */
-    static const size_t timed[][3] = {{16384, 1024, 1}, {256, 1024, 1}, {256, 1024, 4}, {256, 1024, 8}, {256, 1024, 64}};
+    static const size_t timed[][3] = {
+        {16384, 1024, 1}, {256, 1024, 1}, {256, 1024, 4}, {256, 1024, 8}, {256, 1024, 64}};
     for (size_t t = 0; t < sizeof timed / sizeof timed[0]; t++) {
         size_t rows = timed[t][0], width = timed[t][1], count = timed[t][2];
-        if (checkasm_check(kernels->multiply, "matmul_%s%s_%zux%zux%zu", type_names[type], suffix, rows, width, count)) {
+        if (checkasm_check(kernels->multiply, "matmul_%s%s_%zux%zux%zu", type_names[type], suffix, rows, width,
+                           count)) {
             tmb_matrix matrix = random_matrix(type, rows, width);
             size_t row_bytes = kernels->row_bytes(width);
             uint8_t *x = checkasm_alloc(count * row_bytes);

@@ -93,8 +93,8 @@ static void check_mix(void (*function)(void), bool half) {
                 memcpy(actual, expected, heads * size * sizeof *actual);
                 checkasm_reference(scores, stride, heads, size, values, count, expected);
                 checkasm_new(scores, stride, heads, size, values, count, actual);
-                (void)checkasm_compare_f32(expected, actual, heads * size, 2e-6f, 0, "%zu heads of %zu, %zu positions", heads,
-                                           size, count);
+                (void)checkasm_compare_f32(expected, actual, heads * size, 2e-6f, 0, "%zu heads of %zu, %zu positions",
+                                           heads, size, count);
                 checkasm_release();
             }
         }

@@ -194,7 +194,8 @@ void fault_check(fault_scenario scenario, void *user, bool may_survive) {
                 break;
             }
             if (status == TMB_OK ? !may_survive : status != TMB_ERROR_MEMORY) {
-                fail_msg("%s %zu of %zu fails: %s, \"%s\"", mode, n, allocations, tmb_status_name(status), error.message);
+                fail_msg("%s %zu of %zu fails: %s, \"%s\"", mode, n, allocations, tmb_status_name(status),
+                         error.message);
             }
             if (status != TMB_OK && (error.status != status || error.message[0] == '\0')) {
                 fail_msg("%s %zu of %zu fails: no message", mode, n, allocations);

@@ -14,8 +14,7 @@ static float samples[COUNT];
 static tmb_status through_memory(void *user, tmb_error *error) {
     const tmb_container container = *(const tmb_container *)user;
     tmb_audio_writer *writer = NULL;
-    tmb_status status =
-        tmb_audio_create_memory(container, TMB_ENCODING_S16, 48000, 1, (size_t)1 << 20, &writer, error);
+    tmb_status status = tmb_audio_create_memory(container, TMB_ENCODING_S16, 48000, 1, (size_t)1 << 20, &writer, error);
     for (size_t place = 0; place < COUNT && status == TMB_OK; place += 1000) {
         status = tmb_audio_write(writer, samples + place, 1000, error);
     }

@@ -17,12 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 typedef void (*fuzz_add_seed)(const void *data, size_t size);
 void fuzz_seeds(fuzz_add_seed add) __attribute__((weak));
 
-#define fuzz_check(condition)                                                                                         \
-    do {                                                                                                              \
-        if (!(condition)) {                                                                                           \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                           \
-            abort();                                                                                                  \
-        }                                                                                                             \
+#define fuzz_check(condition)                                                                                          \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 /* Takes an input apart: little-endian numbers from its front, zeros when it is used up. */

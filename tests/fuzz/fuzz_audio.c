@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
 }
 
-static void add_file(fuzz_add_seed add, tmb_container container, tmb_encoding encoding, int rate, int channels, size_t count) {
+static void add_file(fuzz_add_seed add, tmb_container container, tmb_encoding encoding, int rate, int channels,
+                     size_t count) {
     float samples[2 * 4000];
     for (size_t i = 0; i < count * (size_t)channels; i++) {
         samples[i] = 0.5f * sinf((float)i * 0.05f);
@@ -65,13 +66,15 @@ void fuzz_seeds(fuzz_add_seed add) {
         add_file(add, TMB_CONTAINER_OPUS, TMB_ENCODING_S16, 48000, channels, 3000);
         add_file(add, TMB_CONTAINER_MP3, TMB_ENCODING_S16, 24000, channels, 4000);
     }
-    static const char *const texts[] = {"RIFF\x24\0\0\0WAVEfmt ", "FORM\0\0\0\040AIFFCOMM", "ID3\4\0\0\0\0\1\0", "hello"};
+    static const char *const texts[] = {"RIFF\x24\0\0\0WAVEfmt ", "FORM\0\0\0\040AIFFCOMM", "ID3\4\0\0\0\0\1\0",
+                                        "hello"};
     static const size_t sizes[] = {16, 16, 10, 5};
     for (size_t i = 0; i < 4; i++) {
         add(texts[i], sizes[i]);
     }
     /* AIFF, which the writers do not make: two channels, three samples of 16 bits. */
-    static const char aiff[] = "FORM\0\0\0\x3a" "AIFFCOMM\0\0\0\x12\0\2\0\0\0\3\0\x10\x40\x0e\xbb\x80\0\0\0\0\0\0"
+    static const char aiff[] = "FORM\0\0\0\x3a"
+                               "AIFFCOMM\0\0\0\x12\0\2\0\0\0\3\0\x10\x40\x0e\xbb\x80\0\0\0\0\0\0"
                                "SSND\0\0\0\x14\0\0\0\0\0\0\0\0\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c";
     add(aiff, sizeof aiff - 1);
 }

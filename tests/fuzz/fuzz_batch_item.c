@@ -14,7 +14,8 @@ static void parse(const uint8_t *data, size_t size, const tmb_clone_request *def
     if (cli_item_parse(&item, (const char *)data, size, defaults, "folder", &error) == TMB_OK) {
         const tmb_clone_request *request = &item.request;
         fuzz_check(request->text != NULL && (request->ref_audio != NULL) + (request->voice != NULL) == 1);
-        fuzz_check(request->temperature == defaults->temperature || (request->temperature >= 0 && request->temperature <= 10));
+        fuzz_check(request->temperature == defaults->temperature ||
+                   (request->temperature >= 0 && request->temperature <= 10));
         fuzz_check(request->top_p == defaults->top_p || (request->top_p >= 0 && request->top_p <= 1));
         fuzz_check(request->top_k == defaults->top_k || request->top_k >= 0);
         const char *audio = json_string_value(json_object_get(item.object, "ref_audio"));
@@ -36,13 +37,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 void fuzz_seeds(fuzz_add_seed add) {
-    static const char first[] =
-        "{\"text\": \"Hello.\", \"ref_audio\": \"a.wav\", \"ref_text\": \"Words.\", \"language\": \"English\", \"custom_id\": \"1\","
-        " \"temperature\": 0.7, \"top_k\": 20, \"top_p\": 0.9, \"repetition_penalty\": 1.1, \"seed\": 7, \"max_seconds\": 20,"
-        " \"response_format\": \"flac\"}";
-    static const char second[] =
-        "{\"text\": \"\\u00e4\\ud83d\\ude42\", \"voice\": \"/v.tmbvoice\", \"x_vector_only\": true, \"run_pre_processing\": false,"
-        " \"run_post_processing\": false, \"seed\": \"18446744073709551615\"}";
+    static const char first[] = "{\"text\": \"Hello.\", \"ref_audio\": \"a.wav\", \"ref_text\": \"Words.\", "
+                                "\"language\": \"English\", \"custom_id\": \"1\","
+                                " \"temperature\": 0.7, \"top_k\": 20, \"top_p\": 0.9, \"repetition_penalty\": 1.1, "
+                                "\"seed\": 7, \"max_seconds\": 20,"
+                                " \"response_format\": \"flac\"}";
+    static const char second[] = "{\"text\": \"\\u00e4\\ud83d\\ude42\", \"voice\": \"/v.tmbvoice\", \"x_vector_only\": "
+                                 "true, \"run_pre_processing\": false,"
+                                 " \"run_post_processing\": false, \"seed\": \"18446744073709551615\"}";
     const char *const lines[] = {
         first,
         second,

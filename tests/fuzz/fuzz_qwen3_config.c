@@ -17,7 +17,8 @@ static void check(const tmb_qwen3_config *config) {
     check_transformer(&config->talker.transformer);
     check_transformer(&config->predictor.transformer);
     fuzz_check(config->talker.code_groups == config->predictor.code_groups);
-    fuzz_check(config->talker.code_groups == codec->valid_quantizers && codec->valid_quantizers <= TMB_QWEN3_CODE_GROUPS_MAX);
+    fuzz_check(config->talker.code_groups == codec->valid_quantizers &&
+               codec->valid_quantizers <= TMB_QWEN3_CODE_GROUPS_MAX);
     fuzz_check(config->predictor.vocab_size == codec->decoder.codebook_size);
     fuzz_check(config->talker.vocab_size >= config->predictor.vocab_size + TMB_QWEN3_SUPPRESSED_CODES);
     fuzz_check(config->talker.codec_eos_id >= 0 && (size_t)config->talker.codec_eos_id < config->talker.vocab_size);
@@ -48,8 +49,11 @@ static void check(const tmb_qwen3_config *config) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_part parts[3];
     fuzz_split(data, size, parts, 3);
-    tmb_qwen3_config_texts texts = {.config = parts[0].text, .codec = parts[1].text, .generation = parts[2].text,
-                                    .config_bytes = parts[0].size, .codec_bytes = parts[1].size,
+    tmb_qwen3_config_texts texts = {.config = parts[0].text,
+                                    .codec = parts[1].text,
+                                    .generation = parts[2].text,
+                                    .config_bytes = parts[0].size,
+                                    .codec_bytes = parts[1].size,
                                     .generation_bytes = parts[2].size};
     tmb_qwen3_config config;
     tmb_error error = {0};

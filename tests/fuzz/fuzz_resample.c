@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     const size_t base = input.size / 2;
     const size_t count = base * repeat;
-    if (tmb_resampler_output_length(TMB_RESAMPLER_SINC, input_rate, output_rate, count) > MAX_OUTPUT || count > MAX_OUTPUT) {
+    if (tmb_resampler_output_length(TMB_RESAMPLER_SINC, input_rate, output_rate, count) > MAX_OUTPUT ||
+        count > MAX_OUTPUT) {
         return 0;
     }
     float *samples = malloc((count + 1) * sizeof(float));

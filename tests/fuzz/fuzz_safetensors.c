@@ -1,5 +1,5 @@
-/* Any bytes as a safetensors file, and as the index of two shards: refused with a message, or every tensor lies inside its
- * file and can be read. The first byte chooses. */
+/* Any bytes as a safetensors file, and as the index of two shards: refused with a message, or every tensor lies inside
+ * its file and can be read. The first byte chooses. */
 #include "fuzz.h"
 
 #include "weights/safetensors.h"
@@ -127,13 +127,19 @@ static void add_file(fuzz_add_seed add, const char *header, size_t data_bytes) {
 }
 
 void fuzz_seeds(fuzz_add_seed add) {
-    add_file(add, "{\"__metadata__\":{\"format\":\"pt\"},\"a.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
-                  "\"b\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]}}", 32);
-    add_file(add, "{\"s\":{\"dtype\":\"F16\",\"shape\":[],\"data_offsets\":[0,2]},\"e\":{\"dtype\":\"I64\",\"shape\":[0,7],"
-                  "\"data_offsets\":[2,2]}}", 2);
+    add_file(add,
+             "{\"__metadata__\":{\"format\":\"pt\"},\"a.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":["
+             "0,24]},"
+             "\"b\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]}}",
+             32);
+    add_file(add,
+             "{\"s\":{\"dtype\":\"F16\",\"shape\":[],\"data_offsets\":[0,2]},\"e\":{\"dtype\":\"I64\",\"shape\":[0,7],"
+             "\"data_offsets\":[2,2]}}",
+             2);
     add_file(add, "{\"h\\u00fc\":{\"shape\":[1,1,1,1,1,1,1,8],\"dtype\":\"U8\",\"data_offsets\":[0,8]}}", 8);
     add_file(add, "{}", 0);
-    static const char index[] = "\3{\"metadata\":{\"total_size\":32},\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}}";
+    static const char index[] =
+        "\3{\"metadata\":{\"total_size\":32},\"weight_map\":{\"x\":\"a.safetensors\",\"y\":\"b.safetensors\"}}";
     add(index, sizeof index - 1);
     static const char one[] = "\3{\"weight_map\":{\"x\":\"a.safetensors\"}}";
     add(one, sizeof one - 1);

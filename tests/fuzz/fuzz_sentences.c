@@ -43,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tmb_split_options options;
     tmb_split_options_default(&options);
     options.max_length = TMB_SPLIT_LENGTH_MIN + (size_t)fuzz_take(&input, 1);
-    char *text = malloc(input.size > 0 ? input.size : 1); /* of its own size, so that a sanitizer sees a read past the end */
+    char *text =
+        malloc(input.size > 0 ? input.size : 1); /* of its own size, so that a sanitizer sees a read past the end */
     fuzz_check(text != NULL);
     if (input.size > 0) {
         memcpy(text, input.data, input.size);
@@ -57,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 void fuzz_seeds(fuzz_add_seed add) {
-    static const char marks[] = "\x0c" "cafe\xcc\x81 \xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8 a\xcc\x81\xcc\xa3 \xf0\x9f\x99\x82";
+    static const char marks[] = "\x0c"
+                                "cafe\xcc\x81 \xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8 a\xcc\x81\xcc\xa3 \xf0\x9f\x99\x82";
     const char *const texts[] = {
         "\x10One sentence. Another one, with Dr. Smith and 3.14 in it! A third?\n\nA paragraph…",
         "\x08你好，世界！今天的天气怎么样？ 「はい。」 と言いました。",

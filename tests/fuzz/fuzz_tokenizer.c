@@ -13,8 +13,8 @@ static void encode(const tmb_tokenizer *tokenizer, const char *text, size_t byte
         fuzz_check(ids == NULL && error.message[0] != '\0');
         return;
     }
-    /* A composed character may have less bytes than its parts, and no token is less than a byte of NFC: at most three bytes of
-     * NFC for one of the text. */
+    /* A composed character may have less bytes than its parts, and no token is less than a byte of NFC: at most three
+     * bytes of NFC for one of the text. */
     fuzz_check(count <= 3 * bytes);
     for (size_t i = 0; i < count; i++) {
         fuzz_check(ids[i] >= 0 && (size_t)ids[i] < tmb_tokenizer_id_limit(tokenizer));
@@ -33,10 +33,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
     }
     tmb_tokenizer_texts texts = {
-        .vocab = parts[VOCAB].text, .vocab_bytes = parts[VOCAB].size,
-        .merges = parts[MERGES].text, .merges_bytes = parts[MERGES].size,
-        .tokenizer_config = parts[CONFIG].text, .tokenizer_config_bytes = parts[CONFIG].size,
-        .tokenizer = parts[WHOLE].text, .tokenizer_bytes = parts[WHOLE].size,
+        .vocab = parts[VOCAB].text,
+        .vocab_bytes = parts[VOCAB].size,
+        .merges = parts[MERGES].text,
+        .merges_bytes = parts[MERGES].size,
+        .tokenizer_config = parts[CONFIG].text,
+        .tokenizer_config_bytes = parts[CONFIG].size,
+        .tokenizer = parts[WHOLE].text,
+        .tokenizer_bytes = parts[WHOLE].size,
     };
     for (int pattern = TMB_TEXT_PATTERN_QWEN2; pattern <= TMB_TEXT_PATTERN_QWEN2 + (size % 2 != 0); pattern++) {
         tmb_tokenizer *tokenizer = NULL;

@@ -1,5 +1,5 @@
-/* Voice files: as they are, and with the checksum made to fit, so that what lies behind it is reached. What is read must
- * come back the same when it is saved. */
+/* Voice files: as they are, and with the checksum made to fit, so that what lies behind it is reached. What is read
+ * must come back the same when it is saved. */
 #include "fuzz.h"
 
 #include "base/hash.h"
@@ -47,8 +47,12 @@ void fuzz_seeds(fuzz_add_seed add) {
     static const int16_t codes[2 * 3] = {1, 2, 3, 4, 5, 6};
     static const float reference[7] = {0, 0.25f, -0.5f, 1, -1, 0, 0};
     for (int kind = 0; kind < 3; kind++) {
-        tmb_voice_parts parts = {.family = "qwen3-tts-12hz/0b6/4/3/8", .speaker = speaker, .speaker_size = 4,
-                                 .reference = reference, .reference_count = kind == 2 ? 0 : 7, .reference_rate = 24000};
+        tmb_voice_parts parts = {.family = "qwen3-tts-12hz/0b6/4/3/8",
+                                 .speaker = speaker,
+                                 .speaker_size = 4,
+                                 .reference = reference,
+                                 .reference_count = kind == 2 ? 0 : 7,
+                                 .reference_rate = 24000};
         if (kind > 0) {
             parts.text = kind == 1 ? "A transcript, ü and 世." : "";
             parts.codes = codes;

@@ -145,9 +145,24 @@ static void run_once(const uint8_t *data, size_t size) {
 
 /* One change of `data` [MAX_SEED_BYTES]; returns the new size. */
 static size_t mutate(uint8_t *data, size_t size) {
-    static const uint64_t numbers[] = {0,          1,          2,          0x7f,       0x80,       0xff,
-                                       0x7fff,     0x8000,     0xffff,     0x7fffffff, 0x80000000, 0xffffffff,
-                                       0x7fffffffffffffff, 0x8000000000000000, UINT64_MAX, 0x7f800000, 0x7fc00000, 48000};
+    static const uint64_t numbers[] = {0,
+                                       1,
+                                       2,
+                                       0x7f,
+                                       0x80,
+                                       0xff,
+                                       0x7fff,
+                                       0x8000,
+                                       0xffff,
+                                       0x7fffffff,
+                                       0x80000000,
+                                       0xffffffff,
+                                       0x7fffffffffffffff,
+                                       0x8000000000000000,
+                                       UINT64_MAX,
+                                       0x7f800000,
+                                       0x7fc00000,
+                                       48000};
     const size_t at = random_below(size);
     const size_t length = 1 + random_below(random_below(4) == 0 ? 256 : 8);
     switch (random_below(9)) {
@@ -192,8 +207,7 @@ static size_t mutate(uint8_t *data, size_t size) {
             return size + length;
         }
         return size;
-    case 6: /* cut the end off */
-        return at;
+    case 6: /* cut the end off */ return at;
     case 7: { /* copy a part to elsewhere */
         const size_t to = random_below(size);
         for (size_t i = 0; i < length && at + i < size && to + i < size; i++) {

@@ -41,7 +41,9 @@ static sf_count_t get_size(void *user) { return (sf_count_t)((audio_bytes *)user
 
 static sf_count_t seek(sf_count_t offset, int whence, void *user) {
     audio_bytes *bytes = user;
-    const sf_count_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? (sf_count_t)bytes->place : (sf_count_t)bytes->size;
+    const sf_count_t base = whence == SEEK_SET   ? 0
+                            : whence == SEEK_CUR ? (sf_count_t)bytes->place
+                                                 : (sf_count_t)bytes->size;
     bytes->place = (size_t)(base + offset);
     return (sf_count_t)bytes->place;
 }

@@ -244,10 +244,14 @@ static void test_strings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error_message_is_one_line), cmocka_unit_test(test_checked_arithmetic),
-        cmocka_unit_test(test_fifo),                      cmocka_unit_test(test_pool_runs_everything),
-        cmocka_unit_test(test_channel),                   cmocka_unit_test(test_log_levels),
-        cmocka_unit_test(test_strings),                   cmocka_unit_test(test_elastic_pool),
+        cmocka_unit_test(test_error_message_is_one_line),
+        cmocka_unit_test(test_checked_arithmetic),
+        cmocka_unit_test(test_fifo),
+        cmocka_unit_test(test_pool_runs_everything),
+        cmocka_unit_test(test_channel),
+        cmocka_unit_test(test_log_levels),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_elastic_pool),
         cmocka_unit_test(test_pool_chain),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const unsigned levels[] = {0, TMB_CPU_AVX2, ~(unsigned)(TMB_CPU_AVX512VNNI | TMB_CPU_AMX), ~(unsigned)TMB_CPU_AMX, ~0u};
+static const unsigned levels[] = {0, TMB_CPU_AVX2, ~(unsigned)(TMB_CPU_AVX512VNNI | TMB_CPU_AMX),
+                                  ~(unsigned)TMB_CPU_AMX, ~0u};
 enum { LEVELS = sizeof levels / sizeof levels[0] };
 
 /* Masks the CPU to a level; false where that leaves what a level before it left. */
@@ -113,7 +114,8 @@ static const struct {
 
 static void check_case(const model *m, size_t index, size_t level, double tolerance, double least_db) {
     golden_array codes = golden_load("qwen/%s/%s", cases[index].sample, cases[index].codes);
-    if (level == 0 && codes.dims[0] > 40) { /* plain C takes its time, and where the decoder restarts is not its affair */
+    if (level == 0 &&
+        codes.dims[0] > 40) { /* plain C takes its time, and where the decoder restarts is not its affair */
         golden_free(&codes);
         return;
     }
@@ -316,7 +318,8 @@ static void test_copied_states_go_on(void **state) {
     unload(&m);
 }
 
-/* Where no samples are wanted, only the last frames go through the convolutions: what follows is the same to the bit. */
+/* Where no samples are wanted, only the last frames go through the convolutions: what follows is the same to the bit.
+ */
 static void check_passed(const model *m, const int16_t *codes, size_t reference, size_t workspace_frames) {
     enum { FRAMES = 13 };
     size_t samples_per_frame = tmb_codec_samples_per_frame(m->decoder);
@@ -338,7 +341,8 @@ static void check_passed(const model *m, const int16_t *codes, size_t reference,
     for (size_t i = 0; i < 3; i++) {
         tmb_codec_piece after = {states[i], codes + reference * books, FRAMES, samples};
         assert_ok(tmb_codec_decode(workspace, &after, 1, &error), error);
-        assert_memory_equal(samples, whole + reference * samples_per_frame, FRAMES * samples_per_frame * sizeof *samples);
+        assert_memory_equal(samples, whole + reference * samples_per_frame,
+                            FRAMES * samples_per_frame * sizeof *samples);
         tmb_codec_state_destroy(&states[i]);
     }
     free(heard);

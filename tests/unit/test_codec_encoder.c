@@ -109,7 +109,8 @@ static void check_latent(const char *sample, const char *audio, const char *name
     for (size_t i = 0; i < expected.count; i++) {
         power += (double)expected.f32[i] * (double)expected.f32[i];
     }
-    (void)golden_assert_close("latent", latent, expected.f32, expected.count, 1e-3 * sqrt(power / (double)expected.count));
+    (void)golden_assert_close("latent", latent, expected.f32, expected.count,
+                              1e-3 * sqrt(power / (double)expected.count));
     free(latent);
     free(samples);
     golden_free(&expected);
@@ -218,10 +219,8 @@ static void test_check_only(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_official_codes),
-        cmocka_unit_test(test_official_latent),
-        cmocka_unit_test(test_long_signals),
-        cmocka_unit_test(test_bad_input),
+        cmocka_unit_test(test_official_codes), cmocka_unit_test(test_official_latent),
+        cmocka_unit_test(test_long_signals),   cmocka_unit_test(test_bad_input),
         cmocka_unit_test(test_check_only),
     };
     return cmocka_run_group_tests_name("codec encoder", tests, NULL, NULL);

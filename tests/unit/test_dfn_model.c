@@ -3,8 +3,8 @@
 
 #include "tar_writer.h"
 #include "weights/ini.h"
-#include "weights/tar_gz.h"
 #include "weights/models.h"
+#include "weights/tar_gz.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -84,7 +84,8 @@ static void test_links_and_devices(void **state) {
     assert_int_equal(stat(path, &status), 0);
     assert_true(status.st_size > 200);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(tmb_audio_create(link_path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 1, &writer, &error), TMB_ERROR_IO);
+    assert_int_equal(tmb_audio_create(link_path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 1, &writer, &error),
+                     TMB_ERROR_IO);
     assert_non_null(strstr(error.message, "link to a file that does not exist"));
     assert_int_equal(unlink(link_path), 0);
 
@@ -94,7 +95,8 @@ static void test_links_and_devices(void **state) {
     assert_ok(tmb_audio_finish(&writer, &error), error);
     assert_int_equal(stat("/dev/null", &status), 0);
     assert_true(S_ISCHR(status.st_mode));
-    assert_int_equal(tmb_audio_create("/dev/full", TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error), TMB_ERROR_IO);
+    assert_int_equal(tmb_audio_create("/dev/full", TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error),
+                     TMB_ERROR_IO);
     assert_non_null(strstr(error.message, "No space left"));
 }
 

@@ -7,8 +7,8 @@
 #include <string.h>
 
 /* Opens and reads everything; the first status that is not OK. */
-static tmb_status read_all(const audio_bytes *bytes, const tmb_audio_limits *limits, tmb_audio_info *info, float **samples,
-                           size_t *count, tmb_error *error) {
+static tmb_status read_all(const audio_bytes *bytes, const tmb_audio_limits *limits, tmb_audio_info *info,
+                           float **samples, size_t *count, tmb_error *error) {
     tmb_audio_reader *reader = NULL;
     *samples = NULL;
     *count = 0;
@@ -33,13 +33,15 @@ static void check_refused(audio_bytes bytes, const tmb_audio_limits *limits, tmb
     tmb_error error;
     const tmb_status actual = read_all(&bytes, limits, &info, &samples, &count, &error);
     if (actual != status || strstr(error.message, message) == NULL) {
-        fail_msg("expected %s \"%s\", got %s \"%s\"", tmb_status_name(status), message, tmb_status_name(actual), error.message);
+        fail_msg("expected %s \"%s\", got %s \"%s\"", tmb_status_name(status), message, tmb_status_name(actual),
+                 error.message);
     }
     assert_null(samples);
     audio_bytes_free(&bytes);
 }
 
-static void check_accepted(audio_bytes bytes, const char *format, int rate, int channels, uint64_t length, size_t count) {
+static void check_accepted(audio_bytes bytes, const char *format, int rate, int channels, uint64_t length,
+                           size_t count) {
     tmb_audio_info info;
     float *samples = NULL;
     size_t actual = 0;
@@ -153,11 +155,11 @@ static void test_short_files(void **state) {
     for (size_t count = 0; count <= 3; count++) {
         check_accepted(audio_bytes_sndfile(SF_FORMAT_WAV | SF_FORMAT_PCM_16, 48000, 1, tone, count), "WAV, 16-bit PCM",
                        48000, 1, count, count);
-        check_accepted(audio_bytes_sndfile(SF_FORMAT_AIFF | SF_FORMAT_PCM_16, 48000, 1, tone, count), "AIFF, 16-bit PCM",
-                       48000, 1, count, count);
+        check_accepted(audio_bytes_sndfile(SF_FORMAT_AIFF | SF_FORMAT_PCM_16, 48000, 1, tone, count),
+                       "AIFF, 16-bit PCM", 48000, 1, count, count);
     }
-    check_accepted(audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 48000, 1, tone, 1), "FLAC, 16-bit PCM", 48000, 1,
-                   1, 1);
+    check_accepted(audio_bytes_sndfile(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 48000, 1, tone, 1), "FLAC, 16-bit PCM", 48000,
+                   1, 1, 1);
 }
 
 /* Writers to pipes cannot know sizes. */
@@ -198,16 +200,19 @@ static void test_chained_ogg(void **state) {
     (void)state;
     const int vorbis = SF_FORMAT_OGG | SF_FORMAT_VORBIS;
     const int opus = SF_FORMAT_OGG | SF_FORMAT_OPUS;
-    check_accepted(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_sndfile(vorbis, 48000, 1, tone, 7000)),
-                   "Ogg, Vorbis", 48000, 1, 0, 17000);
-    check_accepted(join(audio_bytes_sndfile(opus, 48000, 1, tone, 9000),
-                        join(audio_bytes_sndfile(opus, 48000, 1, tone, 500), audio_bytes_sndfile(opus, 48000, 1, tone, 9500))),
-                   "Ogg, Opus", 48000, 1, 0, 19000);
-    check_refused(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_sndfile(vorbis, 24000, 1, tone, 7000)),
-                  NULL, TMB_ERROR_FORMAT, "changes from 48000 Hz, 1 channels to 24000 Hz, 1 channels");
+    check_accepted(
+        join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_sndfile(vorbis, 48000, 1, tone, 7000)),
+        "Ogg, Vorbis", 48000, 1, 0, 17000);
+    check_accepted(
+        join(audio_bytes_sndfile(opus, 48000, 1, tone, 9000),
+             join(audio_bytes_sndfile(opus, 48000, 1, tone, 500), audio_bytes_sndfile(opus, 48000, 1, tone, 9500))),
+        "Ogg, Opus", 48000, 1, 0, 19000);
+    check_refused(
+        join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_sndfile(vorbis, 24000, 1, tone, 7000)),
+        NULL, TMB_ERROR_FORMAT, "changes from 48000 Hz, 1 channels to 24000 Hz, 1 channels");
     /* A tag behind the last page. */
-    check_accepted(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_of("TAG and more text", 17)), "Ogg, Vorbis",
-                   48000, 1, 10000, 10000);
+    check_accepted(join(audio_bytes_sndfile(vorbis, 48000, 1, tone, 10000), audio_bytes_of("TAG and more text", 17)),
+                   "Ogg, Vorbis", 48000, 1, 10000, 10000);
 }
 
 static void test_not_audio(void **state) {
@@ -215,15 +220,28 @@ static void test_not_audio(void **state) {
     check_refused(audio_bytes_of("", 0), NULL, TMB_ERROR_FORMAT, "is empty");
     check_refused(audio_bytes_of("Hello, this is a letter.\n", 25), NULL, TMB_ERROR_FORMAT, "is text, not audio");
     check_refused(audio_bytes_of("{\"a\": 1}", 8), NULL, TMB_ERROR_FORMAT, "is text, not audio");
-    check_refused(audio_bytes_of("\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7", 16), NULL, TMB_ERROR_FORMAT, "is not an audio file");
+    check_refused(audio_bytes_of("\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7", 16), NULL, TMB_ERROR_FORMAT,
+                  "is not an audio file");
     check_refused(audio_bytes_of("R", 1), NULL, TMB_ERROR_FORMAT, "is text, not audio");
-    check_refused(audio_bytes_of("\0\0\0\x20" "ftypM4A \0\0\0\0", 16), NULL, TMB_ERROR_FORMAT, "M4A or MP4");
+    check_refused(audio_bytes_of("\0\0\0\x20"
+                                 "ftypM4A \0\0\0\0",
+                                 16),
+                  NULL, TMB_ERROR_FORMAT, "M4A or MP4");
     check_refused(audio_bytes_of("\x1a\x45\xdf\xa3\1\2\3\4", 8), NULL, TMB_ERROR_FORMAT, "WebM");
     check_refused(audio_bytes_of("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16), NULL, TMB_ERROR_FORMAT, "is not an audio file");
     /* Nothing but an ID3 tag; one that says it is longer than the file; one with junk behind. */
-    check_refused(audio_bytes_of("ID3\4\0\0\0\0\0\12" "0123456789", 20), NULL, TMB_ERROR_FORMAT, "ID3 tag");
-    check_refused(audio_bytes_of("ID3\4\0\0\177\177\177\177" "0123456789", 20), NULL, TMB_ERROR_FORMAT, "ID3 tag");
-    check_refused(audio_bytes_of("ID3\4\0\0\0\0\0\2" "01234567890123456789", 30), NULL, TMB_ERROR_FORMAT, "damaged");
+    check_refused(audio_bytes_of("ID3\4\0\0\0\0\0\12"
+                                 "0123456789",
+                                 20),
+                  NULL, TMB_ERROR_FORMAT, "ID3 tag");
+    check_refused(audio_bytes_of("ID3\4\0\0\177\177\177\177"
+                                 "0123456789",
+                                 20),
+                  NULL, TMB_ERROR_FORMAT, "ID3 tag");
+    check_refused(audio_bytes_of("ID3\4\0\0\0\0\0\2"
+                                 "01234567890123456789",
+                                 30),
+                  NULL, TMB_ERROR_FORMAT, "damaged");
     /* Magic numbers and nothing else. */
     const char *const magics[] = {"RIFF\4\0\0\0WAVE", "FORM\0\0\0\4AIFF", "fLaC", "OggS", "RF64\xff\xff\xff\xffWAVE"};
     const size_t sizes[] = {12, 12, 4, 4, 12};
@@ -245,8 +263,10 @@ static void test_refused_encodings(void **state) {
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         check_refused(audio_bytes_sndfile(formats[i], 8000, 1, tone, 8000), NULL, TMB_ERROR_FORMAT, "not supported");
     }
-    check_refused(audio_bytes_sndfile(SF_FORMAT_AU | SF_FORMAT_PCM_16, 48000, 1, tone, 100), NULL, TMB_ERROR_FORMAT, "AU");
-    check_refused(audio_bytes_sndfile(SF_FORMAT_CAF | SF_FORMAT_PCM_16, 48000, 1, tone, 100), NULL, TMB_ERROR_FORMAT, "CAF");
+    check_refused(audio_bytes_sndfile(SF_FORMAT_AU | SF_FORMAT_PCM_16, 48000, 1, tone, 100), NULL, TMB_ERROR_FORMAT,
+                  "AU");
+    check_refused(audio_bytes_sndfile(SF_FORMAT_CAF | SF_FORMAT_PCM_16, 48000, 1, tone, 100), NULL, TMB_ERROR_FORMAT,
+                  "CAF");
     check_refused(audio_bytes_sndfile(SF_FORMAT_W64 | SF_FORMAT_PCM_16, 48000, 1, tone, 100), NULL, TMB_ERROR_FORMAT,
                   "Wave64");
 }
@@ -259,7 +279,8 @@ static void test_absurd_headers(void **state) {
     check_refused(audio_bytes_wav(2036, 3999, 1, 2000, 2000), NULL, TMB_ERROR_FORMAT, "4000 to 192000");
     check_refused(audio_bytes_wav(2036, 48000, 9, 2000, 2000), NULL, TMB_ERROR_FORMAT, "1 to 8");
     check_refused(audio_bytes_wav(2036, 48000, 1024, 2048, 2048), NULL, TMB_ERROR_FORMAT, "1 to 8");
-    check_refused(audio_bytes_wav(2036, 48000, 1, 0xf0000000u, 2000), NULL, TMB_ERROR_FORMAT, "promises 4026531840 bytes");
+    check_refused(audio_bytes_wav(2036, 48000, 1, 0xf0000000u, 2000), NULL, TMB_ERROR_FORMAT,
+                  "promises 4026531840 bytes");
     audio_bytes bytes = audio_bytes_wav(2036, 0, 1, 2000, 2000);
     tmb_audio_info info;
     float *samples = NULL;
@@ -330,7 +351,8 @@ static void test_samples_that_are_not_finite(void **state) {
             float *samples = audio_tone(48000, 2, 10000);
             samples[2 * places[p] + 1] = values[v];
             char message[64];
-            (void)snprintf(message, sizeof message, "number %zu (at %.3f s) of channel 2", places[p], (double)places[p] / 48000);
+            (void)snprintf(message, sizeof message, "number %zu (at %.3f s) of channel 2", places[p],
+                           (double)places[p] / 48000);
             check_refused(audio_bytes_sndfile(SF_FORMAT_WAV | SF_FORMAT_FLOAT, 48000, 2, samples, 10000), NULL,
                           TMB_ERROR_FORMAT, message);
             free(samples);
@@ -370,8 +392,9 @@ static void test_limits(void **state) {
     /* The limit holds while decoding too, whatever a header said: a chain says no length. */
     const int opus = SF_FORMAT_OGG | SF_FORMAT_OPUS;
     const tmb_audio_limits limits = {.max_seconds = 0.5};
-    check_refused(join(audio_bytes_sndfile(opus, 48000, 1, tone, 20000), audio_bytes_sndfile(opus, 48000, 1, tone, 20000)), &limits,
-                  TMB_ERROR_LIMIT, "limit of 0.5 seconds");
+    check_refused(
+        join(audio_bytes_sndfile(opus, 48000, 1, tone, 20000), audio_bytes_sndfile(opus, 48000, 1, tone, 20000)),
+        &limits, TMB_ERROR_LIMIT, "limit of 0.5 seconds");
 }
 
 /* A failed reader stays failed. */

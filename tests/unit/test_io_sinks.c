@@ -12,7 +12,7 @@ static bool is_lossless(tmb_container container) {
 
 typedef struct receiver {
     audio_bytes bytes;
-    size_t limit;  /* fails behind it, 0 = never */
+    size_t limit; /* fails behind it, 0 = never */
     size_t calls;
 } receiver;
 
@@ -88,7 +88,8 @@ static void test_receiver_that_fails(void **state) {
             receiver r = {.limit = limit};
             tmb_audio_writer *writer = NULL;
             tmb_error error = {0};
-            tmb_status status = tmb_audio_create_sink(containers[i], TMB_ENCODING_S16, 48000, 1, receive, &r, &writer, &error);
+            tmb_status status =
+                tmb_audio_create_sink(containers[i], TMB_ENCODING_S16, 48000, 1, receive, &r, &writer, &error);
             for (size_t place = 0; status == TMB_OK && place < second; place += 4800) {
                 status = tmb_audio_write(writer, tone + place, 4800, &error);
             }
@@ -129,8 +130,8 @@ static void test_memory_limit(void **state) {
         for (int less = 0; less <= 1; less++) {
             tmb_audio_writer *writer = NULL;
             tmb_error error = {0};
-            assert_ok(tmb_audio_create_memory(containers[i], TMB_ENCODING_S16, 48000, 1, whole.size - (size_t)less, &writer,
-                                              &error),
+            assert_ok(tmb_audio_create_memory(containers[i], TMB_ENCODING_S16, 48000, 1, whole.size - (size_t)less,
+                                              &writer, &error),
                       error);
             tmb_status status = TMB_OK;
             for (size_t place = 0; status == TMB_OK && place < second; place += 4800) {

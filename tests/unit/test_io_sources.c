@@ -82,8 +82,8 @@ static void test_pipes(void **state) {
     tmb_error error = {0};
     float *samples = NULL;
     size_t count = 0;
-    const int formats[] = {SF_FORMAT_WAV | SF_FORMAT_FLOAT, SF_FORMAT_FLAC | SF_FORMAT_PCM_16, SF_FORMAT_OGG | SF_FORMAT_OPUS,
-                           SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III};
+    const int formats[] = {SF_FORMAT_WAV | SF_FORMAT_FLOAT, SF_FORMAT_FLAC | SF_FORMAT_PCM_16,
+                           SF_FORMAT_OGG | SF_FORMAT_OPUS, SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III};
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         audio_bytes bytes = audio_bytes_sndfile(formats[i], 48000, 1, tone, second);
         assert_ok(read_pipe(&bytes, NULL, &samples, &count, &error), error);

@@ -25,9 +25,12 @@ static void test_lossless_is_exact(void **state) {
         tmb_encoding encoding;
         const char *format;
     } cases[] = {
-        {TMB_CONTAINER_WAV, TMB_ENCODING_S16, "WAV, 16-bit PCM"},   {TMB_CONTAINER_WAV, TMB_ENCODING_S24, "WAV, 24-bit PCM"},
-        {TMB_CONTAINER_WAV, TMB_ENCODING_FLOAT, "WAV, 32-bit float"}, {TMB_CONTAINER_FLAC, TMB_ENCODING_S16, "FLAC, 16-bit PCM"},
-        {TMB_CONTAINER_FLAC, TMB_ENCODING_S24, "FLAC, 24-bit PCM"}, {TMB_CONTAINER_FLAC, TMB_ENCODING_FLOAT, "FLAC, 24-bit PCM"},
+        {TMB_CONTAINER_WAV, TMB_ENCODING_S16, "WAV, 16-bit PCM"},
+        {TMB_CONTAINER_WAV, TMB_ENCODING_S24, "WAV, 24-bit PCM"},
+        {TMB_CONTAINER_WAV, TMB_ENCODING_FLOAT, "WAV, 32-bit float"},
+        {TMB_CONTAINER_FLAC, TMB_ENCODING_S16, "FLAC, 16-bit PCM"},
+        {TMB_CONTAINER_FLAC, TMB_ENCODING_S24, "FLAC, 24-bit PCM"},
+        {TMB_CONTAINER_FLAC, TMB_ENCODING_FLOAT, "FLAC, 24-bit PCM"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (int channels = 1; channels <= 8; channels++) {
@@ -48,7 +51,8 @@ static void test_lossless_is_exact(void **state) {
 
 static void test_clipping_and_rounding(void **state) {
     (void)state;
-    const float samples[] = {1, -1, 1.5f, -7, 3e38f, -3e38f, 0.49f / 32768, 0.51f / 32768, -0.51f / 32768, 1.5f / 32768, 2.5f / 32768};
+    const float samples[] = {
+        1, -1, 1.5f, -7, 3e38f, -3e38f, 0.49f / 32768, 0.51f / 32768, -0.51f / 32768, 1.5f / 32768, 2.5f / 32768};
     const float expected[] = {32767, -32768, 32767, -32768, 32767, -32768, 0, 1, -1, 2, 2};
     const size_t count = sizeof samples / sizeof samples[0];
     const tmb_container lossless[] = {TMB_CONTAINER_WAV, TMB_CONTAINER_FLAC};
@@ -203,32 +207,47 @@ static void test_arguments(void **state) {
     tmb_error error = {0};
     char path[256];
     path_in_folder(path, sizeof path, "x.xyz");
-    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 1, &writer, &error), TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 1, &writer, &error),
+                     TMB_ERROR_ARGUMENT);
     assert_non_null(strstr(error.message, ".wav, .flac, .ogg, .opus, .mp3 or .raw"));
     path_in_folder(path, sizeof path, "x.wav");
-    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 3999, 1, &writer, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 9, &writer, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 0, &writer, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, (tmb_encoding)5, 48000, 1, &writer, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(tmb_audio_create(path, (tmb_container)77, TMB_ENCODING_S16, 48000, 1, &writer, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(tmb_audio_create(NULL, TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(tmb_audio_create("", TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error), TMB_ERROR_ARGUMENT);
-    assert_int_equal(tmb_audio_create(folder, TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error), TMB_ERROR_IO);
+    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 3999, 1, &writer, &error),
+                     TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 9, &writer, &error),
+                     TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 0, &writer, &error),
+                     TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, (tmb_encoding)5, 48000, 1, &writer, &error),
+                     TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_create(path, (tmb_container)77, TMB_ENCODING_S16, 48000, 1, &writer, &error),
+                     TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_create(NULL, TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error),
+                     TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_create("", TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error),
+                     TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_audio_create(folder, TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error),
+                     TMB_ERROR_IO);
     assert_non_null(strstr(error.message, "is a folder"));
-    assert_int_equal(tmb_audio_create("/nowhere/x.wav", TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error), TMB_ERROR_IO);
+    assert_int_equal(tmb_audio_create("/nowhere/x.wav", TMB_CONTAINER_WAV, TMB_ENCODING_S16, 48000, 1, &writer, &error),
+                     TMB_ERROR_IO);
     assert_non_null(strstr(error.message, "/nowhere/x.wav: cannot be created: No such file"));
-    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_OPUS, TMB_ENCODING_S16, 44100, 1, &writer, &error), TMB_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(error.message, "Opus cannot be written at 44100 Hz: 8000, 12000, 16000, 24000, 48000 are allowed"));
-    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_MP3, TMB_ENCODING_S16, 96000, 1, &writer, &error), TMB_ERROR_UNSUPPORTED);
+    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_OPUS, TMB_ENCODING_S16, 44100, 1, &writer, &error),
+                     TMB_ERROR_UNSUPPORTED);
+    assert_non_null(
+        strstr(error.message, "Opus cannot be written at 44100 Hz: 8000, 12000, 16000, 24000, 48000 are allowed"));
+    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_MP3, TMB_ENCODING_S16, 96000, 1, &writer, &error),
+                     TMB_ERROR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "22050, 24000, 32000, 44100, 48000 are allowed"));
-    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_MP3, TMB_ENCODING_S16, 48000, 3, &writer, &error), TMB_ERROR_UNSUPPORTED);
+    assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_MP3, TMB_ENCODING_S16, 48000, 3, &writer, &error),
+                     TMB_ERROR_UNSUPPORTED);
     assert_null(writer);
     assert_int_equal(files_in_folder(), 0);
 
     /* No container is asked to hold what is not a number. */
     for (size_t i = 0; i < CONTAINERS; i++) {
         const float samples[] = {0, 0.5f, NAN, 0};
-        assert_ok(tmb_audio_create_memory(containers[i], TMB_ENCODING_FLOAT, 48000, 2, 1 << 20, &writer, &error), error);
+        assert_ok(tmb_audio_create_memory(containers[i], TMB_ENCODING_FLOAT, 48000, 2, 1 << 20, &writer, &error),
+                  error);
         assert_int_equal(tmb_audio_write(writer, samples, 2, &error), TMB_ERROR_ARGUMENT);
         assert_non_null(strstr(error.message, "sample 1 of channel 1"));
         assert_int_equal(tmb_audio_write(writer, samples, 1, &error), TMB_ERROR_ARGUMENT); /* it stays */

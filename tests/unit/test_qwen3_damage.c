@@ -13,9 +13,17 @@
 
 /* Of sample-e (small), and the shards of sample-f. */
 static const char *const files[] = {
-    "config.json", "generation_config.json", "vocab.json", "merges.txt", "tokenizer_config.json", "model.safetensors",
-    "speech_tokenizer/config.json", "speech_tokenizer/model.safetensors", "model.safetensors.index.json",
-    "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+    "config.json",
+    "generation_config.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "model.safetensors",
+    "speech_tokenizer/config.json",
+    "speech_tokenizer/model.safetensors",
+    "model.safetensors.index.json",
+    "model-00001-of-00002.safetensors",
+    "model-00002-of-00002.safetensors",
 };
 enum { FILES = sizeof files / sizeof files[0] };
 
@@ -77,7 +85,8 @@ static void expect(const char *file, const char *words) {
     tmb_error error;
     tmb_status status = load(&error);
     if (status == TMB_OK || status == TMB_ERROR_MEMORY || strstr(error.message, words) == NULL) {
-        fail_msg("%s: \"%s\" wanted in the message, which is (%s) \"%s\"", file, words, tmb_status_name(status), error.message);
+        fail_msg("%s: \"%s\" wanted in the message, which is (%s) \"%s\"", file, words, tmb_status_name(status),
+                 error.message);
     }
     char *absolute = realpath(golden_path("qwen/%s/model/%s", sample, file), NULL);
     assert_non_null(absolute);
@@ -101,8 +110,12 @@ static void test_sound(void **state) {
 
 static void test_missing_files(void **state) {
     (void)state;
-    static const char *const needed[] = {"config.json", "vocab.json", "merges.txt", "model.safetensors",
-                                         "speech_tokenizer/config.json", "speech_tokenizer/model.safetensors"};
+    static const char *const needed[] = {"config.json",
+                                         "vocab.json",
+                                         "merges.txt",
+                                         "model.safetensors",
+                                         "speech_tokenizer/config.json",
+                                         "speech_tokenizer/model.safetensors"};
     restore("sample-e");
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
         (void)unlink(in_folder(needed[i]));
@@ -211,8 +224,8 @@ static void damage_tensor(const weights *w, const char *tensor, const char *memb
 /* What a clone does without (the codec encoder decodes nothing, the decoder encodes nothing). */
 static bool is_unused(const char *name) {
     return strstr(name, ".initialized") != NULL || strstr(name, "quantizer.rvq_first.input_proj") != NULL ||
-           strstr(name, "quantizer.rvq_rest.input_proj") != NULL || strstr(name, "residual_vector_quantizer.output_proj") != NULL ||
-           strstr(name, "encoder.upsample.") != NULL ||
+           strstr(name, "quantizer.rvq_rest.input_proj") != NULL ||
+           strstr(name, "residual_vector_quantizer.output_proj") != NULL || strstr(name, "encoder.upsample.") != NULL ||
            /* sample-e's acoustic books beyond the 7 that are used */
            strstr(name, "acoustic_residual_vector_quantizer.layers.7") != NULL ||
            strstr(name, "acoustic_residual_vector_quantizer.layers.8") != NULL;
@@ -258,15 +271,18 @@ static void test_offsets(void **state) {
     weights w = open_weights("model.safetensors");
     const char *name = "talker.model.layers.1.mlp.up_proj.weight";
     const json_t *offsets = json_object_get(json_object_get(w.header, name), "data_offsets");
-    json_int_t begin = json_integer_value(json_array_get(offsets, 0)), end = json_integer_value(json_array_get(offsets, 1));
+    json_int_t begin = json_integer_value(json_array_get(offsets, 0)),
+               end = json_integer_value(json_array_get(offsets, 1));
     static const json_int_t moves[][2] = {{-2, -2}, {2, 2}, {-4, 0}, {0, 4}, {1, 1}, {0, -2}};
     char value[128];
     for (size_t i = 0; i < sizeof moves / sizeof moves[0]; i++) {
-        (void)snprintf(value, sizeof value, "[%lld, %lld]", (long long)(begin + moves[i][0]), (long long)(end + moves[i][1]));
+        (void)snprintf(value, sizeof value, "[%lld, %lld]", (long long)(begin + moves[i][0]),
+                       (long long)(end + moves[i][1]));
         damage_tensor(&w, name, "data_offsets", value);
         expect("model.safetensors", "talker.model.layers.1.");
     }
-    static const char *const absurd[] = {"[-1, 5]", "[9, 1]", "[0, 99999999999]", "[18446744073709551615, 2]", "\"0\"", "[0]", "[0.5, 7]"};
+    static const char *const absurd[] = {"[-1, 5]", "[9, 1]", "[0, 99999999999]", "[18446744073709551615, 2]",
+                                         "\"0\"",   "[0]",    "[0.5, 7]"};
     for (size_t i = 0; i < sizeof absurd / sizeof absurd[0]; i++) {
         json_t *header = json_deep_copy(w.header);
         json_t *changed = json_loads(absurd[i], JSON_DECODE_ANY, NULL);
@@ -295,7 +311,8 @@ static void test_offsets(void **state) {
     char *text = golden_text(&bytes, "qwen/sample-f/model/model.safetensors.index.json");
     json_t *index = json_loads(text, 0, NULL);
     assert_int_equal(json_object_set_new(json_object_get(index, "weight_map"), "talker.model.norm.weight",
-                                         json_string("../model-00001-of-00002.safetensors")), 0);
+                                         json_string("../model-00001-of-00002.safetensors")),
+                     0);
     char *changed = json_dumps(index, 0);
     write_file("model.safetensors.index.json", changed, strlen(changed));
     expect("model.safetensors.index.json", "model.safetensors.index.json");
@@ -357,7 +374,8 @@ static void test_contradictions(void **state) {
         {"config.json", "talker_config/codec_eos_token_id", "5000", "codec_eos_token_id"},
         {"config.json", "talker_config/code_predictor_config/vocab_size", "32", "vocab_size"},
         {"config.json", "talker_config/code_predictor_config/hidden_size", "24", "code_predictor"},
-        {"config.json", "talker_config/code_predictor_config/num_hidden_layers", "2", "talker.code_predictor.model.layers.1."},
+        {"config.json", "talker_config/code_predictor_config/num_hidden_layers", "2",
+         "talker.code_predictor.model.layers.1."},
         {"config.json", "tts_pad_token_id", "100000", "tts_pad_token_id"},
         {"config.json", "speaker_encoder_config/enc_dim", "64", "enc_dim"},
         {"config.json", "speaker_encoder_config/enc_res2net_scale", "2", "res2net"},

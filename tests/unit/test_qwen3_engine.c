@@ -113,10 +113,13 @@ static tmb_voice *voice_of(tmb_engine *engine, const char *file, const char *tex
     return voice;
 }
 
-static const json_t *pick(const json_t *value, size_t i) { return json_is_array(value) ? json_array_get(value, i) : value; }
+static const json_t *pick(const json_t *value, size_t i) {
+    return json_is_array(value) ? json_array_get(value, i) : value;
+}
 
 /* An item of a case as a request; the voice is the caller's to release. */
-static void request_of(tmb_engine *engine, const json_t *info, size_t item, tmb_speak_request *request, tmb_voice **voice) {
+static void request_of(tmb_engine *engine, const json_t *info, size_t item, tmb_speak_request *request,
+                       tmb_voice **voice) {
     const json_t *by_vector = json_object_get(info, "x_vector_only");
     const json_t *penalty = json_object_get(json_object_get(info, "options"), "repetition_penalty");
     tmb_speak_request_default(request);
@@ -129,8 +132,9 @@ static void request_of(tmb_engine *engine, const json_t *info, size_t item, tmb_
     if (penalty != NULL) {
         request->repetition_penalty = json_number_value(penalty);
     }
-    *voice = voice_of(engine, json_string_value(pick(json_object_get(info, "ref_audio"), item)),
-                      json_string_value(pick(json_object_get(info, "ref_text"), item)), json_is_true(pick(by_vector, item)));
+    *voice =
+        voice_of(engine, json_string_value(pick(json_object_get(info, "ref_audio"), item)),
+                 json_string_value(pick(json_object_get(info, "ref_text"), item)), json_is_true(pick(by_vector, item)));
 }
 
 static void add(tmb_engine *engine, outcomes *all, const tmb_speak_request *request, tmb_voice *voice) {
@@ -187,10 +191,13 @@ static void check_case(tmb_engine *engine, const char *model, const char *name) 
     json_decref(info);
 }
 
-static const char *const cases_c[] = {"icl_en", "icl_zh", "xvec_auto", "xvec_short", "icl_long_ref_text", "icl_nonstreaming", "batch3", "batch2_xvec"};
+static const char *const cases_c[] = {"icl_en",           "icl_zh", "xvec_auto",  "xvec_short", "icl_long_ref_text",
+                                      "icl_nonstreaming", "batch3", "batch2_xvec"};
 static const char *const cases_d[] = {"icl", "batch2_mixed"};
-static const char *const cases_e[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_ja_nonstreaming", "xvec_penalty", "batch3_penalty"};
-static const char *const cases_f[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_ko_nonstreaming", "xvec_penalty", "batch3_penalty"};
+static const char *const cases_e[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_ja_nonstreaming", "xvec_penalty",
+                                      "batch3_penalty"};
+static const char *const cases_f[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_ko_nonstreaming", "xvec_penalty",
+                                      "batch3_penalty"};
 
 static void check_cases(const char *model, const char *const *cases, size_t count, int threads) {
     tmb_engine *engine = open_with(model, "f32", threads);
@@ -268,7 +275,8 @@ static void test_company(void **state) {
         tmb_speak_request_default(&request);
         request.max_frames = 30;
         request.want_codes = true;
-        static const char *const texts[] = {"First of them.", "The second, somewhat longer.", "三つ目です。", "Cancelled."};
+        static const char *const texts[] = {"First of them.", "The second, somewhat longer.", "三つ目です。",
+                                            "Cancelled."};
         outcomes alone[3] = {0}, together = {0};
         for (size_t i = 0; i < 3; i++) {
             request.text = texts[i];
@@ -354,7 +362,8 @@ static void test_pieces(void **state) {
     tmb_voice *voice = voice_of(engine, "ref_en.wav", NULL, true);
     tmb_speak_request request;
     tmb_speak_request_default(&request);
-    request.text = "The first sentence is here. [pause:500ms] The second follows after a pause. And here is a third one.";
+    request.text =
+        "The first sentence is here. [pause:500ms] The second follows after a pause. And here is a third one.";
     request.max_frames = 60;
     request.split_length = 30;
     request.pauses = true;
@@ -387,8 +396,8 @@ static void test_pieces(void **state) {
     engine->operations->destroy(engine);
 }
 
-/* Speech without end is cut at what its text could take. Where somebody listens, he hears it meanwhile; else it is tried once
- * more with another seed. */
+/* Speech without end is cut at what its text could take. Where somebody listens, he hears it meanwhile; else it is
+ * tried once more with another seed. */
 static void test_runaway(void **state) {
     int threads = *(int *)*state;
     tmb_engine *engine = open_with("sample-c", "f32", threads);
@@ -487,8 +496,10 @@ static void test_limits_and_errors(void **state) {
 static void test_precision_words(void **state) {
     (void)state;
     tmb_error error = {0};
-    static const char *const good[] = {"auto", "f32", "bf16", "int8", "int4", "talker=int8,predictor=int4,codec=bf16", "codec=f32"};
-    static const char *const bad[] = {"", "fp16", "int8,int4", "talker=", "talker=int8,", "talker=int8,talker=int4", "vocoder=f32", "=f32"};
+    static const char *const good[] = {
+        "auto", "f32", "bf16", "int8", "int4", "talker=int8,predictor=int4,codec=bf16", "codec=f32"};
+    static const char *const bad[] = {
+        "", "fp16", "int8,int4", "talker=", "talker=int8,", "talker=int8,talker=int4", "vocoder=f32", "=f32"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_ok(tmb_qwen3_check_precision(good[i], &error), error);
     }
@@ -508,7 +519,8 @@ static void test_pack_cache(void **state) {
     outcomes first = {0};
     for (int round = 0; round < 4; round++) {
         if (round == 2) { /* one byte changed, then cut short */
-            (void)snprintf(command, sizeof command, "printf x | dd of=$(ls %s/*.tmbpack) bs=1 seek=9000 conv=notrunc 2>/dev/null", nested);
+            (void)snprintf(command, sizeof command,
+                           "printf x | dd of=$(ls %s/*.tmbpack) bs=1 seek=9000 conv=notrunc 2>/dev/null", nested);
             assert_int_equal(system(command), 0);
         } else if (round == 3) {
             (void)snprintf(command, sizeof command, "truncate -s 5000 %s/*.tmbpack", nested);

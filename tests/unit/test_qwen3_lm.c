@@ -20,8 +20,8 @@ typedef struct model {
     tmb_lm *lm;
 } model;
 
-static void open_model(model *m, const char *name, size_t max_new_tokens, tmb_lm_precision talker, tmb_lm_precision predictor,
-                       tmb_team *team) {
+static void open_model(model *m, const char *name, size_t max_new_tokens, tmb_lm_precision talker,
+                       tmb_lm_precision predictor, tmb_team *team) {
     tmb_error error = {0};
     memset(m, 0, sizeof *m);
     m->name = name;
@@ -76,13 +76,15 @@ static tmb_lm_sequence *start(const model *m, tmb_lm_context *context, const pro
     assert_ok(tmb_lm_sequence_create(m->lm, p->length - padding + sampling->max_new_tokens, &sequence, &error), error);
     assert_ok(tmb_lm_prefill(context, sequence, rows, p->length - padding, &error), error);
     assert_ok(tmb_lm_sequence_begin(sequence, sampling, p->trailing.f32 + item * p->trailing_length * p->hidden,
-                                    p->trailing_length, pad, &error), error);
+                                    p->trailing_length, pad, &error),
+              error);
     free(pad);
     return sequence;
 }
 
 static tmb_lm_sampling greedy(const model *m) {
-    return (tmb_lm_sampling){.talker = {.greedy = true}, .predictor = {.greedy = true},
+    return (tmb_lm_sampling){.talker = {.greedy = true},
+                             .predictor = {.greedy = true},
                              .repetition_penalty = m->config.generation.repetition_penalty,
                              .max_new_tokens = m->max_new_tokens};
 }
@@ -95,7 +97,8 @@ typedef struct generated {
 } generated;
 
 /* Steps `count` sequences together until all have finished; each is destroyed. */
-static void run(const model *m, tmb_lm_context *context, tmb_lm_sequence **sequences, size_t count, generated *results) {
+static void run(const model *m, tmb_lm_context *context, tmb_lm_sequence **sequences, size_t count,
+                generated *results) {
     size_t groups = tmb_lm_code_groups(m->lm);
     size_t which[MOST_ITEMS];
     tmb_lm_sequence *live[MOST_ITEMS];
@@ -140,7 +143,8 @@ typedef struct watcher {
     double largest;
 } watcher;
 
-static int watch(void *user, const tmb_lm_sequence *sequence, size_t frame, size_t book, const float *scores, size_t count) {
+static int watch(void *user, const tmb_lm_sequence *sequence, size_t frame, size_t book, const float *scores,
+                 size_t count) {
     watcher *w = user;
     size_t item = 0;
     while (w->sequences[item] != sequence) {
@@ -148,7 +152,8 @@ static int watch(void *user, const tmb_lm_sequence *sequence, size_t frame, size
     }
     double difference = 0;
     if (book == 0 && frame < w->logits.dims[0]) {
-        difference = golden_assert_close("logits", scores, w->logits.f32 + (frame * w->items + item) * count, count, 1e-4);
+        difference =
+            golden_assert_close("logits", scores, w->logits.f32 + (frame * w->items + item) * count, count, 1e-4);
     } else if (book > 0 && frame == 0 && w->first.f32 != NULL) {
         difference = golden_assert_close("predictor's logits", scores,
                                          w->first.f32 + ((book - 1) * w->items + item) * count, count, 1e-4);
@@ -214,12 +219,16 @@ static void check_case(const model *m, const char *name, tmb_team *team) {
     tmb_lm_context_destroy(&context);
 }
 
-static const char *const cases_c[] = {"icl_en", "icl_zh", "xvec_auto", "xvec_short", "icl_long_ref_text", "icl_nonstreaming", "batch3", "batch2_xvec"};
+static const char *const cases_c[] = {"icl_en",           "icl_zh", "xvec_auto",  "xvec_short", "icl_long_ref_text",
+                                      "icl_nonstreaming", "batch3", "batch2_xvec"};
 static const char *const cases_d[] = {"icl", "batch2_mixed"};
-static const char *const cases_e[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_penalty", "xvec_ja_nonstreaming", "batch3_penalty"};
-static const char *const cases_f[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_penalty", "xvec_ko_nonstreaming", "batch3_penalty"};
+static const char *const cases_e[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_penalty", "xvec_ja_nonstreaming",
+                                      "batch3_penalty"};
+static const char *const cases_f[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_penalty", "xvec_ko_nonstreaming",
+                                      "batch3_penalty"};
 
-static void check_model(const char *name, size_t max_new_tokens, const char *const *cases, size_t count, tmb_team *team) {
+static void check_model(const char *name, size_t max_new_tokens, const char *const *cases, size_t count,
+                        tmb_team *team) {
     model m;
     open_model(&m, name, max_new_tokens, TMB_LM_F32, TMB_LM_F32, team);
     for (size_t i = 0; i < count; i++) {
@@ -252,7 +261,9 @@ static void test_batch_equals_alone(void **state) {
         for (size_t i = 0; i < p.items; i++) {
             sampling[i] = (tmb_lm_sampling){.talker = {.temperature = 0.9, .top_k = 50, .top_p = i == 1 ? 0.8 : 1.0},
                                             .predictor = {.temperature = 1.1, .top_k = 0, .top_p = 0.95},
-                                            .repetition_penalty = 1.05, .seed = 100 + i, .max_new_tokens = m.max_new_tokens};
+                                            .repetition_penalty = 1.05,
+                                            .seed = 100 + i,
+                                            .max_new_tokens = m.max_new_tokens};
             sequences[i] = start(&m, context, &p, i, &sampling[i]);
         }
         run(&m, context, sequences, p.items, together);
@@ -260,7 +271,8 @@ static void test_batch_equals_alone(void **state) {
             tmb_lm_sequence *one = start(&m, context, &p, i, &sampling[i]);
             run(&m, context, &one, 1, &alone[i]);
             assert_int_equal(alone[i].frames, together[i].frames);
-            assert_memory_equal(alone[i].codes, together[i].codes, alone[i].frames * tmb_lm_code_groups(m.lm) * sizeof(int16_t));
+            assert_memory_equal(alone[i].codes, together[i].codes,
+                                alone[i].frames * tmb_lm_code_groups(m.lm) * sizeof(int16_t));
         }
         free_results(together, p.items);
         free_results(alone, p.items);
@@ -292,7 +304,8 @@ static void test_fork(void **state) {
         assert_ok(tmb_lm_sequence_create(m.lm, p.length, &second, &error), error);
         assert_ok(tmb_lm_sequence_fork(second, first, shared[i], &error), error);
         tmb_lm_sequence_destroy(&first);
-        assert_ok(tmb_lm_prefill(context, second, p.embeds.f32 + shared[i] * p.hidden, p.length - shared[i], &error), error);
+        assert_ok(tmb_lm_prefill(context, second, p.embeds.f32 + shared[i] * p.hidden, p.length - shared[i], &error),
+                  error);
         assert_ok(tmb_lm_sequence_begin(second, &sampling, p.trailing.f32, p.trailing_length, pad, &error), error);
         generated result;
         run(&m, context, &second, 1, &result);

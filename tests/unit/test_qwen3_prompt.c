@@ -19,7 +19,9 @@ typedef struct model {
 } model;
 
 /* Element i of a list, or the value itself. */
-static const json_t *pick(const json_t *value, size_t i) { return json_is_array(value) ? json_array_get(value, i) : value; }
+static const json_t *pick(const json_t *value, size_t i) {
+    return json_is_array(value) ? json_array_get(value, i) : value;
+}
 
 static void check_item(const model *m, const char *name, const json_t *info, size_t item, const golden_array *embeds,
                        const golden_array *mask, const golden_array *trailing) {
@@ -35,8 +37,9 @@ static void check_item(const model *m, const char *name, const json_t *info, siz
     parts.role = target.role;
     parts.text = target.text;
     parts.text_count = target.text_count;
-    assert_ok(tmb_qwen3_language_id(&m->config.talker, json_string_value(pick(json_object_get(info, "language"), item)), &parts.language,
-                                &error), error);
+    assert_ok(tmb_qwen3_language_id(&m->config.talker, json_string_value(pick(json_object_get(info, "language"), item)),
+                                    &parts.language, &error),
+              error);
     golden_array speaker = golden_load("qwen/%s/cases/%s/speaker_%zu.npy", m->name, name, item), codes = {0};
     parts.speaker = speaker.f32;
     if (!json_is_true(by_vector)) {
@@ -54,13 +57,16 @@ static void check_item(const model *m, const char *name, const json_t *info, siz
         padding++;
     }
     assert_int_equal(prompt.count, length - padding);
-    assert_true(prompt.count <= tmb_lm_prompt_rows(parts.text_count, parts.reference_text_count, parts.reference_frames));
+    assert_true(prompt.count <=
+                tmb_lm_prompt_rows(parts.text_count, parts.reference_text_count, parts.reference_frames));
     assert_true(prompt.shared >= 8 && prompt.shared < prompt.count);
-    (void)golden_assert_close("prompt", prompt.rows, embeds->f32 + (item * length + padding) * hidden, prompt.count * hidden, 1e-5);
+    (void)golden_assert_close("prompt", prompt.rows, embeds->f32 + (item * length + padding) * hidden,
+                              prompt.count * hidden, 1e-5);
     /* Shorter trailings of a batch are filled with the pad embedding. */
     for (size_t i = 0; i < trailing->dims[1]; i++) {
         const float *row = i < prompt.trailing_count ? prompt.trailing + i * hidden : prompt.pad;
-        (void)golden_assert_close("trailing text", row, trailing->f32 + (item * trailing->dims[1] + i) * hidden, hidden, 1e-5);
+        (void)golden_assert_close("trailing text", row, trailing->f32 + (item * trailing->dims[1] + i) * hidden, hidden,
+                                  1e-5);
     }
     assert_true(prompt.trailing_count <= trailing->dims[1]);
 
@@ -101,7 +107,8 @@ static void check_model(const char *name, const char *const *cases, size_t count
     model m = {.name = name};
     assert_ok(tmb_qwen3_config_read(golden_path("qwen/%s/model", name), &m.config, &error), error);
     assert_ok(tmb_safetensors_open(golden_path("qwen/%s/model", name), &m.weights, &error), error);
-    assert_ok(tmb_tokenizer_load(golden_path("qwen/%s/model", name), TMB_TEXT_PATTERN_QWEN2, &m.tokenizer, &error), error);
+    assert_ok(tmb_tokenizer_load(golden_path("qwen/%s/model", name), TMB_TEXT_PATTERN_QWEN2, &m.tokenizer, &error),
+              error);
     tmb_lm_options options = {.talker = TMB_LM_F32};
     assert_ok(tmb_lm_load(&m.config, m.weights, &options, &m.lm, &error), error);
     for (size_t i = 0; i < count; i++) {
@@ -114,7 +121,8 @@ static void check_model(const char *name, const char *const *cases, size_t count
 
 static void test_sample_c(void **state) {
     (void)state;
-    static const char *const cases[] = {"icl_en", "icl_zh", "xvec_auto", "xvec_short", "icl_long_ref_text", "icl_nonstreaming", "batch3", "batch2_xvec"};
+    static const char *const cases[] = {"icl_en",           "icl_zh", "xvec_auto",  "xvec_short", "icl_long_ref_text",
+                                        "icl_nonstreaming", "batch3", "batch2_xvec"};
     check_model("sample-c", cases, sizeof cases / sizeof cases[0]);
 }
 
@@ -126,18 +134,20 @@ static void test_sample_d(void **state) {
 
 static void test_sample_e(void **state) {
     (void)state;
-    static const char *const cases[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_penalty", "xvec_ja_nonstreaming", "batch3_penalty"};
+    static const char *const cases[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_penalty", "xvec_ja_nonstreaming",
+                                        "batch3_penalty"};
     check_model("sample-e", cases, sizeof cases / sizeof cases[0]);
 }
 
 static void test_sample_f(void **state) {
     (void)state;
-    static const char *const cases[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_penalty", "xvec_ko_nonstreaming", "batch3_penalty"};
+    static const char *const cases[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_penalty", "xvec_ko_nonstreaming",
+                                        "batch3_penalty"};
     check_model("sample-f", cases, sizeof cases / sizeof cases[0]);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sample_c), cmocka_unit_test(test_sample_d), cmocka_unit_test(test_sample_e),
-                                       cmocka_unit_test(test_sample_f)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sample_c), cmocka_unit_test(test_sample_d),
+                                       cmocka_unit_test(test_sample_e), cmocka_unit_test(test_sample_f)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,12 @@ static tmb_qwen3_voice *example(bool in_context) {
     static float speaker[8] = {1.5f, -2, 3.25f, 0, 1e-8f, -7, 8, 9};
     static int16_t codes[3 * 4] = {0, 1, 2, 3, 2047, 5, 6, 7, 8, 9, 10, 11};
     static float reference[5] = {0, 0.5f, -0.5f, 2, -1};
-    tmb_voice_parts parts = {.family = "test/8", .speaker = speaker, .speaker_size = 8, .reference = reference,
-                             .reference_count = 5, .reference_rate = 24000};
+    tmb_voice_parts parts = {.family = "test/8",
+                             .speaker = speaker,
+                             .speaker_size = 8,
+                             .reference = reference,
+                             .reference_count = 5,
+                             .reference_rate = 24000};
     if (in_context) {
         parts.text = "Grüße, 世界.";
         parts.codes = codes;
@@ -109,19 +113,19 @@ static void test_forged(void **state) {
         size_t bytes;
         tmb_status status;
     } changes[] = {
-        {8, 2, 4, TMB_ERROR_UNSUPPORTED},                    /* version */
-        {16, 0, 4, TMB_ERROR_FORMAT},                        /* no x-vector */
-        {16, 0xffffffff, 4, TMB_ERROR_FORMAT},               /* huge x-vector */
-        {20, 0xffffffff, 4, TMB_ERROR_FORMAT},               /* huge text */
-        {24, 0xffffffff, 4, TMB_ERROR_FORMAT},               /* huge frames */
-        {28, 0xffffffff, 4, TMB_ERROR_FORMAT},               /* huge books */
-        {28, 0, 4, TMB_ERROR_FORMAT},                        /* frames without books */
-        {32, 1, 4, TMB_ERROR_UNSUPPORTED},                   /* flags */
-        {36, 0xffffffff, 4, TMB_ERROR_FORMAT},               /* huge reference */
-        {arrays, 0x7f800000, 4, TMB_ERROR_FORMAT},           /* infinity */
-        {arrays + 32, 0xff, 1, TMB_ERROR_FORMAT},            /* text that is not UTF-8 */
-        {arrays + 32, 0, 1, TMB_ERROR_FORMAT},               /* 0 in the text */
-        {arrays + 32 + 16, 0xffff, 2, TMB_ERROR_FORMAT},     /* negative code */
+        {8, 2, 4, TMB_ERROR_UNSUPPORTED},                /* version */
+        {16, 0, 4, TMB_ERROR_FORMAT},                    /* no x-vector */
+        {16, 0xffffffff, 4, TMB_ERROR_FORMAT},           /* huge x-vector */
+        {20, 0xffffffff, 4, TMB_ERROR_FORMAT},           /* huge text */
+        {24, 0xffffffff, 4, TMB_ERROR_FORMAT},           /* huge frames */
+        {28, 0xffffffff, 4, TMB_ERROR_FORMAT},           /* huge books */
+        {28, 0, 4, TMB_ERROR_FORMAT},                    /* frames without books */
+        {32, 1, 4, TMB_ERROR_UNSUPPORTED},               /* flags */
+        {36, 0xffffffff, 4, TMB_ERROR_FORMAT},           /* huge reference */
+        {arrays, 0x7f800000, 4, TMB_ERROR_FORMAT},       /* infinity */
+        {arrays + 32, 0xff, 1, TMB_ERROR_FORMAT},        /* text that is not UTF-8 */
+        {arrays + 32, 0, 1, TMB_ERROR_FORMAT},           /* 0 in the text */
+        {arrays + 32 + 16, 0xffff, 2, TMB_ERROR_FORMAT}, /* negative code */
     };
     assert_int_equal(strlen(voice->text), 16);
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {

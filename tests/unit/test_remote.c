@@ -53,7 +53,8 @@ static void references(void **state) {
     size_t bytes = tmb_base64_decode(base64, strlen(base64), base64);
     assert_int_equal(bytes, 44 + 14);
     const unsigned char *wav = (const unsigned char *)base64;
-    assert_memory_equal(wav, "RIFF\x32\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xBB\0\0\0\x77\1\0\2\0\x10\0data\x0e\0\0\0", 44);
+    assert_memory_equal(wav, "RIFF\x32\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xBB\0\0\0\x77\1\0\2\0\x10\0data\x0e\0\0\0",
+                        44);
     for (size_t i = 0; i < 7; i++) {
         assert_int_equal((int16_t)(wav[44 + 2 * i] | wav[45 + 2 * i] << 8), expected[i]);
     }
@@ -88,7 +89,8 @@ static void bodies(void **state) {
     assert_string_equal(json_string_value(json_object_get(body, "response_format")), "pcm");
     assert_int_equal(json_integer_value(json_object_get(body, "seed")), 7);
     /* Nothing that the request left to the server. */
-    static const char *const absent[] = {"temperature", "top_k", "top_p", "model", "max_new_tokens", "x_vector_only_mode"};
+    static const char *const absent[] = {"temperature", "top_k",          "top_p",
+                                         "model",       "max_new_tokens", "x_vector_only_mode"};
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
         assert_null(json_object_get(body, absent[i]));
     }

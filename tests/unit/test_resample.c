@@ -96,7 +96,7 @@ static void test_goldens(void **state) {
 /* ---- lengths ---- */
 
 static const int pairs[][2] = {
-    {24000, 48000}, {48000, 24000}, {22050, 48000}, {44100, 48000}, {48000, 44100}, {16000, 48000},
+    {24000, 48000}, {48000, 24000}, {22050, 48000},  {44100, 48000}, {48000, 44100}, {16000, 48000},
     {8000, 48000},  {96000, 48000}, {192000, 16000}, {11025, 48000}, {48000, 48000},
 };
 static const size_t pair_count = sizeof pairs / sizeof pairs[0];
@@ -327,8 +327,9 @@ static void test_stages_that_cannot_be_created(void **state) {
             }
             float *expected = NULL;
             size_t expected_count = 0;
-            assert_ok(tmb_resample(samples, 5000, 24000, 48000, kinds[refused], NULL, &expected, &expected_count, &error),
-                      error);
+            assert_ok(
+                tmb_resample(samples, 5000, 24000, 48000, kinds[refused], NULL, &expected, &expected_count, &error),
+                error);
             check_stream(resampler, samples, 5000, 700, expected, expected_count);
             free(expected);
         }
@@ -404,10 +405,10 @@ static void test_stages_that_break(void **state) {
     for (size_t pair = 0; pair + 1 < pair_count; pair++) {
         const int input_rate = pairs[pair][0];
         const int output_rate = pairs[pair][1];
-        check_break(input_rate, output_rate, 0, UINT64_MAX);      /* at once */
-        check_break(input_rate, output_rate, 9000, UINT64_MAX);   /* in the middle */
-        check_break(input_rate, output_rate, 20000, UINT64_MAX);  /* with the last samples */
-        check_break(input_rate, output_rate, 5000, 12000);        /* both */
+        check_break(input_rate, output_rate, 0, UINT64_MAX);     /* at once */
+        check_break(input_rate, output_rate, 9000, UINT64_MAX);  /* in the middle */
+        check_break(input_rate, output_rate, 20000, UINT64_MAX); /* with the last samples */
+        check_break(input_rate, output_rate, 5000, 12000);       /* both */
     }
 }
 

@@ -167,7 +167,7 @@ static void test_ties_of_top_k(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generator),    cmocka_unit_test(test_greedy),       cmocka_unit_test(test_penalty),
+        cmocka_unit_test(test_generator),    cmocka_unit_test(test_greedy),        cmocka_unit_test(test_penalty),
         cmocka_unit_test(test_distribution), cmocka_unit_test(test_ties_of_top_k),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,9 +23,11 @@ static const struct {
     {"sample-d", "references/ref_es.wav", "modules/ref_es.mel.npy", "modules/ref_es.speaker.npy", false},
     {"sample-d", "sample-d/modules/ref_fr_44k_stereo.24k.npy", "modules/ref_fr_44k_stereo.mel.npy",
      "modules/ref_fr_44k_stereo.speaker.npy", false},
-    {"sample-e", "references/ref_en_short.wav", "modules/ref_en_short.mel.npy", "modules/ref_en_short.speaker.npy", false},
+    {"sample-e", "references/ref_en_short.wav", "modules/ref_en_short.mel.npy", "modules/ref_en_short.speaker.npy",
+     false},
     {"sample-e", "references/ref_es.wav", NULL, "modules/ref_es.speaker.npy", false},
-    {"sample-f", "references/ref_en_short.wav", "modules/ref_en_short.mel.npy", "modules/ref_en_short.speaker.npy", false},
+    {"sample-f", "references/ref_en_short.wav", "modules/ref_en_short.mel.npy", "modules/ref_en_short.speaker.npy",
+     false},
     {"sample-f", "sample-d/modules/ref_fr_44k_stereo.24k.npy", NULL, "modules/ref_fr_44k_stereo.speaker.npy", false},
 };
 

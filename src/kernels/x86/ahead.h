@@ -1,6 +1,6 @@
-/* Fetching weights ahead of the products that take them. A step of one vector leaves the processor room to run ahead and
- * fetch by itself; a step of several fills it with products, so that it would wait for the memory first and multiply
- * then. */
+/* Fetching weights ahead of the products that take them. A step of one vector leaves the processor room to run ahead
+ * and fetch by itself; a step of several fills it with products, so that it would wait for the memory first and
+ * multiply then. */
 #ifndef TMB_KERNELS_X86_AHEAD_H
 #define TMB_KERNELS_X86_AHEAD_H
 
@@ -14,8 +14,8 @@ typedef struct tmb_ahead {
     size_t step;
 } tmb_ahead;
 
-TMB_INLINE tmb_ahead tmb_ahead_of(const tmb_matrix *weights, const uint8_t *panel, size_t steps, size_t tile, size_t tiles,
-                                  size_t lead) {
+TMB_INLINE tmb_ahead tmb_ahead_of(const tmb_matrix *weights, const uint8_t *panel, size_t steps, size_t tile,
+                                  size_t tiles, size_t lead) {
     const char *from = (const char *)panel;
     from += tiles == 1 ? lead : weights->panel_bytes + weights->panel_bytes / tiles * tile;
     return (tmb_ahead){from, weights->panel_bytes / (steps * tiles) + 1};

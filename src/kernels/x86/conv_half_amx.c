@@ -1,9 +1,9 @@
 /* 16-bit convolutions with the tile unit (AMX), which multiplies whole numbers of 8 bits: those of 12 bits are taken
  * apart, value = 128 * high + low with low in [-64, 63], and multiplied as four products in three sums.
  *
- * A tile of 16 rows takes 64 inputs of each. A converted row is its high parts, then its low parts, each padded to whole
- * tiles. Weights: for each 16 outputs, for each 64 inputs, the tile of high parts and the tile of low parts; in a tile,
- * for each 4 inputs, those 4 of every output.
+ * A tile of 16 rows takes 64 inputs of each. A converted row is its high parts, then its low parts, each padded to
+ * whole tiles. Weights: for each 16 outputs, for each 64 inputs, the tile of high parts and the tile of low parts; in a
+ * tile, for each 4 inputs, those 4 of every output.
  */
 #include "kernels/x86/conv_x86.h"
 
@@ -105,7 +105,8 @@ static inline __m128i high_part(__m512i value) {
 
 static inline __m128i low_part(__m512i value) {
     __m512i shifted = _mm512_add_epi32(value, _mm512_set1_epi32(64));
-    return _mm512_cvtepi32_epi8(_mm512_sub_epi32(_mm512_and_si512(shifted, _mm512_set1_epi32(127)), _mm512_set1_epi32(64)));
+    return _mm512_cvtepi32_epi8(
+        _mm512_sub_epi32(_mm512_and_si512(shifted, _mm512_set1_epi32(127)), _mm512_set1_epi32(64)));
 }
 
 static void convert(const float *x, size_t count, uint16_t *out, float *scale) {

@@ -57,8 +57,8 @@ static void hyperbolic_tangent(float *x, size_t count) {
 static inline void gru_gates_some(float *h, const float *x, const float *r, size_t hidden, size_t count) {
     const vec update = v_sigmoid(v_add(v_load_some(x, count), v_load_some(r, count)));
     const vec reset = v_sigmoid(v_add(v_load_some(x + hidden, count), v_load_some(r + hidden, count)));
-    const vec candidate = v_hyperbolic_tangent(
-        v_fma(reset, v_load_some(r + 2 * hidden, count), v_load_some(x + 2 * hidden, count)));
+    const vec candidate =
+        v_hyperbolic_tangent(v_fma(reset, v_load_some(r + 2 * hidden, count), v_load_some(x + 2 * hidden, count)));
     v_store_some(h, v_fma(update, v_sub(v_load_some(h, count), candidate), candidate), count);
 }
 

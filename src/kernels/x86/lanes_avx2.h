@@ -1,4 +1,5 @@
-/* The vectors that the *_forms.h are written in, eight floats wide. They are all inline, so that a file need not use all:
+/* The vectors that the *_forms.h are written in, eight floats wide. They are all inline, so that a file need not use
+ * all:
  *
  *   vec, LANES                    the type and its number of floats
  *   v_load v_store v_set          unaligned; v_load_part(p, n), v_store_part(p, v, n): n < LANES lanes;

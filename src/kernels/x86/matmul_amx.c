@@ -64,8 +64,8 @@ TMB_INLINE void multiply_odd(const int8_t *bytes, size_t row_stride, const uint8
     _tile_stored(1, to->of[1], 64);
 }
 
-TMB_INLINE void q8_pair(const uint8_t *w, size_t block, size_t blocks, const int8_t *bytes, size_t row_stride, tmb_ahead *a,
-                        products *to) {
+TMB_INLINE void q8_pair(const uint8_t *w, size_t block, size_t blocks, const int8_t *bytes, size_t row_stride,
+                        tmb_ahead *a, products *to) {
     TMB_UNROLL
     for (int i = 0; i < 17; i++) {
         tmb_fetch(a);
@@ -77,7 +77,8 @@ TMB_INLINE void q8_pair(const uint8_t *w, size_t block, size_t blocks, const int
 }
 
 /* The prepared vectors of a tile; those beyond `count` repeat the last. */
-TMB_INLINE void vectors_of(const void *rows, size_t row_stride, size_t blocks, size_t count, tmb_quantized *x, int room) {
+TMB_INLINE void vectors_of(const void *rows, size_t row_stride, size_t blocks, size_t count, tmb_quantized *x,
+                           int room) {
     TMB_UNROLL
     for (int i = 0; i < room; i++) {
         size_t row = (size_t)i < count ? (size_t)i : count - 1;
@@ -86,8 +87,8 @@ TMB_INLINE void vectors_of(const void *rows, size_t row_stride, size_t blocks, s
 }
 
 /* `room` (constant) sums in registers for `count` <= room vectors. */
-TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out, size_t out_stride,
-                        size_t count, tmb_ahead a, int room) {
+TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_t row_stride, float *out,
+                        size_t out_stride, size_t count, tmb_ahead a, int room) {
     products dots[2];
     tmb_quantized x[TILE_VECTORS];
     __m512 sums[TILE_VECTORS];

@@ -120,39 +120,39 @@ TMB_INLINE void bf16_tile(const tmb_matrix *weights, size_t panel, const void *r
 }
 
 /* One vector: four panels at a time, for enough independent sums, each fetching its own; more vectors: one panel. */
-#define DEFINE_FLOAT_MULTIPLY(name, tile)                                                                                 \
-    static void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,            \
-                     size_t count, float *out, size_t out_stride) {                                                       \
-        const tmb_ahead none = {NULL, 0};                                                                                 \
-        size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;                                                         \
-        size_t panel = first;                                                                                             \
-        if (count == 1) {                                                                                                 \
-            for (; panel + 4 <= end; panel += 4) {                                                                        \
-                tile(weights, panel, rows, row_stride, out, out_stride, none, 4, 1);                                      \
-            }                                                                                                             \
-        } else if (count == 2) {                                                                                          \
-            for (; panel + 2 <= end; panel += 2) {                                                                        \
-                tile(weights, panel, rows, row_stride, out, out_stride, none, 2, 2);                                      \
-            }                                                                                                             \
-        }                                                                                                                 \
-        for (; panel < end; panel++) {                                                                                    \
-            for (size_t i = 0, number = 0; i < count; number++) {                                                         \
-                size_t here = tmb_tile(count - i, MOST_VECTORS);                                                          \
-                const uint8_t *w = weights->data + panel * weights->panel_bytes;                                          \
-                tmb_ahead a = tmb_ahead_of(weights, w, weights->panel_bytes / 64, number, tiles, LEAD_BYTES);             \
-                const void *x = (const uint8_t *)rows + i * row_stride;                                                   \
-                float *to = out + i * out_stride;                                                                         \
-                switch (here) {                                                                                           \
-                case 1: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 1); break;                              \
-                case 2: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 2); break;                              \
-                case 3: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 3); break;                              \
-                case 4: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 4); break;                              \
-                case 5: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 5); break;                              \
-                default: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 6); break;                             \
-                }                                                                                                         \
-                i += here;                                                                                                \
-            }                                                                                                             \
-        }                                                                                                                 \
+#define DEFINE_FLOAT_MULTIPLY(name, tile)                                                                              \
+    static void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,         \
+                     size_t count, float *out, size_t out_stride) {                                                    \
+        const tmb_ahead none = {NULL, 0};                                                                              \
+        size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;                                                      \
+        size_t panel = first;                                                                                          \
+        if (count == 1) {                                                                                              \
+            for (; panel + 4 <= end; panel += 4) {                                                                     \
+                tile(weights, panel, rows, row_stride, out, out_stride, none, 4, 1);                                   \
+            }                                                                                                          \
+        } else if (count == 2) {                                                                                       \
+            for (; panel + 2 <= end; panel += 2) {                                                                     \
+                tile(weights, panel, rows, row_stride, out, out_stride, none, 2, 2);                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (; panel < end; panel++) {                                                                                 \
+            for (size_t i = 0, number = 0; i < count; number++) {                                                      \
+                size_t here = tmb_tile(count - i, MOST_VECTORS);                                                       \
+                const uint8_t *w = weights->data + panel * weights->panel_bytes;                                       \
+                tmb_ahead a = tmb_ahead_of(weights, w, weights->panel_bytes / 64, number, tiles, LEAD_BYTES);          \
+                const void *x = (const uint8_t *)rows + i * row_stride;                                                \
+                float *to = out + i * out_stride;                                                                      \
+                switch (here) {                                                                                        \
+                case 1: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 1); break;                           \
+                case 2: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 2); break;                           \
+                case 3: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 3); break;                           \
+                case 4: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 4); break;                           \
+                case 5: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 5); break;                           \
+                default: tile(weights, panel, x, row_stride, to, out_stride, a, 1, 6); break;                          \
+                }                                                                                                      \
+                i += here;                                                                                             \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 DEFINE_FLOAT_MULTIPLY(multiply_f32, f32_tile)
 DEFINE_FLOAT_MULTIPLY(multiply_bf16, bf16_tile)

@@ -111,8 +111,8 @@ static void multiply(const tmb_matrix *weights, size_t first, size_t end, const 
     for (; panel < end; panel++) {
         for (size_t i = 0, number = 0; i < count; number++) {
             size_t here = tmb_tile(count - i, MOST_VECTORS);
-            tmb_ahead a = tmb_ahead_of(weights, weights->data + panel * weights->panel_bytes, weights->panel_bytes / 64, number,
-                                       tiles, LEAD_BYTES);
+            tmb_ahead a = tmb_ahead_of(weights, weights->data + panel * weights->panel_bytes, weights->panel_bytes / 64,
+                                       number, tiles, LEAD_BYTES);
             const void *x = (const uint8_t *)rows + i * row_stride;
             float *to = out + i * out_stride;
             switch (here) {

@@ -17,7 +17,8 @@ TMB_INLINE __m512i quad_of(const int8_t *bytes) {
 }
 
 /* A block's products are summed in one chain or two. */
-TMB_INLINE void add_products(__m512i sums[][2], __m512i first, __m512i second, const tmb_quantized *x, size_t at, int count) {
+TMB_INLINE void add_products(__m512i sums[][2], __m512i first, __m512i second, const tmb_quantized *x, size_t at,
+                             int count) {
     TMB_UNROLL
     for (int i = 0; i < count; i++) {
         __m512i *other = &sums[i][count < ENOUGH_CHAINS ? 1 : 0];
@@ -139,31 +140,31 @@ TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_
     }
 }
 
-#define DEFINE_MULTIPLY(name, tile, fetches)                                                                              \
-    static void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,            \
-                     size_t count, float *out, size_t out_stride) {                                                       \
-        size_t blocks = tmb_block_count(weights->columns);                                                                \
-        size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;                                                         \
-        for (size_t panel = first; panel < end; panel++) {                                                                \
-            const uint8_t *w = weights->data + panel * weights->panel_bytes;                                              \
-            for (size_t i = 0, number = 0; i < count; number++) {                                                         \
-                size_t here = tmb_tile(count - i, MOST_VECTORS);                                                          \
-                const void *x = (const uint8_t *)rows + i * row_stride;                                                   \
-                float *to = out + i * out_stride + panel * TMB_PANEL_ROWS;                                                \
-                tmb_ahead a = tmb_ahead_of(weights, w, blocks * (fetches), number, tiles, LEAD_BYTES);                    \
-                switch (here) {                                                                                           \
-                case 1: tile(w, blocks, x, row_stride, to, out_stride, a, 1); break;                                      \
-                case 2: tile(w, blocks, x, row_stride, to, out_stride, a, 2); break;                                      \
-                case 3: tile(w, blocks, x, row_stride, to, out_stride, a, 3); break;                                      \
-                case 4: tile(w, blocks, x, row_stride, to, out_stride, a, 4); break;                                      \
-                case 5: tile(w, blocks, x, row_stride, to, out_stride, a, 5); break;                                      \
-                case 6: tile(w, blocks, x, row_stride, to, out_stride, a, 6); break;                                      \
-                case 7: tile(w, blocks, x, row_stride, to, out_stride, a, 7); break;                                      \
-                default: tile(w, blocks, x, row_stride, to, out_stride, a, 8); break;                                     \
-                }                                                                                                         \
-                i += here;                                                                                                \
-            }                                                                                                             \
-        }                                                                                                                 \
+#define DEFINE_MULTIPLY(name, tile, fetches)                                                                           \
+    static void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,         \
+                     size_t count, float *out, size_t out_stride) {                                                    \
+        size_t blocks = tmb_block_count(weights->columns);                                                             \
+        size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;                                                      \
+        for (size_t panel = first; panel < end; panel++) {                                                             \
+            const uint8_t *w = weights->data + panel * weights->panel_bytes;                                           \
+            for (size_t i = 0, number = 0; i < count; number++) {                                                      \
+                size_t here = tmb_tile(count - i, MOST_VECTORS);                                                       \
+                const void *x = (const uint8_t *)rows + i * row_stride;                                                \
+                float *to = out + i * out_stride + panel * TMB_PANEL_ROWS;                                             \
+                tmb_ahead a = tmb_ahead_of(weights, w, blocks * (fetches), number, tiles, LEAD_BYTES);                 \
+                switch (here) {                                                                                        \
+                case 1: tile(w, blocks, x, row_stride, to, out_stride, a, 1); break;                                   \
+                case 2: tile(w, blocks, x, row_stride, to, out_stride, a, 2); break;                                   \
+                case 3: tile(w, blocks, x, row_stride, to, out_stride, a, 3); break;                                   \
+                case 4: tile(w, blocks, x, row_stride, to, out_stride, a, 4); break;                                   \
+                case 5: tile(w, blocks, x, row_stride, to, out_stride, a, 5); break;                                   \
+                case 6: tile(w, blocks, x, row_stride, to, out_stride, a, 6); break;                                   \
+                case 7: tile(w, blocks, x, row_stride, to, out_stride, a, 7); break;                                   \
+                default: tile(w, blocks, x, row_stride, to, out_stride, a, 8); break;                                  \
+                }                                                                                                      \
+                i += here;                                                                                             \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 DEFINE_MULTIPLY(multiply_q8, q8_tile, Q8_FETCHES)
 DEFINE_MULTIPLY(multiply_q4, q4_tile, Q4_FETCHES)

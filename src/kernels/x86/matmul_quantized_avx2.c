@@ -17,8 +17,8 @@ TMB_INLINE int32_t load_i32(const void *from) {
 
 /* Of every four words those in even places, then those in odd ones: as Q8's products take them. */
 TMB_INLINE __m256i even_first(__m256i words) {
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7, 8, 9,
-                                           12, 13, 10, 11, 14, 15);
+    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
+                                           8, 9, 12, 13, 10, 11, 14, 15);
     return _mm256_shuffle_epi8(words, order);
 }
 
@@ -77,8 +77,10 @@ void tmb_matmul_quantized_prepare_avx2(const float *values, size_t columns, void
 
 #define Q8_FETCHES 8 /* a block */
 
-/* A block's products for one vector: magnitudes times values with the weights' signs. Pairs of those stay below 2^15. */
-TMB_INLINE void q8_block_alone(const uint8_t *q, const int8_t *bytes, tmb_ahead *a, __m256i *low_dots, __m256i *high_dots) {
+/* A block's products for one vector: magnitudes times values with the weights' signs. Pairs of those stay below 2^15.
+ */
+TMB_INLINE void q8_block_alone(const uint8_t *q, const int8_t *bytes, tmb_ahead *a, __m256i *low_dots,
+                               __m256i *high_dots) {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i low_sum = _mm256_setzero_si256();
     __m256i high_sum = _mm256_setzero_si256();
@@ -97,9 +99,10 @@ TMB_INLINE void q8_block_alone(const uint8_t *q, const int8_t *bytes, tmb_ahead 
     *high_dots = high_sum;
 }
 
-/* Bytes are widened to 16 bits, columns 0 and 2 of four, then 1 and 3. For several vectors that costs less than signs and
- * magnitudes do. */
-TMB_INLINE void q8_block(const uint8_t *q, const int16_t *const *words, size_t first, tmb_ahead *a, __m256i dots[][2], int count) {
+/* Bytes are widened to 16 bits, columns 0 and 2 of four, then 1 and 3. For several vectors that costs less than signs
+ * and magnitudes do. */
+TMB_INLINE void q8_block(const uint8_t *q, const int16_t *const *words, size_t first, tmb_ahead *a, __m256i dots[][2],
+                         int count) {
     TMB_UNROLL
     for (int i = 0; i < count; i++) {
         dots[i][0] = dots[i][1] = _mm256_setzero_si256();
@@ -175,13 +178,15 @@ TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_
 
 /* Sums of 15 * 127 products stay below 2^15 for the 16 that one block adds to a 16-bit lane, so a block is summed in
  * 16 bits; its scale, a byte, multiplies the two lanes of a row as they are added, and all is still whole. */
-TMB_INLINE void q4_super_block(const uint8_t *w, size_t blocks, const int8_t *const *bytes, const float *const *x_scales,
-                               const float *const *x_totals, __m256 sums[][2], tmb_ahead *a, int count) {
+TMB_INLINE void q4_super_block(const uint8_t *w, size_t blocks, const int8_t *const *bytes,
+                               const float *const *x_scales, const float *const *x_totals, __m256 sums[][2],
+                               tmb_ahead *a, int count) {
     const __m256i low_nibbles = _mm256_set1_epi8(15);
     const __m256i spread[2] = {
-        _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1),
-        _mm256_setr_epi8(8, -1, 8, -1, 9, -1, 9, -1, 10, -1, 10, -1, 11, -1, 11, -1, 12, -1, 12, -1, 13, -1, 13, -1, 14, -1, 14,
-                         -1, 15, -1, 15, -1),
+        _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6,
+                         -1, 7, -1, 7, -1),
+        _mm256_setr_epi8(8, -1, 8, -1, 9, -1, 9, -1, 10, -1, 10, -1, 11, -1, 11, -1, 12, -1, 12, -1, 13, -1, 13, -1, 14,
+                         -1, 14, -1, 15, -1, 15, -1),
     };
     const uint8_t *q = w + tmb_q4_head_bytes(blocks);
     __m256 scaled[MOST_VECTORS][2];
@@ -227,7 +232,8 @@ TMB_INLINE void q4_super_block(const uint8_t *w, size_t blocks, const int8_t *co
             TMB_UNROLL
             for (int i = 0; i < count; i++) {
                 __m256 dot = _mm256_cvtepi32_ps(_mm256_madd_epi16(dots[i][half], scale));
-                scaled[i][half] = _mm256_add_ps(scaled[i][half], _mm256_mul_ps(_mm256_broadcast_ss(x_scales[i] + b), dot));
+                scaled[i][half] =
+                    _mm256_add_ps(scaled[i][half], _mm256_mul_ps(_mm256_broadcast_ss(x_scales[i] + b), dot));
             }
         }
     }
@@ -253,7 +259,8 @@ TMB_INLINE void q4_super_block(const uint8_t *w, size_t blocks, const int8_t *co
         offset_unit = _mm256_mul_ps(offset_unit, unit);
         TMB_UNROLL
         for (int i = 0; i < count; i++) {
-            __m256 part = _mm256_sub_ps(_mm256_mul_ps(scale_unit, scaled[i][half]), _mm256_mul_ps(offset_unit, offset[i][half]));
+            __m256 part =
+                _mm256_sub_ps(_mm256_mul_ps(scale_unit, scaled[i][half]), _mm256_mul_ps(offset_unit, offset[i][half]));
             sums[i][half] = _mm256_add_ps(sums[i][half], part);
         }
     }
@@ -293,30 +300,30 @@ TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_
 
 /* ---- Panels times tiles of vectors ------------------------------------------------------------ */
 
-#define DEFINE_MULTIPLY(name, tile, fetches)                                                                              \
-    void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride, size_t count,     \
-              float *out, size_t out_stride) {                                                                            \
-        size_t blocks = tmb_block_count(weights->columns);                                                                \
-        size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;                                                         \
-        for (size_t panel = first; panel < end; panel++) {                                                                \
-            const uint8_t *w = weights->data + panel * weights->panel_bytes;                                              \
-            size_t i = 0;                                                                                                 \
-            for (size_t t = 0; t < tiles; t++) {                                                                          \
-                size_t here = tmb_tile(count - i, MOST_VECTORS);                                                          \
-                const void *x = (const uint8_t *)rows + i * row_stride;                                                   \
-                float *to = out + i * out_stride + panel * TMB_PANEL_ROWS;                                                \
-                tmb_ahead a = tmb_ahead_of(weights, w, blocks * (fetches), t, tiles, LEAD_BYTES);                       \
-                switch (here) {                                                                                           \
-                case 1: tile(w, blocks, x, row_stride, to, out_stride, a, 1); break;                                      \
-                case 2: tile(w, blocks, x, row_stride, to, out_stride, a, 2); break;                                      \
-                case 3: tile(w, blocks, x, row_stride, to, out_stride, a, 3); break;                                      \
-                case 4: tile(w, blocks, x, row_stride, to, out_stride, a, 4); break;                                      \
-                case 5: tile(w, blocks, x, row_stride, to, out_stride, a, 5); break;                                      \
-                default: tile(w, blocks, x, row_stride, to, out_stride, a, 6); break;                                     \
-                }                                                                                                         \
-                i += here;                                                                                                \
-            }                                                                                                             \
-        }                                                                                                                 \
+#define DEFINE_MULTIPLY(name, tile, fetches)                                                                           \
+    void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride, size_t count,  \
+              float *out, size_t out_stride) {                                                                         \
+        size_t blocks = tmb_block_count(weights->columns);                                                             \
+        size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;                                                      \
+        for (size_t panel = first; panel < end; panel++) {                                                             \
+            const uint8_t *w = weights->data + panel * weights->panel_bytes;                                           \
+            size_t i = 0;                                                                                              \
+            for (size_t t = 0; t < tiles; t++) {                                                                       \
+                size_t here = tmb_tile(count - i, MOST_VECTORS);                                                       \
+                const void *x = (const uint8_t *)rows + i * row_stride;                                                \
+                float *to = out + i * out_stride + panel * TMB_PANEL_ROWS;                                             \
+                tmb_ahead a = tmb_ahead_of(weights, w, blocks * (fetches), t, tiles, LEAD_BYTES);                      \
+                switch (here) {                                                                                        \
+                case 1: tile(w, blocks, x, row_stride, to, out_stride, a, 1); break;                                   \
+                case 2: tile(w, blocks, x, row_stride, to, out_stride, a, 2); break;                                   \
+                case 3: tile(w, blocks, x, row_stride, to, out_stride, a, 3); break;                                   \
+                case 4: tile(w, blocks, x, row_stride, to, out_stride, a, 4); break;                                   \
+                case 5: tile(w, blocks, x, row_stride, to, out_stride, a, 5); break;                                   \
+                default: tile(w, blocks, x, row_stride, to, out_stride, a, 6); break;                                  \
+                }                                                                                                      \
+                i += here;                                                                                             \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 DEFINE_MULTIPLY(tmb_matmul_q8_avx2, q8_tile, Q8_FETCHES)
 DEFINE_MULTIPLY(tmb_matmul_q4_avx2, q4_tile, Q4_FETCHES)

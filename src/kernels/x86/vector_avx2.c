@@ -93,7 +93,8 @@ TMB_INLINE void scores_tile(const float *query, size_t size, const void *keys, s
     for (int h = 0; h < heads; h++) {
         float *to = scores + (size_t)h * stride + first;
         if (positions == 4) {
-            __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(sums[h][0], sums[h][1]), _mm256_hadd_ps(sums[h][2], sums[h][3]));
+            __m256 pairs =
+                _mm256_hadd_ps(_mm256_hadd_ps(sums[h][0], sums[h][1]), _mm256_hadd_ps(sums[h][2], sums[h][3]));
             __m128 four = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
             _mm_storeu_ps(to, _mm_mul_ps(four, _mm_set1_ps(scale)));
         } else {

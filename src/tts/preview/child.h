@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 typedef struct tmb_child {
-    pid_t process; /* 0 = none, or reaped */
-    int output;    /* the reading end, never blocking; -1 = closed */
+    pid_t process;  /* 0 = none, or reaped */
+    int output;     /* the reading end, never blocking; -1 = closed */
     int complaints; /* what it wrote to standard error; -1 = none */
 } tmb_child;
 

@@ -37,8 +37,8 @@ typedef struct preview_sequence {
     uint64_t id; /* 0 = free */
     tmb_child child;
     bool held;
-    bool at_end;    /* its output is closed; what is left is to reap it */
-    double heard;   /* when it last wrote something, or was let go */
+    bool at_end;  /* its output is closed; what is left is to reap it */
+    double heard; /* when it last wrote something, or was let go */
     bool has_header;
     size_t pending; /* bytes kept at the beginning of `bytes`: of the header, or half a sample */
     unsigned char bytes[TMB_WAVE_HEADER_MAX + STEP_BYTES];
@@ -131,8 +131,8 @@ static double most_seconds(const preview_engine *preview, const tmb_speak_reques
     return seconds;
 }
 
-static tmb_status start_child(preview_engine *preview, const tmb_speak_request *request,
-                              const preview_voice *voice, preview_sequence *sequence, tmb_error *error) {
+static tmb_status start_child(preview_engine *preview, const tmb_speak_request *request, const preview_voice *voice,
+                              preview_sequence *sequence, tmb_error *error) {
     const tmb_language *language = tmb_language_find(request->language);
     if (language == NULL) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES,
@@ -151,8 +151,8 @@ static tmb_status start_child(preview_engine *preview, const tmb_speak_request *
     tmb_status status = tmb_preview_document(request->text, voice->manner.range, &document, &bytes, error);
     if (status == TMB_OK) {
         (void)snprintf(pitch, sizeof pitch, "%d", voice->manner.pitch);
-        const char *const arguments[] = {"espeak-ng", "--stdin", "--stdout", "-b", "1", "-m", "-v",
-                                         name,        "-p",      pitch,      NULL};
+        const char *const arguments[] = {"espeak-ng", "--stdin", "--stdout", "-b",  "1", "-m",
+                                         "-v",        name,      "-p",       pitch, NULL};
         status = tmb_child_start(preview->program, arguments, document, bytes, &sequence->child, error);
     }
     free(document);
@@ -249,8 +249,8 @@ static bool take_bytes(preview_engine *preview, preview_sequence *sequence, size
 }
 
 static void read_sequence(preview_engine *preview, preview_sequence *sequence, const tmb_event_sink *listener) {
-    ssize_t got = read(sequence->child.output, sequence->bytes + sequence->pending,
-                       sizeof sequence->bytes - TMB_WAVE_HEADER_MAX);
+    ssize_t got =
+        read(sequence->child.output, sequence->bytes + sequence->pending, sizeof sequence->bytes - TMB_WAVE_HEADER_MAX);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
         return;
     }

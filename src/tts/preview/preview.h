@@ -7,11 +7,11 @@
 #include "tts/engine.h"
 
 typedef struct tmb_preview_options {
-    const char *program;   /* NULL = "espeak-ng"; found on PATH unless it has a slash */
-    size_t max_sequences;  /* children at once; 0 = 8 */
-    double silence_limit;  /* seconds that a child may take without a sample; 0 = 30 */
-    double max_seconds;    /* of speech per sequence, whatever the request says; 0 = 1800 */
-    tmb_logger *logger;    /* may be NULL; outlives the engine */
+    const char *program;  /* NULL = "espeak-ng"; found on PATH unless it has a slash */
+    size_t max_sequences; /* children at once; 0 = 8 */
+    double silence_limit; /* seconds that a child may take without a sample; 0 = 30 */
+    double max_seconds;   /* of speech per sequence, whatever the request says; 0 = 1800 */
+    tmb_logger *logger;   /* may be NULL; outlives the engine */
 } tmb_preview_options;
 
 /* TMB_ERROR_MODEL where the program is not installed, TMB_ERROR_MEMORY. */

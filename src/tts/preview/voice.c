@@ -51,16 +51,11 @@ static const char *replacement(const char *text, size_t *taken) {
     *taken = 1;
     unsigned char c = (unsigned char)*text;
     switch (c) {
-    case '&':
-        return "&amp;";
-    case '<':
-        return "&lt;";
-    case '>':
-        return "&gt;";
-    case '[': /* two of them would begin phonemes */
-        return "[ ";
-    default:
-        return c < 0x20 && c != '\n' && c != '\t' ? " " : NULL;
+    case '&': return "&amp;";
+    case '<': return "&lt;";
+    case '>': return "&gt;";
+    case '[': /* two of them would begin phonemes */ return "[ ";
+    default: return c < 0x20 && c != '\n' && c != '\t' ? " " : NULL;
     }
 }
 

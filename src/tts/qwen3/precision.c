@@ -63,7 +63,7 @@ tmb_status tmb_qwen3_parse_precision(const char *text, tmb_qwen3_precisions *out
     for (;;) {
         size_t length = strcspn(word, ",");
         const char *equals = memchr(word, '=', length);
-        unsigned networks = equals != NULL ? find_network(word, (size_t)(equals - word))
+        unsigned networks = equals != NULL                       ? find_network(word, (size_t)(equals - word))
                             : word == begin && word[length] == 0 ? ALL
                                                                  : 0;
         const char *name = equals != NULL ? equals + 1 : word;
@@ -71,7 +71,8 @@ tmb_status tmb_qwen3_parse_precision(const char *text, tmb_qwen3_precisions *out
         if (networks == 0 || k == KIND_NONE || (named & networks) != 0) {
             return tmb_fail(error, TMB_ERROR_ARGUMENT,
                             "there is no precision \"%.*s\": auto, f32, bf16, int8, int4, or one a network, as in "
-                            "talker=int8,predictor=int4,codec=bf16", (int)(length < 40 ? length : 40), word);
+                            "talker=int8,predictor=int4,codec=bf16",
+                            (int)(length < 40 ? length : 40), word);
         }
         named |= networks;
         assign(out, networks, k);

@@ -93,7 +93,8 @@ tmb_status tmb_remote_body(const tmb_speak_request *request, const char *audio, 
     *out = NULL;
     const tmb_language *language = tmb_language_find(request->language);
     if (language == NULL) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES, request->language);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES,
+                        request->language);
     }
     bool good = true;
     json_t *body = json_object();

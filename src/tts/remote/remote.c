@@ -169,13 +169,14 @@ static bool prepare(remote_sequence *sequence) {
     remote_engine *remote = sequence->engine;
     const tmb_curl *library = remote->library;
     CURL *curl = sequence->curl = library->easy_init();
-    bool good = curl != NULL && library->easy_setopt(curl, CURLOPT_URL, remote->endpoint) == CURLE_OK &&
-                library->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-                library->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(sequence->body)) == CURLE_OK &&
-                library->easy_setopt(curl, CURLOPT_POSTFIELDS, sequence->body) == CURLE_OK &&
-                library->easy_setopt(curl, CURLOPT_HTTPHEADER, remote->headers) == CURLE_OK &&
-                library->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes) == CURLE_OK &&
-                library->easy_setopt(curl, CURLOPT_WRITEDATA, sequence) == CURLE_OK;
+    bool good =
+        curl != NULL && library->easy_setopt(curl, CURLOPT_URL, remote->endpoint) == CURLE_OK &&
+        library->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+        library->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(sequence->body)) == CURLE_OK &&
+        library->easy_setopt(curl, CURLOPT_POSTFIELDS, sequence->body) == CURLE_OK &&
+        library->easy_setopt(curl, CURLOPT_HTTPHEADER, remote->headers) == CURLE_OK &&
+        library->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes) == CURLE_OK &&
+        library->easy_setopt(curl, CURLOPT_WRITEDATA, sequence) == CURLE_OK;
     if (good && remote->key != NULL) {
         good = library->easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER) == CURLE_OK &&
                library->easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, remote->key) == CURLE_OK;
@@ -304,9 +305,15 @@ static double busy_wait(const remote_sequence *sequence) {
 
 static tmb_status status_of(long code) {
     switch (code) {
-        case 400: case 401: case 403: case 404: case 413: case 422: return TMB_ERROR_ARGUMENT;
-        case 429: case 503: return TMB_ERROR_LIMIT;
-        default: return TMB_ERROR_IO;
+    case 400:
+    case 401:
+    case 403:
+    case 404:
+    case 413:
+    case 422: return TMB_ERROR_ARGUMENT;
+    case 429:
+    case 503: return TMB_ERROR_LIMIT;
+    default: return TMB_ERROR_IO;
     }
 }
 
@@ -316,7 +323,8 @@ static void refuse(remote_sequence *sequence, long code, const tmb_event_sink *l
     char complaint[240];
     if ((code == 429 || code == 503) && sequence->tries < BUSY_TRIES) {
         double wait = busy_wait(sequence);
-        tmb_log(remote->logger, TMB_LOG_INFO, "the speech server is busy (HTTP %ld): asked again in %.1f s", code, wait);
+        tmb_log(remote->logger, TMB_LOG_INFO, "the speech server is busy (HTTP %ld): asked again in %.1f s", code,
+                wait);
         stop_asking(sequence);
         sequence->done = false;
         sequence->again_at = tmb_now() + wait;
@@ -324,7 +332,9 @@ static void refuse(remote_sequence *sequence, long code, const tmb_event_sink *l
     }
     tmb_remote_complaint(sequence->bytes, sequence->kept, complaint, sizeof complaint);
     (void)tmb_fail(&error, status_of(code), "the speech server answers HTTP %ld: %s%s", code, complaint,
-                   code != 401 && code != 403 ? "" : remote->key == NULL ? " (no key is set)" : " (is the key right?)");
+                   code != 401 && code != 403 ? ""
+                   : remote->key == NULL      ? " (no key is set)"
+                                              : " (is the key right?)");
     fail_sequence(sequence, listener, &error);
 }
 
@@ -336,7 +346,8 @@ static void settle(remote_sequence *sequence, const tmb_event_sink *listener) {
     if (sequence->result != CURLE_OK) {
         (void)tmb_fail(&error, sequence->result == CURLE_OUT_OF_MEMORY ? TMB_ERROR_MEMORY : TMB_ERROR_IO, "%s: %s",
                        remote->endpoint,
-                       sequence->message[0] != '\0' ? sequence->message : remote->library->easy_strerror(sequence->result));
+                       sequence->message[0] != '\0' ? sequence->message
+                                                    : remote->library->easy_strerror(sequence->result));
         fail_sequence(sequence, listener, &error);
     } else if (code != 200) {
         refuse(sequence, code, listener);

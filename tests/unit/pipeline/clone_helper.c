@@ -102,7 +102,8 @@ static void take_result(void *user, const tmb_clone_result *result) {
     (void)pthread_mutex_unlock(&outcome->lock);
 }
 
-tmb_status clone_submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome, tmb_error *error) {
+tmb_status clone_submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome,
+                        tmb_error *error) {
     tmb_clone_callbacks callbacks = {.user = outcome, .result = take_result};
     if (outcome->want_audio) {
         callbacks.audio = take_audio;

@@ -10,17 +10,17 @@ typedef struct clone_outcome {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* What the test sets before it submits. */
-    bool audio_blocks;     /* the audio callback waits until it is let go */
-    size_t cancel_after;   /* samples after which it returns false; 0 = never */
+    bool audio_blocks;   /* the audio callback waits until it is let go */
+    size_t cancel_after; /* samples after which it returns false; 0 = never */
     bool want_audio, want_progress;
     /* What came. */
     uint64_t item;
     int results;
     tmb_error error;
-    size_t heard;          /* samples by the audio callback */
-    float first, last;     /* of them */
-    bool in_order;         /* fake engine: frames came one after the other */
-    bool after_result;     /* a callback came after the result */
+    size_t heard;      /* samples by the audio callback */
+    float first, last; /* of them */
+    bool in_order;     /* fake engine: frames came one after the other */
+    bool after_result; /* a callback came after the result */
     size_t sample_count, clean_count;
     float result_first, result_last;
     int rate;
@@ -41,7 +41,8 @@ void outcome_init(clone_outcome *outcome);
 /* 0.2 s of a tone at 24 kHz that depends on `voice`; static storage. */
 tmb_clone_request clone_request(const char *text, int voice);
 
-tmb_status clone_submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome, tmb_error *error);
+tmb_status clone_submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome,
+                        tmb_error *error);
 
 /* It must be taken; it must succeed; it must fail so, with a message. The last two wait for the result. */
 void submit(tmb_context *context, const tmb_clone_request *request, clone_outcome *outcome);

@@ -183,16 +183,24 @@ static void step_sequence(fake_sequence *sequence, tmb_engine_sink sink, void *u
         lock();
         fake.frames[id] = sequence->frame;
         unlock();
-        tmb_engine_event event = {.kind = TMB_ENGINE_AUDIO, .sequence = id, .samples = samples,
-                                  .sample_count = FAKE_FRAME, .frames_done = sequence->frame,
+        tmb_engine_event event = {.kind = TMB_ENGINE_AUDIO,
+                                  .sequence = id,
+                                  .samples = samples,
+                                  .sample_count = FAKE_FRAME,
+                                  .frames_done = sequence->frame,
                                   .progress = (double)sequence->frame / (double)sequence->frames};
         sink(user, &event);
         return;
     }
     int16_t codes[4] = {1, 2, 3, (int16_t)id};
     tmb_segment segments[2] = {{"one", 0, 1}, {"two", 1, 2}};
-    tmb_engine_event event = {.kind = TMB_ENGINE_FINISHED, .sequence = id, .codes = codes, .code_frames = 2,
-                              .code_books = 2, .segments = segments, .segment_count = 2};
+    tmb_engine_event event = {.kind = TMB_ENGINE_FINISHED,
+                              .sequence = id,
+                              .codes = codes,
+                              .code_frames = 2,
+                              .code_books = 2,
+                              .segments = segments,
+                              .segment_count = 2};
     if (sequence->fails) {
         event = (tmb_engine_event){.kind = TMB_ENGINE_FAILED, .sequence = id};
         (void)tmb_fail(&event.error, TMB_ERROR_INTERNAL, "the fake engine failed");

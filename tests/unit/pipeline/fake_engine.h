@@ -13,11 +13,11 @@ typedef struct fake_engine_state {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* What the test sets. */
-    long steps_allowed;       /* -1 = any number */
+    long steps_allowed; /* -1 = any number */
     bool creation_fails;
     bool step_fails;
-    bool gate_closed;         /* preparing a voice waits */
-    size_t most;              /* sequences */
+    bool gate_closed; /* preparing a voice waits */
+    size_t most;      /* sequences */
     size_t sequence_bytes;
     size_t model_bytes;
     bool has_saved_voices;
@@ -39,21 +39,21 @@ void fake_reset(void);
 tmb_context *fake_context(tmb_options *options);
 
 /* A field, read under the lock. */
-#define FAKE(field)                                                                                                   \
-    (__extension__({                                                                                                  \
-        (void)pthread_mutex_lock(&fake.lock);                                                                         \
-        __typeof__(fake.field) fake_field = fake.field;                                                               \
-        (void)pthread_mutex_unlock(&fake.lock);                                                                       \
-        fake_field;                                                                                                   \
+#define FAKE(field)                                                                                                    \
+    (__extension__({                                                                                                   \
+        (void)pthread_mutex_lock(&fake.lock);                                                                          \
+        __typeof__(fake.field) fake_field = fake.field;                                                                \
+        (void)pthread_mutex_unlock(&fake.lock);                                                                        \
+        fake_field;                                                                                                    \
     }))
 /* Until a condition on fields holds. */
-#define FAKE_WAIT(condition)                                                                                          \
-    do {                                                                                                              \
-        (void)pthread_mutex_lock(&fake.lock);                                                                         \
-        while (!(condition)) {                                                                                        \
-            (void)pthread_cond_wait(&fake.changed, &fake.lock);                                                       \
-        }                                                                                                             \
-        (void)pthread_mutex_unlock(&fake.lock);                                                                       \
+#define FAKE_WAIT(condition)                                                                                           \
+    do {                                                                                                               \
+        (void)pthread_mutex_lock(&fake.lock);                                                                          \
+        while (!(condition)) {                                                                                         \
+            (void)pthread_cond_wait(&fake.changed, &fake.lock);                                                        \
+        }                                                                                                              \
+        (void)pthread_mutex_unlock(&fake.lock);                                                                        \
     } while (false)
 
 /* No more steps until some are allowed; lets `count` more happen. */

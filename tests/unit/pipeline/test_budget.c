@@ -175,9 +175,12 @@ static void test_default(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fits_now_later_never),      cmocka_unit_test(test_never_fits_beside_its_model),
-        cmocka_unit_test(test_withdraw_lets_the_next_in), cmocka_unit_test(test_grow_never_waits),
-        cmocka_unit_test(test_reclaim),                   cmocka_unit_test(test_blocking_reservation),
+        cmocka_unit_test(test_fits_now_later_never),
+        cmocka_unit_test(test_never_fits_beside_its_model),
+        cmocka_unit_test(test_withdraw_lets_the_next_in),
+        cmocka_unit_test(test_grow_never_waits),
+        cmocka_unit_test(test_reclaim),
+        cmocka_unit_test(test_blocking_reservation),
         cmocka_unit_test(test_default),
     };
     return cmocka_run_group_tests_name("budget", tests, NULL, NULL);

@@ -55,8 +55,9 @@ static float *process(const float *samples, size_t count, int rate, float limit_
     float *resampled = NULL;
     size_t resampled_count = 0;
     assert_ok(tmb_dfn_model_load(denoiser(), &model, &error), error);
-    assert_ok(tmb_resample(samples, count, rate, clean_rate, TMB_RESAMPLER_AUTO, NULL, &resampled, &resampled_count, &error),
-              error);
+    assert_ok(
+        tmb_resample(samples, count, rate, clean_rate, TMB_RESAMPLER_AUTO, NULL, &resampled, &resampled_count, &error),
+        error);
     tmb_enhance_settings_default(&settings);
     settings.attenuation_limit_db = limit_db;
     assert_ok(tmb_enhancer_create(model, &settings, &enhancer, &error), error);
@@ -323,9 +324,7 @@ static void test_references_that_are_refused(void **state) {
             request.ref_data = data;
             request.ref_data_size = size;
             break;
-        case 1:
-            request.ref_audio = "/nowhere/a.wav";
-            break;
+        case 1: request.ref_audio = "/nowhere/a.wav"; break;
         case 2:
             request.ref_data = "This is a text and no audio, however you look at it. It goes on for a while.";
             request.ref_data_size = 70;
@@ -335,9 +334,7 @@ static void test_references_that_are_refused(void **state) {
             request.ref_sample_count = 48000 * 3;
             request.ref_rate = 48000;
             break;
-        default:
-            request.ref_samples = silence;
-            request.ref_sample_count = 200;
+        default: request.ref_samples = silence; request.ref_sample_count = 200;
         }
         submit(context, &request, &outcomes[i]);
         outcome_wait(&outcomes[i]);

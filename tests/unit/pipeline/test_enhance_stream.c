@@ -51,10 +51,12 @@ static sound enhance(tmb_context *context, const tmb_enhance_options *options, c
     tmb_status status = tmb_enhance_open(context, options, &stream, &error);
     for (size_t at = 0; at < count && status == TMB_OK; at += cut) {
         status = tmb_enhance_push(stream, samples + at * channels, count - at < cut ? count - at : cut, &error);
-        out.count += status == TMB_OK ? tmb_enhance_pull(stream, out.samples + out.count * channels, capacity - out.count) : 0;
+        out.count +=
+            status == TMB_OK ? tmb_enhance_pull(stream, out.samples + out.count * channels, capacity - out.count) : 0;
     }
     status = status == TMB_OK ? tmb_enhance_flush(stream, &error) : status;
-    out.count += status == TMB_OK ? tmb_enhance_pull(stream, out.samples + out.count * channels, capacity - out.count) : 0;
+    out.count +=
+        status == TMB_OK ? tmb_enhance_pull(stream, out.samples + out.count * channels, capacity - out.count) : 0;
     if (stream != NULL) {
         tmb_enhance_close(&stream);
     }
@@ -138,8 +140,7 @@ static void test_lengths(void **state) {
             const tmb_enhance_options options = options_of(in, c % 2 == 0 ? 48000 : out, 1);
             float *samples = make_signal(counts[c], 1, in);
             const sound made = enhance(context, &options, samples, counts[c], 1 + counts[c] / 3);
-            const size_t expected =
-                (counts[c] * (size_t)options.output_rate + (size_t)in / 2) / (size_t)in;
+            const size_t expected = (counts[c] * (size_t)options.output_rate + (size_t)in / 2) / (size_t)in;
             assert_int_equal(made.count, expected);
             for (size_t i = 0; i < made.count; i++) {
                 assert_true(isfinite(made.samples[i]));
@@ -174,9 +175,7 @@ static void test_nothing_in_nothing_out(void **state) {
 /* Each channel is what it is alone, at any rate; and cuts change nothing. */
 static void test_channels_and_cuts(void **state) {
     (void)state;
-    static const struct {
-        int in, out;
-    } cases[] = {{48000, 48000}, {44100, 48000}, {16000, 44100}};
+    static const struct { int in, out; } cases[] = {{48000, 48000}, {44100, 48000}, {16000, 44100}};
     tmb_context *context = open_context();
     for (size_t c = 0; c < 3; c++) {
         const size_t count = (size_t)cases[c].in / 4 + 7;
@@ -276,12 +275,9 @@ static void test_options_are_checked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads_share_one_load),
-        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_nothing_in_nothing_out),
-        cmocka_unit_test(test_channels_and_cuts),
-        cmocka_unit_test(test_samples_that_are_no_numbers),
-        cmocka_unit_test(test_options_are_checked),
+        cmocka_unit_test(test_threads_share_one_load),      cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_nothing_in_nothing_out),      cmocka_unit_test(test_channels_and_cuts),
+        cmocka_unit_test(test_samples_that_are_no_numbers), cmocka_unit_test(test_options_are_checked),
     };
     return cmocka_run_group_tests_name("enhance-stream", tests, NULL, NULL);
 }

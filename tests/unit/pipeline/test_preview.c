@@ -182,8 +182,9 @@ static heard_speech speak_with(const char *body, double silence, int max_frames)
     return heard;
 }
 
-#define HEADER "printf 'RIFF\\044\\360\\377\\177WAVEfmt \\020\\0\\0\\0\\001\\0\\001\\0\\042\\126\\0\\0\\104\\254\\0\\0" \
-               "\\002\\0\\020\\0data\\0\\360\\377\\177';"
+#define HEADER                                                                                                         \
+    "printf 'RIFF\\044\\360\\377\\177WAVEfmt \\020\\0\\0\\0\\001\\0\\001\\0\\042\\126\\0\\0\\104\\254\\0\\0"           \
+    "\\002\\0\\020\\0data\\0\\360\\377\\177';"
 
 static void test_children(void **state) {
     (void)state;
@@ -317,10 +318,14 @@ static void test_espeak(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fit),       cmocka_unit_test(test_document),
-        cmocka_unit_test(test_languages), cmocka_unit_test(test_wave),
-        cmocka_unit_test(test_children),  cmocka_unit_test(test_cancel_and_limits),
-        cmocka_unit_test(test_missing_program), cmocka_unit_test(test_espeak),
+        cmocka_unit_test(test_fit),
+        cmocka_unit_test(test_document),
+        cmocka_unit_test(test_languages),
+        cmocka_unit_test(test_wave),
+        cmocka_unit_test(test_children),
+        cmocka_unit_test(test_cancel_and_limits),
+        cmocka_unit_test(test_missing_program),
+        cmocka_unit_test(test_espeak),
     };
     return cmocka_run_group_tests_name("preview", tests, NULL, NULL);
 }

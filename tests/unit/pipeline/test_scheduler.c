@@ -246,14 +246,9 @@ static void test_batch_wait(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_one_item),
-        TEST(test_bad_requests),
-        TEST(test_continuous_batch),
-        TEST(test_batch_is_bounded),
-        TEST(test_groups_take_turns),
-        TEST(test_last_place_is_kept),
-        TEST(test_priority),
-        TEST(test_batch_wait),
+        TEST(test_one_item),         TEST(test_bad_requests),      TEST(test_continuous_batch),
+        TEST(test_batch_is_bounded), TEST(test_groups_take_turns), TEST(test_last_place_is_kept),
+        TEST(test_priority),         TEST(test_batch_wait),
     };
     return cmocka_run_group_tests_name("scheduler", tests, NULL, NULL);
 }

@@ -206,8 +206,11 @@ static void test_memory_that_never_fits(void **state) {
     double need = 0;
     double beside = 0;
     double budget = 0;
-    assert_int_equal(sscanf(outcomes[0].error.message, "this item needs %lf MiB beside %lf MiB of models, the memory "
-                            "budget is %lf MiB", &need, &beside, &budget), 3);
+    assert_int_equal(sscanf(outcomes[0].error.message,
+                            "this item needs %lf MiB beside %lf MiB of models, the memory "
+                            "budget is %lf MiB",
+                            &need, &beside, &budget),
+                     3);
     assert_true(need > 37 && need < 40 && beside == 4 && budget == 40);
     tmb_clone_wait(context);
     tmb_close(&context);
@@ -261,14 +264,10 @@ static void test_idle_unload(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_slow_listener_holds_only_itself),
-        TEST(test_slow_denoiser_is_no_queue),
-        TEST(test_cancelled_while_cleaning),
-        TEST(test_queue_is_bounded),
-        TEST(test_memory_admits_in_order),
-        TEST(test_memory_that_never_fits),
-        TEST(test_memory_of_collected_audio),
-        TEST(test_idle_unload),
+        TEST(test_slow_listener_holds_only_itself), TEST(test_slow_denoiser_is_no_queue),
+        TEST(test_cancelled_while_cleaning),        TEST(test_queue_is_bounded),
+        TEST(test_memory_admits_in_order),          TEST(test_memory_that_never_fits),
+        TEST(test_memory_of_collected_audio),       TEST(test_idle_unload),
     };
     return cmocka_run_group_tests_name("scheduler limits", tests, NULL, NULL);
 }

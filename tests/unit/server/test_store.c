@@ -202,7 +202,8 @@ static void finish(fixture *at, const tmb_taken_item *item, const char *bytes, t
     (void)close(descriptor);
     tmb_file_info info = {.name = "speech", .content_type = "audio/wav"};
     assert_int_equal(
-        tmb_store_item_finish(at->store, item, TMB_ITEM_DONE, path, &info, describe, (void *)(uintptr_t) "done"), expected);
+        tmb_store_item_finish(at->store, item, TMB_ITEM_DONE, path, &info, describe, (void *)(uintptr_t) "done"),
+        expected);
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
@@ -241,8 +242,9 @@ static void test_job(void **state) {
     assert_true(job.finished == 0);
     tmb_taken_item again;
     assert_int_equal(tmb_store_item_take(at->store, 0, &again), TMB_STORE_OK);
-    assert_int_equal(tmb_store_item_finish(at->store, &again, TMB_ITEM_FAILED, NULL, NULL, describe, (void *)(uintptr_t) "failed"),
-                     TMB_STORE_OK);
+    assert_int_equal(
+        tmb_store_item_finish(at->store, &again, TMB_ITEM_FAILED, NULL, NULL, describe, (void *)(uintptr_t) "failed"),
+        TMB_STORE_OK);
     assert_int_equal(tmb_store_job_get(at->store, job.id, &job), TMB_STORE_OK);
     assert_true(job.finished > 0);
     assert_int_equal(tmb_store_job_remove(at->store, job.id), TMB_STORE_OK);

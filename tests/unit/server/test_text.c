@@ -20,9 +20,19 @@ static void test_utf8(void **state) {
         const char *text;
         size_t size, length;
     } cases[] = {
-        {"", 0, 0}, {"abc", 3, 3}, {"gr\xc3\xbc\xc3\x9f", 6, 4}, {"\xf0\x9f\x98\x80", 4, 1}, {"a\0b", 3, SIZE_MAX},
-        {"\xc0\x80", 2, SIZE_MAX}, {"\xe0\x80\x80", 3, SIZE_MAX}, {"\xed\xa0\x80", 3, SIZE_MAX}, {"\xf4\x90\x80\x80", 4, SIZE_MAX},
-        {"\xc3", 1, SIZE_MAX}, {"\xff", 1, SIZE_MAX}, {"\x80", 1, SIZE_MAX}, {"\xf8\x88\x80\x80\x80", 5, SIZE_MAX},
+        {"", 0, 0},
+        {"abc", 3, 3},
+        {"gr\xc3\xbc\xc3\x9f", 6, 4},
+        {"\xf0\x9f\x98\x80", 4, 1},
+        {"a\0b", 3, SIZE_MAX},
+        {"\xc0\x80", 2, SIZE_MAX},
+        {"\xe0\x80\x80", 3, SIZE_MAX},
+        {"\xed\xa0\x80", 3, SIZE_MAX},
+        {"\xf4\x90\x80\x80", 4, SIZE_MAX},
+        {"\xc3", 1, SIZE_MAX},
+        {"\xff", 1, SIZE_MAX},
+        {"\x80", 1, SIZE_MAX},
+        {"\xf8\x88\x80\x80\x80", 5, SIZE_MAX},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_int_equal(tmb_utf8_length(cases[i].text, cases[i].size), cases[i].length);
@@ -31,8 +41,14 @@ static void test_utf8(void **state) {
 
 static void test_base64(void **state) {
     (void)state;
-    static const char *const pairs[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
-                                           {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfd", "//79"}};
+    static const char *const pairs[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"},
+                                           {"\xff\xfe\xfd", "//79"}};
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
         char text[16] = "";
         char bytes[16] = "";
@@ -43,7 +59,8 @@ static void test_base64(void **state) {
         assert_int_equal(tmb_base64_decode(text, strlen(text), bytes), size);
         assert_memory_equal(bytes, pairs[i][0], size);
     }
-    static const char *const broken[] = {"Z", "Zg", "Zg=", "Zg===", "=g==", "Z===", "Zh==", "Zm9=", "Zm 9", "Zm9\n", "Zg==Zg==", "Zm-_"};
+    static const char *const broken[] = {
+        "Z", "Zg", "Zg=", "Zg===", "=g==", "Z===", "Zh==", "Zm9=", "Zm 9", "Zm9\n", "Zg==Zg==", "Zm-_"};
     for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
         char bytes[16];
         assert_int_equal(tmb_base64_decode(broken[i], strlen(broken[i]), bytes), SIZE_MAX);
@@ -52,14 +69,17 @@ static void test_base64(void **state) {
 
 static void test_names(void **state) {
     (void)state;
-    assert_true(tmb_is_name("a") && tmb_is_name("Anna_2.x-y") && !tmb_is_name("") && !tmb_is_name(".a") && !tmb_is_name("a/b"));
+    assert_true(tmb_is_name("a") && tmb_is_name("Anna_2.x-y") && !tmb_is_name("") && !tmb_is_name(".a") &&
+                !tmb_is_name("a/b"));
     assert_false(tmb_is_name("-a") || tmb_is_name("a b") || tmb_is_name("\xc3\xbc"));
     char id[TMB_ID_LENGTH + 1];
     assert_true(tmb_random_id(id) && tmb_is_id(id));
-    assert_false(tmb_is_id("") || tmb_is_id("0123456789ABCDEF0123456789ABCDEF") || tmb_is_id("0123456789abcdef0123456789abcdef0"));
+    assert_false(tmb_is_id("") || tmb_is_id("0123456789ABCDEF0123456789ABCDEF") ||
+                 tmb_is_id("0123456789abcdef0123456789abcdef0"));
     uint8_t bytes[2];
     assert_true(tmb_hex_decode("0aFf", bytes, 2) && bytes[0] == 10 && bytes[1] == 255);
-    assert_false(tmb_hex_decode("0aF", bytes, 2) || tmb_hex_decode("0aFg", bytes, 2) || tmb_hex_decode("0aFf0", bytes, 2));
+    assert_false(tmb_hex_decode("0aF", bytes, 2) || tmb_hex_decode("0aFg", bytes, 2) ||
+                 tmb_hex_decode("0aFf0", bytes, 2));
 }
 
 static void test_units(void **state) {
@@ -72,7 +92,8 @@ static void test_units(void **state) {
     assert_false(tmb_parse_bytes("1e30", &size) || tmb_parse_bytes("0x10", &size) || tmb_parse_bytes("nan", &size));
     assert_true(tmb_parse_seconds("1.5m", &seconds) && seconds == 90);
     assert_true(tmb_parse_seconds("250ms", &seconds) && seconds == 0.25);
-    assert_false(tmb_parse_seconds("inf", &seconds) || tmb_parse_seconds("1 h", &seconds) || tmb_parse_seconds("1y", &seconds));
+    assert_false(tmb_parse_seconds("inf", &seconds) || tmb_parse_seconds("1 h", &seconds) ||
+                 tmb_parse_seconds("1y", &seconds));
 }
 
 static void test_buffer(void **state) {
@@ -154,13 +175,43 @@ static bool is_public(const char *text) {
 
 static void test_addresses(void **state) {
     (void)state;
-    static const char *const open_ones[] = {"8.8.8.8", "1.1.1.1", "172.15.255.255", "172.32.0.1", "100.63.255.255", "100.128.0.1",
-                                            "192.167.255.255", "223.255.255.255", "2606:4700::1111", "2a00:1450::1", "2001:4860::8888"};
-    static const char *const closed[] = {"0.0.0.0", "10.1.2.3", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.255.255", "169.254.169.254",
-                                         "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1",
-                                         "198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255",
-                                         "::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "64:ff9b::7f00:1", "fc00::1", "fd12::1", "fe80::1", "ff02::1",
-                                         "2001::1", "2001:db8::1", "2002:7f00:1::", "3fff::1"};
+    static const char *const open_ones[] = {"8.8.8.8",         "1.1.1.1",      "172.15.255.255",  "172.32.0.1",
+                                            "100.63.255.255",  "100.128.0.1",  "192.167.255.255", "223.255.255.255",
+                                            "2606:4700::1111", "2a00:1450::1", "2001:4860::8888"};
+    static const char *const closed[] = {"0.0.0.0",
+                                         "10.1.2.3",
+                                         "100.64.0.1",
+                                         "100.127.255.255",
+                                         "127.0.0.1",
+                                         "127.255.255.255",
+                                         "169.254.169.254",
+                                         "172.16.0.1",
+                                         "172.31.255.255",
+                                         "192.0.0.1",
+                                         "192.0.2.1",
+                                         "192.88.99.1",
+                                         "192.168.1.1",
+                                         "198.18.0.1",
+                                         "198.19.255.255",
+                                         "198.51.100.1",
+                                         "203.0.113.1",
+                                         "224.0.0.1",
+                                         "239.1.1.1",
+                                         "240.0.0.1",
+                                         "255.255.255.255",
+                                         "::",
+                                         "::1",
+                                         "::ffff:127.0.0.1",
+                                         "::ffff:8.8.8.8",
+                                         "64:ff9b::7f00:1",
+                                         "fc00::1",
+                                         "fd12::1",
+                                         "fe80::1",
+                                         "ff02::1",
+                                         "2001::1",
+                                         "2001:db8::1",
+                                         "2002:7f00:1::",
+                                         "3fff::1"};
     for (size_t i = 0; i < sizeof(open_ones) / sizeof(open_ones[0]); i++) {
         assert_true(is_public(open_ones[i]));
     }
@@ -175,8 +226,9 @@ static void test_addresses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_utf8), cmocka_unit_test(test_base64), cmocka_unit_test(test_names), cmocka_unit_test(test_units),
-        cmocka_unit_test(test_buffer), cmocka_unit_test(test_rope), cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_utf8),      cmocka_unit_test(test_base64), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_units),     cmocka_unit_test(test_buffer), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

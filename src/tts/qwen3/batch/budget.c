@@ -5,8 +5,9 @@
 
 /* Chinese, Japanese and Korean scripts, each character of which is a syllable or more. */
 static bool is_syllable(uint32_t code) {
-    return (code >= 0x3040 && code <= 0x30ff) || (code >= 0x3400 && code <= 0x9fff) || (code >= 0xac00 && code <= 0xd7af) ||
-           (code >= 0xf900 && code <= 0xfaff) || (code >= 0x20000 && code <= 0x3ffff);
+    return (code >= 0x3040 && code <= 0x30ff) || (code >= 0x3400 && code <= 0x9fff) ||
+           (code >= 0xac00 && code <= 0xd7af) || (code >= 0xf900 && code <= 0xfaff) ||
+           (code >= 0x20000 && code <= 0x3ffff);
 }
 
 size_t tmb_speech_letters(const char *text, size_t bytes) {
@@ -21,8 +22,8 @@ size_t tmb_speech_letters(const char *text, size_t bytes) {
     return letters;
 }
 
-/* Readers say 12 to 18 letters a second, a frame is 80 ms: about one frame a letter. Three and some seconds more is slower than
- * anybody speaks. */
+/* Readers say 12 to 18 letters a second, a frame is 80 ms: about one frame a letter. Three and some seconds more is
+ * slower than anybody speaks. */
 size_t tmb_speech_budget(size_t letters) { return 50 + 3 * letters; }
 size_t tmb_speech_expected(size_t letters) { return 5 + letters; }
 

@@ -57,8 +57,8 @@ static void run(tmb_codec_job *job) {
     double begin = tmb_now();
     for (size_t i = 0; i < job->count; i++) {
         const job_piece *piece = &job->pieces[i];
-        job->arguments[i] = (tmb_codec_piece){piece->state, piece->codes + piece->context_frames * job->books, piece->frames,
-                                              piece->samples};
+        job->arguments[i] = (tmb_codec_piece){piece->state, piece->codes + piece->context_frames * job->books,
+                                              piece->frames, piece->samples};
         job->frames += piece->frames;
     }
     if (job->status == TMB_OK) {
@@ -113,7 +113,8 @@ tmb_status tmb_codec_job_create(const tmb_codec_decoder *decoder, size_t pieces,
         status = tmb_team_create(threads, &job->own_team, error);
     }
     if (status == TMB_OK) {
-        status = tmb_codec_workspace_create(decoder, WORKSPACE_FRAMES, threads > 0 ? job->own_team : team, &job->workspace, error);
+        status = tmb_codec_workspace_create(decoder, WORKSPACE_FRAMES, threads > 0 ? job->own_team : team,
+                                            &job->workspace, error);
     }
     if (status == TMB_OK && threads > 0) {
         job->threaded = pthread_create(&job->thread, NULL, thread_main, job) == 0;

@@ -11,8 +11,8 @@
 
 typedef struct tmb_codec_job tmb_codec_job;
 
-/* For at most `pieces` utterances. threads > 0: a thread of its own and a team of so many; 0: in the caller's thread, with
- * `team` (may be NULL). */
+/* For at most `pieces` utterances. threads > 0: a thread of its own and a team of so many; 0: in the caller's thread,
+ * with `team` (may be NULL). */
 tmb_status tmb_codec_job_create(const tmb_codec_decoder *decoder, size_t pieces, int threads, tmb_team *team,
                                 tmb_codec_job **out, tmb_error *error);
 /* Waits for what is under way. */

@@ -12,7 +12,9 @@
 /* Of a voice with some seconds of reference. */
 #define USUAL_PREFIX_POSITIONS 96
 
-static int sample_rate(const tmb_engine *base) { return ((const tmb_qwen3_engine *)base)->model.config.codec.sample_rate; }
+static int sample_rate(const tmb_engine *base) {
+    return ((const tmb_qwen3_engine *)base)->model.config.codec.sample_rate;
+}
 
 static size_t max_sequences(const tmb_engine *base) { return ((const tmb_qwen3_engine *)base)->max_sequences; }
 
@@ -35,7 +37,8 @@ static void drop(tmb_qwen3_engine *engine, tmb_speech *speech) {
     }
 }
 
-static tmb_status admit(tmb_engine *base, const tmb_speak_request *request, tmb_voice *voice, uint64_t *sequence, tmb_error *error) {
+static tmb_status admit(tmb_engine *base, const tmb_speak_request *request, tmb_voice *voice, uint64_t *sequence,
+                        tmb_error *error) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     if (engine->live == engine->max_sequences) {
         return tmb_fail(error, TMB_ERROR_LIMIT, "%zu utterances are under way, no more fit", engine->live);
@@ -130,8 +133,8 @@ static const tmb_engine_operations operations = {
     .hold = hold,
 };
 
-/* The language model is what an utterance waits for, the codec works beside it: on half of the processors, which the language
- * model shares, since it is bound by memory more than by them. */
+/* The language model is what an utterance waits for, the codec works beside it: on half of the processors, which the
+ * language model shares, since it is bound by memory more than by them. */
 static void share_threads(int threads, int *lm, int *codec) {
     *codec = threads / 2;
     *lm = threads;
@@ -144,7 +147,8 @@ static tmb_status open_engine(tmb_qwen3_engine *engine, const tmb_qwen3_options 
     share_threads(threads, &lm_threads, &codec_threads);
     size_t sequences = engine->max_sequences;
     tmb_status status = tmb_team_create(threads, &engine->encode_team, error);
-    if (status != TMB_OK || (status = tmb_qwen3_model_load(options, engine->encode_team, &engine->model, error)) != TMB_OK) {
+    if (status != TMB_OK ||
+        (status = tmb_qwen3_model_load(options, engine->encode_team, &engine->model, error)) != TMB_OK) {
         return status;
     }
     const tmb_qwen3_model *model = &engine->model;
@@ -162,7 +166,8 @@ static tmb_status open_engine(tmb_qwen3_engine *engine, const tmb_qwen3_options 
     }
     if ((status = tmb_team_create(lm_threads, &engine->team, error)) != TMB_OK ||
         (status = tmb_lm_context_create(model->lm, sequences, engine->team, &engine->context, error)) != TMB_OK ||
-        (status = tmb_codec_job_create(model->codec_decoder, sequences, codec_threads, engine->team, &engine->job, error)) != TMB_OK ||
+        (status = tmb_codec_job_create(model->codec_decoder, sequences, codec_threads, engine->team, &engine->job,
+                                       error)) != TMB_OK ||
         (status = tmb_voice_memory_create(&engine->memory, error)) != TMB_OK) {
         return status;
     }

@@ -1,5 +1,5 @@
-/* Inside the engine: live utterances, and what is shared between them. All but prepare_voice and the saved voices runs on the
- * scheduler's thread.
+/* Inside the engine: live utterances, and what is shared between them. All but prepare_voice and the saved voices runs
+ * on the scheduler's thread.
  */
 #ifndef TMB_TTS_QWEN3_BATCH_ENGINE_INTERNAL_H
 #define TMB_TTS_QWEN3_BATCH_ENGINE_INTERNAL_H
@@ -13,9 +13,9 @@
 
 /* Of a long text; a text that is not split is one. */
 typedef struct tmb_speech_piece {
-    size_t begin, end;   /* of what is spoken, in the text */
-    double pause_after;  /* seconds */
-    bool done;           /* the language model has finished it: end_frame is known */
+    size_t begin, end;  /* of what is spoken, in the text */
+    double pause_after; /* seconds */
+    bool done;          /* the language model has finished it: end_frame is known */
     size_t end_frame;
 } tmb_speech_piece;
 
@@ -32,11 +32,11 @@ typedef struct tmb_speech {
     size_t piece_count;
     tmb_segment *segments; /* [piece_count] */
     char **segment_texts;
-    size_t piece;      /* that the language model is at */
-    size_t piece_out;  /* whose audio goes out next */
+    size_t piece;       /* that the language model is at */
+    size_t piece_out;   /* whose audio goes out next */
     size_t piece_begin; /* first frame of `piece` */
-    int retries;       /* of this piece */
-    size_t budget;     /* frames that this piece may have; 0 = no limit */
+    int retries;        /* of this piece */
+    size_t budget;      /* frames that this piece may have; 0 = no limit */
     bool guard;
     bool waits; /* a piece's audio goes out when it is complete */
 
@@ -56,13 +56,13 @@ typedef struct tmb_speech {
     /* decoding */
     tmb_codec_state *state;
     bool in_flight;
-    size_t decoded;     /* frames whose audio is out, or in `audio` */
-    size_t chunk;       /* frames that the next event should have */
+    size_t decoded; /* frames whose audio is out, or in `audio` */
+    size_t chunk;   /* frames that the next event should have */
     size_t reference_frames;
-    size_t reference_left;    /* that the decoder has still to go through first */
+    size_t reference_left; /* that the decoder has still to go through first */
     bool reference_begun;
-    float last_sample;        /* of the reference */
-    bool hold_back;     /* audio is collected until the end: how much of the reference is cut depends on the length */
+    float last_sample; /* of the reference */
+    bool hold_back;    /* audio is collected until the end: how much of the reference is cut depends on the length */
     float *audio;
     size_t audio_count, audio_capacity;
     uint64_t samples_out;
@@ -102,8 +102,8 @@ typedef struct tmb_qwen3_engine {
 /* ---- speech.c ---- */
 
 /* Everything but the prefill of its first piece. */
-tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice, tmb_speech **out,
-                             tmb_error *error);
+tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice,
+                             tmb_speech **out, tmb_error *error);
 void tmb_speech_destroy(tmb_speech **speech);
 size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request, const tmb_qwen3_voice *voice);
 
@@ -122,11 +122,12 @@ bool tmb_speech_is_stuck(const int16_t *codes, size_t frames, size_t groups);
 
 /* ---- voices.c ---- */
 
-tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *reference, bool x_vector_only, tmb_voice **out,
-                                    tmb_error *error);
+tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *reference, bool x_vector_only,
+                                    tmb_voice **out, tmb_error *error);
 size_t tmb_engine_prepare_memory(tmb_engine *base, uint64_t samples, int rate, bool x_vector_only);
 tmb_status tmb_engine_voice_serialize(const tmb_voice *voice, void **data, size_t *size, tmb_error *error);
-tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size_t size, tmb_voice **out, tmb_error *error);
+tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size_t size, tmb_voice **out,
+                                        tmb_error *error);
 
 /* ---- step.c ---- */
 

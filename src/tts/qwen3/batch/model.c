@@ -52,26 +52,33 @@ static tmb_status open_codec(const char *folder, tmb_safetensors **out, tmb_erro
 
 /* Networks that have to fit each other. */
 static tmb_status check_fit(const tmb_qwen3_config *config, tmb_error *error) {
-    if (config->codec.decoder.quantizers != config->talker.code_groups || config->codec.valid_quantizers < config->talker.code_groups) {
-        return tmb_fail(error, TMB_ERROR_MODEL, "the talker makes %zu codes a frame and the codec has %zu: these files do not belong together",
+    if (config->codec.decoder.quantizers != config->talker.code_groups ||
+        config->codec.valid_quantizers < config->talker.code_groups) {
+        return tmb_fail(error, TMB_ERROR_MODEL,
+                        "the talker makes %zu codes a frame and the codec has %zu: these files do not belong together",
                         config->talker.code_groups, config->codec.decoder.quantizers);
     }
     if (config->codec.decoder.codebook_size < config->predictor.vocab_size) {
-        return tmb_fail(error, TMB_ERROR_MODEL, "the predictor's books have %zu codes and the codec's %zu: these files do not belong together",
+        return tmb_fail(error, TMB_ERROR_MODEL,
+                        "the predictor's books have %zu codes and the codec's %zu: these files do not belong together",
                         config->predictor.vocab_size, config->codec.decoder.codebook_size);
     }
     return TMB_OK;
 }
 
-static tmb_lm_options lm_options(const tmb_qwen3_options *options, const tmb_qwen3_precisions *precisions, const char *directory,
-                                 tmb_team *team) {
+static tmb_lm_options lm_options(const tmb_qwen3_options *options, const tmb_qwen3_precisions *precisions,
+                                 const char *directory, tmb_team *team) {
     /* Packing without quantizing takes no longer than reading a pack. */
     bool quantizes = precisions->talker >= TMB_LM_INT8 || precisions->predictor >= TMB_LM_INT8;
-    return (tmb_lm_options){.talker = precisions->talker, .predictor = precisions->predictor,
-                            .pack_directory = quantizes ? directory : NULL, .team = team, .logger = options->logger};
+    return (tmb_lm_options){.talker = precisions->talker,
+                            .predictor = precisions->predictor,
+                            .pack_directory = quantizes ? directory : NULL,
+                            .team = team,
+                            .logger = options->logger};
 }
 
-/* Everything else, beside the language model: each part by whichever thread is free. The codec encoder is only checked. */
+/* Everything else, beside the language model: each part by whichever thread is free. The codec encoder is only checked.
+ */
 enum { TOKENIZER, SPEAKER_ENCODER, CODEC_SIZES, DECODER_PARTS };
 
 typedef struct others {
@@ -110,7 +117,8 @@ static void *load_others(void *argument) {
         tmb_status status = load_other(o, which, &error);
         if (status != TMB_OK) {
             (void)pthread_mutex_lock(&o->lock);
-            /* Parts are begun in order, and those before this one end too: which error it is does not depend on time. */
+            /* Parts are begun in order, and those before this one end too: which error it is does not depend on time.
+             */
             if (!atomic_exchange(&o->failed, true) || o->status == TMB_OK || which < o->part) {
                 o->part = which;
                 o->status = status;
@@ -154,7 +162,8 @@ static tmb_status load_networks(const tmb_qwen3_options *options, tmb_team *team
     return status;
 }
 
-tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team, tmb_qwen3_model *out, tmb_error *error) {
+tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team, tmb_qwen3_model *out,
+                                tmb_error *error) {
     tmb_qwen3_model *m = out;
     memset(m, 0, sizeof *m);
     if (options->model == NULL || options->model[0] == 0) {
@@ -238,7 +247,8 @@ tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *byt
         size_t sum = 0;
         /* Buffers and what is remembered of voices; the loaded engine says it exactly. */
         speaker += lm / 8;
-        if (!tmb_add_size(lm, speaker, &sum) || !tmb_add_size(sum, encoder, &sum) || !tmb_add_size(sum, decoder, &sum)) {
+        if (!tmb_add_size(lm, speaker, &sum) || !tmb_add_size(sum, encoder, &sum) ||
+            !tmb_add_size(sum, decoder, &sum)) {
             status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
         }
         *bytes = sum;

@@ -1,5 +1,5 @@
-/* A checkpoint, loaded: all networks and the tokenizer. Immutable and shared between threads, but for the codec encoder,
- * which is loaded when a recording is encoded. */
+/* A checkpoint, loaded: all networks and the tokenizer. Immutable and shared between threads, but for the codec
+ * encoder, which is loaded when a recording is encoded. */
 #ifndef TMB_TTS_QWEN3_BATCH_MODEL_H
 #define TMB_TTS_QWEN3_BATCH_MODEL_H
 
@@ -26,7 +26,8 @@ typedef struct tmb_qwen3_model {
 } tmb_qwen3_model;
 
 /* `team` helps to pack weights. */
-tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team, tmb_qwen3_model *out, tmb_error *error);
+tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team, tmb_qwen3_model *out,
+                                tmb_error *error);
 /* The codec encoder, loaded by the first call. A saved voice does without. One call at a time. */
 tmb_status tmb_qwen3_model_codec_encoder(tmb_qwen3_model *model, tmb_logger *logger, const tmb_codec_encoder **out,
                                          tmb_error *error);

@@ -15,13 +15,14 @@
 #define FIRST_CHUNK_FRAMES 4
 
 static double frames_per_second(const tmb_qwen3_engine *engine) {
-    return (double)engine->model.config.codec.sample_rate / (double)tmb_codec_samples_per_frame(engine->model.codec_decoder);
+    return (double)engine->model.config.codec.sample_rate /
+           (double)tmb_codec_samples_per_frame(engine->model.codec_decoder);
 }
 
 /* ---- Settings --------------------------------------------------------------------------------- */
 
-static tmb_status read_sampler(bool greedy, double temperature, double top_p, int top_k, const tmb_qwen3_sampling_config *defaults,
-                               tmb_sampling *out, tmb_error *error) {
+static tmb_status read_sampler(bool greedy, double temperature, double top_p, int top_k,
+                               const tmb_qwen3_sampling_config *defaults, tmb_sampling *out, tmb_error *error) {
     out->greedy = greedy || temperature == 0;
     out->temperature = temperature < 0 ? defaults->temperature : temperature;
     out->top_p = top_p < 0 ? defaults->top_p : top_p;
@@ -42,18 +43,20 @@ static tmb_status read_settings(const tmb_qwen3_engine *engine, const tmb_speak_
                                 tmb_error *error) {
     const tmb_qwen3_generation_config *defaults = &engine->model.config.generation;
     tmb_lm_sampling *sampling = &speech->sampling;
-    tmb_status status = read_sampler(request->greedy, request->temperature, request->top_p, request->top_k, &defaults->talker,
-                                     &sampling->talker, error);
+    tmb_status status = read_sampler(request->greedy, request->temperature, request->top_p, request->top_k,
+                                     &defaults->talker, &sampling->talker, error);
     if (status == TMB_OK) {
-        status = read_sampler(request->greedy, request->subtalker_temperature, request->subtalker_top_p, request->subtalker_top_k,
-                              &defaults->predictor, &sampling->predictor, error);
+        status = read_sampler(request->greedy, request->subtalker_temperature, request->subtalker_top_p,
+                              request->subtalker_top_k, &defaults->predictor, &sampling->predictor, error);
     }
     if (status != TMB_OK) {
         return status;
     }
-    sampling->repetition_penalty = request->repetition_penalty < 0 ? defaults->repetition_penalty : request->repetition_penalty;
+    sampling->repetition_penalty =
+        request->repetition_penalty < 0 ? defaults->repetition_penalty : request->repetition_penalty;
     if (!(sampling->repetition_penalty >= 0.01 && sampling->repetition_penalty <= 100)) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "repetition_penalty is %g, it must be 0.01 to 100", request->repetition_penalty);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "repetition_penalty is %g, it must be 0.01 to 100",
+                        request->repetition_penalty);
     }
     size_t tokens = request->max_frames > 0 ? (size_t)request->max_frames : defaults->max_new_tokens;
     if (request->max_frames == 1) {
@@ -62,8 +65,8 @@ static tmb_status read_settings(const tmb_qwen3_engine *engine, const tmb_speak_
     if (request->max_seconds > 0) {
         double frames = floor(request->max_seconds * frames_per_second(engine) + 1e-9);
         if (frames < 1) {
-            return tmb_fail(error, TMB_ERROR_ARGUMENT, "max_seconds %g is less than a frame (%g s)", request->max_seconds,
-                            1 / frames_per_second(engine));
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "max_seconds %g is less than a frame (%g s)",
+                            request->max_seconds, 1 / frames_per_second(engine));
         }
         tokens = frames + 1 < (double)tokens ? (size_t)frames + 1 : tokens;
     }
@@ -117,18 +120,23 @@ static tmb_status make_pieces(const tmb_speak_request *request, tmb_speech *spee
 }
 
 /* The prompt of a piece. */
-static tmb_status build_prompt(tmb_qwen3_engine *engine, const tmb_speech *speech, tmb_lm_prompt *prompt, tmb_error *error) {
+static tmb_status build_prompt(tmb_qwen3_engine *engine, const tmb_speech *speech, tmb_lm_prompt *prompt,
+                               tmb_error *error) {
     const tmb_qwen3_model *model = &engine->model;
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     const tmb_speech_piece *piece = &speech->pieces[speech->piece];
     tmb_prompt_ids target = {0}, transcript = {0};
-    tmb_status status = tmb_prompt_target(model->tokenizer, speech->text + piece->begin, piece->end - piece->begin, &target, error);
+    tmb_status status =
+        tmb_prompt_target(model->tokenizer, speech->text + piece->begin, piece->end - piece->begin, &target, error);
     if (status == TMB_OK && speech->in_context) {
         status = tmb_prompt_reference(model->tokenizer, voice->text, strlen(voice->text), &transcript, error);
     }
     if (status == TMB_OK) {
-        tmb_lm_prompt_parts parts = {.role = target.role, .text = target.text, .text_count = target.text_count,
-                                     .speaker = voice->speaker, .language = speech->language,
+        tmb_lm_prompt_parts parts = {.role = target.role,
+                                     .text = target.text,
+                                     .text_count = target.text_count,
+                                     .speaker = voice->speaker,
+                                     .language = speech->language,
                                      .non_streaming = speech->non_streaming};
         if (speech->in_context) {
             parts.reference_codes = voice->codes;
@@ -144,7 +152,8 @@ static tmb_status build_prompt(tmb_qwen3_engine *engine, const tmb_speech *speec
 }
 
 /* The rows that are the same for every text of this voice, from memory where another utterance has had them. */
-static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_lm_prompt *prompt, tmb_error *error) {
+static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_lm_prompt *prompt,
+                                 tmb_error *error) {
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     tmb_prefix_key key = {speech->language, speech->non_streaming, speech->in_context};
     if (tmb_voice_memory_get_prefix(engine->memory, voice, &key, prompt->shared, speech->sequence)) {
@@ -162,7 +171,8 @@ static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, c
         tmb_lm_sequence_destroy(&prefix);
         return status;
     }
-    tmb_voice_memory_put_prefix(engine->memory, voice, &key, prefix, tmb_lm_sequence_bytes(engine->model.lm, prompt->shared));
+    tmb_voice_memory_put_prefix(engine->memory, voice, &key, prefix,
+                                tmb_lm_sequence_bytes(engine->model.lm, prompt->shared));
     return TMB_OK;
 }
 
@@ -184,14 +194,16 @@ tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, 
         status = prefill_shared(engine, speech, &prompt, error);
     }
     if (status == TMB_OK) {
-        status = tmb_lm_prefill(engine->context, speech->sequence, prompt.rows + prompt.shared * tmb_lm_hidden_size(engine->model.lm),
+        status = tmb_lm_prefill(engine->context, speech->sequence,
+                                prompt.rows + prompt.shared * tmb_lm_hidden_size(engine->model.lm),
                                 prompt.count - prompt.shared, error);
     }
     if (status == TMB_OK) {
         tmb_lm_sampling sampling = speech->sampling;
         sampling.seed = speech->seed + 0x9e3779b97f4a7c15u * (speech->piece + 1000003u * (uint64_t)speech->retries);
         sampling.max_new_tokens = left + 1;
-        status = tmb_lm_sequence_begin(speech->sequence, &sampling, prompt.trailing, prompt.trailing_count, prompt.pad, error);
+        status = tmb_lm_sequence_begin(speech->sequence, &sampling, prompt.trailing, prompt.trailing_count, prompt.pad,
+                                       error);
         speech->piece_begin = speech->frames;
     }
     tmb_lm_prompt_free(&prompt);
@@ -202,8 +214,8 @@ tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, 
 
 static tmb_status check_voice(const tmb_qwen3_engine *engine, const tmb_qwen3_voice *voice, tmb_error *error) {
     if (strcmp(voice->family, engine->model.family) != 0) {
-        return tmb_fail(error, TMB_ERROR_MODEL, "this voice was made for %s and the model is %s: make the voice again", voice->family,
-                        engine->model.family);
+        return tmb_fail(error, TMB_ERROR_MODEL, "this voice was made for %s and the model is %s: make the voice again",
+                        voice->family, engine->model.family);
     }
     return TMB_OK;
 }
@@ -220,8 +232,8 @@ static tmb_status prepare_codec(tmb_qwen3_engine *engine, tmb_speech *speech, tm
     return TMB_OK;
 }
 
-tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice, tmb_speech **out,
-                             tmb_error *error) {
+tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice,
+                             tmb_speech **out, tmb_error *error) {
     *out = NULL;
     const tmb_qwen3_voice *mine = (const tmb_qwen3_voice *)voice;
     if (request->text == NULL || voice == NULL) {
@@ -236,13 +248,16 @@ tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *
     speech->text = tmb_strdup(request->text);
     tmb_status status = speech->text == NULL ? tmb_fail_memory(error, "a text", 0) : check_voice(engine, mine, error);
     if (status != TMB_OK || (status = read_settings(engine, request, speech, error)) != TMB_OK ||
-        (status = make_pieces(request, speech, error)) != TMB_OK || (status = prepare_codec(engine, speech, error)) != TMB_OK) {
+        (status = make_pieces(request, speech, error)) != TMB_OK ||
+        (status = prepare_codec(engine, speech, error)) != TMB_OK) {
         tmb_speech_destroy(&speech);
         return status;
     }
     size_t letters = tmb_speech_letters(speech->text, strlen(speech->text));
-    speech->expected = tmb_speech_expected(letters) < speech->frame_limit ? tmb_speech_expected(letters) : speech->frame_limit;
-    speech->capacity = tmb_speech_budget(letters) < speech->frame_limit ? tmb_speech_budget(letters) : speech->frame_limit;
+    speech->expected =
+        tmb_speech_expected(letters) < speech->frame_limit ? tmb_speech_expected(letters) : speech->frame_limit;
+    speech->capacity =
+        tmb_speech_budget(letters) < speech->frame_limit ? tmb_speech_budget(letters) : speech->frame_limit;
     speech->codes = tmb_calloc(speech->capacity, tmb_lm_code_groups(engine->model.lm) * sizeof *speech->codes);
     /* Pieces without words are silence only. */
     while (speech->piece_count > 1 && speech->piece < speech->piece_count &&
@@ -280,7 +295,8 @@ void tmb_speech_destroy(tmb_speech **speech_address) {
     free(speech);
 }
 
-size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request, const tmb_qwen3_voice *voice) {
+size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request,
+                        const tmb_qwen3_voice *voice) {
     const tmb_qwen3_model *model = &engine->model;
     size_t text = request->text == NULL ? 0 : strlen(request->text);
     size_t letters = request->text == NULL ? 0 : tmb_speech_letters(request->text, text);
@@ -298,8 +314,10 @@ size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request 
     size_t sequence = tmb_lm_sequence_bytes(model->lm, rows + frames);
     /* The prompt's rows live while it is prefilled, text embeddings beside them. */
     size_t prompt = 2 * (rows + text + transcript) * tmb_lm_hidden_size(model->lm) * sizeof(float);
-    size_t audio = engine->official && in_context ? frames * tmb_codec_samples_per_frame(model->codec_decoder) * sizeof(float) : 0;
-    size_t rest = tmb_codec_state_bytes(model->codec_decoder) + prompt + audio + frames * 2 * tmb_lm_code_groups(model->lm) + text;
+    size_t audio =
+        engine->official && in_context ? frames * tmb_codec_samples_per_frame(model->codec_decoder) * sizeof(float) : 0;
+    size_t rest = tmb_codec_state_bytes(model->codec_decoder) + prompt + audio +
+                  frames * 2 * tmb_lm_code_groups(model->lm) + text;
     size_t bytes = 0;
     return tmb_add_size(sequence, rest, &bytes) ? bytes : SIZE_MAX;
 }

@@ -30,8 +30,12 @@ static void fail(tmb_speech *speech, const tmb_error *error) {
 static void send(const step *s, tmb_speech *speech, const float *samples, size_t count) {
     size_t expected = speech->finished ? speech->frames : speech->expected;
     double progress = expected == 0 ? 0 : (double)speech->decoded / (double)expected;
-    tmb_engine_event event = {.kind = TMB_ENGINE_AUDIO, .sequence = speech->id, .samples = samples, .sample_count = count,
-                              .frames_done = speech->decoded, .progress = progress < 0.99 ? progress : 0.99};
+    tmb_engine_event event = {.kind = TMB_ENGINE_AUDIO,
+                              .sequence = speech->id,
+                              .samples = samples,
+                              .sample_count = count,
+                              .frames_done = speech->decoded,
+                              .progress = progress < 0.99 ? progress : 0.99};
     s->sink(s->user, &event);
 }
 
@@ -78,8 +82,8 @@ static void close_pieces(const step *s, tmb_speech *speech) {
     }
 }
 
-/* The audio that was held back, without the reference. The official cut is a product of floating-point numbers that may come out
- * one sample short. */
+/* The audio that was held back, without the reference. The official cut is a product of floating-point numbers that may
+ * come out one sample short. */
 static void send_held(const step *s, tmb_speech *speech) {
     size_t per_frame = tmb_codec_samples_per_frame(s->engine->model.codec_decoder);
     size_t total = speech->reference_frames + speech->decoded;
@@ -94,8 +98,10 @@ static void send_held(const step *s, tmb_speech *speech) {
 
 /* ---- The codec -------------------------------------------------------------------------------- */
 
-/* Some frames of the reference went through the decoder; what it knows behind them all is kept for the voice's next texts. */
-static void end_reference_piece(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_codec_result *result, size_t per_frame) {
+/* Some frames of the reference went through the decoder; what it knows behind them all is kept for the voice's next
+ * texts. */
+static void end_reference_piece(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_codec_result *result,
+                                size_t per_frame) {
     speech->reference_left -= result->context_frames + result->frames;
     if (speech->reference_left > 0) {
         return;
@@ -181,14 +187,16 @@ static size_t ready_frames(const tmb_qwen3_engine *engine, const tmb_speech *spe
 }
 
 /* Codes before frame `decoded`, the reference's included: context_frames of them into `out`. */
-static void context_before(const tmb_qwen3_engine *engine, const tmb_speech *speech, size_t context_frames, int16_t *out) {
+static void context_before(const tmb_qwen3_engine *engine, const tmb_speech *speech, size_t context_frames,
+                           int16_t *out) {
     size_t groups = tmb_lm_code_groups(engine->model.lm);
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     size_t end = speech->reference_frames + speech->decoded;
     for (size_t i = 0; i < context_frames; i++) {
         size_t frame = end - context_frames + i;
-        const int16_t *from = frame < speech->reference_frames ? voice->codes + frame * groups
-                                                               : speech->codes + (frame - speech->reference_frames) * groups;
+        const int16_t *from = frame < speech->reference_frames
+                                  ? voice->codes + frame * groups
+                                  : speech->codes + (frame - speech->reference_frames) * groups;
         memcpy(out + i * groups, from, groups * sizeof *out);
     }
 }
@@ -212,9 +220,12 @@ void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
             const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
             const int16_t *codes = voice->codes + (voice->frames - speech->reference_left) * groups;
             /* Of all its audio, only the last sample is ever wanted. */
-            tmb_codec_job_add(engine->job, &(tmb_codec_request){.owner = speech, .state = speech->state, .context = codes,
+            tmb_codec_job_add(engine->job, &(tmb_codec_request){.owner = speech,
+                                                                .state = speech->state,
+                                                                .context = codes,
                                                                 .context_frames = frames - 1,
-                                                                .codes = codes + (frames - 1) * groups, .frames = 1});
+                                                                .codes = codes + (frames - 1) * groups,
+                                                                .frames = 1});
             speech->reference_begun = speech->in_flight = true;
             continue;
         }
@@ -223,14 +234,18 @@ void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
         if (restarts) {
             context_before(engine, speech, TMB_CODEC_CONTEXT_FRAMES, context);
         }
-        tmb_codec_job_add(engine->job, &(tmb_codec_request){.owner = speech, .state = speech->state, .restarts = restarts,
+        tmb_codec_job_add(engine->job, &(tmb_codec_request){.owner = speech,
+                                                            .state = speech->state,
+                                                            .restarts = restarts,
                                                             .context = context,
                                                             .context_frames = restarts ? TMB_CODEC_CONTEXT_FRAMES : 0,
-                                                            .codes = speech->codes + speech->decoded * groups, .frames = frames});
+                                                            .codes = speech->codes + speech->decoded * groups,
+                                                            .frames = frames});
         speech->in_flight = true;
         /* Later events are longer: each lasts while the next is made. */
-        speech->chunk = speech->chunk + speech->chunk / 2 < TMB_CODEC_JOB_FRAMES ? speech->chunk + (speech->chunk + 1) / 2
-                                                                                 : TMB_CODEC_JOB_FRAMES;
+        speech->chunk = speech->chunk + speech->chunk / 2 < TMB_CODEC_JOB_FRAMES
+                            ? speech->chunk + (speech->chunk + 1) / 2
+                            : TMB_CODEC_JOB_FRAMES;
     }
     tmb_codec_job_start(engine->job);
 }
@@ -265,7 +280,8 @@ static void end_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_finish_r
     speech->piece++;
     speech->retries = 0;
     bool full = reason == TMB_FINISH_LENGTH || speech->frames >= speech->frame_limit;
-    while (speech->piece < speech->piece_count && (full || speech->pieces[speech->piece].begin == speech->pieces[speech->piece].end)) {
+    while (speech->piece < speech->piece_count &&
+           (full || speech->pieces[speech->piece].begin == speech->pieces[speech->piece].end)) {
         if (full) {
             speech->pieces[speech->piece].pause_after = 0;
             speech->reason = speech->reason == TMB_FINISH_STOP ? TMB_FINISH_LENGTH : speech->reason;
@@ -341,7 +357,8 @@ static bool step_language_model(const step *s) {
     engine->lm_frames += count;
     engine->lm_steps++;
     for (size_t i = 0; i < count; i++) {
-        take_outcome(engine, engine->stepped[i], engine->outcomes[i], engine->codes + i * tmb_lm_code_groups(engine->model.lm));
+        take_outcome(engine, engine->stepped[i], engine->outcomes[i],
+                     engine->codes + i * tmb_lm_code_groups(engine->model.lm));
     }
     return true;
 }
@@ -357,8 +374,13 @@ static void send_end(const step *s, tmb_speech *speech) {
     if (speech->hold_back) {
         send_held(s, speech);
     }
-    tmb_engine_event event = {.kind = TMB_ENGINE_FINISHED, .sequence = speech->id, .frames_done = speech->frames, .progress = 1,
-                              .finish_reason = speech->reason, .segments = speech->segments, .segment_count = speech->piece_count};
+    tmb_engine_event event = {.kind = TMB_ENGINE_FINISHED,
+                              .sequence = speech->id,
+                              .frames_done = speech->frames,
+                              .progress = 1,
+                              .finish_reason = speech->reason,
+                              .segments = speech->segments,
+                              .segment_count = speech->piece_count};
     if (speech->want_codes) {
         event.codes = speech->codes;
         event.code_frames = speech->frames;
@@ -374,8 +396,9 @@ static void log_speed(tmb_qwen3_engine *engine) {
         return;
     }
     double codec = tmb_codec_job_seconds(engine->job, &decoded);
-    tmb_log(engine->logger, TMB_LOG_DEBUG, "%zu frames in %zu steps of the language model, %.1f ms a step; codec %.1f ms a frame",
-            engine->lm_frames, engine->lm_steps, 1e3 * engine->lm_seconds / (double)engine->lm_steps,
+    tmb_log(engine->logger, TMB_LOG_DEBUG,
+            "%zu frames in %zu steps of the language model, %.1f ms a step; codec %.1f ms a frame", engine->lm_frames,
+            engine->lm_steps, 1e3 * engine->lm_seconds / (double)engine->lm_steps,
             decoded == 0 ? 0 : 1e3 * codec / (double)decoded);
     engine->lm_seconds = 0;
     engine->lm_frames = engine->lm_steps = 0;
@@ -391,7 +414,8 @@ static void finish(const step *s) {
         if (!speech->in_flight && !speech->failed && !speech->cancelled) {
             close_pieces(s, speech);
         }
-        bool over = speech->cancelled || speech->failed || (speech->finished && speech->piece_out == speech->piece_count);
+        bool over =
+            speech->cancelled || speech->failed || (speech->finished && speech->piece_out == speech->piece_count);
         if (speech->in_flight || !over) {
             engine->speeches[kept++] = speech;
             continue;

@@ -87,7 +87,8 @@ static entry *find_or_make(tmb_voice_memory *memory, const tmb_qwen3_voice *voic
     return e;
 }
 
-bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state, float *last) {
+bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state,
+                                float *last) {
     (void)pthread_mutex_lock(&memory->lock);
     entry *e = find(memory, voice);
     bool known = e != NULL && e->state != NULL;
@@ -99,8 +100,8 @@ bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice 
     return known;
 }
 
-void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state, size_t bytes,
-                                float last) {
+void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state,
+                                size_t bytes, float last) {
     (void)pthread_mutex_lock(&memory->lock);
     entry *e = find_or_make(memory, voice);
     tmb_codec_state_destroy(&e->state);
@@ -114,11 +115,12 @@ static bool same_key(const tmb_prefix_key *a, const tmb_prefix_key *b) {
     return a->language == b->language && a->non_streaming == b->non_streaming && a->in_context == b->in_context;
 }
 
-bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key, size_t count,
-                                 tmb_lm_sequence *sequence) {
+bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
+                                 size_t count, tmb_lm_sequence *sequence) {
     (void)pthread_mutex_lock(&memory->lock);
     entry *e = find(memory, voice);
-    bool known = e != NULL && e->prefix != NULL && same_key(&e->key, key) && tmb_lm_sequence_positions(e->prefix) == count &&
+    bool known = e != NULL && e->prefix != NULL && same_key(&e->key, key) &&
+                 tmb_lm_sequence_positions(e->prefix) == count &&
                  tmb_lm_sequence_fork(sequence, e->prefix, count, NULL) == TMB_OK;
     (void)pthread_mutex_unlock(&memory->lock);
     return known;

@@ -1,6 +1,6 @@
-/* What an engine remembers of the voices that it used: the codec decoder's state after the reference, and the keys and values of
- * the prompt's beginning. Keyed by the voice's contents, so that it does not matter how a voice came back. The least
- * recently used go first. Thread-safe.
+/* What an engine remembers of the voices that it used: the codec decoder's state after the reference, and the keys and
+ * values of the prompt's beginning. Keyed by the voice's contents, so that it does not matter how a voice came back.
+ * The least recently used go first. Thread-safe.
  */
 #ifndef TMB_TTS_QWEN3_BATCH_VOICE_MEMORY_H
 #define TMB_TTS_QWEN3_BATCH_VOICE_MEMORY_H
@@ -18,10 +18,11 @@ void tmb_voice_memory_destroy(tmb_voice_memory **memory);
 size_t tmb_voice_memory_bytes(tmb_voice_memory *memory);
 
 /* Copies the state after a voice's reference into `state`, and its last sample; false where it is not known. */
-bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state, float *last);
+bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state,
+                                float *last);
 /* Takes over `state` (destroyed where it cannot be kept). */
-void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state, size_t bytes,
-                                float last);
+void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state,
+                                size_t bytes, float last);
 
 /* One layout of the prompt. */
 typedef struct tmb_prefix_key {
@@ -30,8 +31,8 @@ typedef struct tmb_prefix_key {
 } tmb_prefix_key;
 
 /* Copies a known beginning of `count` positions into `sequence`; false where it is not known, or copying fails. */
-bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key, size_t count,
-                                 tmb_lm_sequence *sequence);
+bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
+                                 size_t count, tmb_lm_sequence *sequence);
 /* Takes over `prefix`. */
 void tmb_voice_memory_put_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
                                  tmb_lm_sequence *prefix, size_t bytes);

@@ -7,8 +7,8 @@
 #include <string.h>
 
 /* x-vector, and codes where there is a transcript. */
-static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t count, const char *text, tmb_voice **out,
-                         tmb_error *error) {
+static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t count, const char *text,
+                         tmb_voice **out, tmb_error *error) {
     tmb_qwen3_model *model = &engine->model;
     const tmb_codec_encoder *codec_encoder = NULL;
     size_t speaker_size = tmb_speaker_size(model->speaker);
@@ -16,7 +16,8 @@ static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t 
     int16_t *codes = NULL;
     size_t frames = 0;
     tmb_qwen3_voice *voice = NULL;
-    tmb_status status = speaker == NULL ? tmb_fail_memory(error, "an x-vector", speaker_size * sizeof *speaker) : TMB_OK;
+    tmb_status status =
+        speaker == NULL ? tmb_fail_memory(error, "an x-vector", speaker_size * sizeof *speaker) : TMB_OK;
     if (status == TMB_OK) {
         status = tmb_speaker_embed(model->speaker, engine->encode_team, samples, count, speaker, error);
     }
@@ -27,9 +28,16 @@ static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t 
         status = tmb_codec_encode(codec_encoder, engine->encode_team, samples, count, &codes, &frames, error);
     }
     if (status == TMB_OK) {
-        tmb_voice_parts parts = {.family = model->family, .speaker = speaker, .speaker_size = speaker_size, .text = text,
-                                 .codes = codes, .frames = frames, .books = tmb_lm_code_groups(model->lm), .reference = samples,
-                                 .reference_count = count, .reference_rate = model->config.speaker.sample_rate};
+        tmb_voice_parts parts = {.family = model->family,
+                                 .speaker = speaker,
+                                 .speaker_size = speaker_size,
+                                 .text = text,
+                                 .codes = codes,
+                                 .frames = frames,
+                                 .books = tmb_lm_code_groups(model->lm),
+                                 .reference = samples,
+                                 .reference_count = count,
+                                 .reference_rate = model->config.speaker.sample_rate};
         status = tmb_qwen3_voice_create(&parts, &voice, error);
     }
     *out = status == TMB_OK ? &voice->base : NULL;
@@ -38,8 +46,8 @@ static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t 
     return status;
 }
 
-tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *reference, bool x_vector_only, tmb_voice **out,
-                                    tmb_error *error) {
+tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *reference, bool x_vector_only,
+                                    tmb_voice **out, tmb_error *error) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     *out = NULL;
     const char *text = x_vector_only || reference->text == NULL || reference->text[0] == 0 ? NULL : reference->text;
@@ -53,8 +61,8 @@ tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *refer
     float *samples = NULL;
     size_t count = 0;
     if (status == TMB_OK) {
-        status = tmb_reference_resample(reference->samples, reference->count, reference->rate, engine->model.config.speaker.sample_rate,
-                                        &samples, &count, error);
+        status = tmb_reference_resample(reference->samples, reference->count, reference->rate,
+                                        engine->model.config.speaker.sample_rate, &samples, &count, error);
     }
     if (status == TMB_OK) {
         (void)pthread_mutex_lock(&engine->encode_lock);
@@ -91,18 +99,21 @@ tmb_status tmb_engine_voice_serialize(const tmb_voice *voice, void **data, size_
 static tmb_status check_fit(const tmb_qwen3_engine *engine, const tmb_qwen3_voice *voice, tmb_error *error) {
     const tmb_qwen3_model *model = &engine->model;
     if (strcmp(voice->family, model->family) != 0) {
-        return tmb_fail(error, TMB_ERROR_MODEL, "this voice was made for %s and the model is %s: make the voice again", voice->family,
-                        model->family);
+        return tmb_fail(error, TMB_ERROR_MODEL, "this voice was made for %s and the model is %s: make the voice again",
+                        voice->family, model->family);
     }
     bool fits = voice->speaker_size == tmb_speaker_size(model->speaker) &&
                 (voice->frames == 0 || (voice->books == tmb_lm_code_groups(model->lm) && voice->text != NULL));
     for (size_t i = 0; fits && i < voice->frames * voice->books; i++) {
         fits = voice->codes[i] >= 0 && (size_t)voice->codes[i] < model->config.predictor.vocab_size;
     }
-    return fits ? TMB_OK : tmb_fail(error, TMB_ERROR_FORMAT, "the voice file is damaged: its sizes or codes are not this model's");
+    return fits ? TMB_OK
+                : tmb_fail(error, TMB_ERROR_FORMAT,
+                           "the voice file is damaged: its sizes or codes are not this model's");
 }
 
-tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size_t size, tmb_voice **out, tmb_error *error) {
+tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size_t size, tmb_voice **out,
+                                        tmb_error *error) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     tmb_qwen3_voice *voice = NULL;
     *out = NULL;

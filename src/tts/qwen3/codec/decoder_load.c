@@ -260,7 +260,8 @@ static void lay_out(tmb_codec_decoder *decoder) {
             reserve_history(decoder, &block->units[k].history, (TMB_CODEC_WIDE_TAPS - 1) * dilations[k], block->out);
         }
     }
-    reserve_history(decoder, &decoder->last_history, TMB_CODEC_WIDE_TAPS - 1, config->decoder_dim >> config->decoder_stages);
+    reserve_history(decoder, &decoder->last_history, TMB_CODEC_WIDE_TAPS - 1,
+                    config->decoder_dim >> config->decoder_stages);
 }
 
 static size_t block_bytes(const tmb_qwen3_codec_decoder_config *config, tmb_conv_type type, size_t index) {
@@ -350,8 +351,8 @@ static size_t scratch_bytes(const tmb_codec_decoder *decoder) {
     return most;
 }
 
-/* How many of the last frames' latent rows determine what all histories hold, and the last sample: from the output back, a
- * layer whose last `rows` outputs are wanted exactly needs `rows` and its history of its input. */
+/* How many of the last frames' latent rows determine what all histories hold, and the last sample: from the output
+ * back, a layer whose last `rows` outputs are wanted exactly needs `rows` and its history of its input. */
 static size_t lookback(const tmb_codec_decoder *decoder) {
     const tmb_qwen3_codec_decoder_config *config = &decoder->config;
     size_t rows = 1 + decoder->last_history.rows;

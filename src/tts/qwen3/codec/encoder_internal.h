@@ -41,7 +41,7 @@ typedef struct tmb_codec_quantizer {
 
 struct tmb_codec_encoder {
     tmb_qwen3_codec_encoder_config config;
-    size_t books; /* in a frame */
+    size_t books;       /* in a frame */
     tmb_conv_type type; /* F32, or EMPTY where the tensors are only checked */
     const tmb_activation_kernels *activation;
     tmb_conv first;

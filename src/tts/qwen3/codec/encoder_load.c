@@ -134,7 +134,8 @@ static tmb_status check_book(tmb_codec_quantizer *quantizer, const tmb_safetenso
     return status != TMB_OK ? status
                             : tmb_layer_require(weights, size, 0, 0, error,
                                                 "encoder.quantizer.%s_residual_vector_quantizer.layers.%zu.codebook."
-                                                "cluster_usage", name, index);
+                                                "cluster_usage",
+                                                name, index);
 }
 
 static tmb_status load_quantizer(const tmb_codec_encoder *encoder, tmb_codec_quantizer *quantizer,
@@ -151,8 +152,8 @@ static tmb_status load_quantizer(const tmb_codec_encoder *encoder, tmb_codec_qua
     tmb_status status = tmb_layer_conv(&quantizer->projection, weights, &projection, error,
                                        "encoder.quantizer.%s_residual_vector_quantizer.input_proj", name);
     for (size_t i = 0; i < count && status == TMB_OK; i++) {
-        status = (encoder->type == TMB_CONV_EMPTY ? check_book : load_book)(
-            quantizer, weights, config->codebook_size, config->codebook_dim, name, i, error);
+        status = (encoder->type == TMB_CONV_EMPTY ? check_book : load_book)(quantizer, weights, config->codebook_size,
+                                                                            config->codebook_dim, name, i, error);
     }
     return status;
 }

@@ -1,9 +1,9 @@
 /* Talker and code predictor of Qwen3-TTS: from prompt embeddings to frames of codes.
  *
  * The talker is a decoder that reads text and codes and gives the first code of each frame; the predictor, small, is
- * run inside every frame for the others. Weights are immutable and shared; a context has the buffers for one thread that
- * steps; a sequence is one utterance. What becomes of a sequence does not depend on those that are stepped
- * beside it, to the last bit.
+ * run inside every frame for the others. Weights are immutable and shared; a context has the buffers for one thread
+ * that steps; a sequence is one utterance. What becomes of a sequence does not depend on those that are stepped beside
+ * it, to the last bit.
  */
 #ifndef TMB_TTS_QWEN3_LM_LM_H
 #define TMB_TTS_QWEN3_LM_LM_H
@@ -14,9 +14,9 @@
 #include "tts/qwen3/lm/sampler.h"
 #include "weights/safetensors.h"
 
-/* F32: every product exactly as the checkpoint's weights have it. BF16: weights rounded to bf16 (the released ones are),
- * products with rounded vectors where the CPU has them. INT8, INT4: matmul.h's Q8 and Q4; embeddings, norms, the text
- * projection and the head of the first code stay as in F32, the predictor's heads are at least 8 bits. */
+/* F32: every product exactly as the checkpoint's weights have it. BF16: weights rounded to bf16 (the released ones
+ * are), products with rounded vectors where the CPU has them. INT8, INT4: matmul.h's Q8 and Q4; embeddings, norms, the
+ * text projection and the head of the first code stay as in F32, the predictor's heads are at least 8 bits. */
 typedef enum tmb_lm_precision { TMB_LM_F32 = 0, TMB_LM_BF16, TMB_LM_INT8, TMB_LM_INT4 } tmb_lm_precision;
 
 typedef struct tmb_lm tmb_lm;
@@ -28,15 +28,15 @@ typedef struct tmb_lm_options {
     tmb_logger *logger;         /* may be NULL */
 } tmb_lm_options;
 
-/* `weights` must outlive the model (text embeddings are read from it row by row) and `config` is copied. TMB_ERROR_MODEL
- * where a tensor is missing or has another shape. */
+/* `weights` must outlive the model (text embeddings are read from it row by row) and `config` is copied.
+ * TMB_ERROR_MODEL where a tensor is missing or has another shape. */
 tmb_status tmb_lm_load(const tmb_qwen3_config *config, const tmb_safetensors *weights, const tmb_lm_options *options,
                        tmb_lm **out, tmb_error *error);
 void tmb_lm_destroy(tmb_lm **lm);
 /* Bytes of weights; the estimate needs the tensors' headers only. */
 size_t tmb_lm_bytes(const tmb_lm *lm);
-tmb_status tmb_lm_estimate(const tmb_qwen3_config *config, const tmb_safetensors *weights, const tmb_lm_options *options,
-                           size_t *bytes, tmb_error *error);
+tmb_status tmb_lm_estimate(const tmb_qwen3_config *config, const tmb_safetensors *weights,
+                           const tmb_lm_options *options, size_t *bytes, tmb_error *error);
 
 size_t tmb_lm_hidden_size(const tmb_lm *lm);   /* D: of a prompt row */
 size_t tmb_lm_code_groups(const tmb_lm *lm);   /* [16] */
@@ -47,7 +47,8 @@ size_t tmb_lm_max_positions(const tmb_lm *lm); /* of one sequence */
 typedef struct tmb_lm_context tmb_lm_context;
 
 /* For at most `sequences` at once. `team` (NULL: one thread) must outlive it. */
-tmb_status tmb_lm_context_create(const tmb_lm *lm, size_t sequences, tmb_team *team, tmb_lm_context **out, tmb_error *error);
+tmb_status tmb_lm_context_create(const tmb_lm *lm, size_t sequences, tmb_team *team, tmb_lm_context **out,
+                                 tmb_error *error);
 void tmb_lm_context_destroy(tmb_lm_context **context);
 size_t tmb_lm_context_bytes(const tmb_lm_context *context);
 
@@ -87,15 +88,15 @@ typedef enum tmb_lm_outcome {
     TMB_LM_FAILED     /* no memory for more positions, no frame */
 } tmb_lm_outcome;
 
-/* One frame for each sequence: codes [count, code groups], outcomes [count]. A sequence whose outcome is not a frame must
- * not be stepped again. Allocates only where a sequence outgrows its room. */
+/* One frame for each sequence: codes [count, code groups], outcomes [count]. A sequence whose outcome is not a frame
+ * must not be stepped again. Allocates only where a sequence outgrows its room. */
 void tmb_lm_step(tmb_lm_context *context, tmb_lm_sequence *const *sequences, size_t count, int16_t *codes,
                  tmb_lm_outcome *outcomes);
 
 /* ---- Embeddings for prompts -------------------------------------------------------------------- */
 
-/* out [count, D] = the text projection of text tokens. Thread-safe with a team of one's own. TMB_ERROR_ARGUMENT for an id
- * that the model does not have. */
+/* out [count, D] = the text projection of text tokens. Thread-safe with a team of one's own. TMB_ERROR_ARGUMENT for an
+ * id that the model does not have. */
 tmb_status tmb_lm_embed_text(const tmb_lm *lm, tmb_team *team, const int32_t *ids, size_t count, float *out,
                              tmb_error *error);
 /* out [D] = the talker's embedding of a codec token; ids below the vocabulary. */
@@ -105,8 +106,8 @@ void tmb_lm_embed_frame(const tmb_lm *lm, const int16_t *codes, float *out);
 
 /* ---- For tests and measurements ------------------------------------------------------------------ */
 
-/* Called with the raw scores of a pick: `book` 0 (talker) to 15, of the sequence's n-th frame. Returns the code to take, or
- * -1 for the one that the sequence's sampling picks. Called from the team's threads. */
+/* Called with the raw scores of a pick: `book` 0 (talker) to 15, of the sequence's n-th frame. Returns the code to
+ * take, or -1 for the one that the sequence's sampling picks. Called from the team's threads. */
 typedef int (*tmb_lm_watch)(void *user, const tmb_lm_sequence *sequence, size_t frame, size_t book, const float *scores,
                             size_t count);
 void tmb_lm_context_watch(tmb_lm_context *context, tmb_lm_watch watch, void *user);

@@ -29,10 +29,14 @@ static void product_part(void *argument, int part, int parts) {
 }
 
 /* out [count, padded rows] = x [count, stride] W^T + bias, for the first weights->rows of each row. */
-static void project(tmb_team *team, const tmb_matrix *weights, const float *bias, const float *x, size_t stride, size_t count,
-                    uint8_t *prepared, float *out) {
-    product p = {.kernels = tmb_matmul_get(weights->type, false), .weights = weights, .rows = prepared, .count = count,
-                 .out = out, .out_stride = tmb_matrix_padded_rows(weights)};
+static void project(tmb_team *team, const tmb_matrix *weights, const float *bias, const float *x, size_t stride,
+                    size_t count, uint8_t *prepared, float *out) {
+    product p = {.kernels = tmb_matmul_get(weights->type, false),
+                 .weights = weights,
+                 .rows = prepared,
+                 .count = count,
+                 .out = out,
+                 .out_stride = tmb_matrix_padded_rows(weights)};
     p.row_stride = p.kernels->row_bytes(weights->columns);
     for (size_t i = 0; i < count; i++) {
         p.kernels->prepare(x + i * stride, weights->columns, prepared + i * p.row_stride);
@@ -93,7 +97,8 @@ tmb_status tmb_lm_embed_text(const tmb_lm *lm, tmb_team *team, const int32_t *id
 }
 
 void tmb_lm_embed_codec(const tmb_lm *lm, int32_t id, float *out) {
-    tmb_pack_table_row(tmb_lm_entry(lm, lm->entries.codec_embedding), tmb_lm_data(lm, lm->entries.codec_embedding), (size_t)id, out);
+    tmb_pack_table_row(tmb_lm_entry(lm, lm->entries.codec_embedding), tmb_lm_data(lm, lm->entries.codec_embedding),
+                       (size_t)id, out);
 }
 
 void tmb_lm_embed_frame(const tmb_lm *lm, const int16_t *codes, float *out) {

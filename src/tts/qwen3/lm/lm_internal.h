@@ -9,7 +9,17 @@
 #define TMB_LM_PAGE_POSITIONS 64
 
 /* Where one stack's weights are in the plan: the first layer's entries, each layer's the same distance apart. */
-enum { ENTRY_INPUT_NORM, ENTRY_QKV, ENTRY_QUERY_NORM, ENTRY_KEY_NORM, ENTRY_OUTPUT, ENTRY_MLP_NORM, ENTRY_GATE_UP, ENTRY_DOWN, ENTRIES_OF_LAYER };
+enum {
+    ENTRY_INPUT_NORM,
+    ENTRY_QKV,
+    ENTRY_QUERY_NORM,
+    ENTRY_KEY_NORM,
+    ENTRY_OUTPUT,
+    ENTRY_MLP_NORM,
+    ENTRY_GATE_UP,
+    ENTRY_DOWN,
+    ENTRIES_OF_LAYER
+};
 typedef struct tmb_lm_stack_entries {
     size_t first_layer, norm;
 } tmb_lm_stack_entries;
@@ -46,7 +56,7 @@ struct tmb_lm_sequence {
     float *next;      /* [D] */
     float *trailing;  /* [trailing_count, D], then pad [D] */
     size_t trailing_count;
-    uint64_t *seen;   /* first codes that were picked */
+    uint64_t *seen; /* first codes that were picked */
     tmb_lm_sampling sampling;
     tmb_random random;
 };
@@ -61,10 +71,10 @@ struct tmb_lm_context {
     tmb_lm_run *runs;     /* [sequences] */
     float *x;             /* [rows, x_stride] */
     size_t x_stride;
-    float *y;             /* the same */
-    float *scores;        /* [sequences, scores_stride] */
+    float *y;      /* the same */
+    float *scores; /* [sequences, scores_stride] */
     size_t scores_stride;
-    uint32_t *scratch;    /* the same */
+    uint32_t *scratch;            /* the same */
     const tmb_lm_sequence **live; /* [sequences] */
     size_t *live_index;
     size_t bytes;

@@ -24,11 +24,12 @@ static tmb_status add_linear(tmb_pack_plan *plan, tmb_weight_type type, bool exa
                              const char *name, size_t *index, tmb_error *error) {
     tensor_name names[1];
     (void)snprintf(names[0], sizeof names[0], "%s.weight", name);
-    return tmb_pack_add_matrix(plan, type, exact, columns, false, 1, (const char(*)[TMB_PACK_NAME_MAX])names, &rows, index, error);
+    return tmb_pack_add_matrix(plan, type, exact, columns, false, 1, (const char(*)[TMB_PACK_NAME_MAX])names, &rows,
+                               index, error);
 }
 
-static tmb_status add_named_vector(tmb_pack_plan *plan, size_t size, const char *prefix, const char *name, size_t *index,
-                                   tmb_error *error) {
+static tmb_status add_named_vector(tmb_pack_plan *plan, size_t size, const char *prefix, const char *name,
+                                   size_t *index, tmb_error *error) {
     tensor_name full;
     (void)snprintf(full, sizeof full, "%s.%s", prefix, name);
     return tmb_pack_add_vector(plan, full, size, index, error);
@@ -54,8 +55,11 @@ static tmb_status add_layer(tmb_pack_plan *plan, const tmb_qwen3_transformer_con
     (void)snprintf(names[2], sizeof names[2], "%s.self_attn.v_proj.weight", prefix);
     const size_t qkv_rows[] = {queries, keys, keys};
     status = tmb_pack_add_matrix(plan, type, exact, hidden, false, 3, list, qkv_rows, &index, error);
-    if (status != TMB_OK || (status = add_named_vector(plan, config->head_dim, prefix, "self_attn.q_norm.weight", &index, error)) != TMB_OK ||
-        (status = add_named_vector(plan, config->head_dim, prefix, "self_attn.k_norm.weight", &index, error)) != TMB_OK) {
+    if (status != TMB_OK ||
+        (status = add_named_vector(plan, config->head_dim, prefix, "self_attn.q_norm.weight", &index, error)) !=
+            TMB_OK ||
+        (status = add_named_vector(plan, config->head_dim, prefix, "self_attn.k_norm.weight", &index, error)) !=
+            TMB_OK) {
         return status;
     }
     tensor_name name;
@@ -99,8 +103,8 @@ static tmb_status add_books(tmb_lm *lm, tmb_lm_precision precision, tmb_error *e
     for (size_t k = 0; k + 1 < config->code_groups && status == TMB_OK; k++) {
         tensor_name name;
         (void)snprintf(name, sizeof name, "talker.code_predictor.lm_head.%zu", k);
-        status = add_linear(&lm->plan, type, precision == TMB_LM_F32, config->vocab_size, config->transformer.hidden_size, name,
-                            k == 0 ? &lm->entries.heads : &index, error);
+        status = add_linear(&lm->plan, type, precision == TMB_LM_F32, config->vocab_size,
+                            config->transformer.hidden_size, name, k == 0 ? &lm->entries.heads : &index, error);
     }
     for (size_t k = 0; k + 1 < config->code_groups && status == TMB_OK; k++) {
         tensor_name name;
@@ -117,15 +121,19 @@ static tmb_status add_ends(tmb_lm *lm, tmb_error *error) {
     size_t hidden = lm->talker_config.transformer.hidden_size;
     size_t text = lm->talker_config.text_hidden_size;
     size_t narrow = lm->predictor_config.transformer.hidden_size;
-    tmb_status status = add_linear(plan, TMB_WEIGHT_F32, true, lm->talker_config.vocab_size, hidden, "talker.codec_head",
-                                   &entries->codec_head, error);
+    tmb_status status = add_linear(plan, TMB_WEIGHT_F32, true, lm->talker_config.vocab_size, hidden,
+                                   "talker.codec_head", &entries->codec_head, error);
     if (status != TMB_OK ||
         (status = tmb_pack_add_table(plan, "talker.model.codec_embedding.weight", lm->talker_config.vocab_size, hidden,
                                      &entries->codec_embedding, error)) != TMB_OK ||
-        (status = add_linear(plan, TMB_WEIGHT_F32, true, text, text, "talker.text_projection.linear_fc1", &entries->text1, error)) != TMB_OK ||
-        (status = tmb_pack_add_vector(plan, "talker.text_projection.linear_fc1.bias", text, &entries->text1_bias, error)) != TMB_OK ||
-        (status = add_linear(plan, TMB_WEIGHT_F32, true, hidden, text, "talker.text_projection.linear_fc2", &entries->text2, error)) != TMB_OK ||
-        (status = tmb_pack_add_vector(plan, "talker.text_projection.linear_fc2.bias", hidden, &entries->text2_bias, error)) != TMB_OK) {
+        (status = add_linear(plan, TMB_WEIGHT_F32, true, text, text, "talker.text_projection.linear_fc1",
+                             &entries->text1, error)) != TMB_OK ||
+        (status = tmb_pack_add_vector(plan, "talker.text_projection.linear_fc1.bias", text, &entries->text1_bias,
+                                      error)) != TMB_OK ||
+        (status = add_linear(plan, TMB_WEIGHT_F32, true, hidden, text, "talker.text_projection.linear_fc2",
+                             &entries->text2, error)) != TMB_OK ||
+        (status = tmb_pack_add_vector(plan, "talker.text_projection.linear_fc2.bias", hidden, &entries->text2_bias,
+                                      error)) != TMB_OK) {
         return status;
     }
     const char *projection = "talker.code_predictor.small_to_mtp_projection";
@@ -151,10 +159,11 @@ static tmb_status make_plan(tmb_lm *lm, const tmb_qwen3_config *config, const tm
     tmb_status status =
         tmb_tensor_require(weights, "talker.model.text_embedding.weight", 2, dims, &lm->text_embedding, error);
     if (status != TMB_OK ||
-        (status = add_stack(&lm->plan, &config->talker.transformer, options->talker, "talker.model", &lm->entries.talker, error)) != TMB_OK ||
+        (status = add_stack(&lm->plan, &config->talker.transformer, options->talker, "talker.model",
+                            &lm->entries.talker, error)) != TMB_OK ||
         (status = add_ends(lm, error)) != TMB_OK ||
-        (status = add_stack(&lm->plan, &config->predictor.transformer, options->predictor, "talker.code_predictor.model",
-                            &lm->entries.predictor, error)) != TMB_OK) {
+        (status = add_stack(&lm->plan, &config->predictor.transformer, options->predictor,
+                            "talker.code_predictor.model", &lm->entries.predictor, error)) != TMB_OK) {
         return status;
     }
     return add_books(lm, options->predictor, error);
@@ -192,8 +201,11 @@ static tmb_status open_stack(const tmb_lm *lm, tmb_lm_stack *stack, const tmb_qw
 }
 
 static tmb_kv_shape kv_shape(const tmb_qwen3_transformer_config *config, size_t page_positions, bool half) {
-    return (tmb_kv_shape){.layers = config->layers, .heads = config->key_value_heads, .head_size = config->head_dim,
-                          .page_positions = page_positions, .half = half};
+    return (tmb_kv_shape){.layers = config->layers,
+                          .heads = config->key_value_heads,
+                          .head_size = config->head_dim,
+                          .page_positions = page_positions,
+                          .half = half};
 }
 
 tmb_status tmb_lm_load(const tmb_qwen3_config *config, const tmb_safetensors *weights, const tmb_lm_options *options,
@@ -210,9 +222,10 @@ tmb_status tmb_lm_load(const tmb_qwen3_config *config, const tmb_safetensors *we
     /* The predictor's sequence is one frame. */
     lm->predictor_config.transformer.max_positions = config->predictor.code_groups + 1;
     if (status != TMB_OK ||
-        (status = open_stack(lm, &lm->talker, &lm->talker_config.transformer, &lm->entries.talker, options->talker, error)) != TMB_OK ||
-        (status = open_stack(lm, &lm->predictor, &lm->predictor_config.transformer, &lm->entries.predictor, options->predictor,
-                             error)) != TMB_OK) {
+        (status = open_stack(lm, &lm->talker, &lm->talker_config.transformer, &lm->entries.talker, options->talker,
+                             error)) != TMB_OK ||
+        (status = open_stack(lm, &lm->predictor, &lm->predictor_config.transformer, &lm->entries.predictor,
+                             options->predictor, error)) != TMB_OK) {
         tmb_lm_destroy(&lm);
         return status;
     }
@@ -236,8 +249,8 @@ void tmb_lm_destroy(tmb_lm **lm_address) {
     }
 }
 
-tmb_status tmb_lm_estimate(const tmb_qwen3_config *config, const tmb_safetensors *weights, const tmb_lm_options *options,
-                           size_t *bytes, tmb_error *error) {
+tmb_status tmb_lm_estimate(const tmb_qwen3_config *config, const tmb_safetensors *weights,
+                           const tmb_lm_options *options, size_t *bytes, tmb_error *error) {
     *bytes = 0;
     tmb_lm *lm = tmb_calloc(1, sizeof *lm);
     if (lm == NULL) {

@@ -56,13 +56,14 @@ void tmb_lm_sequence_destroy(tmb_lm_sequence **sequence_address) {
 
 size_t tmb_lm_sequence_bytes(const tmb_lm *lm, size_t positions) {
     size_t limit = tmb_lm_max_positions(lm);
-    return tmb_kv_bytes(&lm->talker_kv, positions < limit ? positions : limit) + 2 * tmb_lm_hidden_size(lm) * sizeof(float) +
-           seen_words(lm) * 8 + sizeof(tmb_lm_sequence);
+    return tmb_kv_bytes(&lm->talker_kv, positions < limit ? positions : limit) +
+           2 * tmb_lm_hidden_size(lm) * sizeof(float) + seen_words(lm) * 8 + sizeof(tmb_lm_sequence);
 }
 
 size_t tmb_lm_sequence_positions(const tmb_lm_sequence *sequence) { return sequence->positions; }
 
-tmb_status tmb_lm_sequence_fork(tmb_lm_sequence *sequence, const tmb_lm_sequence *from, size_t count, tmb_error *error) {
+tmb_status tmb_lm_sequence_fork(tmb_lm_sequence *sequence, const tmb_lm_sequence *from, size_t count,
+                                tmb_error *error) {
     tmb_status status = tmb_kv_reserve(&sequence->kv, count, error);
     if (status == TMB_OK) {
         tmb_kv_copy(&sequence->kv, &from->kv, count);
@@ -102,7 +103,8 @@ tmb_status tmb_lm_sequence_begin(tmb_lm_sequence *sequence, const tmb_lm_samplin
 
 /* ---- Context ---------------------------------------------------------------------------------- */
 
-tmb_status tmb_lm_context_create(const tmb_lm *lm, size_t sequences, tmb_team *team, tmb_lm_context **out, tmb_error *error) {
+tmb_status tmb_lm_context_create(const tmb_lm *lm, size_t sequences, tmb_team *team, tmb_lm_context **out,
+                                 tmb_error *error) {
     *out = NULL;
     tmb_lm_context *c = tmb_calloc(1, sizeof *c);
     if (c == NULL) {
@@ -116,7 +118,7 @@ tmb_status tmb_lm_context_create(const tmb_lm *lm, size_t sequences, tmb_team *t
     size_t predictor = lm->predictor.config.hidden_size;
     c->x_stride = tmb_lm_round16(talker > predictor ? talker : predictor);
     size_t vocab = lm->talker_config.vocab_size > lm->predictor_config.vocab_size ? lm->talker_config.vocab_size
-                                                                                 : lm->predictor_config.vocab_size;
+                                                                                  : lm->predictor_config.vocab_size;
     c->scores_stride = tmb_lm_round16(vocab);
     const tmb_lm_stack *stacks[] = {&lm->talker, &lm->predictor};
     tmb_status status = tmb_lm_workspace_create(stacks, 2, c->rows, team, &c->workspace, error);
@@ -134,8 +136,8 @@ tmb_status tmb_lm_context_create(const tmb_lm *lm, size_t sequences, tmb_team *t
     c->live_index = tmb_calloc(sequences, sizeof *c->live_index);
     c->bytes = tmb_lm_workspace_bytes(c->workspace) + 2 * c->rows * c->x_stride * sizeof(float) +
                2 * sequences * c->scores_stride * sizeof(float) + sequences * tmb_kv_page_bytes(&lm->predictor_kv);
-    if (c->predictor_kv == NULL || c->runs == NULL || c->x == NULL || c->y == NULL || c->scores == NULL || c->scratch == NULL ||
-        c->live == NULL || c->live_index == NULL) {
+    if (c->predictor_kv == NULL || c->runs == NULL || c->x == NULL || c->y == NULL || c->scores == NULL ||
+        c->scratch == NULL || c->live == NULL || c->live_index == NULL) {
         tmb_lm_context_destroy(&c);
         return tmb_fail_memory(error, "the language model's buffers", 0);
     }
@@ -186,7 +188,8 @@ tmb_status tmb_lm_prefill(tmb_lm_context *context, tmb_lm_sequence *sequence, co
     size_t hidden = tmb_lm_hidden_size(lm);
     size_t limit = tmb_lm_max_positions(lm);
     if (count >= limit || sequence->positions >= limit - count) {
-        return tmb_fail(error, TMB_ERROR_LIMIT, "the prompt has %zu positions, the model takes %zu; use a shorter text or reference",
+        return tmb_fail(error, TMB_ERROR_LIMIT,
+                        "the prompt has %zu positions, the model takes %zu; use a shorter text or reference",
                         sequence->positions + count, limit - 1);
     }
     tmb_status status = tmb_kv_reserve(&sequence->kv, sequence->positions + count, error);
@@ -267,8 +270,8 @@ static void advance_talker(step *s) {
         tmb_lm_sequence *sequence = live_sequence(s, i);
         for (size_t row = 0; row < count; row++) {
             if (c->live[row] == sequence) {
-                lm->talker.vector->rms_norm(c->x + row * c->x_stride, lm->talker.norm, (float)lm->talker.config.rms_norm_eps,
-                                            hidden, sequence->hidden);
+                lm->talker.vector->rms_norm(c->x + row * c->x_stride, lm->talker.norm,
+                                            (float)lm->talker.config.rms_norm_eps, hidden, sequence->hidden);
                 sequence->positions++;
                 sequence->has_hidden = true;
             }
@@ -299,7 +302,8 @@ static void pick_first(const step *s, size_t i) {
     }
     scores[end] = end_score;
     size_t code = forced >= 0 ? (size_t)forced
-                              : tmb_pick(scores, vocab, &sequence->sampling.talker, &sequence->random, c->scratch + i * c->scores_stride);
+                              : tmb_pick(scores, vocab, &sequence->sampling.talker, &sequence->random,
+                                         c->scratch + i * c->scores_stride);
     sequence->generated++;
     sequence->seen[code / 64] |= (uint64_t)1 << code % 64;
     live_codes(s, i)[0] = (int16_t)code;
@@ -378,8 +382,9 @@ static void predict(step *s) {
         project_to_predictor(c, rows * s->live);
         tmb_lm_stack_forward(stack, c->workspace, c->runs, s->live, c->x, c->x_stride);
         for (size_t i = 0; i < s->live; i++) {
-            stack->vector->rms_norm(c->x + (i * rows + rows - 1) * c->x_stride, stack->norm, (float)stack->config.rms_norm_eps,
-                                    stack->config.hidden_size, c->y + i * c->x_stride);
+            stack->vector->rms_norm(c->x + (i * rows + rows - 1) * c->x_stride, stack->norm,
+                                    (float)stack->config.rms_norm_eps, stack->config.hidden_size,
+                                    c->y + i * c->x_stride);
         }
         tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->entries.heads + k - 1)->matrix, stack->bf16_dot, NULL, c->y,
                         c->x_stride, s->live, c->scores, c->scores_stride);
@@ -417,8 +422,8 @@ void tmb_lm_step(tmb_lm_context *context, tmb_lm_sequence *const *sequences, siz
     for (size_t i = 0; i < s.live; i++) {
         memcpy(c->y + i * c->x_stride, live_sequence(&s, i)->hidden, tmb_lm_hidden_size(lm) * sizeof *c->y);
     }
-    tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->entries.codec_head)->matrix, false, NULL, c->y, c->x_stride, s.live,
-                    c->scores, c->scores_stride);
+    tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->entries.codec_head)->matrix, false, NULL, c->y, c->x_stride,
+                    s.live, c->scores, c->scores_stride);
     pick_all(&s, 0);
     drop_finished(&s);
     if (s.live == 0) {

@@ -57,8 +57,8 @@ static size_t whole_panels(size_t rows) { return (rows + TMB_PANEL_ROWS - 1) / T
 tmb_status tmb_pack_add_matrix(tmb_pack_plan *plan, tmb_weight_type type, bool exact, size_t columns, bool interleave,
                                int source_count, const char (*names)[TMB_PACK_NAME_MAX], const size_t *rows,
                                size_t *index, tmb_error *error) {
-    tmb_pack_entry entry = {.kind = TMB_PACK_MATRIX, .interleave = interleave, .columns = columns,
-                            .source_count = source_count};
+    tmb_pack_entry entry = {
+        .kind = TMB_PACK_MATRIX, .interleave = interleave, .columns = columns, .source_count = source_count};
     bool all_bf16 = true;
     for (int i = 0; i < source_count; i++) {
         size_t dims[2] = {rows[i], columns};
@@ -146,7 +146,8 @@ static tmb_status fill_panel(const tmb_pack_entry *entry, size_t panel, float *r
     }
     for (size_t i = 0; i < TMB_PANEL_ROWS * columns; i++) {
         if (!(rows[i] - rows[i] == 0)) { /* not for infinity and NaN */
-            return tmb_fail(error, TMB_ERROR_MODEL, "tensor %s has a value that is not finite", entry->sources[0]->name);
+            return tmb_fail(error, TMB_ERROR_MODEL, "tensor %s has a value that is not finite",
+                            entry->sources[0]->name);
         }
     }
     tmb_matrix_pack_panel(&entry->matrix, rows, columns, TMB_PANEL_ROWS,
@@ -162,8 +163,8 @@ static tmb_status fill_unit(const tmb_pack_entry *entry, size_t unit, float *scr
     size_t count = entry->rows - first < 16 ? entry->rows - first : 16;
     size_t begin = first * entry->columns;
     if (entry->bf16) {
-        return tmb_tensor_read(entry->sources[0], begin * 2, count * entry->columns * 2, data + entry->offset + begin * 2,
-                               error);
+        return tmb_tensor_read(entry->sources[0], begin * 2, count * entry->columns * 2,
+                               data + entry->offset + begin * 2, error);
     }
     return tmb_tensor_read_f32(entry->sources[0], begin, count * entry->columns,
                                (float *)(void *)(data + entry->offset) + begin, error);
@@ -195,7 +196,9 @@ static void fill_part(void *argument, int part, int parts) {
 static tmb_status pack_all(tmb_pack_plan *plan, tmb_team *team, uint8_t *data, tmb_error *error) {
     size_t widest = 0;
     for (size_t i = 0; i < plan->count; i++) {
-        widest = plan->entries[i].kind == TMB_PACK_MATRIX && plan->entries[i].columns > widest ? plan->entries[i].columns : widest;
+        widest = plan->entries[i].kind == TMB_PACK_MATRIX && plan->entries[i].columns > widest
+                     ? plan->entries[i].columns
+                     : widest;
     }
     filling f = {.data = data, .scratch_stride = widest * TMB_PANEL_ROWS};
     int parts = tmb_team_threads(team);
@@ -259,7 +262,8 @@ tmb_status tmb_pack_fill(tmb_pack_plan *plan, const char *directory, tmb_team *t
             tmb_pack_arena_free(arena);
             return status;
         }
-        tmb_log(logger, TMB_LOG_INFO, "packed %.0f MB of weights in %.1f s", (double)plan->bytes / 1e6, tmb_now() - begin);
+        tmb_log(logger, TMB_LOG_INFO, "packed %.0f MB of weights in %.1f s", (double)plan->bytes / 1e6,
+                tmb_now() - begin);
         if (directory != NULL) {
             tmb_pack_cache_write(plan, directory, team, logger, arena->data);
         }

@@ -29,11 +29,11 @@ typedef struct tmb_pack_entry {
      * other; `interleave`: 16 rows of the first, 16 of the second, and so on, each padded to whole panels. */
     tmb_matrix matrix;
     bool interleave;
-    bool bf16;             /* TABLE: elements are bf16 */
-    size_t rows, columns;  /* VECTOR: 1, size */
+    bool bf16;            /* TABLE: elements are bf16 */
+    size_t rows, columns; /* VECTOR: 1, size */
     int source_count;
     const tmb_tensor *sources[TMB_PACK_SOURCES];
-    size_t offset, bytes;  /* in the arena; offsets are multiples of 64 */
+    size_t offset, bytes; /* in the arena; offsets are multiples of 64 */
 } tmb_pack_entry;
 
 typedef struct tmb_pack_plan {

@@ -46,7 +46,7 @@ static bool hash_tensor(const tmb_tensor *tensor, uint64_t key[2]) {
         return false;
     }
     uint64_t facts[16] = {(uint64_t)status.st_size, (uint64_t)status.st_mtim.tv_sec, (uint64_t)status.st_mtim.tv_nsec,
-                          tensor->offset, (uint64_t)tensor->dtype, (uint64_t)tensor->rank};
+                          tensor->offset,           (uint64_t)tensor->dtype,         (uint64_t)tensor->rank};
     for (int i = 0; i < tensor->rank; i++) {
         facts[6 + i] = tensor->dims[i];
     }
@@ -63,8 +63,9 @@ static bool make_key(const tmb_pack_plan *plan, uint64_t key[2]) {
     key[1] = ~(uint64_t)VERSION;
     for (size_t e = 0; e < plan->count; e++) {
         const tmb_pack_entry *entry = &plan->entries[e];
-        uint64_t facts[6] = {(uint64_t)entry->kind, (uint64_t)entry->matrix.type, entry->rows, entry->columns, entry->offset,
-                             entry->interleave};
+        uint64_t facts[6] = {(uint64_t)entry->kind, (uint64_t)entry->matrix.type,
+                             entry->rows,           entry->columns,
+                             entry->offset,         entry->interleave};
         for (int i = 0; i < 2; i++) {
             key[i] = tmb_hash_mix(key[i], tmb_hash_bytes(facts, sizeof facts, 7 + (uint64_t)i));
         }
@@ -134,7 +135,8 @@ static bool read_pack(int file, const tmb_pack_plan *plan, const uint64_t key[2]
         tmb_hash_bytes(checksums, chunks * sizeof *checksums, 0) != header.checksum) {
         return false;
     }
-    chunk_work work = {.file = file, .data = data, .bytes = plan->bytes, .offset = data_offset(chunks), .checksums = checksums};
+    chunk_work work = {
+        .file = file, .data = data, .bytes = plan->bytes, .offset = data_offset(chunks), .checksums = checksums};
     tmb_team_run(team, chunk_part, &work);
     return atomic_load(&work.damaged) == 0;
 }
@@ -187,12 +189,15 @@ static bool write_pack(int file, const tmb_pack_plan *plan, const uint64_t key[2
                        const uint8_t *data) {
     static const uint8_t zeros[ALIGNMENT];
     size_t chunks = chunk_count(plan);
-    cache_header header = {.version = VERSION, .chunks = (uint32_t)chunks, .key = {key[0], key[1]}, .bytes = plan->bytes};
+    cache_header header = {
+        .version = VERSION, .chunks = (uint32_t)chunks, .key = {key[0], key[1]}, .bytes = plan->bytes};
     memcpy(header.magic, magic, sizeof magic);
     header.checksum = tmb_hash_bytes(checksums, chunks * sizeof *checksums, 0);
     size_t used = sizeof header + chunks * sizeof *checksums;
-    return tmb_file_write_all(file, &header, sizeof header) && tmb_file_write_all(file, checksums, chunks * sizeof *checksums) &&
-           tmb_file_write_all(file, zeros, data_offset(chunks) - used) && tmb_file_write_all(file, data, plan->bytes) && fsync(file) == 0;
+    return tmb_file_write_all(file, &header, sizeof header) &&
+           tmb_file_write_all(file, checksums, chunks * sizeof *checksums) &&
+           tmb_file_write_all(file, zeros, data_offset(chunks) - used) && tmb_file_write_all(file, data, plan->bytes) &&
+           fsync(file) == 0;
 }
 
 void tmb_pack_cache_write(const tmb_pack_plan *plan, const char *directory, tmb_team *team, tmb_logger *logger,
@@ -205,14 +210,17 @@ void tmb_pack_cache_write(const tmb_pack_plan *plan, const char *directory, tmb_
     char *path = pack_path(directory, key);
     char *temporary = path == NULL ? NULL : tmb_asprintf("%s.%ld.tmp", path, (long)getpid());
     uint64_t *checksums = tmb_calloc(chunk_count(plan), sizeof *checksums);
-    int file = temporary == NULL || checksums == NULL ? -1 : open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int file =
+        temporary == NULL || checksums == NULL ? -1 : open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file >= 0) {
-        chunk_work work = {.file = -1, .data = (uint8_t *)(uintptr_t)data, .bytes = plan->bytes, .checksums = checksums};
+        chunk_work work = {
+            .file = -1, .data = (uint8_t *)(uintptr_t)data, .bytes = plan->bytes, .checksums = checksums};
         tmb_team_run(team, chunk_part, &work);
         bool written = write_pack(file, plan, key, checksums, data);
         written = close(file) == 0 && written;
         if (!written || rename(temporary, path) != 0) {
-            tmb_log(logger, TMB_LOG_WARNING, "packed weights are not cached: writing %s: %s", temporary, strerror(errno));
+            tmb_log(logger, TMB_LOG_WARNING, "packed weights are not cached: writing %s: %s", temporary,
+                    strerror(errno));
             (void)unlink(temporary);
         }
     } else {

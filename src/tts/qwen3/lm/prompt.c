@@ -136,7 +136,8 @@ static void build_in_context(builder *b) {
 }
 
 /* Every text token of the prompt through the projection. */
-static tmb_status embed_texts(builder *b, const tmb_qwen3_config *config, tmb_team *team, size_t count, tmb_error *error) {
+static tmb_status embed_texts(builder *b, const tmb_qwen3_config *config, tmb_team *team, size_t count,
+                              tmb_error *error) {
     const tmb_lm_prompt_parts *parts = b->parts;
     int32_t *ids = tmb_calloc(count, sizeof *ids);
     if (ids == NULL) {

@@ -17,21 +17,21 @@ struct tmb_lm_workspace {
     size_t bytes;
     uint8_t *prepared; /* [rows, prepared_stride]: vectors as a matrix product wants them */
     size_t prepared_stride;
-    float *normal;   /* [threads' parts, widest]: a row's norm */
+    float *normal; /* [threads' parts, widest]: a row's norm */
     size_t normal_stride;
-    float *qkv;      /* [rows, qkv_stride] */
+    float *qkv; /* [rows, qkv_stride] */
     size_t qkv_stride;
     float *attended; /* [rows, attended_stride] */
     size_t attended_stride;
-    float *gate_up;  /* [rows, gate_up_stride] */
+    float *gate_up; /* [rows, gate_up_stride] */
     size_t gate_up_stride;
-    float *hidden;   /* [rows, hidden_stride]: after SwiGLU */
+    float *hidden; /* [rows, hidden_stride]: after SwiGLU */
     size_t hidden_stride;
-    float *product;  /* [rows, product_stride]: what is added to x */
+    float *product; /* [rows, product_stride]: what is added to x */
     size_t product_stride;
     float *cosine, *sine; /* [rows, angle_stride] */
     size_t angle_stride;
-    float *scores;   /* [parts, scores_stride] */
+    float *scores; /* [parts, scores_stride] */
     size_t scores_stride;
     int most_parts;
 };
@@ -82,17 +82,23 @@ tmb_status tmb_lm_workspace_create(const tmb_lm_stack *const *stacks, size_t sta
         w->gate_up_stride = most(w->gate_up_stride, tmb_matrix_padded_rows(&layer->gate_up));
         w->product_stride = most(w->product_stride, tmb_matrix_padded_rows(&layer->down));
         w->angle_stride = most(w->angle_stride, config->head_dim / 2);
-        w->scores_stride = most(w->scores_stride, config->attention_heads / config->key_value_heads * (config->max_positions + 8));
+        w->scores_stride =
+            most(w->scores_stride, config->attention_heads / config->key_value_heads * (config->max_positions + 8));
         head_sizes = most(head_sizes, config->head_dim);
     }
     w->hidden_stride = w->gate_up_stride / 2;
     w->normal_stride = (w->normal_stride + 15) / 16 * 16;
     size_t parts = (size_t)w->most_parts;
-    if (!take(&w->prepared, rows * w->prepared_stride, 1, &w->bytes) || !take(&w->normal, parts * w->normal_stride, 4, &w->bytes) ||
-        !take(&w->qkv, rows * w->qkv_stride, 4, &w->bytes) || !take(&w->attended, rows * w->attended_stride, 4, &w->bytes) ||
-        !take(&w->gate_up, rows * w->gate_up_stride, 4, &w->bytes) || !take(&w->hidden, rows * w->hidden_stride, 4, &w->bytes) ||
-        !take(&w->product, rows * w->product_stride, 4, &w->bytes) || !take(&w->cosine, rows * w->angle_stride, 4, &w->bytes) ||
-        !take(&w->sine, rows * w->angle_stride, 4, &w->bytes) || !take(&w->scores, parts * w->scores_stride, 4, &w->bytes)) {
+    if (!take(&w->prepared, rows * w->prepared_stride, 1, &w->bytes) ||
+        !take(&w->normal, parts * w->normal_stride, 4, &w->bytes) ||
+        !take(&w->qkv, rows * w->qkv_stride, 4, &w->bytes) ||
+        !take(&w->attended, rows * w->attended_stride, 4, &w->bytes) ||
+        !take(&w->gate_up, rows * w->gate_up_stride, 4, &w->bytes) ||
+        !take(&w->hidden, rows * w->hidden_stride, 4, &w->bytes) ||
+        !take(&w->product, rows * w->product_stride, 4, &w->bytes) ||
+        !take(&w->cosine, rows * w->angle_stride, 4, &w->bytes) ||
+        !take(&w->sine, rows * w->angle_stride, 4, &w->bytes) ||
+        !take(&w->scores, parts * w->scores_stride, 4, &w->bytes)) {
         tmb_lm_workspace_destroy(&w);
         return tmb_fail_memory(error, "the language model's buffers", 0);
     }
@@ -104,7 +110,8 @@ void tmb_lm_workspace_destroy(tmb_lm_workspace **workspace) {
     tmb_lm_workspace *w = *workspace;
     *workspace = NULL;
     if (w != NULL) {
-        void *buffers[] = {w->prepared, w->normal, w->qkv, w->attended, w->gate_up, w->hidden, w->product, w->cosine, w->sine, w->scores};
+        void *buffers[] = {w->prepared, w->normal,  w->qkv,    w->attended, w->gate_up,
+                           w->hidden,   w->product, w->cosine, w->sine,     w->scores};
         for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
             free(buffers[i]);
         }
@@ -213,7 +220,8 @@ static void after_gate(const region *r, size_t first, size_t end) {
         for (size_t panel = first; panel + 1 < end; panel += 2) {
             const float *gate = r->to + i * r->to_stride + panel * TMB_PANEL_ROWS;
             r->stack->activation->silu_multiply(gate, gate + TMB_PANEL_ROWS,
-                                                w->hidden + i * w->hidden_stride + panel / 2 * TMB_PANEL_ROWS, TMB_PANEL_ROWS);
+                                                w->hidden + i * w->hidden_stride + panel / 2 * TMB_PANEL_ROWS,
+                                                TMB_PANEL_ROWS);
         }
     }
 }
@@ -230,8 +238,8 @@ static void after_bias(const region *r, size_t first, size_t end) {
 }
 
 /* Norm, rotation and place in the cache of one key and its value. */
-static void store_key_value(const region *r, const tmb_kv *kv, size_t head, size_t position, float *key, const float *value,
-                            const float *cosine, const float *sine) {
+static void store_key_value(const region *r, const tmb_kv *kv, size_t head, size_t position, float *key,
+                            const float *value, const float *cosine, const float *sine) {
     const tmb_lm_stack *stack = r->stack;
     size_t size = stack->config.head_dim;
     stack->vector->rms_norm(key, r->layer->key_norm, (float)stack->config.rms_norm_eps, size, key);
@@ -263,9 +271,11 @@ static void attend(const region *r, const tmb_kv *kv, size_t head, size_t positi
         size_t here = count - begin < per_page ? count - begin : per_page;
         const uint8_t *keys = kv->pages[begin / per_page] + tmb_kv_offset(&kv->shape, r->layer_index, 0, head);
         if (kv->shape.half) {
-            stack->vector->scores_f16(query, group, size, (const uint16_t *)(const void *)keys, here, scale, scores + begin, stride);
+            stack->vector->scores_f16(query, group, size, (const uint16_t *)(const void *)keys, here, scale,
+                                      scores + begin, stride);
         } else {
-            stack->vector->scores_f32(query, group, size, (const float *)(const void *)keys, here, scale, scores + begin, stride);
+            stack->vector->scores_f32(query, group, size, (const float *)(const void *)keys, here, scale,
+                                      scores + begin, stride);
         }
     }
     memset(out, 0, group * size * sizeof *out);
@@ -276,7 +286,8 @@ static void attend(const region *r, const tmb_kv *kv, size_t head, size_t positi
         size_t here = count - begin < per_page ? count - begin : per_page;
         const uint8_t *values = kv->pages[begin / per_page] + tmb_kv_offset(&kv->shape, r->layer_index, 1, head);
         if (kv->shape.half) {
-            stack->vector->mix_f16(scores + begin, stride, group, size, (const uint16_t *)(const void *)values, here, out);
+            stack->vector->mix_f16(scores + begin, stride, group, size, (const uint16_t *)(const void *)values, here,
+                                   out);
         } else {
             stack->vector->mix_f32(scores + begin, stride, group, size, (const float *)(const void *)values, here, out);
         }
@@ -307,7 +318,8 @@ static void attention_part(void *argument, int part, int parts) {
             const float *cosine = w->cosine + row * w->angle_stride;
             const float *sine = w->sine + row * w->angle_stride;
             size_t position = r->runs[run].first + i;
-            store_key_value(r, kv, head, position, qkv + keys_begin + head * size, qkv + values_begin + head * size, cosine, sine);
+            store_key_value(r, kv, head, position, qkv + keys_begin + head * size, qkv + values_begin + head * size,
+                            cosine, sine);
             float *query = qkv + head * group * size;
             for (size_t g = 0; g < group; g++) {
                 r->stack->vector->rms_norm(query + g * size, r->layer->query_norm, (float)config->rms_norm_eps, size,
@@ -336,8 +348,8 @@ static void set_angles(const region *r) {
     }
 }
 
-void tmb_lm_stack_forward(const tmb_lm_stack *stack, tmb_lm_workspace *workspace, const tmb_lm_run *runs, size_t run_count,
-                          float *x, size_t stride) {
+void tmb_lm_stack_forward(const tmb_lm_stack *stack, tmb_lm_workspace *workspace, const tmb_lm_run *runs,
+                          size_t run_count, float *x, size_t stride) {
     tmb_lm_workspace *w = workspace;
     region r = {.stack = stack, .workspace = w, .runs = runs, .run_count = run_count, .x = x, .stride = stride};
     for (size_t i = 0; i < run_count; i++) {

@@ -15,7 +15,7 @@
 #include "tts/qwen3/lm/kv.h"
 
 typedef struct tmb_lm_layer {
-    tmb_matrix qkv;     /* [query rows, key rows, value rows] */
+    tmb_matrix qkv; /* [query rows, key rows, value rows] */
     tmb_matrix output;
     tmb_matrix gate_up; /* 16 rows of gate, 16 of up, and so on */
     tmb_matrix down;
@@ -27,7 +27,7 @@ typedef struct tmb_lm_layer {
 typedef struct tmb_lm_stack {
     tmb_qwen3_transformer_config config;
     tmb_lm_layer *layers;
-    const float *norm; /* [hidden]: after the last layer, for whoever wants it */
+    const float *norm;  /* [hidden]: after the last layer, for whoever wants it */
     float *frequencies; /* [head_dim / 2] of RoPE */
     const tmb_vector_kernels *vector;
     const tmb_activation_kernels *activation;
@@ -48,10 +48,10 @@ tmb_status tmb_lm_workspace_create(const tmb_lm_stack *const *stacks, size_t sta
 void tmb_lm_workspace_destroy(tmb_lm_workspace **workspace);
 size_t tmb_lm_workspace_bytes(const tmb_lm_workspace *workspace);
 
-/* Sends x [rows, stride] through all layers, in place; the rows of the runs one after the other, as many as the workspace
- * allows. Positions stay below the configuration's max_positions. Does not allocate. */
-void tmb_lm_stack_forward(const tmb_lm_stack *stack, tmb_lm_workspace *workspace, const tmb_lm_run *runs, size_t run_count,
-                          float *x, size_t stride);
+/* Sends x [rows, stride] through all layers, in place; the rows of the runs one after the other, as many as the
+ * workspace allows. Positions stay below the configuration's max_positions. Does not allocate. */
+void tmb_lm_stack_forward(const tmb_lm_stack *stack, tmb_lm_workspace *workspace, const tmb_lm_run *runs,
+                          size_t run_count, float *x, size_t stride);
 
 /* out[i, :] = W . x[i, :] + bias (NULL: none); count rows, out rows of whole panels, out_stride apart. */
 void tmb_lm_multiply(tmb_lm_workspace *workspace, const tmb_matrix *weights, bool bf16_dot, const float *bias,

@@ -21,7 +21,8 @@ static const char *expand_code(const char *name) {
     return name;
 }
 
-tmb_status tmb_qwen3_language_id(const tmb_qwen3_talker_config *config, const char *name, int32_t *id, tmb_error *error) {
+tmb_status tmb_qwen3_language_id(const tmb_qwen3_talker_config *config, const char *name, int32_t *id,
+                                 tmb_error *error) {
     *id = TMB_LANGUAGE_AUTO;
     if (name == NULL || name[0] == '\0' || strcasecmp(name, "auto") == 0) {
         return TMB_OK;

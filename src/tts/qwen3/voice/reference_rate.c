@@ -27,10 +27,12 @@ tmb_status tmb_reference_resample(const float *samples, size_t count, int from, 
         soxr_io_spec_t format = soxr_io_spec(SOXR_FLOAT32_I, SOXR_FLOAT32_I);
         soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
         size_t taken = 0, made = 0;
-        soxr_error_t problem = soxr_oneshot(from, to, 1, samples, count, &taken, result, length, &made, &format, &quality, NULL);
+        soxr_error_t problem =
+            soxr_oneshot(from, to, 1, samples, count, &taken, result, length, &made, &format, &quality, NULL);
         if (problem != NULL) {
             free(result);
-            return tmb_fail(error, TMB_ERROR_INTERNAL, "resampling the reference from %d to %d Hz: %s", from, to, problem);
+            return tmb_fail(error, TMB_ERROR_INTERNAL, "resampling the reference from %d to %d Hz: %s", from, to,
+                            problem);
         }
     }
     *out = result;

@@ -19,11 +19,13 @@ static void destroy(tmb_voice *base) {
 }
 
 static tmb_status check(const tmb_voice_parts *parts, tmb_error *error) {
-    if (parts->speaker_size < 1 || parts->speaker_size > TMB_VOICE_SPEAKER_MAX || parts->frames > TMB_VOICE_FRAMES_MAX ||
-        parts->books > TMB_VOICE_BOOKS_MAX || parts->reference_count > TMB_VOICE_SAMPLES_MAX || (parts->frames > 0 && parts->books < 1) ||
-        (parts->text != NULL && strlen(parts->text) > TMB_VOICE_TEXT_MAX) || strlen(parts->family) >= TMB_VOICE_FAMILY_MAX) {
-        return tmb_fail(error, TMB_ERROR_LIMIT, "the reference is too long for a voice: %zu frames, %zu samples", parts->frames,
-                        parts->reference_count);
+    if (parts->speaker_size < 1 || parts->speaker_size > TMB_VOICE_SPEAKER_MAX ||
+        parts->frames > TMB_VOICE_FRAMES_MAX || parts->books > TMB_VOICE_BOOKS_MAX ||
+        parts->reference_count > TMB_VOICE_SAMPLES_MAX || (parts->frames > 0 && parts->books < 1) ||
+        (parts->text != NULL && strlen(parts->text) > TMB_VOICE_TEXT_MAX) ||
+        strlen(parts->family) >= TMB_VOICE_FAMILY_MAX) {
+        return tmb_fail(error, TMB_ERROR_LIMIT, "the reference is too long for a voice: %zu frames, %zu samples",
+                        parts->frames, parts->reference_count);
     }
     return TMB_OK;
 }
@@ -62,8 +64,10 @@ tmb_status tmb_qwen3_voice_create(const tmb_voice_parts *parts, tmb_qwen3_voice 
     voice->reference = tmb_calloc(voice->reference_count, sizeof *voice->reference);
     voice->text = tmb_strdup(parts->text);
     voice->base.bytes = sizeof *voice + voice->speaker_size * sizeof *voice->speaker + codes * sizeof *voice->codes +
-                        voice->reference_count * sizeof *voice->reference + (parts->text == NULL ? 0 : strlen(parts->text) + 1);
-    if (voice->speaker == NULL || voice->codes == NULL || voice->reference == NULL || (parts->text != NULL && voice->text == NULL)) {
+                        voice->reference_count * sizeof *voice->reference +
+                        (parts->text == NULL ? 0 : strlen(parts->text) + 1);
+    if (voice->speaker == NULL || voice->codes == NULL || voice->reference == NULL ||
+        (parts->text != NULL && voice->text == NULL)) {
         size_t bytes = voice->base.bytes;
         destroy(&voice->base);
         return tmb_fail_memory(error, "a voice", bytes);

@@ -50,8 +50,8 @@ tmb_status tmb_qwen3_voice_create(const tmb_voice_parts *parts, tmb_qwen3_voice 
 /* *data is allocated (free()). */
 tmb_status tmb_qwen3_voice_save(const tmb_qwen3_voice *voice, void **data, size_t *size, tmb_error *error);
 
-/* TMB_ERROR_FORMAT for what is no voice file, or a damaged one; TMB_ERROR_UNSUPPORTED for a newer version. The family is not
- * looked at. */
+/* TMB_ERROR_FORMAT for what is no voice file, or a damaged one; TMB_ERROR_UNSUPPORTED for a newer version. The family
+ * is not looked at. */
 tmb_status tmb_qwen3_voice_load(const void *data, size_t size, tmb_qwen3_voice **out, tmb_error *error);
 
 #endif

@@ -44,8 +44,8 @@ static float get_float(const uint8_t **from) {
     return value;
 }
 
-/* The checksums cover whole 64-bit words of the machine's order; files are little-endian, and so is every machine that timbre
- * runs on. */
+/* The checksums cover whole 64-bit words of the machine's order; files are little-endian, and so is every machine that
+ * timbre runs on. */
 static void checksum(const uint8_t *data, size_t bytes, uint64_t out[2]) {
     out[0] = tmb_hash_bytes(data, bytes, 1);
     out[1] = tmb_hash_bytes(data, bytes, 2);
@@ -54,7 +54,8 @@ static void checksum(const uint8_t *data, size_t bytes, uint64_t out[2]) {
 tmb_status tmb_qwen3_voice_save(const tmb_qwen3_voice *voice, void **data, size_t *size, tmb_error *error) {
     size_t text_bytes = voice->text == NULL ? 0 : strlen(voice->text);
     size_t codes = voice->frames * voice->books;
-    size_t bytes = HEADER_BYTES + voice->speaker_size * 4 + text_bytes + codes * 2 + voice->reference_count * 2 + CHECKSUM_BYTES;
+    size_t bytes =
+        HEADER_BYTES + voice->speaker_size * 4 + text_bytes + codes * 2 + voice->reference_count * 2 + CHECKSUM_BYTES;
     *data = NULL;
     *size = 0;
     uint8_t *buffer = tmb_calloc(bytes, 1);
@@ -117,7 +118,8 @@ static tmb_status read_header(const uint8_t **from, size_t size, header *h, tmb_
     memcpy(h->family, *from, TMB_VOICE_FAMILY_MAX);
     *from += TMB_VOICE_FAMILY_MAX;
     if (h->version != VERSION || h->flags != 0) {
-        return tmb_fail(error, TMB_ERROR_UNSUPPORTED, "voice file of version %llu, this timbre reads version %u: save the voice again",
+        return tmb_fail(error, TMB_ERROR_UNSUPPORTED,
+                        "voice file of version %llu, this timbre reads version %u: save the voice again",
                         (unsigned long long)h->version, VERSION);
     }
     if (h->speaker_size < 1 || h->speaker_size > TMB_VOICE_SPEAKER_MAX || h->text_bytes > TMB_VOICE_TEXT_MAX + 1 ||
@@ -129,8 +131,8 @@ static tmb_status read_header(const uint8_t **from, size_t size, header *h, tmb_
 }
 
 /* The arrays behind a header that was checked; the sizes fit. */
-static tmb_status read_arrays(const uint8_t *from, const header *h, float *speaker, char *text, int16_t *codes, float *reference,
-                              tmb_qwen3_voice **out, tmb_error *error) {
+static tmb_status read_arrays(const uint8_t *from, const header *h, float *speaker, char *text, int16_t *codes,
+                              float *reference, tmb_qwen3_voice **out, tmb_error *error) {
     for (size_t i = 0; i < h->speaker_size; i++) {
         speaker[i] = get_float(&from);
         if (!isfinite(speaker[i])) {
@@ -153,8 +155,15 @@ static tmb_status read_arrays(const uint8_t *from, const header *h, float *speak
         reference[i] = (float)(int16_t)get(&from, 2) / 32768.0f;
     }
     tmb_voice_parts parts = {
-        .family = h->family, .speaker = speaker, .speaker_size = h->speaker_size, .text = h->text_bytes == 0 ? NULL : text,
-        .codes = codes, .frames = h->frames, .books = h->books, .reference = reference, .reference_count = h->samples,
+        .family = h->family,
+        .speaker = speaker,
+        .speaker_size = h->speaker_size,
+        .text = h->text_bytes == 0 ? NULL : text,
+        .codes = codes,
+        .frames = h->frames,
+        .books = h->books,
+        .reference = reference,
+        .reference_count = h->samples,
         .reference_rate = (int)h->rate,
     };
     return tmb_qwen3_voice_create(&parts, out, error);
@@ -170,10 +179,11 @@ tmb_status tmb_qwen3_voice_load(const void *data, size_t size, tmb_qwen3_voice *
     }
     /* None of these can wrap within the header's bounds. */
     uint64_t text_bytes = h.text_bytes == 0 ? 0 : h.text_bytes - 1;
-    uint64_t bytes = HEADER_BYTES + h.speaker_size * 4 + text_bytes + h.frames * h.books * 2 + h.samples * 2 + CHECKSUM_BYTES;
+    uint64_t bytes =
+        HEADER_BYTES + h.speaker_size * 4 + text_bytes + h.frames * h.books * 2 + h.samples * 2 + CHECKSUM_BYTES;
     if (bytes != size) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "the voice file is damaged: it has %zu bytes and should have %llu", size,
-                        (unsigned long long)bytes);
+        return tmb_fail(error, TMB_ERROR_FORMAT, "the voice file is damaged: it has %zu bytes and should have %llu",
+                        size, (unsigned long long)bytes);
     }
     uint64_t sums[2];
     checksum(data, size - CHECKSUM_BYTES, sums);
