@@ -11,10 +11,10 @@
 #include "base/team.h"
 #include "base/thread.h"
 #include "cpu/cpu.h"
-#include "tts/qwen3/codec/decoder.h"
-#include "tts/qwen3/codec/encoder.h"
 #include "tts/qwen3/config.h"
-#include "tts/qwen3/speaker/speaker.h"
+#include "tts/qwen3/cpu/codec/decoder.h"
+#include "tts/qwen3/cpu/codec/encoder.h"
+#include "tts/qwen3/cpu/speaker/speaker.h"
 #include "weights/safetensors.h"
 
 #include <math.h>

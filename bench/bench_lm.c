@@ -15,7 +15,7 @@
 #include "base/thread.h"
 #include "cpu/cpu.h"
 #include "tts/qwen3/config.h"
-#include "tts/qwen3/lm/lm_internal.h"
+#include "tts/qwen3/cpu/lm/lm_internal.h"
 #include "weights/safetensors.h"
 
 #include <getopt.h>

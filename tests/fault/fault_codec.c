@@ -2,10 +2,10 @@
 
 #include "golden.h"
 
-#include "tts/qwen3/codec/decoder.h"
-#include "tts/qwen3/codec/encoder.h"
 #include "tts/qwen3/config.h"
-#include "tts/qwen3/speaker/speaker.h"
+#include "tts/qwen3/cpu/codec/decoder.h"
+#include "tts/qwen3/cpu/codec/encoder.h"
+#include "tts/qwen3/cpu/speaker/speaker.h"
 #include "weights/safetensors.h"
 
 #include <stdlib.h>

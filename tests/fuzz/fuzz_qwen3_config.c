@@ -1,9 +1,9 @@
 /* Any three texts as a checkpoint's configuration files: refused with a message, or figures that hold together. */
 #include "fuzz_parts.h"
 
-#include "tts/qwen3/codec/decoder.h"
-#include "tts/qwen3/codec/encoder.h"
 #include "tts/qwen3/config.h"
+#include "tts/qwen3/cpu/codec/decoder.h"
+#include "tts/qwen3/cpu/codec/encoder.h"
 #include "tts/qwen3/text/language.h"
 
 static void check_transformer(const tmb_qwen3_transformer_config *t) {

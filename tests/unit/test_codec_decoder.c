@@ -6,8 +6,8 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "cpu/cpu.h"
-#include "tts/qwen3/codec/decoder.h"
 #include "tts/qwen3/config.h"
+#include "tts/qwen3/cpu/codec/decoder.h"
 #include "weights/safetensors.h"
 
 #include <math.h>

@@ -4,8 +4,8 @@
 
 #include "base/memory.h"
 #include "cpu/cpu.h"
-#include "tts/qwen3/codec/encoder.h"
 #include "tts/qwen3/config.h"
+#include "tts/qwen3/cpu/codec/encoder.h"
 #include "weights/safetensors.h"
 
 #include <math.h>

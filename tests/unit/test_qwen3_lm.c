@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "golden.h"
-#include "tts/qwen3/lm/lm.h"
+#include "tts/qwen3/cpu/lm/lm.h"
 #include "weights/json.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "golden.h"
-#include "tts/qwen3/lm/prompt.h"
+#include "tts/qwen3/prompt/prompt.h"
 #include "tts/qwen3/text/language.h"
 #include "tts/qwen3/text/prompt.h"
 #include "weights/json.h"

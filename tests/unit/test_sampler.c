@@ -1,6 +1,6 @@
 #include "test.h"
 
-#include "tts/qwen3/lm/sampler.h"
+#include "tts/qwen3/rules/sampler.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 #include "base/memory.h"
 #include "cpu/cpu.h"
 #include "tts/qwen3/config.h"
-#include "tts/qwen3/speaker/mel.h"
-#include "tts/qwen3/speaker/speaker.h"
+#include "tts/qwen3/cpu/speaker/mel.h"
+#include "tts/qwen3/cpu/speaker/speaker.h"
 #include "weights/safetensors.h"
 
 #include <math.h>

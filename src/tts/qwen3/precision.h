@@ -2,8 +2,8 @@
 #ifndef TMB_TTS_QWEN3_PRECISION_H
 #define TMB_TTS_QWEN3_PRECISION_H
 
-#include "tts/qwen3/codec/decoder.h"
-#include "tts/qwen3/lm/lm.h"
+#include "tts/qwen3/cpu/codec/decoder.h"
+#include "tts/qwen3/cpu/lm/lm.h"
 
 typedef struct tmb_qwen3_precisions {
     tmb_lm_precision talker, predictor;

@@ -5,9 +5,9 @@
 #define TMB_TTS_QWEN3_BATCH_ENGINE_INTERNAL_H
 
 #include "base/team.h"
-#include "tts/qwen3/batch/codec_job.h"
 #include "tts/qwen3/batch/model.h"
 #include "tts/qwen3/batch/voice_memory.h"
+#include "tts/qwen3/cpu/codec_job.h"
 
 #include <pthread.h>
 

@@ -3,11 +3,11 @@
 #ifndef TMB_TTS_QWEN3_BATCH_MODEL_H
 #define TMB_TTS_QWEN3_BATCH_MODEL_H
 
-#include "tts/qwen3/codec/decoder.h"
-#include "tts/qwen3/codec/encoder.h"
+#include "tts/qwen3/cpu/codec/decoder.h"
+#include "tts/qwen3/cpu/codec/encoder.h"
+#include "tts/qwen3/cpu/speaker/speaker.h"
 #include "tts/qwen3/precision.h"
 #include "tts/qwen3/qwen3.h"
-#include "tts/qwen3/speaker/speaker.h"
 #include "tts/qwen3/text/prompt.h"
 #include "tts/qwen3/voice/voice.h"
 

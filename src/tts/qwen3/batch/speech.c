@@ -3,7 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "tts/qwen3/lm/prompt.h"
+#include "tts/qwen3/prompt/prompt.h"
 #include "tts/qwen3/text/language.h"
 #include "tts/qwen3/text/sentences.h"
 

@@ -5,8 +5,8 @@
 #ifndef TMB_TTS_QWEN3_BATCH_VOICE_MEMORY_H
 #define TMB_TTS_QWEN3_BATCH_VOICE_MEMORY_H
 
-#include "tts/qwen3/codec/decoder.h"
-#include "tts/qwen3/lm/lm.h"
+#include "tts/qwen3/cpu/codec/decoder.h"
+#include "tts/qwen3/cpu/lm/lm.h"
 #include "tts/qwen3/voice/voice.h"
 
 #define TMB_VOICE_MEMORY_ENTRIES 8
