@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "server/form.h"
+#include "server/http_parts.h"
 #include "server/state.h"
 
 #include <stdlib.h>
@@ -142,12 +143,7 @@ static void add_common_headers(tmb_request *request, struct MHD_Response *respon
     for (size_t i = 0; i < request->header_count; i++) {
         tmb_response_header(response, request->headers[i].name, request->headers[i].value);
     }
-    if (request->origin[0]) {
-        tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, request->origin);
-        tmb_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
-        tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS,
-                            "X-Request-Id, X-Seed, Retry-After, Content-Range, ETag");
-    }
+    tmb_access_headers(request, response);
     if (atomic_load(&request->server->draining)) {
         tmb_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     }
