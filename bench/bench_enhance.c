@@ -85,7 +85,7 @@ int main(int argc, char **argv) {
     settings.block_frames = strtoul(argv[3], NULL, 10);
     const long runs = strtol(argv[4], NULL, 10);
     const double start = tmb_now();
-    tmb_status status = tmb_models_find_denoiser(NULL, &path, &error);
+    tmb_status status = tmb_models_find_denoiser(NULL, NULL, &path, &error);
     if (status == TMB_OK) {
         status = tmb_dfn_model_load(path, &model, &error);
     }

