@@ -229,7 +229,7 @@ void cli_report_failure(const char *input, const tmb_error *error, bool json) {
     if (error->status == TMB_OK || cli_interrupted())
         return;
     /* Most of the library's messages name the file already. */
-    bool named = strstr(error->message, name) != NULL;
+    const bool named = error->name_bytes > 0;
     cli_error("%s%s%s", named ? "" : name, named ? "" : ": ", error->message);
     if (json)
         cli_print_json(json_pack("{s:s, s:o}", "input", input, "error", cli_json_error(error)));

@@ -47,7 +47,7 @@ int cli_fail(const tmb_error *error) {
 void cli_set_error(tmb_error *error, tmb_status status, const char *message) {
     if (error == NULL)
         return;
-    error->status = status;
+    *error = (tmb_error){.status = status};
     (void)snprintf(error->message, sizeof(error->message), "%s", message);
 }
 

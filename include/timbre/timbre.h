@@ -44,9 +44,15 @@ typedef enum tmb_status {
     TMB_ERROR_INTERNAL = 10    /* a bug in timbre */
 } tmb_status;
 
-/* Why a call failed. A zeroed one means success. */
+/* Why a call failed. A zeroed one means success. Programs decide by `status`, `system` and `field`; the message is for
+ * people and may be worded anew in any version. */
 typedef struct tmb_error {
     tmb_status status;
+    int system;        /* errno of the system call that failed, or 0 */
+    const char *field; /* the request's field that is to blame, by its name in tmb_clone_request ("ref_audio"), in
+                          static storage; or NULL */
+    size_t name_bytes; /* when the message begins with the file's name: bytes of "NAME: "; the reason alone is
+                          message + name_bytes */
     char message[504]; /* UTF-8, one line, never empty on failure */
 } tmb_error;
 

@@ -13,7 +13,7 @@
 tmb_status tmb_file_open(const char *path, int *file, uint64_t *bytes, tmb_error *error) {
     *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (*file < 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, strerror(errno));
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", path);
     }
     struct stat status;
     if (fstat(*file, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -33,7 +33,7 @@ tmb_status tmb_file_read_at(int file, uint64_t offset, void *out, size_t bytes, 
             continue;
         }
         if (got < 0) {
-            return tmb_fail(error, TMB_ERROR_IO, "%s: %s", name, strerror(errno));
+            return tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", name);
         }
         if (got == 0) {
             return tmb_fail(error, TMB_ERROR_IO, "%s: the file became shorter while it was read", name);
@@ -55,8 +55,10 @@ tmb_status tmb_file_read(const char *path, size_t limit, char **data, size_t *by
     }
     if (size > limit) {
         (void)close(file);
-        return tmb_fail(error, TMB_ERROR_LIMIT, "%s: %llu bytes, but %zu are the limit for such a file", path,
-                        (unsigned long long)size, limit);
+        status = tmb_fail(error, TMB_ERROR_LIMIT, "%llu bytes, but %zu are the limit for such a file",
+                          (unsigned long long)size, limit);
+        tmb_error_name(error, path);
+        return status;
     }
     char *buffer = tmb_calloc((size_t)size + 1, 1);
     if (buffer == NULL) {

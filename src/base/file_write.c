@@ -35,7 +35,7 @@ tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_
     int file = mkostemp(temporary, O_CLOEXEC);
     if (file < 0) {
         free(temporary);
-        return tmb_fail(error, TMB_ERROR_IO, "%s: cannot be written: %s", path, strerror(errno));
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be written", path);
     }
     bool written = tmb_file_write_all(file, data, bytes) && fchmod(file, 0644) == 0 && fsync(file) == 0;
     int reason = errno;
@@ -51,5 +51,5 @@ tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_
         (void)unlink(temporary);
     }
     free(temporary);
-    return written ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "%s: cannot be written: %s", path, strerror(reason));
+    return written ? TMB_OK : tmb_fail_errno(error, TMB_ERROR_IO, reason, "%s: cannot be written", path);
 }

@@ -87,6 +87,15 @@ static const char *find_name(const format_name *names, size_t count, int value) 
     return NULL;
 }
 
+/* Says which file it was. */
+static void name_failure(const tmb_audio_reader *reader, tmb_error *error) {
+    if (reader->name != NULL) {
+        tmb_error_name(error, reader->name);
+    } else {
+        tmb_error_prefix(error, "audio");
+    }
+}
+
 static tmb_status check_shape(int rate, int channels, tmb_error *error) {
     if (rate < TMB_AUDIO_MIN_RATE || rate > TMB_AUDIO_MAX_RATE) {
         return tmb_fail(error, TMB_ERROR_FORMAT, "has a sample rate of %d Hz: %d to %d are supported", rate,
@@ -146,7 +155,7 @@ static tmb_status open_sndfile(tmb_audio_reader *reader, uint64_t start, uint64_
     *info = (SF_INFO){0};
     reader->file = tmb_sndfile_open(&callbacks, SFM_READ, info, &reader->link, reason, sizeof reason);
     if (reader->link.error_number != 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "cannot be read: %s", strerror(reader->link.error_number));
+        return tmb_fail_errno(error, TMB_ERROR_IO, reader->link.error_number, "cannot be read");
     }
     return reader->file != NULL ? TMB_OK
                                 : tmb_fail(error, TMB_ERROR_FORMAT,
@@ -180,7 +189,7 @@ static tmb_status open_file(tmb_audio_reader *reader, tmb_audio_info *info, tmb_
     uint8_t front[SNIFFED];
     const size_t size = tmb_source_read_at(&reader->source, 0, front, sizeof front);
     if (reader->source.error_number != 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "cannot be read: %s", strerror(reader->source.error_number));
+        return tmb_fail_errno(error, TMB_ERROR_IO, reader->source.error_number, "cannot be read");
     }
     tmb_file_kind kind = TMB_FILE_WAV;
     status = tmb_sniff(front, size, &kind, error);
@@ -234,7 +243,7 @@ static tmb_status open_source(tmb_audio_reader *reader, const tmb_raw_format *ra
     if (status != TMB_OK) {
         if (error != NULL) {
             *error = reason;
-            tmb_error_prefix(error, "%s", reader->name != NULL ? reader->name : "audio");
+            name_failure(reader, error);
         }
         tmb_audio_close(&reader);
         return status;
@@ -264,7 +273,7 @@ tmb_status tmb_audio_open(const char *path, const tmb_raw_format *raw, const tmb
     }
     tmb_status status = tmb_source_open(path, &reader->source, error);
     if (status != TMB_OK) {
-        tmb_error_prefix(error, "%s", name);
+        tmb_error_name(error, name);
         tmb_audio_close(&reader);
         return status;
     }
@@ -323,7 +332,7 @@ static tmb_status read_link(tmb_audio_reader *reader, float *out, size_t capacit
         sf_readf_float(reader->file, out + *count * reader->channels, (sf_count_t)(capacity - *count));
     *count += got > 0 ? (size_t)got : 0;
     if (reader->link.error_number != 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "cannot be read: %s", strerror(reader->link.error_number));
+        return tmb_fail_errno(error, TMB_ERROR_IO, reader->link.error_number, "cannot be read");
     }
     if (sf_error(reader->file) != SF_ERR_NO_ERROR) {
         return tmb_fail(error, TMB_ERROR_FORMAT, "is damaged after %llu samples: %s",
@@ -356,7 +365,7 @@ static tmb_status read_checked(tmb_audio_reader *reader, float *out, size_t capa
     tmb_status status =
         reader->raw ? read_raw(reader, out, capacity, count, error) : read_sndfile(reader, out, capacity, count, error);
     if (reader->source.error_number != 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "cannot be read: %s", strerror(reader->source.error_number));
+        return tmb_fail_errno(error, TMB_ERROR_IO, reader->source.error_number, "cannot be read");
     }
     if (status != TMB_OK) {
         return status;
@@ -387,7 +396,7 @@ tmb_status tmb_audio_read(tmb_audio_reader *reader, float *out, size_t capacity,
         }
         *count = 0;
         reader->failure = reason;
-        tmb_error_prefix(&reader->failure, "%s", reader->name != NULL ? reader->name : "audio");
+        name_failure(reader, &reader->failure);
     }
     if (reader->failure.status != TMB_OK && error != NULL) {
         *error = reader->failure;

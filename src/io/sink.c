@@ -24,7 +24,7 @@ tmb_status tmb_sink_open(const char *path, tmb_sink *sink, tmb_error *error) {
         return tmb_fail(error, TMB_ERROR_IO, "is a folder");
     } else if (access(path, W_OK) != 0) {
         /* A rename would not ask for this permission. */
-        return tmb_fail(error, TMB_ERROR_IO, "cannot be written: %s", strerror(errno));
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "cannot be written");
     }
     if (S_ISREG(status.st_mode)) {
         sink->owns_fd = true;
@@ -33,7 +33,7 @@ tmb_status tmb_sink_open(const char *path, tmb_sink *sink, tmb_error *error) {
     }
     sink->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
     sink->owns_fd = true;
-    return sink->fd >= 0 ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "cannot be opened: %s", strerror(errno));
+    return sink->fd >= 0 ? TMB_OK : tmb_fail_errno(error, TMB_ERROR_IO, errno, "cannot be opened");
 }
 
 void tmb_sink_open_memory(size_t maximum, tmb_sink *sink) {
@@ -53,7 +53,7 @@ static bool write_descriptor(tmb_sink *sink, const uint8_t *data, size_t count) 
             if (errno == EINTR) {
                 continue;
             }
-            (void)tmb_fail(&sink->failure, TMB_ERROR_IO, "cannot be written: %s", strerror(errno));
+            (void)tmb_fail_errno(&sink->failure, TMB_ERROR_IO, errno, "cannot be written");
             return false;
         }
         data += done;
@@ -140,7 +140,7 @@ tmb_status tmb_sink_finish(tmb_sink *sink, tmb_error *error) {
         return status;
     }
     if (close_descriptor(sink) != 0) {
-        tmb_status status = tmb_fail(error, TMB_ERROR_IO, "cannot be written: %s", strerror(errno));
+        tmb_status status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "cannot be written");
         tmb_sink_abort(sink);
         return status;
     }

@@ -29,7 +29,7 @@ tmb_status tmb_source_open(const char *path, tmb_source *source, tmb_error *erro
     if (source->fd < 0 || fstat(source->fd, &status) != 0) {
         const int reason = errno;
         tmb_source_close(source);
-        return tmb_fail(error, TMB_ERROR_IO, "cannot be opened: %s", strerror(reason));
+        return tmb_fail_errno(error, TMB_ERROR_IO, reason, "cannot be opened");
     }
     if (S_ISDIR(status.st_mode)) {
         tmb_source_close(source);
@@ -156,16 +156,16 @@ static int open_unlinked(void) {
 static tmb_status spool_to_file(tmb_source *source, size_t held, tmb_error *error) {
     const int fd = open_unlinked();
     if (fd < 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "no temporary file for a long input from a pipe: %s (set TMPDIR)",
-                        strerror(errno));
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno,
+                              "no temporary file (set TMPDIR) for a long input from a pipe");
     }
     uint64_t total = 0;
     while (held > 0) {
         if (!tmb_file_write_all(fd, source->spool, held)) {
             const int reason = errno;
             (void)close(fd);
-            return tmb_fail(error, TMB_ERROR_IO, "the temporary file of an input from a pipe: %s (set TMPDIR)",
-                            strerror(reason));
+            return tmb_fail_errno(error, TMB_ERROR_IO, reason,
+                                  "the temporary file (set TMPDIR) of a long input from a pipe");
         }
         total += held;
         if (total > SPOOL_MAXIMUM) {
@@ -223,7 +223,7 @@ tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, tmb_erro
         }
     }
     if (source->error_number != 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "cannot be read: %s", strerror(source->error_number));
+        return tmb_fail_errno(error, TMB_ERROR_IO, source->error_number, "cannot be read");
     }
     source->sequential = false;
     if (ended) {

@@ -128,7 +128,7 @@ tmb_status tmb_temporary_create(const char *path, tmb_temporary **out, int *fd, 
     if (*fd < 0) {
         const int reason = errno;
         free_temporary(&temporary);
-        return tmb_fail(error, TMB_ERROR_IO, "cannot be created: %s", strerror(reason));
+        return tmb_fail_errno(error, TMB_ERROR_IO, reason, "cannot be created");
     }
     struct stat status;
     if (stat(temporary->target, &status) == 0) {
@@ -141,7 +141,7 @@ tmb_status tmb_temporary_create(const char *path, tmb_temporary **out, int *fd, 
 tmb_status tmb_temporary_commit(tmb_temporary **temporary, tmb_error *error) {
     tmb_status status = TMB_OK;
     if (rename((*temporary)->listed->path, (*temporary)->target) != 0) {
-        status = tmb_fail(error, TMB_ERROR_IO, "cannot be given its name: %s", strerror(errno));
+        status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "cannot be given its name");
         (void)unlink((*temporary)->listed->path);
     }
     free_temporary(temporary);

@@ -133,7 +133,7 @@ tmb_status tmb_audio_create(const char *path, tmb_container container, tmb_encod
     }
     if (status != TMB_OK && error != NULL) {
         *error = reason;
-        tmb_error_prefix(error, "%s", strcmp(path, "-") == 0 ? "standard output" : path);
+        tmb_error_name(error, strcmp(path, "-") == 0 ? "standard output" : path);
     }
     return status;
 }
@@ -170,7 +170,7 @@ static tmb_status fail(tmb_audio_writer *writer, const tmb_error *reason, tmb_er
     if (writer->failure.status == TMB_OK) {
         writer->failure = *reason;
         if (writer->name != NULL) {
-            tmb_error_prefix(&writer->failure, "%s", writer->name);
+            tmb_error_name(&writer->failure, writer->name);
         }
     }
     if (error != NULL) {

@@ -169,12 +169,24 @@ static void become_ready(tmb_scheduler *scheduler, tmb_item *item) {
 
 /* ---- Reading ---- */
 
+/* What is wrong with a reference is said of the field that named it. */
+static tmb_error of_reference(const tmb_item *item, const tmb_error *error) {
+    tmb_error out = *error;
+    const bool of_input = error->status == TMB_ERROR_FORMAT || error->status == TMB_ERROR_LIMIT ||
+                          error->status == TMB_ERROR_ARGUMENT || error->status == TMB_ERROR_UNSUPPORTED;
+    if (of_input && out.field == NULL) {
+        out.field = item->request.source == TMB_SOURCE_VOICE ? "voice" : "ref_audio";
+    }
+    return out;
+}
+
 /* The task of a reading item ends: `error` NULL where the item was stopped. */
 static void end_reading(tmb_item *item, const tmb_error *error) {
     tmb_scheduler *scheduler = item->scheduler;
     tmb_reading_close(&item->reading);
     (void)pthread_mutex_lock(&scheduler->lock);
-    end_item(scheduler, item, error != NULL ? error : &item->stop_error);
+    const tmb_error reason = error != NULL ? of_reference(item, error) : item->stop_error;
+    end_item(scheduler, item, &reason);
     (void)pthread_mutex_unlock(&scheduler->lock);
     tmb_item_release(&item);
     tmb_scheduler_wake(scheduler);
@@ -371,7 +383,8 @@ static void end_build(tmb_voice_entry *entry, const tmb_error *error) {
             tmb_item_add_seconds(item, (tmb_stage)stage, build->seconds[stage]);
         }
         if (error != NULL) {
-            end_item(scheduler, item, error);
+            const tmb_error reason = of_reference(item, error);
+            end_item(scheduler, item, &reason);
         } else {
             item->voice = tmb_voice_retain(voice);
             item->clean = tmb_clean_retain(clean);

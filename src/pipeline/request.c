@@ -63,13 +63,14 @@ static bool is_utf8(const char *text) {
 
 static tmb_status check_text(const char *name, const char *text, tmb_error *error) {
     if (text == NULL || is_blank(text)) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s is empty", name);
+        return tmb_fail_field(error, TMB_ERROR_ARGUMENT, name, "%s is empty", name);
     }
     if (strlen(text) > MAX_TEXT) {
-        return tmb_fail(error, TMB_ERROR_LIMIT, "%s has %zu bytes, %u are the limit", name, strlen(text), MAX_TEXT);
+        return tmb_fail_field(error, TMB_ERROR_LIMIT, name, "%s has %zu bytes, %u are the limit", name, strlen(text),
+                              MAX_TEXT);
     }
     if (!is_utf8(text)) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s is not valid UTF-8", name);
+        return tmb_fail_field(error, TMB_ERROR_ARGUMENT, name, "%s is not valid UTF-8", name);
     }
     return TMB_OK;
 }
@@ -89,16 +90,18 @@ static tmb_status check_source(const tmb_clone_request *request, tmb_source_kind
     } else if (request->ref_data != NULL) {
         *kind = TMB_SOURCE_DATA;
         if (request->ref_data_size == 0) {
-            return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_data_size is 0: there is no reference audio");
+            return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "ref_data_size",
+                                  "ref_data_size is 0: there is no reference audio");
         }
     } else {
         *kind = TMB_SOURCE_SAMPLES;
         if (request->ref_sample_count == 0) {
-            return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_sample_count is 0: there is no reference audio");
+            return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "ref_sample_count",
+                                  "ref_sample_count is 0: there is no reference audio");
         }
         if (request->ref_rate < 4000 || request->ref_rate > 192000) {
-            return tmb_fail(error, TMB_ERROR_ARGUMENT, "ref_rate is %d Hz, it must be 4000 to 192000",
-                            request->ref_rate);
+            return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "ref_rate", "ref_rate is %d Hz, it must be 4000 to 192000",
+                                  request->ref_rate);
         }
     }
     return TMB_OK;
@@ -109,8 +112,8 @@ static tmb_status check_number(const char *name, double value, double least, dou
     if (value < 0 || (value >= least && value <= most)) {
         return TMB_OK;
     }
-    return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s is %g, it must be %g to %g (or negative: the model's)", name, value,
-                    least, most);
+    return tmb_fail_field(error, TMB_ERROR_ARGUMENT, name, "%s is %g, it must be %g to %g (or negative: the model's)",
+                          name, value, least, most);
 }
 
 static tmb_status check_sampling(const tmb_clone_request *request, tmb_error *error) {
@@ -128,25 +131,27 @@ static tmb_status check_sampling(const tmb_clone_request *request, tmb_error *er
         status = check_number("subtalker_top_p", request->subtalker_top_p, 0, 1, error);
     }
     if (status == TMB_OK && request->max_frames < 0) {
-        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "max_frames is %d, it must be 0 (the model's) or more",
-                          request->max_frames);
+        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "max_frames",
+                                "max_frames is %d, it must be 0 (the model's) or more", request->max_frames);
     }
     if (status == TMB_OK && !(request->max_seconds >= 0 && isfinite(request->max_seconds))) {
-        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "max_seconds is %g, it must be 0 (no limit) or more",
-                          request->max_seconds);
+        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "max_seconds",
+                                "max_seconds is %g, it must be 0 (no limit) or more", request->max_seconds);
     }
     if (status == TMB_OK && (request->first_chunk_frames < 0 || request->first_chunk_frames > 16)) {
-        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "first_chunk_frames is %d, it must be 0 (the default) to 16",
-                          request->first_chunk_frames);
+        status =
+            tmb_fail_field(error, TMB_ERROR_ARGUMENT, "first_chunk_frames",
+                           "first_chunk_frames is %d, it must be 0 (the default) to 16", request->first_chunk_frames);
     }
     if (status == TMB_OK &&
         !(request->reference_silence >= 0 && request->reference_silence <= TMB_REFERENCE_SILENCE_MAX)) {
-        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "reference_silence is %g s, it must be 0 to %g",
-                          request->reference_silence, TMB_REFERENCE_SILENCE_MAX);
+        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "reference_silence",
+                                "reference_silence is %g s, it must be 0 to %g", request->reference_silence,
+                                TMB_REFERENCE_SILENCE_MAX);
     }
     if (status == TMB_OK && !(request->deadline >= 0 && isfinite(request->deadline))) {
-        status =
-            tmb_fail(error, TMB_ERROR_ARGUMENT, "the deadline is %g s, it must be 0 (none) or more", request->deadline);
+        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "deadline",
+                                "the deadline is %g s, it must be 0 (none) or more", request->deadline);
     }
     return status;
 }
@@ -160,8 +165,8 @@ static tmb_status check(const tmb_clone_request *request, bool needs_text, tmb_s
         status = check_text("ref_text", request->ref_text, error);
     }
     if (status == TMB_OK && tmb_language_find(request->language) == NULL) {
-        status =
-            tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES, request->language);
+        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "language",
+                                "language \"%.40s\" is not known: " TMB_LANGUAGES, request->language);
     }
     if (status == TMB_OK) {
         status = check_sampling(request, error);

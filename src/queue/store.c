@@ -97,13 +97,13 @@ tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, 
     tmb_status status = TMB_OK;
     char path[TMB_STORE_PATH];
     if (!make_folders(folder) || !realpath(folder, store->folder)) {
-        status = tmb_fail(error, TMB_ERROR_IO, "state folder %s: %s", folder, strerror(errno));
+        status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "state folder %s", folder);
         goto failed;
     }
     (void)snprintf(path, sizeof(path), "%s/lock", store->folder);
     store->lock_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (store->lock_file < 0) {
-        status = tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, strerror(errno));
+        status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", path);
         goto failed;
     }
     if (flock(store->lock_file, LOCK_EX | LOCK_NB)) {
@@ -115,7 +115,7 @@ tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, 
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
         tmb_store_file_path(store, folders[i], "", path);
         if (mkdir(path, 0700) && errno != EEXIST) {
-            status = tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, strerror(errno));
+            status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", path);
             goto failed;
         }
     }

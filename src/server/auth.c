@@ -78,7 +78,7 @@ static bool read_line(char *line, key *out, bool *used, const char **what) {
 static tmb_status read_keys(const char *path, key **list, size_t *count, tmb_error *error) {
     FILE *file = fopen(path, "re");
     if (!file) {
-        return tmb_fail(error, TMB_ERROR_IO, "keys file %s: %s", path, strerror(errno));
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "keys file %s", path);
     }
     char line[1024];
     key *keys = NULL;

@@ -194,7 +194,7 @@ static void judge_item(clone_item *item, const tmb_clone_result *result) {
     }
     if (error.status != TMB_OK) {
         item->status = tmb_item_error(item->job->server, &error, item->message);
-        item->field = error.status == TMB_ERROR_FORMAT || error.status == TMB_ERROR_LIMIT ? "ref_audio" : NULL;
+        item->field = error.field;
     } else if (item->file) {
         (void)store_file(item);
     }
@@ -423,7 +423,7 @@ static bool submit(clone_job *job, size_t index, tmb_item_inputs *inputs, uint64
         }
         return !cancelled;
     }
-    problem->field = "text";
+    problem->field = error.field != NULL ? error.field : "text";
     if (status == TMB_ERROR_LIMIT || status == TMB_ERROR_MEMORY) {
         problem->status = 503;
         (void)snprintf(problem->message, sizeof(problem->message), "%s",

@@ -220,7 +220,7 @@ static tmb_status read_file(tmb_server_config *config, tmb_config_sources *sourc
                             tmb_error *error) {
     FILE *file = fopen(path, "re");
     if (!file) {
-        return tmb_fail(error, TMB_ERROR_IO, "config file %s: %s", path, strerror(errno));
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "config file %s", path);
     }
     char line[4096];
     tmb_status status = TMB_OK;

@@ -152,7 +152,7 @@ tmb_status tmb_connections_create(double header_timeout, tmb_connections **out, 
         (void)close(connections->wake);
         (void)pthread_mutex_destroy(&connections->lock);
         free(connections);
-        return tmb_fail(error, TMB_ERROR_MEMORY, "cannot start the connection watcher: %s", strerror(code));
+        return tmb_fail_errno(error, TMB_ERROR_MEMORY, code, "cannot start the connection watcher");
     }
     *out = connections;
     return TMB_OK;

@@ -109,7 +109,7 @@ static void answer_result(tmb_request *request, const char *path, const tmb_form
     off_t size = descriptor < 0 ? -1 : lseek(descriptor, 0, SEEK_END);
     struct MHD_Response *response = size < 0 ? NULL : MHD_create_response_from_fd64((uint64_t)size, descriptor);
     if (!response) {
-        bool busy = descriptor >= 0 || tmb_is_exhaustion(code);
+        bool busy = descriptor >= 0 || tmb_errno_is_exhausted(code);
         (void)(descriptor >= 0 ? close(descriptor) : 0);
         tmb_refuse(request, busy ? 503 : 500, NULL, "%s", busy ? "The server is busy" : "Internal Error");
         return;

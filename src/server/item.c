@@ -1,5 +1,6 @@
 #include "server/item.h"
 
+#include "base/error.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -151,35 +152,8 @@ bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bo
 
 void tmb_item_inputs_free(tmb_item_inputs *inputs) { tmb_voice_info_free(&inputs->voice); }
 
-/* Drops "/proc/self/fd/N: " and the like from the front of a message. */
-static const char *without_path(const char *message) {
-    if (message[0] != '/') {
-        return message;
-    }
-    const char *end = strstr(message, ": ");
-    return end ? end + 2 : message;
-}
-
-static const int exhaustions[] = {EMFILE, ENFILE, ENOMEM, EAGAIN};
-
-bool tmb_is_exhaustion(int code) {
-    bool is = false;
-    for (size_t i = 0; i < sizeof(exhaustions) / sizeof(exhaustions[0]); i++) {
-        is = is || code == exhaustions[i];
-    }
-    return is;
-}
-
-bool tmb_is_exhausted(const tmb_error *error) {
-    bool is = false;
-    for (size_t i = 0; error->status == TMB_ERROR_IO && i < sizeof(exhaustions) / sizeof(exhaustions[0]); i++) {
-        is = is || strstr(error->message, strerror(exhaustions[i]));
-    }
-    return is;
-}
-
 unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message[512]) {
-    if (tmb_output_is_full(error)) {
+    if (tmb_error_is_full(error)) {
         (void)snprintf(message, 512, "There is no room left for the audio");
         return 507;
     }
@@ -187,7 +161,7 @@ unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message
     case TMB_ERROR_ARGUMENT:
     case TMB_ERROR_FORMAT:
     case TMB_ERROR_UNSUPPORTED:
-    case TMB_ERROR_LIMIT: (void)snprintf(message, 512, "%s", without_path(error->message)); return 400;
+    case TMB_ERROR_LIMIT: (void)snprintf(message, 512, "%s", error->message + error->name_bytes); return 400;
     case TMB_ERROR_MEMORY: (void)snprintf(message, 512, "Not enough memory: %s", error->message); return 503;
     case TMB_ERROR_TIMEOUT: (void)snprintf(message, 512, "The deadline passed"); return 504;
     case TMB_ERROR_CANCELLED: (void)snprintf(message, 512, "Cancelled"); return 503;
@@ -201,7 +175,7 @@ unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message
     default: break;
     }
     tmb_log(&server->logger, TMB_LOG_ERROR, "%s: %s", tmb_status_name(error->status), error->message);
-    if (tmb_is_exhausted(error)) {
+    if (tmb_error_is_exhausted(error)) {
         (void)snprintf(message, 512, "The server is busy");
         return 503;
     }

@@ -30,10 +30,6 @@ void tmb_item_inputs_free(tmb_item_inputs *inputs);
 /* The model that prepared voices belong to. */
 void tmb_item_model_key(tmb_server *server, char key[256]);
 
-/* Whether it failed for want of descriptors, processes or the system's memory: later it may go. */
-bool tmb_is_exhaustion(int code);
-bool tmb_is_exhausted(const tmb_error *error);
-
 /* An error as a client may see it: the status that a request of this one item would get, and the text.
  * What is none of the client's business is logged and told as "Internal Error". */
 unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message[512]);

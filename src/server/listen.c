@@ -39,8 +39,7 @@ tmb_status tmb_listen(const char *host, uint16_t port, int *out, tmb_error *erro
         *out = candidate;
     }
     freeaddrinfo(addresses);
-    return *out >= 0 ? TMB_OK
-                     : tmb_fail(error, TMB_ERROR_IO, "cannot listen on %s port %u: %s", host, port, strerror(failure));
+    return *out >= 0 ? TMB_OK : tmb_fail_errno(error, TMB_ERROR_IO, failure, "cannot listen on %s port %u", host, port);
 }
 
 void tmb_listen_describe(int socket, char host[128], int *port, bool *loopback) {

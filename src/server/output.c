@@ -4,7 +4,6 @@
 #include "base/memory.h"
 #include "io/io.h"
 
-#include <errno.h>
 #include <math.h>
 #include <sonic.h>
 #include <stdio.h>
@@ -243,13 +242,4 @@ void tmb_output_destroy(tmb_output **output) {
     }
     free(ending->path);
     free(ending);
-}
-
-bool tmb_output_is_full(const tmb_error *error) {
-    static const int codes[] = {ENOSPC, EDQUOT, EFBIG};
-    bool full = false;
-    for (size_t i = 0; error->status == TMB_ERROR_IO && i < sizeof(codes) / sizeof(codes[0]); i++) {
-        full = full || strstr(error->message, strerror(codes[i])) != NULL;
-    }
-    return full;
 }

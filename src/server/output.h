@@ -36,8 +36,6 @@ tmb_status tmb_output_to_file(const tmb_format *format, int rate, double speed, 
 /* As bytes. Nothing is read from a file's end: a WAV header says "length unknown". */
 tmb_status tmb_output_to_sink(const tmb_format *format, int rate, double speed, tmb_output_sink sink, void *user,
                               tmb_output **out, tmb_error *error);
-/* Whether it failed because the disk, the quota or the largest file is full. */
-bool tmb_output_is_full(const tmb_error *error);
 
 /* Mono samples, always at the same rate. */
 tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t count, int rate, tmb_error *error);

@@ -1,5 +1,6 @@
 #include "server/references.h"
 
+#include "base/error.h"
 #include "base/memory.h"
 #include "server/fetch.h"
 #include "server/item.h"
@@ -48,7 +49,7 @@ static bool fail_store(tmb_reference_problem *problem, tmb_store_status status) 
 
 /* A descriptor that could not be had, by errno. */
 static bool fail_open(tmb_reference_problem *problem) {
-    bool busy = tmb_is_exhaustion(errno);
+    bool busy = tmb_errno_is_exhausted(errno);
     return fail(problem, busy ? 503 : 500, "%s", busy ? "The server is busy" : "Internal Error");
 }
 
@@ -118,14 +119,9 @@ bool tmb_check_audio(const char *path, double seconds, tmb_audio_info *info, tmb
     tmb_error error = {.status = TMB_OK};
     tmb_audio_limits limits = {.max_seconds = seconds};
     if (tmb_audio_open(path, NULL, &limits, &reader, info, &error) != TMB_OK) {
-        /* The path is ours and says nothing to the client. */
-        const char *message = error.message;
-        size_t length = strlen(path);
-        if (strncmp(message, path, length) == 0) {
-            message += length + strspn(message + length, ": ");
-        }
+        const char *message = error.message + error.name_bytes; /* the path is ours and says nothing to the client */
         return error.status == TMB_ERROR_MEMORY ? fail(problem, 503, "not enough memory to read the file")
-               : tmb_is_exhausted(&error)       ? fail(problem, 503, "The server is busy")
+               : tmb_error_is_exhausted(&error) ? fail(problem, 503, "The server is busy")
                : error.status == TMB_ERROR_IO   ? fail(problem, 500, "Internal Error")
                                                 : fail(problem, 400, "%s", message);
     }
@@ -251,7 +247,7 @@ static int open_reference(tmb_references *references, const char *text, tmb_refe
         return -1;
     }
     int descriptor = tmb_open_below(server->audio_root, text);
-    if (descriptor < 0 && server->audio_root >= 0 && tmb_is_exhaustion(errno)) {
+    if (descriptor < 0 && server->audio_root >= 0 && tmb_errno_is_exhausted(errno)) {
         (void)fail_open(problem);
     } else if (descriptor < 0) {
         (void)(server->audio_root < 0

@@ -137,7 +137,7 @@ static void on_result(void *user, const tmb_clone_result *result) {
     }
     if (error.status == TMB_ERROR_CANCELLED && returning) {
         (void)tmb_store_item_return(server->store, &run->taken);
-    } else if (tmb_is_exhausted(&error)) {
+    } else if (tmb_error_is_exhausted(&error)) {
         tmb_log(&server->logger, TMB_LOG_WARNING, "job %s item %zu waits: %s", run->taken.job, run->taken.position,
                 error.message);
         try_later(run);
@@ -196,7 +196,7 @@ static void start(job_run *run) {
         tmb_error error = {.status = TMB_OK};
         uint64_t number = 0;
         tmb_status status = tmb_clone_submit(server->timbre, &inputs.request, &callbacks, &number, &error);
-        later = status == TMB_ERROR_LIMIT || tmb_is_exhausted(&error);
+        later = status == TMB_ERROR_LIMIT || tmb_error_is_exhausted(&error);
         good = status == TMB_OK;
         if (good) {
             tmb_item_inputs_free(&inputs);

@@ -127,7 +127,7 @@ static tmb_status open_folders(tmb_server *server, tmb_error *error) {
     if (config->audio_root[0]) {
         server->audio_root = open(config->audio_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (server->audio_root < 0) {
-            return tmb_fail(error, TMB_ERROR_IO, "--audio-root %s: %s", config->audio_root, strerror(errno));
+            return tmb_fail_errno(error, TMB_ERROR_IO, errno, "--audio-root %s", config->audio_root);
         }
     }
     tmb_store_options options = {.max_bytes = config->max_storage,

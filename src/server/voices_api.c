@@ -61,7 +61,7 @@ void tmb_handle_openai_voices(tmb_request *request) { list(request, add_openai_v
 static tmb_upload *copy_file(tmb_server *server, const char *path, tmb_store_status *status) {
     tmb_upload *upload = NULL;
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    *status = descriptor < 0 ? (tmb_is_exhaustion(errno) ? TMB_STORE_BUSY : TMB_STORE_FAILED)
+    *status = descriptor < 0 ? (tmb_errno_is_exhausted(errno) ? TMB_STORE_BUSY : TMB_STORE_FAILED)
                              : tmb_upload_begin(server->store, server->config->max_upload_bytes, &upload);
     char block[32 * 1024];
     for (ssize_t got = 1; *status == TMB_STORE_OK && got > 0;) {

@@ -144,7 +144,7 @@ static bool place_answer(request *r) {
         /* All of it again, or another part than was asked for: begin anew. */
         r->written = 0;
         if (ftruncate(r->file, 0) != 0) {
-            r->failure = tmb_fail(r->error, TMB_ERROR_IO, "%s: %s", r->url, strerror(errno));
+            r->failure = tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->url);
             return false;
         }
     }
@@ -153,7 +153,7 @@ static bool place_answer(request *r) {
         return false;
     }
     if (lseek(r->file, (off_t)r->written, SEEK_SET) < 0) {
-        r->failure = tmb_fail(r->error, TMB_ERROR_IO, "%s: %s", r->url, strerror(errno));
+        r->failure = tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->url);
         return false;
     }
     return true;
@@ -166,7 +166,7 @@ static size_t append_file(request *r, const char *data, size_t bytes) {
     if (bytes > r->wanted - r->written) {
         r->written = 0;
         if (ftruncate(r->file, 0) != 0) {
-            return fail_write(r, tmb_fail(r->error, TMB_ERROR_IO, "%s: %s", r->url, strerror(errno)));
+            return fail_write(r, tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->url));
         }
         return fail_write(r, tmb_fail(r->error, TMB_ERROR_FORMAT,
                                       "%s: the server sends more than the %llu bytes that it "
@@ -176,7 +176,7 @@ static size_t append_file(request *r, const char *data, size_t bytes) {
     for (size_t done = 0; done < bytes;) {
         ssize_t more = write(r->file, data + done, bytes - done);
         if (more < 0 && errno != EINTR) {
-            return fail_write(r, tmb_fail(r->error, TMB_ERROR_IO, "%s: cannot be stored: %s", r->url, strerror(errno)));
+            return fail_write(r, tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s: cannot be stored", r->url));
         }
         done += more > 0 ? (size_t)more : 0;
         r->written += more > 0 ? (size_t)more : 0;
@@ -464,17 +464,17 @@ tmb_status tmb_download_file(const char *url, const tmb_download_options *option
     if (r.written > bytes) {
         r.written = 0;
         if (ftruncate(r.file, 0) != 0) {
-            status = tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, strerror(errno));
+            status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", path);
         }
     }
     if (status == TMB_OK && r.written != bytes) {
         status = try_often(&r, attempt_file);
     }
     if (status == TMB_OK && fsync(r.file) != 0) {
-        status = tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, strerror(errno));
+        status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", path);
     }
     if (close(r.file) != 0 && status == TMB_OK) {
-        status = tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, strerror(errno));
+        status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", path);
     }
     return status;
 }

@@ -259,7 +259,7 @@ tmb_status tmb_hf_link(const char *repository_folder, const char *commit, const 
     if (status == TMB_OK) {
         (void)unlink(temporary);
         if (symlink(target, temporary) != 0 || rename(temporary, link_path) != 0) {
-            status = tmb_fail(error, TMB_ERROR_IO, "%s: cannot be linked: %s", link_path, strerror(errno));
+            status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be linked", link_path);
             (void)unlink(temporary);
         }
     }

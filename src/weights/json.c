@@ -35,16 +35,16 @@ static bool nests_too_deep(const char *text, size_t bytes) {
 tmb_status tmb_json_parse(const char *name, const char *text, size_t bytes, json_t **out, tmb_error *error) {
     *out = NULL;
     if (nests_too_deep(text, bytes)) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: JSON nested deeper than %d levels", name, DEPTH_MAX);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, name, "JSON nested deeper than %d levels", DEPTH_MAX);
     }
     json_error_t problem;
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &problem);
     if (root == NULL) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: not valid JSON: line %d: %s", name, problem.line, problem.text);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, name, "not valid JSON: line %d: %s", problem.line, problem.text);
     }
     if (!json_is_object(root)) {
         json_decref(root);
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: the JSON is not an object", name);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, name, "the JSON is not an object");
     }
     *out = root;
     return TMB_OK;

@@ -106,7 +106,7 @@ tmb_status tmb_path_make_folder(const char *path, tmb_error *error) {
         *c = '\0';
         struct stat about;
         if (mkdir(copy, 0777) != 0 && !(stat(copy, &about) == 0 && S_ISDIR(about.st_mode))) {
-            status = tmb_fail(error, TMB_ERROR_IO, "%s: cannot be made: %s", copy, strerror(errno));
+            status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be made", copy);
         }
         if (last) {
             break;
@@ -152,7 +152,7 @@ tmb_status tmb_path_publish(const char *path, const void *data, size_t bytes, tm
     good = file >= 0 && close(file) == 0 && good;
     good = good && rename(temporary, path) == 0;
     if (!good) {
-        status = tmb_fail(error, TMB_ERROR_IO, "%s: cannot be stored: %s", path, strerror(errno));
+        status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be stored", path);
         if (file >= 0) {
             (void)unlink(temporary);
         }

@@ -98,7 +98,7 @@ static tmb_status fetch_blob(pull *p, const char *url, const char *tag, uint64_t
         if (strcmp(sum, tag) == 0) {
             return rename(half, blob) == 0
                        ? TMB_OK
-                       : tmb_fail(p->error, TMB_ERROR_IO, "%s: cannot be stored: %s", blob, strerror(errno));
+                       : tmb_fail_errno(p->error, TMB_ERROR_IO, errno, "%s: cannot be stored", blob);
         }
         (void)unlink(half);
         /* What an earlier call left may have been from another file: once more, from the start. */

@@ -71,8 +71,8 @@ static tmb_status add_shard(tmb_safetensors *safetensors, char *path, tmb_error 
         return status;
     }
     if (one->size < 8) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: not a safetensors file: only %llu bytes", path,
-                        (unsigned long long)one->size);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, path, "not a safetensors file: only %llu bytes",
+                              (unsigned long long)one->size);
     }
     void *mapping = mmap(NULL, (size_t)one->size, PROT_READ, MAP_PRIVATE, one->file, 0);
     if (mapping == MAP_FAILED) {
@@ -92,8 +92,8 @@ static tmb_status sort_tensors(tmb_safetensors *safetensors, tmb_error *error) {
     }
     for (size_t i = 1; i < safetensors->count; i++) {
         if (strcmp(safetensors->tensors[i - 1].name, safetensors->tensors[i].name) == 0) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor \"%.100s\" is in two files", safetensors->path,
-                            safetensors->tensors[i].name);
+            return tmb_fail_named(error, TMB_ERROR_FORMAT, safetensors->path, "tensor \"%.100s\" is in two files",
+                                  safetensors->tensors[i].name);
         }
     }
     return TMB_OK;
@@ -111,8 +111,8 @@ static tmb_status open_shards(tmb_safetensors *safetensors, const char *folder, 
     json_object_foreach((json_t *)map, tensor, value) {
         const char *name = json_string_value(value);
         if (name == NULL || !is_plain_name(name)) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: \"%.100s\" is not the name of a file in this folder",
-                            index_path, name == NULL ? "" : name);
+            return tmb_fail_named(error, TMB_ERROR_FORMAT, index_path,
+                                  "\"%.100s\" is not the name of a file in this folder", name == NULL ? "" : name);
         }
         size_t known = 0;
         while (known < safetensors->shard_count &&
@@ -123,7 +123,7 @@ static tmb_status open_shards(tmb_safetensors *safetensors, const char *folder, 
             continue;
         }
         if (safetensors->shard_count == SHARDS_MAX) {
-            return tmb_fail(error, TMB_ERROR_LIMIT, "%s: more than %d weight files", index_path, SHARDS_MAX);
+            return tmb_fail_named(error, TMB_ERROR_LIMIT, index_path, "more than %d weight files", SHARDS_MAX);
         }
         tmb_status status = add_shard(safetensors, tmb_asprintf("%s/%s", folder, name), error);
         if (status != TMB_OK) {
@@ -136,8 +136,8 @@ static tmb_status open_shards(tmb_safetensors *safetensors, const char *folder, 
     }
     json_object_foreach((json_t *)map, tensor, value) {
         if (tmb_safetensors_find(safetensors, tensor) == NULL) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor \"%.100s\" is in none of the files", index_path,
-                            tensor);
+            return tmb_fail_named(error, TMB_ERROR_FORMAT, index_path, "tensor \"%.100s\" is in none of the files",
+                                  tensor);
         }
     }
     return TMB_OK;
@@ -152,7 +152,7 @@ static tmb_status open_index(tmb_safetensors *safetensors, const char *folder, c
     }
     const json_t *map = json_object_get(index, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0) {
-        status = tmb_fail(error, TMB_ERROR_FORMAT, "%s: no weight_map", index_path);
+        status = tmb_fail_named(error, TMB_ERROR_FORMAT, index_path, "no weight_map");
     } else {
         status = open_shards(safetensors, folder, index_path, map, error);
     }
@@ -175,8 +175,8 @@ static tmb_status open_folder(tmb_safetensors *safetensors, const char *folder, 
     } else if (access(index, F_OK) == 0) {
         status = open_index(safetensors, folder, index, error);
     } else {
-        status = tmb_fail(error, TMB_ERROR_MODEL,
-                          "%s: neither model.safetensors nor model.safetensors.index.json is there", folder);
+        status = tmb_fail_named(error, TMB_ERROR_MODEL, folder,
+                                "neither model.safetensors nor model.safetensors.index.json is there");
     }
     free(single);
     free(index);

@@ -29,25 +29,25 @@ const char *tmb_dtype_name(tmb_dtype dtype) { return dtypes[dtype].name; }
 static tmb_status parse_shape(const char *file, const char *name, const json_t *shape, tmb_tensor *tensor,
                               tmb_error *error) {
     if (!json_is_array(shape)) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " has no shape", file, name);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "tensor " NAME_FORMAT " has no shape", name);
     }
     size_t rank = json_array_size(shape);
     if (rank > TMB_TENSOR_RANK_MAX) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " has %zu dimensions, more than %d", file,
-                        name, rank, TMB_TENSOR_RANK_MAX);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "tensor " NAME_FORMAT " has %zu dimensions, more than %d",
+                              name, rank, TMB_TENSOR_RANK_MAX);
     }
     tensor->rank = (int)rank;
     tensor->count = 1;
     for (size_t i = 0; i < rank; i++) {
         const json_t *dim = json_array_get(shape, i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0) {
-            return tmb_fail(error, TMB_ERROR_FORMAT,
-                            "%s: tensor " NAME_FORMAT ": dimension %zu is not a whole number from 0 on", file, name, i);
+            return tmb_fail_named(error, TMB_ERROR_FORMAT, file,
+                                  "tensor " NAME_FORMAT ": dimension %zu is not a whole number from 0 on", name, i);
         }
         tensor->dims[i] = (size_t)json_integer_value(dim);
         if (!tmb_mul_size(tensor->count, tensor->dims[i], &tensor->count)) {
-            return tmb_fail(error, TMB_ERROR_FORMAT,
-                            "%s: tensor " NAME_FORMAT ": its shape is too large for any memory", file, name);
+            return tmb_fail_named(error, TMB_ERROR_FORMAT, file,
+                                  "tensor " NAME_FORMAT ": its shape is too large for any memory", name);
         }
     }
     return TMB_OK;
@@ -58,20 +58,20 @@ static tmb_status parse_shape(const char *file, const char *name, const json_t *
 static tmb_status parse_tensor(const char *file, const char *name, const json_t *entry, uint64_t data_bytes,
                                tmb_tensor *tensor, uint64_t *begin, tmb_error *error) {
     if (!json_is_object(entry)) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " is not described by an object", file,
-                        name);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "tensor " NAME_FORMAT " is not described by an object",
+                              name);
     }
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     if (dtype == NULL) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " has no dtype", file, name);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "tensor " NAME_FORMAT " has no dtype", name);
     }
     size_t index = 0;
     while (index < TMB_DTYPE_COUNT && strcmp(dtypes[index].name, dtype) != 0) {
         index++;
     }
     if (index == TMB_DTYPE_COUNT) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " has the unknown dtype \"%.20s\"", file,
-                        name, dtype);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "tensor " NAME_FORMAT " has the unknown dtype \"%.20s\"",
+                              name, dtype);
     }
     tensor->dtype = (tmb_dtype)index;
     tmb_status status = parse_shape(file, name, json_object_get(entry, "shape"), tensor, error);
@@ -83,25 +83,25 @@ static tmb_status parse_tensor(const char *file, const char *name, const json_t 
     const json_t *last = json_array_get(offsets, 1);
     if (json_array_size(offsets) != 2 || !json_is_integer(first) || !json_is_integer(last) ||
         json_integer_value(first) < 0) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " has no valid data_offsets", file, name);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "tensor " NAME_FORMAT " has no valid data_offsets", name);
     }
     if (json_integer_value(first) > json_integer_value(last)) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " ends before it begins", file, name);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "tensor " NAME_FORMAT " ends before it begins", name);
     }
     *begin = (uint64_t)json_integer_value(first);
     uint64_t end = (uint64_t)json_integer_value(last);
     if (end > data_bytes) {
-        return tmb_fail(error, TMB_ERROR_FORMAT,
-                        "%s: tensor " NAME_FORMAT " ends at byte %llu of the data, but the file has %llu (is the "
-                        "download complete?)",
-                        file, name, (unsigned long long)end, (unsigned long long)data_bytes);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file,
+                              "tensor " NAME_FORMAT " ends at byte %llu of the data, but the file has %llu (is the "
+                              "download complete?)",
+                              name, (unsigned long long)end, (unsigned long long)data_bytes);
     }
     tensor->bytes = (size_t)(end - *begin);
     size_t wanted = 0;
     if (!tmb_mul_size(tensor->count, dtypes[index].size, &wanted) || wanted != tensor->bytes) {
-        return tmb_fail(error, TMB_ERROR_FORMAT,
-                        "%s: tensor " NAME_FORMAT " has %zu bytes, but its shape and dtype need %zu", file, name,
-                        tensor->bytes, wanted);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file,
+                              "tensor " NAME_FORMAT " has %zu bytes, but its shape and dtype need %zu", name,
+                              tensor->bytes, wanted);
     }
     return TMB_OK;
 }
@@ -125,22 +125,22 @@ static tmb_status check_tiling(const char *file, const tmb_tensor *tensors, size
     uint64_t position = data_begin;
     for (size_t i = 0; i < count; i++) {
         if (tensors[i].offset < position) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " overlaps the one before it", file,
-                            tensors[i].name);
+            return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "tensor " NAME_FORMAT " overlaps the one before it",
+                                  tensors[i].name);
         }
         if (tensors[i].offset > position) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: %llu unused bytes before tensor " NAME_FORMAT, file,
-                            (unsigned long long)(tensors[i].offset - position), tensors[i].name);
+            return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "%llu unused bytes before tensor " NAME_FORMAT,
+                                  (unsigned long long)(tensors[i].offset - position), tensors[i].name);
         }
         if (tensors[i].offset % dtypes[tensors[i].dtype].size != 0) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: tensor " NAME_FORMAT " is not aligned to its elements", file,
-                            tensors[i].name);
+            return tmb_fail_named(error, TMB_ERROR_FORMAT, file,
+                                  "tensor " NAME_FORMAT " is not aligned to its elements", tensors[i].name);
         }
         position += tensors[i].bytes;
     }
     if (position != size) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: %llu bytes after the last tensor", file,
-                        (unsigned long long)(size - position));
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "%llu bytes after the last tensor",
+                              (unsigned long long)(size - position));
     }
     return TMB_OK;
 }
@@ -183,32 +183,33 @@ tmb_status tmb_safetensors_header_parse(const char *file, const unsigned char *b
     *out = NULL;
     *count = 0;
     if (size < 8) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: not a safetensors file: only %llu bytes", file,
-                        (unsigned long long)size);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "not a safetensors file: only %llu bytes",
+                              (unsigned long long)size);
     }
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) {
         length = length << 8 | bytes[i];
     }
     if (length > TMB_SAFETENSORS_HEADER_MAX) {
-        return tmb_fail(error, TMB_ERROR_FORMAT,
-                        "%s: not a safetensors file: a header of %llu bytes, over the %d limit", file,
-                        (unsigned long long)length, TMB_SAFETENSORS_HEADER_MAX);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file,
+                              "not a safetensors file: a header of %llu bytes, over the %d limit",
+                              (unsigned long long)length, TMB_SAFETENSORS_HEADER_MAX);
     }
     if (length > size - 8) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: the header has %llu bytes, but the file ends after %llu", file,
-                        (unsigned long long)length, (unsigned long long)(size - 8));
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file, "the header has %llu bytes, but the file ends after %llu",
+                              (unsigned long long)length, (unsigned long long)(size - 8));
     }
     const char *header = (const char *)bytes + 8;
     if (length < 2 || header[0] != '{') {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "%s: not a safetensors file: the header does not begin with {", file);
+        return tmb_fail_named(error, TMB_ERROR_FORMAT, file,
+                              "not a safetensors file: the header does not begin with {");
     }
     size_t objects = 0;
     for (size_t i = 0; i < length; i++) {
         objects += header[i] == '{';
     }
     if (objects > TMB_SAFETENSORS_TENSORS_MAX) {
-        return tmb_fail(error, TMB_ERROR_LIMIT, "%s: more than %d tensors", file, TMB_SAFETENSORS_TENSORS_MAX);
+        return tmb_fail_named(error, TMB_ERROR_LIMIT, file, "more than %d tensors", TMB_SAFETENSORS_TENSORS_MAX);
     }
     json_t *root = NULL;
     tmb_status status = tmb_json_parse(file, header, (size_t)length, &root, error);

@@ -69,7 +69,7 @@ tmb_status tmb_tar_gz_open(const char *path, const tmb_tar_gz_limits *limits, tm
     *out = NULL;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, strerror(errno));
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", path);
     }
     tmb_status status = open_archive(limits, file, NULL, 0, out, error);
     if (status != TMB_OK) {
@@ -107,7 +107,7 @@ static tmb_status refill(tmb_tar_gz *archive, tmb_error *error) {
         count = read(archive->file, archive->input, sizeof archive->input);
     } while (count < 0 && errno == EINTR);
     if (count < 0) {
-        return tmb_fail(error, TMB_ERROR_IO, "reading the archive: %s", strerror(errno));
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "reading the archive");
     }
     stream->next_in = archive->input;
     stream->avail_in = (uInt)count;

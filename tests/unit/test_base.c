@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -22,6 +23,39 @@ static void test_error_message_is_one_line(void **state) {
     assert_int_equal(tmb_fail(NULL, TMB_ERROR_IO, "no one listens"), TMB_ERROR_IO);
     assert_string_equal(tmb_status_name(TMB_ERROR_TIMEOUT), "timeout");
     assert_string_equal(tmb_status_name((tmb_status)99), "unknown");
+}
+
+static void test_error_parts(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    assert_int_equal(tmb_fail_errno(&error, TMB_ERROR_IO, ENOENT, "cannot be %s", "opened"), TMB_ERROR_IO);
+    assert_string_equal(error.message, "cannot be opened: No such file or directory");
+    assert_int_equal(error.system, ENOENT);
+    assert_int_equal(error.name_bytes, 0);
+    tmb_error_name(&error, "a: b.wav");
+    assert_string_equal(error.message, "a: b.wav: cannot be opened: No such file or directory");
+    assert_string_equal(error.message + error.name_bytes, "cannot be opened: No such file or directory");
+    tmb_error_prefix(&error, "line %d", 3);
+    assert_string_equal(error.message, "line 3: a: b.wav: cannot be opened: No such file or directory");
+    assert_string_equal(error.message + error.name_bytes, "cannot be opened: No such file or directory");
+    assert_int_equal(error.system, ENOENT);
+
+    assert_int_equal(tmb_fail_field(&error, TMB_ERROR_ARGUMENT, "top_p", "top_p is %d", 7), TMB_ERROR_ARGUMENT);
+    assert_string_equal(error.field, "top_p");
+    assert_int_equal(error.system, 0);
+    assert_int_equal(error.name_bytes, 0);
+    assert_int_equal(tmb_fail_named(&error, TMB_ERROR_FORMAT, "a.json", "line %d", 7), TMB_ERROR_FORMAT);
+    assert_string_equal(error.message, "a.json: line 7");
+    assert_string_equal(error.message + error.name_bytes, "line 7");
+    assert_null(error.field);
+
+    /* A name that leaves no room is left out, and then it is not counted either. */
+    char name[sizeof error.message];
+    memset(name, 'x', sizeof name);
+    name[sizeof name - 1] = '\0';
+    (void)tmb_fail_named(&error, TMB_ERROR_FORMAT, name, "is damaged");
+    assert_string_equal(error.message, "is damaged");
+    assert_int_equal(error.name_bytes, 0);
 }
 
 static void test_checked_arithmetic(void **state) {
@@ -245,6 +279,7 @@ static void test_strings(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_message_is_one_line),
+        cmocka_unit_test(test_error_parts),
         cmocka_unit_test(test_checked_arithmetic),
         cmocka_unit_test(test_fifo),
         cmocka_unit_test(test_pool_runs_everything),

@@ -106,7 +106,7 @@ tmb_status tmb_child_start(const char *program, const char *const *arguments, co
         if (complaints >= 0) {
             (void)close(complaints);
         }
-        return tmb_fail(error, TMB_ERROR_IO, "%s could not be started: %s", program, strerror(failure));
+        return tmb_fail_errno(error, TMB_ERROR_IO, failure, "%s could not be started", program);
     }
     child->output = ends[0];
     child->complaints = complaints;
