@@ -55,7 +55,7 @@ int main(int argc, char **argv) {
     tmb_enhance_options enhance;
     tmb_enhance_options_default(&enhance);
 
-    tmb_error error = {TMB_OK, ""};
+    tmb_error error = {.status = TMB_OK};
     tmb_context *context = NULL;
     tmb_audio_reader *reader = NULL;
     tmb_audio_info info;

@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
     options.model = model;
 
     tmb_context *context = NULL;
-    tmb_error error = {TMB_OK, ""};
+    tmb_error error = {.status = TMB_OK};
     tmb_status status = tmb_open(&options, &context, &error);
     if (status == TMB_OK) {
         tmb_clone_request request;
