@@ -73,7 +73,7 @@ static tmb_status load(tmb_error *error) {
     options.precision = "f32";
     options.pack_directory = "";
     memset(error, 0, sizeof *error);
-    tmb_status status = tmb_qwen3_model_load(&options, NULL, &model, error);
+    tmb_status status = tmb_qwen3_model_load(&options, 1, &model, error);
     if (status == TMB_OK) {
         tmb_qwen3_model_unload(&model);
     }

@@ -2,9 +2,10 @@
 #include "test.h"
 
 #include "golden.h"
+#include "tts/qwen3/cpu/lm/lm.h"
 #include "tts/qwen3/prompt/prompt.h"
 #include "tts/qwen3/text/language.h"
-#include "tts/qwen3/text/prompt.h"
+#include "tts/qwen3/text/template.h"
 #include "weights/json.h"
 
 #include <stdlib.h>
@@ -31,9 +32,9 @@ static void check_item(const model *m, const char *name, const json_t *info, siz
     const char *reference = json_string_value(pick(json_object_get(info, "ref_text"), item));
     const json_t *by_vector = json_object_get(info, "x_vector_only_mode");
     by_vector = pick(by_vector != NULL ? by_vector : json_object_get(info, "x_vector_only"), item);
-    tmb_lm_prompt_parts parts = {.non_streaming = json_is_true(json_object_get(info, "non_streaming_mode"))};
-    tmb_prompt_ids target = {0}, transcript = {0};
-    assert_ok(tmb_prompt_target(m->tokenizer, text, strlen(text), &target, &error), error);
+    tmb_prompt_parts parts = {.non_streaming = json_is_true(json_object_get(info, "non_streaming_mode"))};
+    tmb_template_ids target = {0}, transcript = {0};
+    assert_ok(tmb_template_target(m->tokenizer, text, strlen(text), &target, &error), error);
     parts.role = target.role;
     parts.text = target.text;
     parts.text_count = target.text_count;
@@ -41,47 +42,57 @@ static void check_item(const model *m, const char *name, const json_t *info, siz
                                     &parts.language, &error),
               error);
     golden_array speaker = golden_load("qwen/%s/cases/%s/speaker_%zu.npy", m->name, name, item), codes = {0};
-    parts.speaker = speaker.f32;
+    parts.vector = speaker.f32;
     if (!json_is_true(by_vector)) {
         codes = golden_load("qwen/%s/cases/%s/ref_codes_%zu.npy", m->name, name, item);
-        assert_ok(tmb_prompt_reference(m->tokenizer, reference, strlen(reference), &transcript, &error), error);
+        assert_ok(tmb_template_reference(m->tokenizer, reference, strlen(reference), &transcript, &error), error);
         parts.reference_codes = codes.i16;
         parts.reference_frames = codes.dims[0];
         parts.reference_text = transcript.text;
         parts.reference_text_count = transcript.text_count;
     }
-    tmb_lm_prompt prompt;
-    assert_ok(tmb_lm_prompt_build(m->lm, &m->config, NULL, &parts, &prompt, &error), error);
+    tmb_prompt prompt;
+    assert_ok(tmb_prompt_build(&m->config, &parts, &prompt, &error), error);
     size_t padding = 0;
     while (mask->i64[item * length + padding] == 0) {
         padding++;
     }
     assert_int_equal(prompt.count, length - padding);
     assert_true(prompt.count <=
-                tmb_lm_prompt_rows(parts.text_count, parts.reference_text_count, parts.reference_frames));
+                tmb_prompt_rows_max(0, parts.text_count, parts.reference_text_count, parts.reference_frames));
     assert_true(prompt.shared >= 8 && prompt.shared < prompt.count);
-    (void)golden_assert_close("prompt", prompt.rows, embeds->f32 + (item * length + padding) * hidden,
-                              prompt.count * hidden, 1e-5);
-    /* Shorter trailings of a batch are filled with the pad embedding. */
+    float *rows = calloc(prompt.count, hidden * sizeof *rows);
+    assert_ok(tmb_lm_embed_rows(m->lm, NULL, &prompt, 0, prompt.count, rows, &error), error);
+    (void)golden_assert_close("prompt", rows, embeds->f32 + (item * length + padding) * hidden, prompt.count * hidden,
+                              1e-5);
+    /* A part of the rows is the same as in the whole, to the bit. */
+    float *part = calloc(prompt.count, hidden * sizeof *part);
+    assert_ok(tmb_lm_embed_rows(m->lm, NULL, &prompt, prompt.shared, prompt.count - prompt.shared, part, &error),
+              error);
+    assert_memory_equal(part, rows + prompt.shared * hidden, (prompt.count - prompt.shared) * hidden * sizeof *part);
+    /* Shorter texts of a batch are filled with the pad embedding. */
     for (size_t i = 0; i < trailing->dims[1]; i++) {
-        const float *row = i < prompt.trailing_count ? prompt.trailing + i * hidden : prompt.pad;
-        (void)golden_assert_close("trailing text", row, trailing->f32 + (item * trailing->dims[1] + i) * hidden, hidden,
-                                  1e-5);
+        const int32_t *id = i < prompt.later_count ? &prompt.later[i] : &prompt.pad;
+        assert_ok(tmb_lm_embed_text(m->lm, NULL, id, 1, part, &error), error);
+        (void)golden_assert_close("trailing text", part, trailing->f32 + (item * trailing->dims[1] + i) * hidden,
+                                  hidden, 1e-5);
     }
-    assert_true(prompt.trailing_count <= trailing->dims[1]);
+    assert_true(prompt.later_count <= trailing->dims[1]);
 
     /* What is shared is the same for another text. */
-    tmb_lm_prompt other;
+    tmb_prompt other;
     int32_t word = 65;
     parts.text = &word;
     parts.text_count = 1;
-    assert_ok(tmb_lm_prompt_build(m->lm, &m->config, NULL, &parts, &other, &error), error);
+    assert_ok(tmb_prompt_build(&m->config, &parts, &other, &error), error);
     assert_int_equal(other.shared, prompt.shared);
-    assert_memory_equal(other.rows, prompt.rows, prompt.shared * hidden * sizeof(float));
-    tmb_lm_prompt_free(&other);
-    tmb_lm_prompt_free(&prompt);
-    tmb_prompt_ids_free(&target);
-    tmb_prompt_ids_free(&transcript);
+    assert_memory_equal(other.rows, prompt.rows, prompt.shared * sizeof *prompt.rows);
+    free(rows);
+    free(part);
+    tmb_prompt_free(&other);
+    tmb_prompt_free(&prompt);
+    tmb_template_ids_free(&target);
+    tmb_template_ids_free(&transcript);
     golden_free(&speaker);
     golden_free(&codes);
 }

@@ -3,8 +3,8 @@
 #include "test.h"
 
 #include "tts/qwen3/text/language.h"
-#include "tts/qwen3/text/prompt.h"
 #include "tts/qwen3/text/sentences.h"
+#include "tts/qwen3/text/template.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -47,17 +47,18 @@ static void test_prompts_of_cases(void **state) {
             const char *body = templated + strlen(head);
             size_t body_bytes = (size_t)(strstr(body, "<|im_end|>") - body);
             bool target = strstr(body, "<|im_start|>") != NULL;
-            tmb_prompt_ids prompt;
+            tmb_template_ids prompt;
             tmb_error error = {0};
-            assert_ok((target ? tmb_prompt_target : tmb_prompt_reference)(tokenizer, body, body_bytes, &prompt, &error),
-                      error);
+            assert_ok(
+                (target ? tmb_template_target : tmb_template_reference)(tokenizer, body, body_bytes, &prompt, &error),
+                error);
             assert_int_equal(prompt.count, json_array_size(ids));
             for (size_t n = 0; n < prompt.count; n++) {
                 assert_int_equal(prompt.ids[n], json_integer_value(json_array_get(ids, n)));
             }
             assert_int_equal(prompt.text_count, prompt.count - (target ? 8 : 5));
             assert_ptr_equal(prompt.text, prompt.ids + 3);
-            tmb_prompt_ids_free(&prompt);
+            tmb_template_ids_free(&prompt);
         }
         json_decref(root);
         free(text);
@@ -67,31 +68,31 @@ static void test_prompts_of_cases(void **state) {
 static void test_prompt_edges(void **state) {
     (void)state;
     tmb_error error = {0};
-    tmb_prompt_ids prompt;
-    assert_ok(tmb_prompt_check(tokenizer, &config, &error), error);
-    assert_ok(tmb_prompt_target(tokenizer, "", 0, &prompt, &error), error);
+    tmb_template_ids prompt;
+    assert_ok(tmb_template_check(tokenizer, &config, &error), error);
+    assert_ok(tmb_template_target(tokenizer, "", 0, &prompt, &error), error);
     assert_int_equal(prompt.text_count, 0);
-    tmb_prompt_ids_free(&prompt);
+    tmb_template_ids_free(&prompt);
     /* Line breaks before the text would change the role's third token. */
     static const char *const starts[] = {"Hi", "\nHi", " \n\r\n \n\nHi"};
     for (size_t i = 0; i < 3; i++) {
-        assert_ok(tmb_prompt_target(tokenizer, starts[i], strlen(starts[i]), &prompt, &error), error);
+        assert_ok(tmb_template_target(tokenizer, starts[i], strlen(starts[i]), &prompt, &error), error);
         assert_int_equal(prompt.role[2], 198);
         assert_int_equal(prompt.text_count, 1);
         assert_int_equal(prompt.text[0], 13048);
-        tmb_prompt_ids_free(&prompt);
+        tmb_template_ids_free(&prompt);
     }
-    assert_int_equal(tmb_prompt_target(tokenizer, "a\xff", 2, &prompt, &error), TMB_ERROR_ARGUMENT);
+    assert_int_equal(tmb_template_target(tokenizer, "a\xff", 2, &prompt, &error), TMB_ERROR_ARGUMENT);
     tmb_qwen3_config other = config;
     other.im_end_id = 7;
-    assert_int_equal(tmb_prompt_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_template_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
     assert_non_null(strstr(error.message, "<|im_end|> has the id 7 in config.json, but 151645"));
     other = config;
     other.talker.text_vocab_size = 151675;
-    assert_int_equal(tmb_prompt_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_template_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
     other = config;
     other.assistant_id = 5;
-    assert_int_equal(tmb_prompt_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
+    assert_int_equal(tmb_template_check(tokenizer, &other, &error), TMB_ERROR_MODEL);
 }
 
 static void test_languages(void **state) {

@@ -139,7 +139,15 @@ typedef struct tmb_qwen3_generation_config {
     size_t max_new_tokens;     /* [8192]; 2048 where the file does not say */
 } tmb_qwen3_generation_config;
 
+/* What a checkpoint was trained to do: tts_model_type. */
+typedef enum tmb_qwen3_kind {
+    TMB_QWEN3_BASE = 0,     /* "base": clones from a recording */
+    TMB_QWEN3_CUSTOM_VOICE, /* "custom_voice": speakers that are rows of the codec embedding */
+    TMB_QWEN3_VOICE_DESIGN  /* "voice_design": a voice from a description */
+} tmb_qwen3_kind;
+
 typedef struct tmb_qwen3_config {
+    tmb_qwen3_kind kind;
     tmb_qwen3_talker_config talker;
     tmb_qwen3_predictor_config predictor;
     tmb_qwen3_speaker_config speaker;
@@ -149,6 +157,9 @@ typedef struct tmb_qwen3_config {
     int32_t tts_pad_id, tts_bos_id, tts_eos_id;   /* text tokens [151671, 151672, 151673] */
     char size_name[16];                           /* "0b6", "1b7": tts_model_size, or "" */
 } tmb_qwen3_config;
+
+/* Whether it clones from a recording: only then has it a speaker encoder that means something. */
+static inline bool tmb_qwen3_clones(const tmb_qwen3_config *config) { return config->kind == TMB_QWEN3_BASE; }
 
 /* Reads the files of a checkpoint's folder. TMB_ERROR_MODEL where a file is missing, a field is missing or out of its
  * bounds, or two contradict each other: the message names file and field. TMB_ERROR_UNSUPPORTED for a checkpoint

@@ -7,7 +7,7 @@
 #ifndef TMB_TTS_QWEN3_BATCH_CODEC_STREAM_H
 #define TMB_TTS_QWEN3_BATCH_CODEC_STREAM_H
 
-#include "tts/qwen3/cpu/codec/decoder.h"
+#include "tts/qwen3/backend.h"
 
 #define TMB_CODEC_PIECE_FRAMES 300
 #define TMB_CODEC_CONTEXT_FRAMES 25

@@ -11,6 +11,8 @@
 #define MOST_SEQUENCES 256
 /* Of a voice with some seconds of reference. */
 #define USUAL_PREFIX_POSITIONS 96
+/* How long the end of an engine waits for the codec before it looks again. */
+#define DRAIN_SECONDS 1.0
 
 static int sample_rate(const tmb_engine *base) {
     return ((const tmb_qwen3_engine *)base)->model.config.codec.sample_rate;
@@ -33,7 +35,7 @@ static void drop(tmb_qwen3_engine *engine, tmb_speech *speech) {
                 break;
             }
         }
-        tmb_speech_destroy(&speech);
+        tmb_speech_destroy(engine, &speech);
     }
 }
 
@@ -88,24 +90,26 @@ static void hold(tmb_engine *base, uint64_t sequence, bool held) {
 /* Weights, the buffers that serve every utterance, and room for what is remembered of voices. */
 static size_t model_bytes(const tmb_engine *base) {
     const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
-    const tmb_qwen3_model *model = &engine->model;
-    return tmb_qwen3_model_size(model) + tmb_lm_context_bytes(engine->context) + tmb_codec_job_bytes(engine->job) +
+    const tmb_qwen3_backend *backend = engine->backend;
+    const tmb_net *net = engine->net;
+    return backend->bytes(net).host +
            TMB_VOICE_MEMORY_ENTRIES *
-               (tmb_codec_state_bytes(model->codec_decoder) + tmb_lm_sequence_bytes(model->lm, USUAL_PREFIX_POSITIONS));
+               (backend->stream_bytes(net).host + backend->sequence_bytes(net, USUAL_PREFIX_POSITIONS).host);
 }
 
 static void destroy(tmb_engine *base) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
-    tmb_codec_job_destroy(&engine->job);
+    /* No job may run while its streams go. */
+    while (engine->net != NULL && !engine->backend->decode_idle(engine->net)) {
+        if (engine->backend->decode_done(engine->net, DRAIN_SECONDS)) {
+            engine->backend->decode_clear(engine->net);
+        }
+    }
     for (size_t i = 0; i < engine->count; i++) {
-        tmb_speech_destroy(&engine->speeches[i]);
+        tmb_speech_destroy(engine, &engine->speeches[i]);
     }
     tmb_voice_memory_destroy(&engine->memory);
-    tmb_lm_context_destroy(&engine->context);
-    tmb_team_destroy(&engine->encode_team);
-    tmb_team_destroy(&engine->team);
     tmb_qwen3_model_unload(&engine->model);
-    (void)pthread_mutex_destroy(&engine->encode_lock);
     free(engine->speeches);
     free(engine->stepped);
     free(engine->sequences);
@@ -133,45 +137,28 @@ static const tmb_engine_operations operations = {
     .hold = hold,
 };
 
-/* The language model is what an utterance waits for, the codec works beside it: on half of the processors, which the
- * language model shares, since it is bound by memory more than by them. */
-static void share_threads(int threads, int *lm, int *codec) {
-    *codec = threads / 2;
-    *lm = threads;
-}
-
 static tmb_status open_engine(tmb_qwen3_engine *engine, const tmb_qwen3_options *options, tmb_error *error) {
-    int threads = options->threads > 0 ? options->threads : tmb_cpu_count();
-    threads = threads < 256 ? threads : 256;
-    int lm_threads = 0, codec_threads = 0;
-    share_threads(threads, &lm_threads, &codec_threads);
     size_t sequences = engine->max_sequences;
-    tmb_status status = tmb_team_create(threads, &engine->encode_team, error);
-    if (status != TMB_OK ||
-        (status = tmb_qwen3_model_load(options, engine->encode_team, &engine->model, error)) != TMB_OK) {
+    tmb_status status = tmb_qwen3_model_load(options, sequences, &engine->model, error);
+    if (status != TMB_OK) {
         return status;
     }
+    engine->backend = engine->model.backend;
+    engine->net = engine->model.net;
     const tmb_qwen3_model *model = &engine->model;
     engine->official = model->precisions.talker == TMB_LM_F32 && model->precisions.predictor == TMB_LM_F32 &&
                        model->precisions.codec == TMB_CODEC_F32;
     engine->speeches = tmb_calloc(2 * sequences, sizeof(tmb_speech *));
     engine->stepped = tmb_calloc(sequences, sizeof(tmb_speech *));
-    engine->sequences = tmb_calloc(sequences, sizeof(tmb_lm_sequence *));
-    engine->codes = tmb_calloc(sequences * tmb_lm_code_groups(model->lm), sizeof *engine->codes);
+    engine->sequences = tmb_calloc(sequences, sizeof(tmb_net_sequence *));
+    engine->codes = tmb_calloc(sequences * model->config.talker.code_groups, sizeof *engine->codes);
     engine->outcomes = tmb_calloc(sequences, sizeof *engine->outcomes);
     engine->silence = tmb_calloc((size_t)model->config.codec.sample_rate, sizeof *engine->silence);
     if (engine->speeches == NULL || engine->stepped == NULL || engine->sequences == NULL || engine->codes == NULL ||
         engine->outcomes == NULL || engine->silence == NULL) {
         return tmb_fail_memory(error, "the engine", 0);
     }
-    if ((status = tmb_team_create(lm_threads, &engine->team, error)) != TMB_OK ||
-        (status = tmb_lm_context_create(model->lm, sequences, engine->team, &engine->context, error)) != TMB_OK ||
-        (status = tmb_codec_job_create(model->codec_decoder, sequences, codec_threads, engine->team, &engine->job,
-                                       error)) != TMB_OK ||
-        (status = tmb_voice_memory_create(&engine->memory, error)) != TMB_OK) {
-        return status;
-    }
-    return TMB_OK;
+    return tmb_voice_memory_create(engine->backend, engine->net, &engine->memory, error);
 }
 
 tmb_status tmb_qwen3_engine_create(const tmb_qwen3_options *options, tmb_engine **out, tmb_error *error) {
@@ -184,7 +171,6 @@ tmb_status tmb_qwen3_engine_create(const tmb_qwen3_options *options, tmb_engine 
     engine->logger = options->logger;
     engine->max_sequences = options->max_sequences > 0 ? options->max_sequences : DEFAULT_SEQUENCES;
     engine->max_sequences = engine->max_sequences < MOST_SEQUENCES ? engine->max_sequences : MOST_SEQUENCES;
-    (void)pthread_mutex_init(&engine->encode_lock, NULL);
     tmb_status status = open_engine(engine, options, error);
     if (status != TMB_OK) {
         destroy(&engine->base);

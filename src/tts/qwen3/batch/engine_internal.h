@@ -4,12 +4,9 @@
 #ifndef TMB_TTS_QWEN3_BATCH_ENGINE_INTERNAL_H
 #define TMB_TTS_QWEN3_BATCH_ENGINE_INTERNAL_H
 
-#include "base/team.h"
+#include "tts/qwen3/batch/codec_stream.h"
 #include "tts/qwen3/batch/model.h"
 #include "tts/qwen3/batch/voice_memory.h"
-#include "tts/qwen3/cpu/codec_job.h"
-
-#include <pthread.h>
 
 /* Of a long text; a text that is not split is one. */
 typedef struct tmb_speech_piece {
@@ -48,13 +45,13 @@ typedef struct tmb_speech {
     size_t frame_limit; /* of the whole */
     size_t expected;    /* frames, an estimate */
 
-    tmb_lm_sequence *sequence;
+    tmb_net_sequence *sequence;
     int16_t *codes; /* [capacity, groups] */
     size_t frames, capacity;
     tmb_finish_reason reason;
 
     /* decoding */
-    tmb_codec_state *state;
+    tmb_net_stream *stream;
     bool in_flight;
     size_t decoded; /* frames whose audio is out, or in `audio` */
     size_t chunk;   /* frames that the next event should have */
@@ -76,14 +73,14 @@ typedef struct tmb_qwen3_engine {
     size_t max_sequences;
     uint64_t next_id;
 
-    tmb_team *team;
-    tmb_lm_context *context;
+    const tmb_qwen3_backend *backend; /* the model's, and its networks */
+    tmb_net *net;
     /* Cancelled ones stay until the codec lets go of them: at most a whole job of them beside the live ones. */
     tmb_speech **speeches; /* [2 * max_sequences] */
     size_t count, live;    /* live: not cancelled */
     /* of one step, [max_sequences] */
     tmb_speech **stepped;
-    tmb_lm_sequence **sequences;
+    tmb_net_sequence **sequences;
     int16_t *codes;
     tmb_lm_outcome *outcomes;
     float *silence; /* one second */
@@ -91,12 +88,7 @@ typedef struct tmb_qwen3_engine {
     double lm_seconds;
     size_t lm_frames, lm_steps;
 
-    tmb_codec_job *job;
     tmb_voice_memory *memory;
-
-    /* prepare_voice and saved voices, one at a time */
-    pthread_mutex_t encode_lock;
-    tmb_team *encode_team;
 } tmb_qwen3_engine;
 
 /* ---- speech.c ---- */
@@ -104,7 +96,7 @@ typedef struct tmb_qwen3_engine {
 /* Everything but the prefill of its first piece. */
 tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice,
                              tmb_speech **out, tmb_error *error);
-void tmb_speech_destroy(tmb_speech **speech);
+void tmb_speech_destroy(const tmb_qwen3_engine *engine, tmb_speech **speech);
 size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request, const tmb_qwen3_voice *voice);
 
 /* Prefills the piece that the speech is at. */

@@ -1,16 +1,16 @@
 #include "tts/qwen3/batch/model.h"
 
-#include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
 #include "weights/safetensors.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MOST_THREADS 256
 
 void tmb_qwen3_options_default(tmb_qwen3_options *options) { memset(options, 0, sizeof *options); }
 
@@ -66,106 +66,61 @@ static tmb_status check_fit(const tmb_qwen3_config *config, tmb_error *error) {
     return TMB_OK;
 }
 
-static tmb_lm_options lm_options(const tmb_qwen3_options *options, const tmb_qwen3_precisions *precisions,
-                                 const char *directory, tmb_team *team) {
-    /* Packing without quantizing takes no longer than reading a pack. */
-    bool quantizes = precisions->talker >= TMB_LM_INT8 || precisions->predictor >= TMB_LM_INT8;
-    return (tmb_lm_options){.talker = precisions->talker,
-                            .predictor = precisions->predictor,
-                            .pack_directory = quantizes ? directory : NULL,
-                            .team = team,
-                            .logger = options->logger};
+static tmb_net_options net_options(const tmb_qwen3_options *options, const tmb_qwen3_precisions *precisions,
+                                   size_t sequences, const char *directory) {
+    int threads = options->threads > 0 ? options->threads : tmb_cpu_count();
+    return (tmb_net_options){.precisions = *precisions,
+                             .threads = threads < MOST_THREADS ? threads : MOST_THREADS,
+                             .sequences = sequences,
+                             .pack_directory = directory,
+                             .logger = options->logger};
 }
 
-/* Everything else, beside the language model: each part by whichever thread is free. The codec encoder is only checked.
- */
-enum { TOKENIZER, SPEAKER_ENCODER, CODEC_SIZES, DECODER_PARTS };
-
-typedef struct others {
+/* The tokenizer is read while the backend loads its networks. */
+typedef struct reading {
     tmb_qwen3_model *model;
     const char *folder;
-    atomic_size_t next;
-    atomic_bool failed;
-    pthread_mutex_t lock; /* of what follows: of the failed part that comes first */
-    size_t part;
     tmb_status status;
     tmb_error error;
-} others;
+} reading;
 
-static tmb_status load_other(const others *o, size_t which, tmb_error *error) {
-    tmb_qwen3_model *m = o->model;
-    tmb_status status = TMB_OK;
-    switch (which) {
-    case TOKENIZER:
-        status = tmb_tokenizer_load(o->folder, TMB_TEXT_PATTERN_QWEN2, &m->tokenizer, error);
-        return status != TMB_OK ? status : tmb_prompt_check(m->tokenizer, &m->config, error);
-    case SPEAKER_ENCODER: return tmb_speaker_encoder_load(&m->config.speaker, m->weights, &m->speaker, error);
-    case CODEC_SIZES: return tmb_codec_encoder_check(&m->config.codec, m->codec_weights, &m->codec_sizes, error);
-    default: return tmb_codec_decoder_load_part(m->codec_decoder, m->codec_weights, which - DECODER_PARTS, error);
-    }
-}
-
-static void *load_others(void *argument) {
-    others *o = argument;
-    size_t count = DECODER_PARTS + tmb_codec_decoder_parts(o->model->codec_decoder);
-    while (!atomic_load(&o->failed)) {
-        size_t which = atomic_fetch_add(&o->next, 1);
-        if (which >= count) {
-            break;
-        }
-        tmb_error error = {0};
-        tmb_status status = load_other(o, which, &error);
-        if (status != TMB_OK) {
-            (void)pthread_mutex_lock(&o->lock);
-            /* Parts are begun in order, and those before this one end too: which error it is does not depend on time.
-             */
-            if (!atomic_exchange(&o->failed, true) || o->status == TMB_OK || which < o->part) {
-                o->part = which;
-                o->status = status;
-                o->error = error;
-            }
-            (void)pthread_mutex_unlock(&o->lock);
-        }
+static void *read_tokenizer(void *argument) {
+    reading *r = argument;
+    tmb_qwen3_model *m = r->model;
+    r->status = tmb_tokenizer_load(r->folder, TMB_TEXT_PATTERN_QWEN2, &m->tokenizer, &r->error);
+    if (r->status == TMB_OK) {
+        r->status = tmb_template_check(m->tokenizer, &m->config, &r->error);
     }
     return NULL;
 }
 
-static tmb_status load_networks(const tmb_qwen3_options *options, tmb_team *team, const char *directory,
-                                tmb_qwen3_model *m, tmb_error *error) {
-    tmb_lm_options lm = lm_options(options, &m->precisions, directory, team);
-    tmb_status status = tmb_codec_decoder_create(&m->config.codec, m->precisions.codec, &m->codec_decoder, error);
-    if (status != TMB_OK) {
-        return status;
-    }
-    others o = {.model = m, .folder = options->model, .lock = PTHREAD_MUTEX_INITIALIZER};
+static tmb_status load_parts(const tmb_qwen3_options *options, size_t sequences, const char *directory,
+                             tmb_qwen3_model *m, tmb_error *error) {
+    tmb_net_files files = {.config = &m->config, .weights = m->weights, .codec_weights = m->codec_weights};
+    tmb_net_options settings = net_options(options, &m->precisions, sequences, directory);
+    reading r = {.model = m, .folder = options->model};
     pthread_t thread;
-    bool beside = tmb_team_threads(team) > 1 && pthread_create(&thread, NULL, load_others, &o) == 0;
-    status = tmb_lm_load(&m->config, m->weights, &lm, &m->lm, error);
-    if (status == TMB_OK) {
-        (void)load_others(&o);
-    } else {
-        atomic_store(&o.failed, true);
-    }
+    bool beside = settings.threads > 1 && pthread_create(&thread, NULL, read_tokenizer, &r) == 0;
+    tmb_status status = m->backend->load(&files, &settings, &m->net, error);
     if (beside) {
         (void)pthread_join(thread, NULL);
+    } else {
+        (void)read_tokenizer(&r);
     }
-    if (status == TMB_OK && o.status != TMB_OK) {
-        status = o.status;
+    if (r.status != TMB_OK) {
         if (error != NULL) {
-            *error = o.error;
+            *error = r.error;
         }
+        return r.status;
     }
-    if (status == TMB_OK) {
-        tmb_codec_decoder_loaded(m->codec_decoder);
-    }
-    (void)pthread_mutex_destroy(&o.lock);
     return status;
 }
 
-tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team, tmb_qwen3_model *out,
+tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, size_t sequences, tmb_qwen3_model *out,
                                 tmb_error *error) {
     tmb_qwen3_model *m = out;
     memset(m, 0, sizeof *m);
+    m->backend = tmb_qwen3_backends()[0];
     if (options->model == NULL || options->model[0] == 0) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "no model folder was given");
     }
@@ -176,11 +131,12 @@ tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team
         (status = check_fit(&m->config, error)) != TMB_OK ||
         (status = tmb_safetensors_open(options->model, &m->weights, error)) != TMB_OK ||
         (status = open_codec(options->model, &m->codec_weights, error)) != TMB_OK ||
-        (status = load_networks(options, team, directory, m, error)) != TMB_OK) {
+        (status = load_parts(options, sequences, directory, m, error)) != TMB_OK) {
         tmb_qwen3_model_unload(m);
     } else {
         (void)snprintf(m->family, sizeof m->family, "qwen3-tts-12hz/%s/%zu/%zu/%zu", m->config.size_name,
-                       tmb_lm_hidden_size(m->lm), m->config.talker.code_groups, m->config.predictor.vocab_size);
+                       m->config.talker.transformer.hidden_size, m->config.talker.code_groups,
+                       m->config.predictor.vocab_size);
         tmb_log(options->logger, TMB_LOG_INFO, "loaded %s in %.2f s", options->model, tmb_now() - begin);
     }
     free(directory);
@@ -188,35 +144,13 @@ tmb_status tmb_qwen3_model_load(const tmb_qwen3_options *options, tmb_team *team
 }
 
 void tmb_qwen3_model_unload(tmb_qwen3_model *m) {
-    tmb_codec_decoder_destroy(&m->codec_decoder);
-    tmb_codec_encoder_destroy(&m->codec_sizes);
-    tmb_codec_encoder_destroy(&m->codec_encoder);
+    if (m->backend != NULL) {
+        m->backend->destroy(&m->net);
+    }
     tmb_safetensors_close(&m->codec_weights);
-    tmb_speaker_encoder_destroy(&m->speaker);
-    tmb_lm_destroy(&m->lm);
     tmb_tokenizer_destroy(&m->tokenizer);
     tmb_safetensors_close(&m->weights);
     memset(m, 0, sizeof *m);
-}
-
-tmb_status tmb_qwen3_model_codec_encoder(tmb_qwen3_model *m, tmb_logger *logger, const tmb_codec_encoder **out,
-                                         tmb_error *error) {
-    tmb_status status = TMB_OK;
-    if (m->codec_encoder == NULL) {
-        double begin = tmb_now();
-        status = tmb_codec_encoder_load(&m->config.codec, m->codec_weights, &m->codec_encoder, error);
-        if (status == TMB_OK) {
-            tmb_log(logger, TMB_LOG_DEBUG, "codec encoder loaded in %.2f s", tmb_now() - begin);
-            tmb_safetensors_close(&m->codec_weights);
-        }
-    }
-    *out = m->codec_encoder;
-    return of_model(status, error);
-}
-
-size_t tmb_qwen3_model_size(const tmb_qwen3_model *m) {
-    return tmb_lm_bytes(m->lm) + tmb_speaker_encoder_bytes(m->speaker) + tmb_codec_encoder_bytes(m->codec_sizes) +
-           tmb_codec_decoder_bytes(m->codec_decoder);
 }
 
 tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *bytes, tmb_error *error) {
@@ -227,32 +161,16 @@ tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *byt
     tmb_qwen3_config *config = tmb_calloc(1, sizeof *config);
     tmb_qwen3_precisions precisions;
     tmb_safetensors *weights = NULL;
-    size_t lm = 0;
+    tmb_net_bytes held = {0, 0};
     tmb_status status = config == NULL ? tmb_fail_memory(error, "a configuration", sizeof *config) : TMB_OK;
     if (status == TMB_OK && (status = tmb_qwen3_parse_precision(options->precision, &precisions, error)) == TMB_OK &&
         (status = tmb_qwen3_config_read(options->model, config, error)) == TMB_OK &&
         (status = tmb_safetensors_open(options->model, &weights, error)) == TMB_OK) {
-        tmb_lm_options lm_settings = lm_options(options, &precisions, NULL, NULL);
-        status = tmb_lm_estimate(config, weights, &lm_settings, &lm, error);
+        tmb_net_files files = {.config = config, .weights = weights};
+        tmb_net_options settings = net_options(options, &precisions, 1, NULL);
+        status = tmb_qwen3_backends()[0]->estimate(&files, &settings, &held, error);
     }
-    if (status == TMB_OK) {
-        /* The speaker encoder's tensors become floats. */
-        size_t speaker = 0;
-        for (size_t i = 0; i < tmb_safetensors_count(weights); i++) {
-            const tmb_tensor *tensor = tmb_safetensors_at(weights, i);
-            speaker += strncmp(tensor->name, "speaker_encoder.", 16) == 0 ? tensor->count * sizeof(float) : 0;
-        }
-        size_t encoder = tmb_codec_encoder_estimate(&config->codec);
-        size_t decoder = tmb_codec_decoder_estimate(&config->codec, precisions.codec);
-        size_t sum = 0;
-        /* Buffers and what is remembered of voices; the loaded engine says it exactly. */
-        speaker += lm / 8;
-        if (!tmb_add_size(lm, speaker, &sum) || !tmb_add_size(sum, encoder, &sum) ||
-            !tmb_add_size(sum, decoder, &sum)) {
-            status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
-        }
-        *bytes = sum;
-    }
+    *bytes = held.host;
     tmb_safetensors_close(&weights);
     free(config);
     return of_model(status, error);

@@ -3,7 +3,6 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "tts/qwen3/prompt/prompt.h"
 #include "tts/qwen3/text/language.h"
 #include "tts/qwen3/text/sentences.h"
 
@@ -15,8 +14,7 @@
 #define FIRST_CHUNK_FRAMES 4
 
 static double frames_per_second(const tmb_qwen3_engine *engine) {
-    return (double)engine->model.config.codec.sample_rate /
-           (double)tmb_codec_samples_per_frame(engine->model.codec_decoder);
+    return (double)engine->model.config.codec.sample_rate / (double)engine->model.config.codec.samples_per_frame;
 }
 
 /* ---- Settings --------------------------------------------------------------------------------- */
@@ -77,7 +75,7 @@ static tmb_status read_settings(const tmb_qwen3_engine *engine, const tmb_speak_
     speech->non_streaming = request->non_streaming_text;
     speech->want_codes = request->want_codes;
     speech->chunk = request->first_chunk_frames > 0 ? (size_t)request->first_chunk_frames : FIRST_CHUNK_FRAMES;
-    speech->chunk = speech->chunk < TMB_CODEC_JOB_FRAMES ? speech->chunk : TMB_CODEC_JOB_FRAMES;
+    speech->chunk = speech->chunk < TMB_DECODE_FRAMES ? speech->chunk : TMB_DECODE_FRAMES;
     return tmb_qwen3_language_id(&engine->model.config.talker, request->language, &speech->language, error);
 }
 
@@ -119,66 +117,67 @@ static tmb_status make_pieces(const tmb_speak_request *request, tmb_speech *spee
     return whole ? TMB_OK : tmb_fail_memory(error, "the text's pieces", 0);
 }
 
-/* The prompt of a piece. */
-static tmb_status build_prompt(tmb_qwen3_engine *engine, const tmb_speech *speech, tmb_lm_prompt *prompt,
+/* The prompt of a piece; it borrows the voice's codes and x-vector. */
+static tmb_status build_prompt(const tmb_qwen3_engine *engine, const tmb_speech *speech, tmb_prompt *prompt,
                                tmb_error *error) {
     const tmb_qwen3_model *model = &engine->model;
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     const tmb_speech_piece *piece = &speech->pieces[speech->piece];
-    tmb_prompt_ids target = {0}, transcript = {0};
+    tmb_template_ids target = {0}, transcript = {0};
     tmb_status status =
-        tmb_prompt_target(model->tokenizer, speech->text + piece->begin, piece->end - piece->begin, &target, error);
+        tmb_template_target(model->tokenizer, speech->text + piece->begin, piece->end - piece->begin, &target, error);
     if (status == TMB_OK && speech->in_context) {
-        status = tmb_prompt_reference(model->tokenizer, voice->text, strlen(voice->text), &transcript, error);
+        status = tmb_template_reference(model->tokenizer, voice->text, strlen(voice->text), &transcript, error);
     }
     if (status == TMB_OK) {
-        tmb_lm_prompt_parts parts = {.role = target.role,
-                                     .text = target.text,
-                                     .text_count = target.text_count,
-                                     .speaker = voice->speaker,
-                                     .language = speech->language,
-                                     .non_streaming = speech->non_streaming};
+        tmb_prompt_parts parts = {.role = target.role,
+                                  .text = target.text,
+                                  .text_count = target.text_count,
+                                  .vector = voice->speaker,
+                                  .language = speech->language,
+                                  .non_streaming = speech->non_streaming};
         if (speech->in_context) {
             parts.reference_codes = voice->codes;
             parts.reference_frames = voice->frames;
             parts.reference_text = transcript.text;
             parts.reference_text_count = transcript.text_count;
         }
-        status = tmb_lm_prompt_build(model->lm, &model->config, engine->team, &parts, prompt, error);
+        status = tmb_prompt_build(&model->config, &parts, prompt, error);
     }
-    tmb_prompt_ids_free(&target);
-    tmb_prompt_ids_free(&transcript);
+    tmb_template_ids_free(&target);
+    tmb_template_ids_free(&transcript);
     return status;
 }
 
-/* The rows that are the same for every text of this voice, from memory where another utterance has had them. */
-static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_lm_prompt *prompt,
+/* The rows that are the same for every text of this voice, from memory if another utterance has had them. */
+static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_prompt *prompt,
                                  tmb_error *error) {
+    const tmb_qwen3_backend *backend = engine->backend;
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     tmb_prefix_key key = {speech->language, speech->non_streaming, speech->in_context};
     if (tmb_voice_memory_get_prefix(engine->memory, voice, &key, prompt->shared, speech->sequence)) {
         return TMB_OK;
     }
-    tmb_lm_sequence *prefix = NULL;
-    tmb_status status = tmb_lm_sequence_create(engine->model.lm, prompt->shared, &prefix, error);
+    tmb_net_sequence *prefix = NULL;
+    tmb_status status = backend->sequence_create(engine->net, prompt->shared, &prefix, error);
     if (status == TMB_OK) {
-        status = tmb_lm_prefill(engine->context, prefix, prompt->rows, prompt->shared, error);
+        status = backend->prefill(engine->net, prefix, prompt, 0, prompt->shared, error);
     }
     if (status == TMB_OK) {
-        status = tmb_lm_sequence_fork(speech->sequence, prefix, prompt->shared, error);
+        status = backend->sequence_fork(engine->net, speech->sequence, prefix, prompt->shared, error);
     }
     if (status != TMB_OK) {
-        tmb_lm_sequence_destroy(&prefix);
+        backend->sequence_destroy(engine->net, &prefix);
         return status;
     }
     tmb_voice_memory_put_prefix(engine->memory, voice, &key, prefix,
-                                tmb_lm_sequence_bytes(engine->model.lm, prompt->shared));
+                                backend->sequence_bytes(engine->net, prompt->shared).host);
     return TMB_OK;
 }
 
 tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_error *error) {
     const tmb_speech_piece *piece = &speech->pieces[speech->piece];
-    tmb_lm_prompt prompt = {0};
+    tmb_prompt prompt = {0};
     tmb_status status = build_prompt(engine, speech, &prompt, error);
     if (status != TMB_OK) {
         return status;
@@ -188,25 +187,23 @@ tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, 
     size_t left = speech->frame_limit - speech->frames;
     if (speech->sequence == NULL) {
         size_t room = tmb_speech_budget(letters) < left ? tmb_speech_budget(letters) : left;
-        status = tmb_lm_sequence_create(engine->model.lm, prompt.count + room, &speech->sequence, error);
+        status = engine->backend->sequence_create(engine->net, prompt.count + room, &speech->sequence, error);
     }
     if (status == TMB_OK) {
         status = prefill_shared(engine, speech, &prompt, error);
     }
     if (status == TMB_OK) {
-        status = tmb_lm_prefill(engine->context, speech->sequence,
-                                prompt.rows + prompt.shared * tmb_lm_hidden_size(engine->model.lm),
-                                prompt.count - prompt.shared, error);
+        status = engine->backend->prefill(engine->net, speech->sequence, &prompt, prompt.shared,
+                                          prompt.count - prompt.shared, error);
     }
     if (status == TMB_OK) {
         tmb_lm_sampling sampling = speech->sampling;
-        sampling.seed = speech->seed + 0x9e3779b97f4a7c15u * (speech->piece + 1000003u * (uint64_t)speech->retries);
+        sampling.seed = tmb_rules_piece_seed(speech->seed, speech->piece, speech->retries);
         sampling.max_new_tokens = left + 1;
-        status = tmb_lm_sequence_begin(speech->sequence, &sampling, prompt.trailing, prompt.trailing_count, prompt.pad,
-                                       error);
+        status = engine->backend->begin(engine->net, speech->sequence, &sampling, &prompt, error);
         speech->piece_begin = speech->frames;
     }
-    tmb_lm_prompt_free(&prompt);
+    tmb_prompt_free(&prompt);
     return status;
 }
 
@@ -222,7 +219,7 @@ static tmb_status check_voice(const tmb_qwen3_engine *engine, const tmb_qwen3_vo
 
 static tmb_status prepare_codec(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_error *error) {
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
-    tmb_status status = tmb_codec_state_create(engine->model.codec_decoder, &speech->state, error);
+    tmb_status status = engine->backend->stream_create(engine->net, &speech->stream, error);
     if (status != TMB_OK || !speech->in_context) {
         return status;
     }
@@ -250,7 +247,7 @@ tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *
     if (status != TMB_OK || (status = read_settings(engine, request, speech, error)) != TMB_OK ||
         (status = make_pieces(request, speech, error)) != TMB_OK ||
         (status = prepare_codec(engine, speech, error)) != TMB_OK) {
-        tmb_speech_destroy(&speech);
+        tmb_speech_destroy(engine, &speech);
         return status;
     }
     size_t letters = tmb_speech_letters(speech->text, strlen(speech->text));
@@ -258,7 +255,7 @@ tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *
         tmb_speech_expected(letters) < speech->frame_limit ? tmb_speech_expected(letters) : speech->frame_limit;
     speech->capacity =
         tmb_speech_budget(letters) < speech->frame_limit ? tmb_speech_budget(letters) : speech->frame_limit;
-    speech->codes = tmb_calloc(speech->capacity, tmb_lm_code_groups(engine->model.lm) * sizeof *speech->codes);
+    speech->codes = tmb_calloc(speech->capacity, engine->model.config.talker.code_groups * sizeof *speech->codes);
     /* Pieces without words are silence only. */
     while (speech->piece_count > 1 && speech->piece < speech->piece_count &&
            speech->pieces[speech->piece].begin == speech->pieces[speech->piece].end) {
@@ -267,14 +264,14 @@ tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *
     speech->finished = speech->piece == speech->piece_count;
     if (speech->codes == NULL) {
         status = tmb_fail_memory(error, "an utterance's codes", speech->capacity * 32);
-        tmb_speech_destroy(&speech);
+        tmb_speech_destroy(engine, &speech);
         return status;
     }
     *out = speech;
     return TMB_OK;
 }
 
-void tmb_speech_destroy(tmb_speech **speech_address) {
+void tmb_speech_destroy(const tmb_qwen3_engine *engine, tmb_speech **speech_address) {
     tmb_speech *speech = *speech_address;
     *speech_address = NULL;
     if (speech == NULL) {
@@ -283,8 +280,8 @@ void tmb_speech_destroy(tmb_speech **speech_address) {
     for (size_t i = 0; speech->segment_texts != NULL && i < speech->piece_count; i++) {
         free(speech->segment_texts[i]);
     }
-    tmb_lm_sequence_destroy(&speech->sequence);
-    tmb_codec_state_destroy(&speech->state);
+    engine->backend->sequence_destroy(engine->net, &speech->sequence);
+    engine->backend->stream_destroy(engine->net, &speech->stream);
     tmb_voice_release(&speech->voice);
     free(speech->text);
     free(speech->pieces);
@@ -310,14 +307,13 @@ size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request 
     bool in_context = voice != NULL && voice->frames > 0 && !request->x_vector_only;
     size_t transcript = in_context && voice->text != NULL ? strlen(voice->text) : 0;
     /* Tokens are two bytes at least in all but hostile texts. */
-    size_t rows = tmb_lm_prompt_rows(text / 2 + 1, transcript / 2 + 1, in_context ? voice->frames : 0);
-    size_t sequence = tmb_lm_sequence_bytes(model->lm, rows + frames);
+    size_t rows = tmb_prompt_rows_max(0, text / 2 + 1, transcript / 2 + 1, in_context ? voice->frames : 0);
+    size_t sequence = engine->backend->sequence_bytes(engine->net, rows + frames).host;
     /* The prompt's rows live while it is prefilled, text embeddings beside them. */
-    size_t prompt = 2 * (rows + text + transcript) * tmb_lm_hidden_size(model->lm) * sizeof(float);
-    size_t audio =
-        engine->official && in_context ? frames * tmb_codec_samples_per_frame(model->codec_decoder) * sizeof(float) : 0;
-    size_t rest = tmb_codec_state_bytes(model->codec_decoder) + prompt + audio +
-                  frames * 2 * tmb_lm_code_groups(model->lm) + text;
+    size_t prompt = 2 * (rows + text + transcript) * model->config.talker.transformer.hidden_size * sizeof(float);
+    size_t audio = engine->official && in_context ? frames * model->config.codec.samples_per_frame * sizeof(float) : 0;
+    size_t rest = engine->backend->stream_bytes(engine->net).host + prompt + audio +
+                  frames * 2 * model->config.talker.code_groups + text;
     size_t bytes = 0;
     return tmb_add_size(sequence, rest, &bytes) ? bytes : SIZE_MAX;
 }

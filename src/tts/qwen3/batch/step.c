@@ -85,7 +85,7 @@ static void close_pieces(const step *s, tmb_speech *speech) {
 /* The audio that was held back, without the reference. The official cut is a product of floating-point numbers that may
  * come out one sample short. */
 static void send_held(const step *s, tmb_speech *speech) {
-    size_t per_frame = tmb_codec_samples_per_frame(s->engine->model.codec_decoder);
+    size_t per_frame = s->engine->model.config.codec.samples_per_frame;
     size_t total = speech->reference_frames + speech->decoded;
     size_t cut = (size_t)((double)speech->reference_frames / (double)total * (double)(total * per_frame));
     if (cut < speech->reference_frames * per_frame && speech->audio_count > 0) {
@@ -100,17 +100,17 @@ static void send_held(const step *s, tmb_speech *speech) {
 
 /* Some frames of the reference went through the decoder; what it knows behind them all is kept for the voice's next
  * texts. */
-static void end_reference_piece(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_codec_result *result,
+static void end_reference_piece(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_decode_result *result,
                                 size_t per_frame) {
     speech->reference_left -= result->context_frames + result->frames;
     if (speech->reference_left > 0) {
         return;
     }
     speech->last_sample = result->samples[result->frames * per_frame - 1];
-    tmb_codec_state *copy = NULL;
-    if (tmb_codec_state_clone(speech->state, &copy, NULL) == TMB_OK) {
+    tmb_net_stream *copy = NULL;
+    if (engine->backend->stream_clone(engine->net, speech->stream, &copy, NULL) == TMB_OK) {
         tmb_voice_memory_put_state(engine->memory, (const tmb_qwen3_voice *)speech->voice, copy,
-                                   tmb_codec_state_bytes(engine->model.codec_decoder), speech->last_sample);
+                                   engine->backend->stream_bytes(engine->net).host, speech->last_sample);
     }
 }
 
@@ -121,7 +121,7 @@ static void take_reference(tmb_qwen3_engine *engine, tmb_speech *speech, bool *w
     if (speech->reference_begun) {
         return;
     }
-    if (tmb_voice_memory_get_state(engine->memory, voice, speech->state, &speech->last_sample)) {
+    if (tmb_voice_memory_get_state(engine->memory, voice, speech->stream, &speech->last_sample)) {
         speech->reference_left = 0;
         return;
     }
@@ -134,15 +134,16 @@ static void take_reference(tmb_qwen3_engine *engine, tmb_speech *speech, bool *w
 }
 
 static void collect(const step *s, double wait_seconds) {
-    tmb_codec_job *job = s->engine->job;
-    if (!tmb_codec_job_done(job, wait_seconds)) {
+    const tmb_qwen3_backend *backend = s->engine->backend;
+    tmb_net *net = s->engine->net;
+    if (!backend->decode_done(net, wait_seconds)) {
         return;
     }
-    size_t per_frame = tmb_codec_samples_per_frame(s->engine->model.codec_decoder);
-    for (size_t i = 0; i < tmb_codec_job_count(job); i++) {
-        tmb_codec_result result;
+    size_t per_frame = s->engine->model.config.codec.samples_per_frame;
+    for (size_t i = 0; i < backend->decode_count(net); i++) {
+        tmb_decode_result result;
         tmb_error error = {0};
-        tmb_status status = tmb_codec_job_result(job, i, &result, &error);
+        tmb_status status = backend->decode_result(net, i, &result, &error);
         tmb_speech *speech = result.owner;
         speech->in_flight = false;
         if (speech->cancelled || speech->failed) {
@@ -160,7 +161,7 @@ static void collect(const step *s, double wait_seconds) {
         put_audio(s, speech, result.samples, result.frames * per_frame);
         close_pieces(s, speech);
     }
-    tmb_codec_job_clear(job);
+    backend->decode_clear(net);
 }
 
 /* Frames of a speech that should be decoded now. */
@@ -169,7 +170,7 @@ static size_t ready_frames(const tmb_qwen3_engine *engine, const tmb_speech *spe
         return 0;
     }
     if (speech->reference_left > 0) {
-        return speech->reference_left < TMB_CODEC_JOB_CONTEXT + 1 ? speech->reference_left : TMB_CODEC_JOB_CONTEXT + 1;
+        return speech->reference_left < TMB_DECODE_CONTEXT + 1 ? speech->reference_left : TMB_DECODE_CONTEXT + 1;
     }
     const tmb_speech_piece *piece = &speech->pieces[speech->piece_out];
     if (speech->waits && !piece->done) {
@@ -179,7 +180,7 @@ static size_t ready_frames(const tmb_qwen3_engine *engine, const tmb_speech *spe
     if (!piece->done && frames < speech->chunk) {
         return 0;
     }
-    frames = frames < TMB_CODEC_JOB_FRAMES ? frames : TMB_CODEC_JOB_FRAMES;
+    frames = frames < TMB_DECODE_FRAMES ? frames : TMB_DECODE_FRAMES;
     if (!speech->hold_back && !speech->waits && frames > speech->chunk) {
         frames = speech->chunk;
     }
@@ -189,7 +190,7 @@ static size_t ready_frames(const tmb_qwen3_engine *engine, const tmb_speech *spe
 /* Codes before frame `decoded`, the reference's included: context_frames of them into `out`. */
 static void context_before(const tmb_qwen3_engine *engine, const tmb_speech *speech, size_t context_frames,
                            int16_t *out) {
-    size_t groups = tmb_lm_code_groups(engine->model.lm);
+    size_t groups = engine->model.config.talker.code_groups;
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     size_t end = speech->reference_frames + speech->decoded;
     for (size_t i = 0; i < context_frames; i++) {
@@ -202,10 +203,10 @@ static void context_before(const tmb_qwen3_engine *engine, const tmb_speech *spe
 }
 
 void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
-    if (!tmb_codec_job_idle(engine->job)) {
+    if (!engine->backend->decode_idle(engine->net)) {
         return;
     }
-    size_t groups = tmb_lm_code_groups(engine->model.lm);
+    size_t groups = engine->model.config.talker.code_groups;
     for (size_t i = 0; i < engine->count; i++) {
         tmb_speech *speech = engine->speeches[i];
         bool wait = false;
@@ -220,12 +221,12 @@ void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
             const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
             const int16_t *codes = voice->codes + (voice->frames - speech->reference_left) * groups;
             /* Of all its audio, only the last sample is ever wanted. */
-            tmb_codec_job_add(engine->job, &(tmb_codec_request){.owner = speech,
-                                                                .state = speech->state,
-                                                                .context = codes,
-                                                                .context_frames = frames - 1,
-                                                                .codes = codes + (frames - 1) * groups,
-                                                                .frames = 1});
+            engine->backend->decode_add(engine->net, &(tmb_decode_request){.owner = speech,
+                                                                           .stream = speech->stream,
+                                                                           .context = codes,
+                                                                           .context_frames = frames - 1,
+                                                                           .codes = codes + (frames - 1) * groups,
+                                                                           .frames = 1});
             speech->reference_begun = speech->in_flight = true;
             continue;
         }
@@ -234,20 +235,20 @@ void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
         if (restarts) {
             context_before(engine, speech, TMB_CODEC_CONTEXT_FRAMES, context);
         }
-        tmb_codec_job_add(engine->job, &(tmb_codec_request){.owner = speech,
-                                                            .state = speech->state,
-                                                            .restarts = restarts,
-                                                            .context = context,
-                                                            .context_frames = restarts ? TMB_CODEC_CONTEXT_FRAMES : 0,
-                                                            .codes = speech->codes + speech->decoded * groups,
-                                                            .frames = frames});
+        engine->backend->decode_add(engine->net,
+                                    &(tmb_decode_request){.owner = speech,
+                                                          .stream = speech->stream,
+                                                          .restarts = restarts,
+                                                          .context = context,
+                                                          .context_frames = restarts ? TMB_CODEC_CONTEXT_FRAMES : 0,
+                                                          .codes = speech->codes + speech->decoded * groups,
+                                                          .frames = frames});
         speech->in_flight = true;
         /* Later events are longer: each lasts while the next is made. */
-        speech->chunk = speech->chunk + speech->chunk / 2 < TMB_CODEC_JOB_FRAMES
-                            ? speech->chunk + (speech->chunk + 1) / 2
-                            : TMB_CODEC_JOB_FRAMES;
+        speech->chunk = speech->chunk + speech->chunk / 2 < TMB_DECODE_FRAMES ? speech->chunk + (speech->chunk + 1) / 2
+                                                                              : TMB_DECODE_FRAMES;
     }
-    tmb_codec_job_start(engine->job);
+    engine->backend->decode_start(engine->net);
 }
 
 /* ---- The language model ----------------------------------------------------------------------- */
@@ -258,7 +259,7 @@ static bool grow_codes(const tmb_qwen3_engine *engine, tmb_speech *speech) {
         return true;
     }
     size_t capacity = speech->capacity + speech->capacity / 2 + 64;
-    int16_t *codes = tmb_realloc(speech->codes, capacity, tmb_lm_code_groups(engine->model.lm) * sizeof *codes);
+    int16_t *codes = tmb_realloc(speech->codes, capacity, engine->model.config.talker.code_groups * sizeof *codes);
     if (codes == NULL) {
         tmb_error error;
         (void)tmb_fail_memory(&error, "an utterance's codes", capacity * 32);
@@ -299,7 +300,7 @@ static void end_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_finish_r
 
 /* Over its budget or going in circles: once more with another seed where nobody has heard any of it, then cut. */
 static void check_runaway(tmb_qwen3_engine *engine, tmb_speech *speech) {
-    size_t groups = tmb_lm_code_groups(engine->model.lm);
+    size_t groups = engine->model.config.talker.code_groups;
     size_t frames = speech->frames - speech->piece_begin;
     bool stuck = tmb_speech_is_stuck(speech->codes + speech->piece_begin * groups, frames, groups);
     if (frames < speech->budget && !stuck) {
@@ -319,7 +320,7 @@ static void check_runaway(tmb_qwen3_engine *engine, tmb_speech *speech) {
 }
 
 static void take_outcome(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_lm_outcome outcome, const int16_t *codes) {
-    size_t groups = tmb_lm_code_groups(engine->model.lm);
+    size_t groups = engine->model.config.talker.code_groups;
     tmb_error error = {0};
     switch (outcome) {
     case TMB_LM_FRAME:
@@ -352,13 +353,13 @@ static bool step_language_model(const step *s) {
         return false;
     }
     double begin = tmb_now();
-    tmb_lm_step(engine->context, engine->sequences, count, engine->codes, engine->outcomes);
+    engine->backend->step(engine->net, engine->sequences, count, engine->codes, engine->outcomes);
     engine->lm_seconds += tmb_now() - begin;
     engine->lm_frames += count;
     engine->lm_steps++;
     for (size_t i = 0; i < count; i++) {
         take_outcome(engine, engine->stepped[i], engine->outcomes[i],
-                     engine->codes + i * tmb_lm_code_groups(engine->model.lm));
+                     engine->codes + i * engine->model.config.talker.code_groups);
     }
     return true;
 }
@@ -384,7 +385,7 @@ static void send_end(const step *s, tmb_speech *speech) {
     if (speech->want_codes) {
         event.codes = speech->codes;
         event.code_frames = speech->frames;
-        event.code_books = tmb_lm_code_groups(s->engine->model.lm);
+        event.code_books = s->engine->model.config.talker.code_groups;
     }
     s->sink(s->user, &event);
 }
@@ -392,10 +393,10 @@ static void send_end(const step *s, tmb_speech *speech) {
 /* How fast it was: for all that spoke since the last end, while the codec rests. */
 static void log_speed(tmb_qwen3_engine *engine) {
     size_t decoded = 0;
-    if (engine->lm_steps == 0 || !tmb_codec_job_idle(engine->job)) {
+    if (engine->lm_steps == 0 || !engine->backend->decode_idle(engine->net)) {
         return;
     }
-    double codec = tmb_codec_job_seconds(engine->job, &decoded);
+    double codec = engine->backend->decode_seconds(engine->net, &decoded);
     tmb_log(engine->logger, TMB_LOG_DEBUG,
             "%zu frames in %zu steps of the language model, %.1f ms a step; codec %.1f ms a frame", engine->lm_frames,
             engine->lm_steps, 1e3 * engine->lm_seconds / (double)engine->lm_steps,
@@ -425,7 +426,7 @@ static void finish(const step *s) {
             send_end(s, speech);
             engine->live--;
         }
-        tmb_speech_destroy(&speech);
+        tmb_speech_destroy(engine, &speech);
     }
     engine->count = kept;
 }

@@ -5,23 +5,24 @@
 #ifndef TMB_TTS_QWEN3_BATCH_VOICE_MEMORY_H
 #define TMB_TTS_QWEN3_BATCH_VOICE_MEMORY_H
 
-#include "tts/qwen3/cpu/codec/decoder.h"
-#include "tts/qwen3/cpu/lm/lm.h"
+#include "tts/qwen3/backend.h"
 #include "tts/qwen3/voice/voice.h"
 
 #define TMB_VOICE_MEMORY_ENTRIES 8
 
 typedef struct tmb_voice_memory tmb_voice_memory;
 
-tmb_status tmb_voice_memory_create(tmb_voice_memory **out, tmb_error *error);
+/* What it keeps belongs to `net`, which must outlive it. */
+tmb_status tmb_voice_memory_create(const tmb_qwen3_backend *backend, tmb_net *net, tmb_voice_memory **out,
+                                   tmb_error *error);
 void tmb_voice_memory_destroy(tmb_voice_memory **memory);
 size_t tmb_voice_memory_bytes(tmb_voice_memory *memory);
 
 /* Copies the state after a voice's reference into `state`, and its last sample; false where it is not known. */
-bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state,
+bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_net_stream *state,
                                 float *last);
 /* Takes over `state` (destroyed where it cannot be kept). */
-void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_codec_state *state,
+void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_net_stream *state,
                                 size_t bytes, float last);
 
 /* One layout of the prompt. */
@@ -32,9 +33,9 @@ typedef struct tmb_prefix_key {
 
 /* Copies a known beginning of `count` positions into `sequence`; false where it is not known, or copying fails. */
 bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
-                                 size_t count, tmb_lm_sequence *sequence);
+                                 size_t count, tmb_net_sequence *sequence);
 /* Takes over `prefix`. */
 void tmb_voice_memory_put_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
-                                 tmb_lm_sequence *prefix, size_t bytes);
+                                 tmb_net_sequence *prefix, size_t bytes);
 
 #endif

@@ -9,9 +9,8 @@
 /* x-vector, and codes where there is a transcript. */
 static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t count, const char *text,
                          tmb_voice **out, tmb_error *error) {
-    tmb_qwen3_model *model = &engine->model;
-    const tmb_codec_encoder *codec_encoder = NULL;
-    size_t speaker_size = tmb_speaker_size(model->speaker);
+    const tmb_qwen3_model *model = &engine->model;
+    size_t speaker_size = model->config.talker.transformer.hidden_size;
     float *speaker = calloc(speaker_size, sizeof *speaker);
     int16_t *codes = NULL;
     size_t frames = 0;
@@ -19,13 +18,10 @@ static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t 
     tmb_status status =
         speaker == NULL ? tmb_fail_memory(error, "an x-vector", speaker_size * sizeof *speaker) : TMB_OK;
     if (status == TMB_OK) {
-        status = tmb_speaker_embed(model->speaker, engine->encode_team, samples, count, speaker, error);
+        status = engine->backend->embed_speaker(engine->net, samples, count, speaker, error);
     }
     if (status == TMB_OK && text != NULL) {
-        status = tmb_qwen3_model_codec_encoder(model, engine->logger, &codec_encoder, error);
-    }
-    if (status == TMB_OK && text != NULL) {
-        status = tmb_codec_encode(codec_encoder, engine->encode_team, samples, count, &codes, &frames, error);
+        status = engine->backend->encode(engine->net, samples, count, &codes, &frames, error);
     }
     if (status == TMB_OK) {
         tmb_voice_parts parts = {.family = model->family,
@@ -34,7 +30,7 @@ static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t 
                                  .text = text,
                                  .codes = codes,
                                  .frames = frames,
-                                 .books = tmb_lm_code_groups(model->lm),
+                                 .books = model->config.talker.code_groups,
                                  .reference = samples,
                                  .reference_count = count,
                                  .reference_rate = model->config.speaker.sample_rate};
@@ -54,9 +50,9 @@ tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *refer
     tmb_status status = TMB_OK;
     if (text != NULL) {
         /* Found here, not when the voice is used. */
-        tmb_prompt_ids transcript = {0};
-        status = tmb_prompt_reference(engine->model.tokenizer, text, strlen(text), &transcript, error);
-        tmb_prompt_ids_free(&transcript);
+        tmb_template_ids transcript = {0};
+        status = tmb_template_reference(engine->model.tokenizer, text, strlen(text), &transcript, error);
+        tmb_template_ids_free(&transcript);
     }
     float *samples = NULL;
     size_t count = 0;
@@ -65,30 +61,23 @@ tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *refer
                                         engine->model.config.speaker.sample_rate, &samples, &count, error);
     }
     if (status == TMB_OK) {
-        (void)pthread_mutex_lock(&engine->encode_lock);
         status = encode(engine, samples, count, text, out, error);
-        (void)pthread_mutex_unlock(&engine->encode_lock);
     }
     free(samples);
     return status;
 }
 
-/* Of the speaker encoder: its activations for each frame of the mel spectrogram, some of all layers at once. */
-#define SPEAKER_BYTES_PER_FRAME (48u << 10)
-#define MEL_HOP 256
-
 size_t tmb_engine_prepare_memory(tmb_engine *base, uint64_t samples, int rate, bool x_vector_only) {
-    const tmb_qwen3_model *model = &((const tmb_qwen3_engine *)base)->model;
-    uint64_t own = (uint64_t)model->config.speaker.sample_rate;
+    const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
+    uint64_t own = (uint64_t)engine->model.config.speaker.sample_rate;
     uint64_t count = 0;
     if (rate < 1 || samples > SIZE_MAX / 1024 / own) {
         return SIZE_MAX / 2;
     }
     count = samples * own / (uint64_t)rate + own;
-    size_t speaker = (size_t)(count / MEL_HOP + 1) * SPEAKER_BYTES_PER_FRAME;
-    size_t codec = x_vector_only ? 0 : tmb_codec_encode_bytes(model->codec_sizes, (size_t)count);
-    /* One after the other, beside the resampled reference and the 16-bit copy that the voice keeps. */
-    return (size_t)count * (sizeof(float) + sizeof(int16_t)) + (speaker > codec ? speaker : codec);
+    /* In addition to the resampled reference and the 16-bit copy that the voice keeps. */
+    return (size_t)count * (sizeof(float) + sizeof(int16_t)) +
+           engine->backend->encode_bytes(engine->net, (size_t)count, !x_vector_only);
 }
 
 tmb_status tmb_engine_voice_serialize(const tmb_voice *voice, void **data, size_t *size, tmb_error *error) {
@@ -102,8 +91,8 @@ static tmb_status check_fit(const tmb_qwen3_engine *engine, const tmb_qwen3_voic
         return tmb_fail(error, TMB_ERROR_MODEL, "this voice was made for %s and the model is %s: make the voice again",
                         voice->family, model->family);
     }
-    bool fits = voice->speaker_size == tmb_speaker_size(model->speaker) &&
-                (voice->frames == 0 || (voice->books == tmb_lm_code_groups(model->lm) && voice->text != NULL));
+    bool fits = voice->speaker_size == model->config.talker.transformer.hidden_size &&
+                (voice->frames == 0 || (voice->books == model->config.talker.code_groups && voice->text != NULL));
     for (size_t i = 0; fits && i < voice->frames * voice->books; i++) {
         fits = voice->codes[i] >= 0 && (size_t)voice->codes[i] < model->config.predictor.vocab_size;
     }

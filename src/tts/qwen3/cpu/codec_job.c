@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#define FRAMES_WITH_CONTEXT (TMB_CODEC_JOB_FRAMES + TMB_CODEC_JOB_CONTEXT)
+#define FRAMES_WITH_CONTEXT (TMB_DECODE_FRAMES + TMB_DECODE_CONTEXT)
 
 /* Frames that go through the network at once. */
 #define WORKSPACE_FRAMES 16
@@ -31,7 +31,7 @@ struct tmb_codec_job {
     job_piece *pieces;
     tmb_codec_piece *arguments; /* [capacity] */
     int16_t *codes;             /* [capacity, FRAMES_WITH_CONTEXT, books] */
-    float *samples;             /* [capacity, TMB_CODEC_JOB_FRAMES * samples_per_frame] */
+    float *samples;             /* [capacity, TMB_DECODE_FRAMES * samples_per_frame] */
     tmb_codec_workspace *workspace;
     tmb_team *own_team;
     double seconds; /* and frames, for the log */
@@ -104,7 +104,7 @@ tmb_status tmb_codec_job_create(const tmb_codec_decoder *decoder, size_t pieces,
     job->pieces = tmb_calloc(pieces, sizeof *job->pieces);
     job->arguments = tmb_calloc(pieces, sizeof *job->arguments);
     job->codes = tmb_calloc(pieces * FRAMES_WITH_CONTEXT * job->books, sizeof *job->codes);
-    job->samples = tmb_calloc(pieces * TMB_CODEC_JOB_FRAMES * job->samples_per_frame, sizeof *job->samples);
+    job->samples = tmb_calloc(pieces * TMB_DECODE_FRAMES * job->samples_per_frame, sizeof *job->samples);
     tmb_status status = TMB_OK;
     if (job->pieces == NULL || job->arguments == NULL || job->codes == NULL || job->samples == NULL) {
         status = tmb_fail_memory(error, "the codec's buffers", 0);
@@ -165,20 +165,20 @@ double tmb_codec_job_seconds(tmb_codec_job *job, size_t *frames) {
 
 size_t tmb_codec_job_bytes(const tmb_codec_job *job) {
     size_t piece = FRAMES_WITH_CONTEXT * job->books * sizeof *job->codes +
-                   TMB_CODEC_JOB_FRAMES * job->samples_per_frame * sizeof *job->samples;
+                   TMB_DECODE_FRAMES * job->samples_per_frame * sizeof *job->samples;
     return job->capacity * piece + tmb_codec_workspace_bytes(job->workspace);
 }
 
-void tmb_codec_job_add(tmb_codec_job *job, const tmb_codec_request *request) {
+void tmb_codec_job_add(tmb_codec_job *job, const tmb_decode_request *request, tmb_codec_state *state) {
     size_t index = job->count++;
     job_piece *piece = &job->pieces[index];
     *piece = (job_piece){.owner = request->owner,
-                         .state = request->state,
+                         .state = state,
                          .restarts = request->restarts,
                          .context_frames = request->context_frames,
                          .frames = request->frames,
                          .codes = job->codes + index * FRAMES_WITH_CONTEXT * job->books,
-                         .samples = job->samples + index * TMB_CODEC_JOB_FRAMES * job->samples_per_frame};
+                         .samples = job->samples + index * TMB_DECODE_FRAMES * job->samples_per_frame};
     size_t context = request->context_frames * job->books;
     if (context > 0) {
         memcpy(piece->codes, request->context, context * sizeof *piece->codes);
@@ -226,9 +226,9 @@ bool tmb_codec_job_idle(const tmb_codec_job *job) {
 
 size_t tmb_codec_job_count(const tmb_codec_job *job) { return job->count; }
 
-tmb_status tmb_codec_job_result(const tmb_codec_job *job, size_t index, tmb_codec_result *result, tmb_error *error) {
+tmb_status tmb_codec_job_result(const tmb_codec_job *job, size_t index, tmb_decode_result *result, tmb_error *error) {
     const job_piece *piece = &job->pieces[index];
-    *result = (tmb_codec_result){piece->owner, piece->samples, piece->context_frames, piece->frames};
+    *result = (tmb_decode_result){piece->owner, piece->samples, piece->context_frames, piece->frames};
     if (job->status != TMB_OK && error != NULL) {
         *error = job->error;
     }

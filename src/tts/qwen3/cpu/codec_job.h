@@ -1,13 +1,10 @@
-/* Decoding chunks of several utterances together, on a thread beside the language model's or in the caller's. */
+/* Decoding chunks of several streams together, on a thread next to the language model's or in the caller's. */
 #ifndef TMB_TTS_QWEN3_BATCH_CODEC_JOB_H
 #define TMB_TTS_QWEN3_BATCH_CODEC_JOB_H
 
-#include "tts/qwen3/batch/codec_stream.h"
-
-/* Most frames of one utterance in a job. */
-#define TMB_CODEC_JOB_FRAMES 16
-/* Most frames before them that are only heard through what follows. */
-#define TMB_CODEC_JOB_CONTEXT 127
+#include "base/team.h"
+#include "tts/qwen3/backend.h"
+#include "tts/qwen3/cpu/codec/decoder.h"
 
 typedef struct tmb_codec_job tmb_codec_job;
 
@@ -24,19 +21,8 @@ double tmb_codec_job_seconds(tmb_codec_job *job, size_t *frames);
 
 size_t tmb_codec_job_bytes(const tmb_codec_job *job);
 
-/* Frames of one utterance. The codes are copied. */
-typedef struct tmb_codec_request {
-    void *owner; /* comes back with the result */
-    tmb_codec_state *state;
-    bool restarts;          /* the state is reset first */
-    const int16_t *context; /* [context_frames, books]: go before, their audio is not wanted */
-    size_t context_frames;
-    const int16_t *codes; /* [frames, books] */
-    size_t frames;
-} tmb_codec_request;
-
-/* Adds a request to a job that is not running. */
-void tmb_codec_job_add(tmb_codec_job *job, const tmb_codec_request *request);
+/* Adds a request, whose stream is `state`, to a job that is not running. */
+void tmb_codec_job_add(tmb_codec_job *job, const tmb_decode_request *request, tmb_codec_state *state);
 
 /* Runs what was added (nothing: returns at once). */
 void tmb_codec_job_start(tmb_codec_job *job);
@@ -47,13 +33,8 @@ bool tmb_codec_job_done(tmb_codec_job *job, double wait_seconds);
 bool tmb_codec_job_idle(const tmb_codec_job *job);
 
 /* The results of a job that is done; after tmb_codec_job_clear it takes pieces again. */
-typedef struct tmb_codec_result {
-    void *owner;
-    const float *samples; /* of `frames` frames */
-    size_t context_frames, frames;
-} tmb_codec_result;
 size_t tmb_codec_job_count(const tmb_codec_job *job);
-tmb_status tmb_codec_job_result(const tmb_codec_job *job, size_t index, tmb_codec_result *result, tmb_error *error);
+tmb_status tmb_codec_job_result(const tmb_codec_job *job, size_t index, tmb_decode_result *result, tmb_error *error);
 void tmb_codec_job_clear(tmb_codec_job *job);
 
 #endif

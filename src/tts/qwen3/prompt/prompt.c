@@ -1,120 +1,128 @@
 #include "tts/qwen3/prompt/prompt.h"
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows before what differs between the layouts: role, tags, x-vector, beginning of speech. */
+/* Rows before what differs between the layouts: role, tags, speaker, beginning of speech. */
 #define HEAD_ROWS_MAX 9
 #define ROLE_ROWS 3
 
-/* Text embeddings, in this order: pad, bos, eos, role, reference text, text. */
-enum { TEXT_PAD, TEXT_BOS, TEXT_EOS, TEXT_ROLE, TEXT_REFERENCE = TEXT_ROLE + ROLE_ROWS };
-
 typedef struct builder {
-    const tmb_lm *lm;
-    const tmb_qwen3_talker_config *config;
-    const tmb_lm_prompt_parts *parts;
-    tmb_lm_prompt *out;
-    size_t hidden;
-    float *texts; /* [TEXT_REFERENCE + reference text + text, D] */
-    float *codec; /* [D]: scratch */
+    const tmb_qwen3_config *config;
+    const tmb_prompt_parts *parts;
+    tmb_prompt *out;
 } builder;
 
-size_t tmb_lm_prompt_rows(size_t text_count, size_t reference_text_count, size_t reference_frames) {
+size_t tmb_prompt_rows_max(size_t instruct_count, size_t text_count, size_t reference_text_count,
+                           size_t reference_frames) {
     /* The non-streaming layouts have the most. */
-    return HEAD_ROWS_MAX + text_count + reference_text_count + reference_frames + 2;
+    size_t sum = HEAD_ROWS_MAX + 2;
+    const size_t more[] = {instruct_count, text_count, reference_text_count, reference_frames};
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        if (!tmb_add_size(sum, more[i], &sum)) {
+            return SIZE_MAX;
+        }
+    }
+    return sum;
 }
 
-static const float *text_row(const builder *b, size_t index) { return b->texts + index * b->hidden; }
+static void append(builder *b, int32_t text, int32_t codec) {
+    b->out->rows[b->out->count++] = (tmb_prompt_row){.text = text, .codec = codec};
+}
+
+static void append_frame(builder *b, int32_t text, size_t frame) {
+    b->out->rows[b->out->count++] = (tmb_prompt_row){.text = text, .codec = TMB_PROMPT_FRAME, .frame = (uint32_t)frame};
+}
+
+static void append_later(builder *b, int32_t text) { b->out->later[b->out->later_count++] = text; }
 
 /* Row i of the in-context text: reference, text, end, then pads. */
-static const float *context_text(const builder *b, size_t i) {
-    size_t count = b->parts->reference_text_count + b->parts->text_count;
-    return text_row(b, i < count ? TEXT_REFERENCE + i : i == count ? TEXT_EOS : TEXT_PAD);
-}
-
-/* Appends a row: text plus codec embedding (NULL: none). */
-static void append(builder *b, const float *text, const float *codec) {
-    float *row = b->out->rows + b->out->count++ * b->hidden;
-    for (size_t k = 0; k < b->hidden; k++) {
-        row[k] = codec == NULL ? text[k] : text[k] + codec[k];
+static int32_t context_text(const builder *b, size_t i) {
+    const tmb_prompt_parts *parts = b->parts;
+    if (i < parts->reference_text_count) {
+        return parts->reference_text[i];
     }
-}
-
-static void append_codec(builder *b, const float *text, int32_t codec_id) {
-    tmb_lm_embed_codec(b->lm, codec_id, b->codec);
-    append(b, text, b->codec);
+    i -= parts->reference_text_count;
+    return i < parts->text_count    ? parts->text[i]
+           : i == parts->text_count ? b->config->tts_eos_id
+                                    : b->config->tts_pad_id;
 }
 
 /* Row i of the in-context codes: beginning of speech, then the reference's frames. */
-static void append_context(builder *b, const float *text, size_t i) {
+static void append_context(builder *b, int32_t text, size_t i) {
     if (i == 0) {
-        append_codec(b, text, b->config->codec_bos_id);
+        append(b, text, b->config->talker.codec_bos_id);
     } else {
-        tmb_lm_embed_frame(b->lm, b->parts->reference_codes + (i - 1) * b->config->code_groups, b->codec);
-        append(b, text, b->codec);
+        append_frame(b, text, i - 1);
     }
 }
 
 static void append_head(builder *b) {
-    const float *pad = text_row(b, TEXT_PAD);
+    const tmb_qwen3_talker_config *talker = &b->config->talker;
+    const tmb_prompt_parts *parts = b->parts;
+    int32_t pad = b->config->tts_pad_id;
+    for (size_t i = 0; i < parts->instruct_count; i++) {
+        append(b, parts->instruct[i], TMB_PROMPT_NONE);
+    }
     for (size_t i = 0; i < ROLE_ROWS; i++) {
-        append(b, text_row(b, TEXT_ROLE + i), NULL);
+        append(b, parts->role[i], TMB_PROMPT_NONE);
     }
-    if (b->parts->language >= 0) {
-        append_codec(b, pad, b->config->codec_think_id);
-        append_codec(b, pad, b->config->codec_think_bos_id);
-        append_codec(b, pad, b->parts->language);
+    if (parts->language >= 0) {
+        append(b, pad, talker->codec_think_id);
+        append(b, pad, talker->codec_think_bos_id);
+        append(b, pad, parts->language);
     } else {
-        append_codec(b, pad, b->config->codec_nothink_id);
-        append_codec(b, pad, b->config->codec_think_bos_id);
+        append(b, pad, talker->codec_nothink_id);
+        append(b, pad, talker->codec_think_bos_id);
     }
-    append_codec(b, pad, b->config->codec_think_eos_id);
-    append(b, pad, b->parts->speaker);
-    append_codec(b, text_row(b, TEXT_BOS), b->config->codec_pad_id);
+    append(b, pad, talker->codec_think_eos_id);
+    if (parts->vector != NULL) {
+        append(b, pad, TMB_PROMPT_VECTOR);
+    } else if (parts->speaker >= 0) {
+        append(b, pad, parts->speaker);
+    }
+    append(b, b->config->tts_bos_id, talker->codec_pad_id);
 }
 
-static void set_trailing(builder *b, const float *row) {
-    memcpy(b->out->trailing + b->out->trailing_count++ * b->hidden, row, b->hidden * sizeof *row);
-}
-
-static void build_x_vector(builder *b) {
-    size_t first = TEXT_REFERENCE;
+static void build_by_speaker(builder *b) {
+    const tmb_prompt_parts *parts = b->parts;
+    const tmb_qwen3_talker_config *talker = &b->config->talker;
     b->out->shared = b->out->count;
-    if (b->parts->non_streaming) {
-        for (size_t i = 0; i < b->parts->text_count; i++) {
-            append_codec(b, text_row(b, first + i), b->config->codec_pad_id);
+    if (parts->non_streaming) {
+        for (size_t i = 0; i < parts->text_count; i++) {
+            append(b, parts->text[i], talker->codec_pad_id);
         }
-        append_codec(b, text_row(b, TEXT_EOS), b->config->codec_pad_id);
-        append_codec(b, text_row(b, TEXT_PAD), b->config->codec_bos_id);
-        set_trailing(b, text_row(b, TEXT_PAD));
+        append(b, b->config->tts_eos_id, talker->codec_pad_id);
+        append(b, b->config->tts_pad_id, talker->codec_bos_id);
+        append_later(b, b->config->tts_pad_id);
         return;
     }
-    /* The first text token, or what follows the text in the template where there is none. */
-    append_codec(b, text_row(b, first), b->config->codec_bos_id);
-    for (size_t i = 1; i < b->parts->text_count; i++) {
-        set_trailing(b, text_row(b, first + i));
+    /* The first text token, or what follows the text in the template if there is none. */
+    append(b, parts->text_count > 0 ? parts->text[0] : b->config->im_end_id, talker->codec_bos_id);
+    for (size_t i = 1; i < parts->text_count; i++) {
+        append_later(b, parts->text[i]);
     }
-    set_trailing(b, text_row(b, TEXT_EOS));
+    append_later(b, b->config->tts_eos_id);
 }
 
 static void build_in_context(builder *b) {
-    const tmb_lm_prompt_parts *parts = b->parts;
+    const tmb_prompt_parts *parts = b->parts;
     size_t texts = parts->reference_text_count + parts->text_count + 1;
     size_t codes = parts->reference_frames + 1;
     size_t head = b->out->count;
     if (parts->non_streaming) {
         for (size_t i = 0; i < texts; i++) {
-            append_codec(b, context_text(b, i), b->config->codec_pad_id);
+            append(b, context_text(b, i), b->config->talker.codec_pad_id);
         }
         for (size_t i = 0; i < codes; i++) {
-            append_context(b, text_row(b, TEXT_PAD), i);
+            append_context(b, b->config->tts_pad_id, i);
         }
         b->out->shared = head + parts->reference_text_count;
-        set_trailing(b, text_row(b, TEXT_PAD));
+        append_later(b, b->config->tts_pad_id);
         return;
     }
     for (size_t i = 0; i < codes; i++) {
@@ -128,79 +136,64 @@ static void build_in_context(builder *b) {
     }
     if (texts > codes) {
         for (size_t i = codes; i < texts; i++) {
-            set_trailing(b, context_text(b, i));
+            append_later(b, context_text(b, i));
         }
     } else {
-        set_trailing(b, text_row(b, TEXT_PAD));
+        append_later(b, b->config->tts_pad_id);
     }
 }
 
-/* Every text token of the prompt through the projection. */
-static tmb_status embed_texts(builder *b, const tmb_qwen3_config *config, tmb_team *team, size_t count,
-                              tmb_error *error) {
-    const tmb_lm_prompt_parts *parts = b->parts;
-    int32_t *ids = tmb_calloc(count, sizeof *ids);
-    if (ids == NULL) {
-        return tmb_fail_memory(error, "a prompt", count * sizeof *ids);
+/* Ids come from the tokenizer and the configuration, which were checked against each other; a backend that looks rows
+ * up without a check of its own must be able to rely on that. */
+static tmb_status check_ids(const builder *b, tmb_error *error) {
+    const tmb_qwen3_talker_config *talker = &b->config->talker;
+    for (size_t i = 0; i < b->out->count + b->out->later_count; i++) {
+        int32_t id = i < b->out->count ? b->out->rows[i].text : b->out->later[i - b->out->count];
+        if (id < 0 || (size_t)id >= talker->text_vocab_size) {
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "the model has no text token %d", (int)id);
+        }
+        if (i < b->out->count && b->out->rows[i].codec >= 0 && (size_t)b->out->rows[i].codec >= talker->vocab_size) {
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "the model has no codec token %d", (int)b->out->rows[i].codec);
+        }
     }
-    ids[TEXT_PAD] = config->tts_pad_id;
-    ids[TEXT_BOS] = config->tts_bos_id;
-    ids[TEXT_EOS] = config->tts_eos_id;
-    memcpy(ids + TEXT_ROLE, parts->role, ROLE_ROWS * sizeof *ids);
-    if (parts->reference_text_count > 0) {
-        memcpy(ids + TEXT_REFERENCE, parts->reference_text, parts->reference_text_count * sizeof *ids);
-    }
-    size_t text = TEXT_REFERENCE + parts->reference_text_count;
-    if (parts->text_count > 0) {
-        memcpy(ids + text, parts->text, parts->text_count * sizeof *ids);
-    } else {
-        ids[text] = config->im_end_id;
-    }
-    tmb_status status = tmb_lm_embed_text(b->lm, team, ids, count, b->texts, error);
-    free(ids);
-    return status;
+    return TMB_OK;
 }
 
-tmb_status tmb_lm_prompt_build(const tmb_lm *lm, const tmb_qwen3_config *config, tmb_team *team,
-                               const tmb_lm_prompt_parts *given, tmb_lm_prompt *out, tmb_error *error) {
-    tmb_lm_prompt_parts parts = *given;
+tmb_status tmb_prompt_build(const tmb_qwen3_config *config, const tmb_prompt_parts *given, tmb_prompt *out,
+                            tmb_error *error) {
+    tmb_prompt_parts parts = *given;
     if (parts.reference_frames == 0) {
         parts.reference_text_count = 0;
     }
-    builder b = {.lm = lm, .config = &config->talker, .parts = &parts, .out = out, .hidden = tmb_lm_hidden_size(lm)};
+    builder b = {.config = config, .parts = &parts, .out = out};
     memset(out, 0, sizeof *out);
-    size_t texts = TEXT_REFERENCE + parts.reference_text_count + (parts.text_count > 0 ? parts.text_count : 1);
-    size_t rows = tmb_lm_prompt_rows(parts.text_count, parts.reference_text_count, parts.reference_frames);
-    b.texts = tmb_calloc(texts, b.hidden * sizeof *b.texts);
-    b.codec = tmb_calloc(b.hidden, sizeof *b.codec);
-    out->rows = tmb_calloc(rows, b.hidden * sizeof *out->rows);
-    out->trailing = tmb_calloc(texts + 1, b.hidden * sizeof *out->trailing);
-    out->pad = tmb_calloc(b.hidden, sizeof *out->pad);
-    tmb_status status = TMB_OK;
-    if (b.texts == NULL || b.codec == NULL || out->rows == NULL || out->trailing == NULL || out->pad == NULL) {
-        status = tmb_fail_memory(error, "a prompt", (rows + 2 * texts) * b.hidden * sizeof(float));
-    } else {
-        status = embed_texts(&b, config, team, texts, error);
+    size_t rows =
+        tmb_prompt_rows_max(parts.instruct_count, parts.text_count, parts.reference_text_count, parts.reference_frames);
+    size_t later = parts.text_count + parts.reference_text_count + 2;
+    out->rows = tmb_calloc(rows, sizeof *out->rows);
+    out->later = tmb_calloc(later, sizeof *out->later);
+    out->pad = config->tts_pad_id;
+    out->frames = parts.reference_codes;
+    out->vector = parts.vector;
+    if (out->rows == NULL || out->later == NULL) {
+        tmb_prompt_free(out);
+        return tmb_fail_memory(error, "a prompt", rows * sizeof *out->rows);
     }
-    if (status == TMB_OK) {
-        append_head(&b);
-        if (parts.reference_frames > 0) {
-            build_in_context(&b);
-        } else {
-            build_x_vector(&b);
-        }
-        memcpy(out->pad, text_row(&b, TEXT_PAD), b.hidden * sizeof *out->pad);
+    append_head(&b);
+    if (parts.reference_frames > 0) {
+        build_in_context(&b);
     } else {
-        tmb_lm_prompt_free(out);
+        build_by_speaker(&b);
     }
-    free(b.texts);
-    free(b.codec);
+    tmb_status status = check_ids(&b, error);
+    if (status != TMB_OK) {
+        tmb_prompt_free(out);
+    }
     return status;
 }
 
-void tmb_lm_prompt_free(tmb_lm_prompt *prompt) {
+void tmb_prompt_free(tmb_prompt *prompt) {
     free(prompt->rows);
-    free(prompt->trailing);
-    free(prompt->pad);
+    free(prompt->later);
     memset(prompt, 0, sizeof *prompt);
 }

@@ -13,6 +13,7 @@
 
 #include "base/team.h"
 #include "timbre/timbre.h"
+#include "tts/qwen3/precision.h"
 
 typedef struct tmb_safetensors tmb_safetensors;
 typedef struct tmb_qwen3_codec_config tmb_qwen3_codec_config;
@@ -25,12 +26,6 @@ typedef struct tmb_codec_state tmb_codec_state;
 
 /* Buffers for one thread that decodes. */
 typedef struct tmb_codec_workspace tmb_codec_workspace;
-
-/* How convolutions and matrix products are computed; everything between them, the codebooks and the last
- * convolution are f32. F32 is the reference. BF16 keeps weights in half the memory and multiplies operands of 16 bits:
- * whole numbers of 12 bits with a scale for each row (44 dB from f32 on full-size random weights), or bf16 where only
- * that is fast (30 dB). Its results differ a little between these two, and in last bits between CPUs. */
-typedef enum tmb_codec_precision { TMB_CODEC_F32 = 0, TMB_CODEC_BF16 } tmb_codec_precision;
 
 /* Reads the tensors `decoder.*`. Nothing of `weights` is needed afterwards. TMB_ERROR_MODEL where a tensor is
  * missing or has another shape than the configuration says (named in the message), TMB_ERROR_MEMORY. */

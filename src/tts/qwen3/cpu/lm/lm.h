@@ -11,13 +11,10 @@
 #include "base/log.h"
 #include "base/team.h"
 #include "tts/qwen3/config.h"
-#include "tts/qwen3/rules/sampler.h"
+#include "tts/qwen3/precision.h"
+#include "tts/qwen3/prompt/prompt.h"
+#include "tts/qwen3/rules/rules.h"
 #include "weights/safetensors.h"
-
-/* F32: every product exactly as the checkpoint's weights have it. BF16: weights rounded to bf16 (the released ones
- * are), products with rounded vectors where the CPU has them. INT8, INT4: matmul.h's Q8 and Q4; embeddings, norms, the
- * text projection and the head of the first code stay as in F32, the predictor's heads are at least 8 bits. */
-typedef enum tmb_lm_precision { TMB_LM_F32 = 0, TMB_LM_BF16, TMB_LM_INT8, TMB_LM_INT4 } tmb_lm_precision;
 
 typedef struct tmb_lm tmb_lm;
 
@@ -52,13 +49,6 @@ tmb_status tmb_lm_context_create(const tmb_lm *lm, size_t sequences, tmb_team *t
 void tmb_lm_context_destroy(tmb_lm_context **context);
 size_t tmb_lm_context_bytes(const tmb_lm_context *context);
 
-typedef struct tmb_lm_sampling {
-    tmb_sampling talker, predictor;
-    double repetition_penalty; /* of first codes, once for each that was generated; 1 = none */
-    uint64_t seed;
-    size_t max_new_tokens; /* at most this many first codes are picked, one less become frames; >= 2 */
-} tmb_lm_sampling;
-
 typedef struct tmb_lm_sequence tmb_lm_sequence;
 
 /* A sequence without prompt; room for `positions` (more are allocated when they are needed). */
@@ -81,13 +71,6 @@ size_t tmb_lm_sequence_positions(const tmb_lm_sequence *sequence);
 tmb_status tmb_lm_sequence_begin(tmb_lm_sequence *sequence, const tmb_lm_sampling *sampling, const float *trailing,
                                  size_t trailing_count, const float *pad, tmb_error *error);
 
-typedef enum tmb_lm_outcome {
-    TMB_LM_FRAME = 0, /* a frame was made */
-    TMB_LM_END,       /* end of speech, no frame */
-    TMB_LM_LIMIT,     /* max_new_tokens or the positions are used up, no frame */
-    TMB_LM_FAILED     /* no memory for more positions, no frame */
-} tmb_lm_outcome;
-
 /* One frame for each sequence: codes [count, code groups], outcomes [count]. A sequence whose outcome is not a frame
  * must not be stepped again. Allocates only where a sequence outgrows its room. */
 void tmb_lm_step(tmb_lm_context *context, tmb_lm_sequence *const *sequences, size_t count, int16_t *codes,
@@ -103,6 +86,11 @@ tmb_status tmb_lm_embed_text(const tmb_lm *lm, tmb_team *team, const int32_t *id
 void tmb_lm_embed_codec(const tmb_lm *lm, int32_t id, float *out);
 /* out [D] = the sum of a frame's embeddings; codes within their books. */
 void tmb_lm_embed_frame(const tmb_lm *lm, const int16_t *codes, float *out);
+
+/* out [count, D] = rows `first` to `first + count - 1` of a prompt, as the talker is prefilled with them. Errors as
+ * tmb_lm_embed_text, and TMB_ERROR_MEMORY. Thread-safe with a team of one's own. */
+tmb_status tmb_lm_embed_rows(const tmb_lm *lm, tmb_team *team, const tmb_prompt *prompt, size_t first, size_t count,
+                             float *out, tmb_error *error);
 
 /* ---- For tests and measurements ------------------------------------------------------------------ */
 

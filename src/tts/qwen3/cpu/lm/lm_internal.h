@@ -50,15 +50,12 @@ struct tmb_lm_sequence {
     tmb_kv kv;
     size_t positions; /* in the cache */
     size_t frames;    /* made so far */
-    size_t generated; /* first codes picked so far */
     bool has_hidden;  /* `hidden` is the talker's output at the last position, else `next` waits to go in */
     float *hidden;    /* [D] */
     float *next;      /* [D] */
     float *trailing;  /* [trailing_count, D], then pad [D] */
     size_t trailing_count;
-    uint64_t *seen; /* first codes that were picked */
-    tmb_lm_sampling sampling;
-    tmb_random random;
+    tmb_picker picker;
 };
 
 struct tmb_lm_context {

@@ -12,7 +12,7 @@
 
 /* ---- Sequences -------------------------------------------------------------------------------- */
 
-static size_t seen_words(const tmb_lm *lm) { return (lm->talker_config.vocab_size + 63) / 64; }
+static size_t seen_words(const tmb_lm *lm) { return tmb_picker_words(lm->talker_config.vocab_size); }
 
 tmb_status tmb_lm_sequence_create(const tmb_lm *lm, size_t positions, tmb_lm_sequence **out, tmb_error *error) {
     *out = NULL;
@@ -25,9 +25,11 @@ tmb_status tmb_lm_sequence_create(const tmb_lm *lm, size_t positions, tmb_lm_seq
     sequence->kv.shape = lm->talker_kv;
     sequence->hidden = tmb_alloc_aligned(hidden, sizeof *sequence->hidden);
     sequence->next = tmb_alloc_aligned(hidden, sizeof *sequence->next);
-    sequence->seen = tmb_calloc(seen_words(lm), sizeof *sequence->seen);
+    sequence->picker = (tmb_picker){.vocabulary = lm->talker_config.vocab_size,
+                                    .end = (size_t)lm->talker_config.codec_eos_id,
+                                    .seen = tmb_calloc(seen_words(lm), sizeof *sequence->picker.seen)};
     tmb_status status = TMB_OK;
-    if (sequence->hidden == NULL || sequence->next == NULL || sequence->seen == NULL) {
+    if (sequence->hidden == NULL || sequence->next == NULL || sequence->picker.seen == NULL) {
         status = tmb_fail_memory(error, "a sequence", 0);
     } else {
         size_t limit = tmb_lm_max_positions(lm);
@@ -49,7 +51,7 @@ void tmb_lm_sequence_destroy(tmb_lm_sequence **sequence_address) {
         free(sequence->hidden);
         free(sequence->next);
         free(sequence->trailing);
-        free(sequence->seen);
+        free(sequence->picker.seen);
         free(sequence);
     }
 }
@@ -94,10 +96,8 @@ tmb_status tmb_lm_sequence_begin(tmb_lm_sequence *sequence, const tmb_lm_samplin
     free(sequence->trailing);
     sequence->trailing = copy;
     sequence->trailing_count = trailing_count;
-    sequence->sampling = *sampling;
-    sequence->frames = sequence->generated = 0;
-    memset(sequence->seen, 0, seen_words(sequence->lm) * sizeof *sequence->seen);
-    tmb_random_seed(&sequence->random, sampling->seed);
+    sequence->frames = 0;
+    tmb_picker_begin(&sequence->picker, sampling);
     return TMB_OK;
 }
 
@@ -287,31 +287,14 @@ static int watched(const step *s, const tmb_lm_sequence *sequence, const float *
 
 static void pick_first(const step *s, size_t i) {
     tmb_lm_context *c = s->context;
-    const tmb_qwen3_talker_config *config = &c->lm->talker_config;
-    tmb_lm_sequence *sequence = live_sequence(s, i);
+    tmb_picker *picker = &live_sequence(s, i)->picker;
     float *scores = c->scores + i * c->scores_stride;
-    size_t vocab = config->vocab_size;
-    size_t end = (size_t)config->codec_eos_id;
-    int forced = watched(s, sequence, scores, vocab);
-    if (sequence->sampling.repetition_penalty != 1.0) {
-        tmb_penalize_repetition(scores, vocab, sequence->seen, (float)sequence->sampling.repetition_penalty);
-    }
-    float end_score = sequence->generated < 2 ? -INFINITY : scores[end];
-    for (size_t id = vocab > TMB_QWEN3_SUPPRESSED_CODES ? vocab - TMB_QWEN3_SUPPRESSED_CODES : 0; id < vocab; id++) {
-        scores[id] = -INFINITY;
-    }
-    scores[end] = end_score;
-    size_t code = forced >= 0 ? (size_t)forced
-                              : tmb_pick(scores, vocab, &sequence->sampling.talker, &sequence->random,
-                                         c->scratch + i * c->scores_stride);
-    sequence->generated++;
-    sequence->seen[code / 64] |= (uint64_t)1 << code % 64;
+    int forced = watched(s, live_sequence(s, i), scores, picker->vocabulary);
+    tmb_rules_first_scores(picker, scores);
+    size_t code =
+        forced >= 0 ? (size_t)forced : tmb_rules_pick_first(picker, scores, c->scratch + i * c->scores_stride);
     live_codes(s, i)[0] = (int16_t)code;
-    if (code == end) {
-        s->outcomes[c->live_index[i]] = TMB_LM_END;
-    } else if (sequence->generated >= sequence->sampling.max_new_tokens) {
-        s->outcomes[c->live_index[i]] = TMB_LM_LIMIT;
-    }
+    s->outcomes[c->live_index[i]] = tmb_rules_take_first(picker, code);
 }
 
 static void pick_other(const step *s, size_t i) {
@@ -320,9 +303,9 @@ static void pick_other(const step *s, size_t i) {
     float *scores = c->scores + i * c->scores_stride;
     size_t vocab = c->lm->predictor_config.vocab_size;
     int forced = watched(s, sequence, scores, vocab);
-    size_t code = forced >= 0 ? (size_t)forced
-                              : tmb_pick(scores, vocab, &sequence->sampling.predictor, &sequence->random,
-                                         c->scratch + i * c->scores_stride);
+    size_t code = forced >= 0
+                      ? (size_t)forced
+                      : tmb_rules_pick_other(&sequence->picker, scores, vocab, c->scratch + i * c->scores_stride);
     live_codes(s, i)[s->book] = (int16_t)code;
 }
 

@@ -1,4 +1,4 @@
-#include "tts/qwen3/text/prompt.h"
+#include "tts/qwen3/text/template.h"
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -27,7 +27,7 @@ static size_t leading_lines(const char *text, size_t bytes) {
 }
 
 static tmb_status encode_templated(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, const char *tail,
-                                   size_t tail_ids, tmb_prompt_ids *out, tmb_error *error) {
+                                   size_t tail_ids, tmb_template_ids *out, tmb_error *error) {
     memset(out, 0, sizeof *out);
     if (bytes > TMB_TOKENIZER_TEXT_MAX) {
         return tmb_fail(error, TMB_ERROR_LIMIT, "a text of %zu bytes, over the limit of %zu", bytes,
@@ -49,32 +49,32 @@ static tmb_status encode_templated(const tmb_tokenizer *tokenizer, const char *t
     if (status != TMB_OK) {
         return status;
     }
-    if (out->count < TMB_PROMPT_ROLE_IDS + tail_ids) {
-        tmb_prompt_ids_free(out);
+    if (out->count < TMB_TEMPLATE_ROLE_IDS + tail_ids) {
+        tmb_template_ids_free(out);
         return tmb_fail(error, TMB_ERROR_MODEL, "the tokenizer does not know the prompt's special tokens");
     }
     out->role = out->ids;
-    out->text = out->ids + TMB_PROMPT_ROLE_IDS;
-    out->text_count = out->count - TMB_PROMPT_ROLE_IDS - tail_ids;
+    out->text = out->ids + TMB_TEMPLATE_ROLE_IDS;
+    out->text_count = out->count - TMB_TEMPLATE_ROLE_IDS - tail_ids;
     return TMB_OK;
 }
 
-tmb_status tmb_prompt_target(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_prompt_ids *out,
-                             tmb_error *error) {
+tmb_status tmb_template_target(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_template_ids *out,
+                               tmb_error *error) {
     return encode_templated(tokenizer, text, bytes, TARGET_TAIL, 5, out, error);
 }
 
-tmb_status tmb_prompt_reference(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_prompt_ids *out,
-                                tmb_error *error) {
+tmb_status tmb_template_reference(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_template_ids *out,
+                                  tmb_error *error) {
     return encode_templated(tokenizer, text, bytes, REFERENCE_TAIL, 2, out, error);
 }
 
-void tmb_prompt_ids_free(tmb_prompt_ids *prompt) {
+void tmb_template_ids_free(tmb_template_ids *prompt) {
     free(prompt->ids);
     memset(prompt, 0, sizeof *prompt);
 }
 
-tmb_status tmb_prompt_check(const tmb_tokenizer *tokenizer, const tmb_qwen3_config *config, tmb_error *error) {
+tmb_status tmb_template_check(const tmb_tokenizer *tokenizer, const tmb_qwen3_config *config, tmb_error *error) {
     const struct {
         const char *content;
         int32_t id;
@@ -92,12 +92,12 @@ tmb_status tmb_prompt_check(const tmb_tokenizer *tokenizer, const tmb_qwen3_conf
                         "contradiction: the tokenizer's ids go up to %zu, but text_vocab_size is %zu",
                         tmb_tokenizer_id_limit(tokenizer) - 1, config->talker.text_vocab_size);
     }
-    tmb_prompt_ids prompt;
-    tmb_status status = tmb_prompt_target(tokenizer, "", 0, &prompt, error);
+    tmb_template_ids prompt;
+    tmb_status status = tmb_template_target(tokenizer, "", 0, &prompt, error);
     if (status == TMB_OK && (prompt.text_count != 0 || prompt.role[1] != config->assistant_id)) {
         status = tmb_fail(error, TMB_ERROR_MODEL, "contradiction: the tokenizer does not make assistant_token_id %d",
                           config->assistant_id);
     }
-    tmb_prompt_ids_free(&prompt);
+    tmb_template_ids_free(&prompt);
     return status;
 }
