@@ -51,6 +51,18 @@ def includes(path):
         return [(kind, name) for kind, name in INCLUDE.findall(file.read())]
 
 
+# Below tts/qwen3: what decides what is spoken knows the networks by backend.h alone.
+QWEN3_SHARED = ("batch", "prompt", "rules", "text", "voice")
+
+
+def check_backends(root):
+    for folder in QWEN3_SHARED:
+        for path in sources(os.path.join(root, "src", "tts", "qwen3", folder)):
+            for _, header in includes(path):
+                if header.startswith("tts/qwen3/cpu/"):
+                    problems.append(f"{os.path.relpath(path, root)} includes {header}: a backend is known by its table")
+
+
 def check_includes(root):
     src = os.path.join(root, "src")
     folders = sorted(name for name in os.listdir(src) if os.path.isdir(os.path.join(src, name)))
@@ -132,6 +144,7 @@ def check_header(root, compiler):
 def main():
     root, shared, archive, *compiler = sys.argv[1:]
     check_includes(root)
+    check_backends(root)
     check_symbols(shared, archive)
     check_header(root, compiler)
     for problem in problems:

@@ -1,6 +1,7 @@
 #include "test.h"
 
-#include "tts/qwen3/rules/sampler.h"
+#include "tts/qwen3/config.h"
+#include "tts/qwen3/rules/rules.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -51,6 +52,42 @@ static void test_penalty(void **state) {
         float expected = i == 2 ? 2.0f : i == 1 || i == 129 ? -4.5f : i % 2 == 0 ? 3.0f : -3.0f;
         assert_true(scores[i] == expected);
     }
+}
+
+/* The rules around picking a first code. */
+static void test_rules(void **state) {
+    (void)state;
+    enum { VOCABULARY = TMB_QWEN3_SUPPRESSED_CODES + 128, END = VOCABULARY - 5 };
+    uint64_t seen[(VOCABULARY + 63) / 64];
+    float scores[VOCABULARY];
+    uint32_t scratch[VOCABULARY];
+    tmb_picker picker = {.vocabulary = VOCABULARY, .end = END, .seen = seen};
+    tmb_lm_sampling sampling = {
+        .talker = {.greedy = true}, .predictor = {.greedy = true}, .repetition_penalty = 2, .max_new_tokens = 5};
+    for (int again = 0; again < 2; again++) {
+        tmb_picker_begin(&picker, &sampling);
+        for (size_t pick = 0; pick < 5; pick++) {
+            for (size_t i = 0; i < VOCABULARY; i++) {
+                scores[i] = i >= 128 ? 50 : i == 7 ? 10 : i == 9 ? 8 : 1;
+            }
+            tmb_rules_first_scores(&picker, scores);
+            for (size_t i = 128; i < VOCABULARY; i++) {
+                assert_true(i == END && pick >= 2 ? scores[i] == 50 : isinf(scores[i]));
+            }
+            /* The first code is penalized once it was picked, and once only; then the second. */
+            assert_true(scores[7] == (pick == 0 ? 10 : 5) && scores[9] == (pick < 2 ? 8 : 4));
+            size_t expected = pick == 0 ? 7 : pick == 1 ? 9 : END;
+            assert_int_equal(tmb_rules_pick_first(&picker, scores, scratch), expected);
+            /* Whether it is taken is the caller's: the last picks take another code than the end. */
+            size_t taken = pick < 2 ? expected : 11;
+            assert_int_equal(tmb_rules_take_first(&picker, taken), pick == 4 ? TMB_LM_LIMIT : TMB_LM_FRAME);
+        }
+        assert_int_equal(tmb_rules_take_first(&picker, END), TMB_LM_END);
+    }
+    float others[] = {1, 4, 2};
+    assert_int_equal(tmb_rules_pick_other(&picker, others, 3, scratch), 1);
+    assert_int_equal(tmb_rules_piece_seed(5, 0, 0), 5);
+    assert_int_not_equal(tmb_rules_piece_seed(5, 1, 0), tmb_rules_piece_seed(5, 0, 1));
 }
 
 static int descending(const void *a, const void *b) {
@@ -167,8 +204,8 @@ static void test_ties_of_top_k(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generator),    cmocka_unit_test(test_greedy),        cmocka_unit_test(test_penalty),
-        cmocka_unit_test(test_distribution), cmocka_unit_test(test_ties_of_top_k),
+        cmocka_unit_test(test_generator), cmocka_unit_test(test_greedy),       cmocka_unit_test(test_penalty),
+        cmocka_unit_test(test_rules),     cmocka_unit_test(test_distribution), cmocka_unit_test(test_ties_of_top_k),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
