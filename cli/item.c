@@ -5,34 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum field_kind { TEXT, NUMBER, INTEGER, BOOLEAN, SEED, FORMAT } field_kind;
-
-typedef struct field {
-    const char *name;
-    field_kind kind;
-    size_t offset; /* in tmb_clone_request */
-    double minimum, maximum;
-} field;
-
-static const field fields[] = {
-    {"text", TEXT, offsetof(tmb_clone_request, text), 0, 0},
-    {"ref_audio", TEXT, offsetof(tmb_clone_request, ref_audio), 0, 0},
-    {"ref_text", TEXT, offsetof(tmb_clone_request, ref_text), 0, 0},
-    {"language", TEXT, offsetof(tmb_clone_request, language), 0, 0},
-    {"custom_id", TEXT, offsetof(tmb_clone_request, custom_id), 0, 0},
-    {"voice", TEXT, offsetof(tmb_clone_request, voice), 0, 0},
-    {"temperature", NUMBER, offsetof(tmb_clone_request, temperature), 0, 10},
-    {"top_k", INTEGER, offsetof(tmb_clone_request, top_k), 0, 1000000},
-    {"top_p", NUMBER, offsetof(tmb_clone_request, top_p), 0, 1},
-    {"repetition_penalty", NUMBER, offsetof(tmb_clone_request, repetition_penalty), 0.01, 100},
-    {"seed", SEED, offsetof(tmb_clone_request, seed), 0, 0},
-    {"max_seconds", NUMBER, offsetof(tmb_clone_request, max_seconds), 0, 36000},
-    {"x_vector_only", BOOLEAN, offsetof(tmb_clone_request, x_vector_only), 0, 0},
-    {"run_pre_processing", BOOLEAN, offsetof(tmb_clone_request, run_pre_processing), 0, 0},
-    {"run_post_processing", BOOLEAN, offsetof(tmb_clone_request, run_post_processing), 0, 0},
-    {"response_format", FORMAT, 0, 0, 0},
-};
-
 static tmb_status fail(tmb_error *error, tmb_status status, const char *format, ...) TMB_PRINTF(3, 4);
 static tmb_status fail(tmb_error *error, tmb_status status, const char *format, ...) {
     va_list arguments;
@@ -44,12 +16,18 @@ static tmb_status fail(tmb_error *error, tmb_status status, const char *format, 
 }
 
 static tmb_status unknown_field(const char *name, tmb_error *error) {
-    const char *names[CLI_LENGTH(fields)];
-    for (size_t i = 0; i < CLI_LENGTH(fields); i++)
-        names[i] = fields[i].name;
-    const char *nearest = cli_nearest(name, names, CLI_LENGTH(fields));
-    if (nearest != NULL)
+    enum { MOST = 64 };
+    size_t count = 0;
+    const tmb_clone_field *fields = tmb_clone_fields(&count);
+    const char *names[MOST];
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < MOST; i++) {
+        names[used++] = fields[i].name;
+    }
+    const char *nearest = cli_nearest(name, names, used);
+    if (nearest != NULL) {
         return fail(error, TMB_ERROR_FORMAT, "unknown field \"%.60s\"; did you mean \"%s\"?", name, nearest);
+    }
     return fail(error, TMB_ERROR_FORMAT, "unknown field \"%.60s\"", name);
 }
 
@@ -64,16 +42,22 @@ static tmb_status set_format(cli_item *item, const char *name, tmb_error *error)
                 name);
 }
 
-static tmb_status set_number(const field *f, void *place, const json_t *value, tmb_error *error) {
+static tmb_status set_number(const tmb_clone_field *f, void *place, const json_t *value, tmb_error *error) {
     double number = json_number_value(value);
-    if (!json_is_number(value) || (f->kind == INTEGER && number != floor(number)))
-        return fail(error, TMB_ERROR_FORMAT, "%s is not a %snumber", f->name, f->kind == INTEGER ? "whole " : "");
-    if (number < f->minimum || number > f->maximum)
+    bool whole = f->type != TMB_CLONE_NUMBER;
+    if (!json_is_number(value) || (whole && number != floor(number))) {
+        return fail(error, TMB_ERROR_FORMAT, "%s is not a %snumber", f->name, whole ? "whole " : "");
+    }
+    if (number < f->minimum || number > f->maximum) {
         return fail(error, TMB_ERROR_FORMAT, "%s is %g, not within %g to %g", f->name, number, f->minimum, f->maximum);
-    if (f->kind == INTEGER)
+    }
+    if (f->type == TMB_CLONE_INTEGER) {
         *(int *)place = (int)number;
-    else
+    } else if (f->type == TMB_CLONE_LENGTH) {
+        *(size_t *)place = (size_t)number;
+    } else {
         *(double *)place = number;
+    }
     return TMB_OK;
 }
 
@@ -93,26 +77,35 @@ static tmb_status set_seed(cli_item *item, const json_t *value, tmb_error *error
     return TMB_OK;
 }
 
-static tmb_status set_field(cli_item *item, const field *f, const json_t *value, tmb_error *error) {
+static tmb_status set_field(cli_item *item, const tmb_clone_field *f, const json_t *value, tmb_error *error) {
     void *place = (char *)&item->request + f->offset;
-    if (json_is_null(value))
+    if (json_is_null(value)) {
         return TMB_OK;
-    switch (f->kind) {
-    case NUMBER:
-    case INTEGER: return set_number(f, place, value, error);
-    case SEED: return set_seed(item, value, error);
-    case BOOLEAN:
-        if (!json_is_boolean(value))
+    }
+    switch (f->type) {
+    case TMB_CLONE_NUMBER:
+    case TMB_CLONE_INTEGER:
+    case TMB_CLONE_LENGTH: return set_number(f, place, value, error);
+    case TMB_CLONE_SEED: return set_seed(item, value, error);
+    case TMB_CLONE_BOOLEAN:
+        if (!json_is_boolean(value)) {
             return fail(error, TMB_ERROR_FORMAT, "%s is neither true nor false", f->name);
+        }
         *(bool *)place = json_is_true(value);
         return TMB_OK;
-    case TEXT:
-    case FORMAT: break;
+    case TMB_CLONE_TEXT:
+    case TMB_CLONE_LANGUAGE:
+    case TMB_CLONE_FORMAT: break;
     }
-    if (!json_is_string(value))
+    if (!json_is_string(value)) {
         return fail(error, TMB_ERROR_FORMAT, "%s is not a text", f->name);
-    if (f->kind == FORMAT)
+    }
+    if (json_string_length(value) == 0 && (f->flags & TMB_CLONE_EMPTY_IS_NONE)) {
+        return TMB_OK;
+    }
+    if (f->type == TMB_CLONE_FORMAT) {
         return set_format(item, json_string_value(value), error);
+    }
     *(const char **)place = json_string_value(value);
     return TMB_OK;
 }
@@ -171,12 +164,17 @@ tmb_status cli_item_parse(cli_item *item, const char *line, size_t size, const t
     if (json_is_string(value))
         item->request.custom_id = json_string_value(value);
     json_object_foreach(item->object, name, value) {
-        size_t i = 0;
-        while (i < CLI_LENGTH(fields) && strcmp(fields[i].name, name) != 0)
-            i++;
-        status = i < CLI_LENGTH(fields) ? set_field(item, &fields[i], value, error) : unknown_field(name, error);
-        if (status != TMB_OK)
+        const tmb_clone_field *f = tmb_clone_field_find(name);
+        if (f == NULL) {
+            return unknown_field(name, error);
+        }
+        if (strcmp(f->name, name) != 0 && json_object_get(item->object, f->name) != NULL) {
+            return fail(error, TMB_ERROR_FORMAT, "%s and %s are the same field: give one of them", f->name, name);
+        }
+        status = set_field(item, f, value, error);
+        if (status != TMB_OK) {
             return status;
+        }
     }
     return complete(item, defaults, folder, error);
 }

@@ -104,6 +104,7 @@ typedef struct tmb_options {
     tmb_log_callback log;       /* NULL = silent */
     void *log_user;
     tmb_log_level log_level; /* default TMB_LOG_WARNING */
+    bool no_preview;         /* without a model "auto" is TMB_ERROR_MODEL, never the preview voice */
 } tmb_options;
 
 TMB_API void tmb_options_default(tmb_options *options);
@@ -129,6 +130,21 @@ typedef struct tmb_statistics {
     bool engine_loaded, denoiser_loaded;
 } tmb_statistics;
 TMB_API void tmb_get_statistics(tmb_context *context, tmb_statistics *out);
+
+enum { TMB_NEED_ENGINE = 1, TMB_NEED_DENOISER = 2 };
+
+/* What a context's work comes to with the models that are installed at the moment. */
+typedef struct tmb_resolution {
+    const char *engine; /* "preview", "qwen3", "remote": static storage; NULL without TMB_NEED_ENGINE */
+    bool is_clone;      /* false: the preview voice speaks, not the reference's */
+} tmb_resolution;
+
+/* Looks for what `needs` names (TMB_NEED_..., added up): the engine's model or program, the denoiser's archive. Loads
+ * nothing. TMB_ERROR_MODEL says what is missing and how to get it. `out` may be NULL. */
+TMB_API tmb_status tmb_resolve(tmb_context *context, unsigned needs, tmb_resolution *out, tmb_error *error);
+
+/* Whether the engine speaks `language` ("auto", NULL and "" always): TMB_ERROR_ARGUMENT lists what it speaks. */
+TMB_API tmb_status tmb_check_language(tmb_context *context, const char *language, tmb_error *error);
 
 /* Loads the denoiser and the engine now instead of at first use. */
 TMB_API tmb_status tmb_preload(tmb_context *context, tmb_error *error);
@@ -263,7 +279,7 @@ typedef struct tmb_clone_request {
     size_t struct_size;    /* set by tmb_clone_request_default */
     const char *custom_id; /* the caller's name for the item; handed back; may be NULL */
     const char *text;      /* what to say, UTF-8 */
-    const char *language;  /* "auto" (default), "en" or "English", ... */
+    const char *language;  /* "auto" (default), a code or tag ("en", "pt-BR"), an English name, or a model's own name */
 
     const char *ref_audio; /* reference: a file ... */
     const void *ref_data;  /* ... or an audio file's bytes (borrowed until the result) ... */
@@ -276,7 +292,7 @@ typedef struct tmb_clone_request {
     bool x_vector_only;
 
     bool greedy;
-    double temperature, top_p, repetition_penalty; /* < 0 (default): the model's */
+    double temperature, top_p, repetition_penalty; /* < 0 (default): the model's; temperature 0: as greedy */
     int top_k;                                     /* < 0 (default): the model's; 0: no limit */
     double subtalker_temperature, subtalker_top_p; /* the code predictor's own; < 0: the model's */
     int subtalker_top_k;
@@ -377,6 +393,49 @@ TMB_API void tmb_clone_cancel(tmb_context *context, uint64_t item);
 
 /* Waits until no item is under way. Not from a callback. */
 TMB_API void tmb_clone_wait(tmb_context *context);
+
+/* ---- The fields of a request ----------------------------------------------------------------- */
+
+typedef enum tmb_clone_field_type {
+    TMB_CLONE_TEXT = 0, /* const char * */
+    TMB_CLONE_LANGUAGE, /* const char *: a code, a language tag or an English name */
+    TMB_CLONE_NUMBER,   /* double */
+    TMB_CLONE_INTEGER,  /* int */
+    TMB_CLONE_LENGTH,   /* size_t */
+    TMB_CLONE_BOOLEAN,  /* bool */
+    TMB_CLONE_SEED,     /* uint64_t; has_seed is set with it */
+    TMB_CLONE_FORMAT    /* the name of a format for the result; not part of tmb_clone_request */
+} tmb_clone_field_type;
+
+enum {
+    TMB_CLONE_REQUIRED = 1,
+    TMB_CLONE_PER_ITEM = 2,     /* over HTTP a list gives each item its own value */
+    TMB_CLONE_CLEANING = 4,     /* says something only if the cleaning stages may run */
+    TMB_CLONE_EMPTY_IS_NONE = 8 /* "" means the same as leaving the field out */
+};
+
+/* A field of tmb_clone_request as batch files, HTTP bodies and forms, and their descriptions have it. In all of them
+ * null means the same as leaving the field out. */
+typedef struct tmb_clone_field {
+    const char *name;
+    const char *aliases[2]; /* other names that mean the same, or NULL: those of the official package */
+    tmb_clone_field_type type;
+    unsigned flags;
+    size_t offset;           /* in tmb_clone_request */
+    double minimum, maximum; /* of numbers; both 0: none */
+    /* A server that others share has a narrower range on purpose: beyond it there are only values that make noise, or
+     * numbers that JSON readers do not carry exactly. Both 0: the same range. */
+    double server_minimum, server_maximum;
+    const char *fallback; /* the default as JSON; NULL: the model's, a random one, or none, as the summary says */
+    const char *server_fallback; /* a server's, if it has another */
+    const char *summary;         /* one sentence */
+} tmb_clone_field;
+
+/* All fields, *count of them, in static storage. */
+TMB_API const tmb_clone_field *tmb_clone_fields(size_t *count);
+
+/* The field that is called `name`, by alias too; NULL: there is none. */
+TMB_API const tmb_clone_field *tmb_clone_field_find(const char *name);
 
 /* ---- Saved voices --------------------------------------------------------------------------- */
 

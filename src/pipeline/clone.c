@@ -15,6 +15,12 @@ tmb_status tmb_clone_submit(tmb_context *context, const tmb_clone_request *reque
     if (status == TMB_OK) {
         status = tmb_item_create(scheduler, request, callbacks, true, &item, error);
     }
+    if (status == TMB_OK) {
+        status = tmb_check_language(context, item->request.public.language, error);
+        if (status != TMB_OK) {
+            tmb_item_release(&item);
+        }
+    }
     return status != TMB_OK ? status : tmb_scheduler_submit(scheduler, item, number, error);
 }
 

@@ -5,6 +5,7 @@
 #include "base/thread.h"
 #include "cpu/cpu.h"
 #include "pipeline/scheduler_internal.h"
+#include "tts/language.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -118,6 +119,7 @@ tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *er
         .remote_key = options->remote_key,
         .threads = options->threads,
         .max_batch = (size_t)options->max_batch,
+        .no_preview = options->no_preview,
     };
     status = tmb_engine_check(&settings, error);
     if (status != TMB_OK) {
@@ -198,6 +200,38 @@ void tmb_get_statistics(tmb_context *context, tmb_statistics *out) {
     if (scheduler != NULL) {
         tmb_scheduler_count(scheduler, out);
     }
+}
+
+tmb_status tmb_resolve(tmb_context *context, unsigned needs, tmb_resolution *out, tmb_error *error) {
+    tmb_engine_choice choice = {0};
+    tmb_status status = TMB_OK;
+    if (needs & TMB_NEED_ENGINE) {
+        status = tmb_registry_resolve_engine(&context->registry, &choice, error);
+    }
+    if (status == TMB_OK && (needs & TMB_NEED_DENOISER)) {
+        status = tmb_registry_resolve_denoiser(&context->registry, error);
+    }
+    if (out != NULL) {
+        *out = (tmb_resolution){.engine = choice.name,
+                                .is_clone = choice.name != NULL && strcmp(choice.name, "preview") != 0};
+    }
+    free(choice.folder);
+    return status;
+}
+
+tmb_status tmb_check_language(tmb_context *context, const char *language, tmb_error *error) {
+    if (tmb_language_find(language) != NULL) {
+        return TMB_OK;
+    }
+    tmb_engine_choice choice = {0};
+    tmb_status status = context->registry.maker->choose(&context->registry.settings, &choice, error);
+    /* Without the engine's model nobody knows better than the table. */
+    if (status != TMB_OK) {
+        choice.name = "preview";
+    }
+    status = tmb_engine_check_language(&choice, language, error);
+    free(choice.folder);
+    return status;
 }
 
 tmb_status tmb_preload(tmb_context *context, tmb_error *error) {

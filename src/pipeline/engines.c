@@ -1,6 +1,7 @@
 #include "pipeline/engines.h"
 
 #include "base/error.h"
+#include "tts/language.h"
 #include "tts/preview/preview.h"
 #include "tts/qwen3/qwen3.h"
 #include "tts/remote/remote.h"
@@ -22,6 +23,9 @@ tmb_status tmb_engine_check(const tmb_engine_settings *settings, tmb_error *erro
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "there is no engine \"%.40s\": auto, preview, qwen3, remote",
                         settings->name);
     }
+    if (settings->no_preview && strcmp(settings->name, "preview") == 0) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "the engine is the preview voice, and the preview voice is refused");
+    }
     if (strcmp(settings->name, "remote") == 0) {
         char *endpoint = NULL;
         tmb_status status =
@@ -40,7 +44,7 @@ tmb_status tmb_engine_check(const tmb_engine_settings *settings, tmb_error *erro
  * model that is only partly there. */
 static tmb_status choose(const tmb_engine_settings *settings, tmb_engine_choice *out, tmb_error *error) {
     bool named = settings->model != NULL && settings->model[0] != '\0';
-    bool optional = strcmp(settings->name, "auto") == 0 && !named;
+    bool optional = strcmp(settings->name, "auto") == 0 && !named && !settings->no_preview;
     *out = (tmb_engine_choice){.name = strcmp(settings->name, "remote") == 0    ? "remote"
                                        : strcmp(settings->name, "preview") == 0 ? "preview"
                                                                                 : "qwen3"};
@@ -54,6 +58,24 @@ static tmb_status choose(const tmb_engine_settings *settings, tmb_engine_choice 
         status = TMB_OK;
     }
     return status;
+}
+
+tmb_status tmb_engine_check_language(const tmb_engine_choice *choice, const char *language, tmb_error *error) {
+    if (tmb_language_find(language) != NULL) {
+        return TMB_OK;
+    }
+    if (strcmp(choice->name, "qwen3") == 0 && choice->folder != NULL) {
+        return tmb_qwen3_check_language(choice->folder, language, error);
+    }
+    if (strcmp(choice->name, "remote") == 0 && tmb_language_by_tag(language) != NULL) {
+        return TMB_OK; /* the other side knows what its model speaks */
+    }
+    return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "language",
+                          "language \"%.40s\" is not known; known are " TMB_LANGUAGES, language);
+}
+
+tmb_status tmb_engine_check_programs(const tmb_engine_choice *choice, tmb_error *error) {
+    return strcmp(choice->name, "preview") == 0 ? tmb_preview_check(error) : TMB_OK;
 }
 
 static tmb_remote_options remote_options(const tmb_engine_settings *settings) {

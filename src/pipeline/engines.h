@@ -10,6 +10,7 @@ typedef struct tmb_engine_settings {
     const char *model, *precision, *remote_url, *remote_key;
     int threads;
     size_t max_batch;
+    bool no_preview;    /* "auto" never comes to the preview voice */
     tmb_logger *logger; /* outlives the engine */
 } tmb_engine_settings;
 
@@ -31,6 +32,12 @@ typedef struct tmb_engine_maker {
 } tmb_engine_maker;
 
 extern const tmb_engine_maker tmb_engine_default_maker;
+
+/* Whether the chosen engine knows the language. TMB_ERROR_ARGUMENT lists the languages that it knows. */
+tmb_status tmb_engine_check_language(const tmb_engine_choice *choice, const char *language, tmb_error *error);
+
+/* Whether the programs that the chosen engine runs are installed. */
+tmb_status tmb_engine_check_programs(const tmb_engine_choice *choice, tmb_error *error);
 
 /* TMB_ERROR_ARGUMENT for a name or precision that no engine has, or a remote engine without URL. */
 tmb_status tmb_engine_check(const tmb_engine_settings *settings, tmb_error *error);

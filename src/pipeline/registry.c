@@ -260,6 +260,19 @@ bool tmb_registry_loaded(tmb_registry *registry, tmb_model_kind kind) {
     return loaded;
 }
 
+tmb_status tmb_registry_resolve_engine(tmb_registry *registry, tmb_engine_choice *out, tmb_error *error) {
+    *out = (tmb_engine_choice){0};
+    tmb_status status = registry->maker->choose(&registry->settings, out, error);
+    return status == TMB_OK ? tmb_engine_check_programs(out, error) : status;
+}
+
+tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *error) {
+    char *path = NULL;
+    tmb_status status = tmb_models_find_denoiser(registry->denoiser_path, &path, error);
+    free(path);
+    return status;
+}
+
 const char *tmb_registry_engine_name(tmb_registry *registry) {
     (void)pthread_mutex_lock(&registry->lock);
     const tmb_engine *engine = registry->slots[TMB_MODEL_ENGINE].model;

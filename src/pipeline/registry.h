@@ -45,6 +45,12 @@ tmb_status tmb_registry_use_denoiser(tmb_registry *registry, tmb_dfn_model **out
 tmb_status tmb_registry_use_engine(tmb_registry *registry, tmb_engine **out, tmb_error *error);
 void tmb_registry_done(tmb_registry *registry, tmb_model_kind kind);
 
+/* What the settings come to at the moment; loads nothing. `out->folder` is the caller's. TMB_ERROR_MODEL says how to
+ * get what is missing: the model's folder, or a program that the engine runs. */
+tmb_status tmb_registry_resolve_engine(tmb_registry *registry, tmb_engine_choice *out, tmb_error *error);
+/* Whether the denoiser's archive is there. */
+tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *error);
+
 /* Unloads what nobody has used for `seconds`, least recently used first. Returns the seconds until the
  * next could be due, or -1 where nothing idle is loaded. */
 double tmb_registry_unload(tmb_registry *registry, double seconds);

@@ -4,7 +4,6 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "pipeline/chain.h"
-#include "tts/language.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -107,47 +106,31 @@ static tmb_status check_source(const tmb_clone_request *request, tmb_source_kind
     return TMB_OK;
 }
 
-/* A number that is either negative (the model's default) or in [least, most]. */
-static tmb_status check_number(const char *name, double value, double least, double most, tmb_error *error) {
-    if (value < 0 || (value >= least && value <= most)) {
+/* A number within its field's range, or (if the default is the model's) negative. */
+static tmb_status check_number(const tmb_clone_field *field, double value, tmb_error *error) {
+    bool models = field->fallback == NULL && field->type != TMB_CLONE_LENGTH;
+    if ((models && value < 0) || (value >= field->minimum && value <= field->maximum)) {
         return TMB_OK;
     }
-    return tmb_fail_field(error, TMB_ERROR_ARGUMENT, name, "%s is %g, it must be %g to %g (or negative: the model's)",
-                          name, value, least, most);
+    return tmb_fail_field(error, TMB_ERROR_ARGUMENT, field->name, "%s is %g, it must be %g to %g%s", field->name, value,
+                          field->minimum, field->maximum, models ? " (or negative: the model's)" : "");
 }
 
 static tmb_status check_sampling(const tmb_clone_request *request, tmb_error *error) {
-    tmb_status status = check_number("temperature", request->temperature, 0, 10, error);
-    if (status == TMB_OK) {
-        status = check_number("top_p", request->top_p, 0, 1, error);
+    size_t count = 0;
+    const tmb_clone_field *fields = tmb_clone_fields(&count);
+    tmb_status status = TMB_OK;
+    for (size_t i = 0; status == TMB_OK && i < count; i++) {
+        const void *place = (const char *)request + fields[i].offset;
+        if (fields[i].type == TMB_CLONE_NUMBER) {
+            status = check_number(&fields[i], *(const double *)place, error);
+        } else if (fields[i].type == TMB_CLONE_INTEGER) {
+            status = check_number(&fields[i], *(const int *)place, error);
+        }
     }
-    if (status == TMB_OK) {
-        status = check_number("repetition_penalty", request->repetition_penalty, 0.01, 100, error);
-    }
-    if (status == TMB_OK) {
-        status = check_number("subtalker_temperature", request->subtalker_temperature, 0, 10, error);
-    }
-    if (status == TMB_OK) {
-        status = check_number("subtalker_top_p", request->subtalker_top_p, 0, 1, error);
-    }
-    if (status == TMB_OK && request->max_frames < 0) {
-        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "max_frames",
-                                "max_frames is %d, it must be 0 (the model's) or more", request->max_frames);
-    }
-    if (status == TMB_OK && !(request->max_seconds >= 0 && isfinite(request->max_seconds))) {
+    if (status == TMB_OK && !(request->max_seconds >= 0)) {
         status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "max_seconds",
                                 "max_seconds is %g, it must be 0 (no limit) or more", request->max_seconds);
-    }
-    if (status == TMB_OK && (request->first_chunk_frames < 0 || request->first_chunk_frames > 16)) {
-        status =
-            tmb_fail_field(error, TMB_ERROR_ARGUMENT, "first_chunk_frames",
-                           "first_chunk_frames is %d, it must be 0 (the default) to 16", request->first_chunk_frames);
-    }
-    if (status == TMB_OK &&
-        !(request->reference_silence >= 0 && request->reference_silence <= TMB_REFERENCE_SILENCE_MAX)) {
-        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "reference_silence",
-                                "reference_silence is %g s, it must be 0 to %g", request->reference_silence,
-                                TMB_REFERENCE_SILENCE_MAX);
     }
     if (status == TMB_OK && !(request->deadline >= 0 && isfinite(request->deadline))) {
         status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "deadline",
@@ -161,12 +144,8 @@ static tmb_status check(const tmb_clone_request *request, bool needs_text, tmb_s
     if (status == TMB_OK && needs_text) {
         status = check_text("text", request->text, error);
     }
-    if (status == TMB_OK && request->ref_text != NULL && !request->x_vector_only) {
+    if (status == TMB_OK && request->ref_text != NULL && request->ref_text[0] != '\0' && !request->x_vector_only) {
         status = check_text("ref_text", request->ref_text, error);
-    }
-    if (status == TMB_OK && tmb_language_find(request->language) == NULL) {
-        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "language",
-                                "language \"%.40s\" is not known: " TMB_LANGUAGES, request->language);
     }
     if (status == TMB_OK) {
         status = check_sampling(request, error);
@@ -198,6 +177,14 @@ tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, t
     tmb_status status = check(&out->public, needs_text, &out->source, error);
     if (status != TMB_OK) {
         return status;
+    }
+    if (out->public.temperature == 0) {
+        /* The limit of ever lower temperatures; by the formula it would be a division by zero. */
+        out->public.greedy = true;
+        out->public.temperature = -1;
+    }
+    if (out->public.ref_text != NULL && out->public.ref_text[0] == '\0') {
+        out->public.ref_text = NULL;
     }
     const char **fields[] = {&out->public.custom_id, &out->public.text,     &out->public.language,
                              &out->public.ref_audio, &out->public.ref_text, &out->public.voice};

@@ -2,23 +2,89 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <strings.h>
 
+/* What may follow the first part of a tag: subtags, and the encoding and modifier of a POSIX locale. */
+#define TAG_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.@"
+
+/* The codes as language tags have them (BCP 47: the shortest of ISO 639). Every engine speaks the common ones. The
+ * others are for a model of more languages, which calls each by its English name. */
 static const tmb_language languages[] = {
-    {"auto", "Auto"}, {"en", "English"}, {"zh", "Chinese"}, {"ja", "Japanese"},   {"ko", "Korean"},  {"fr", "French"},
-    {"de", "German"}, {"es", "Spanish"}, {"ru", "Russian"}, {"pt", "Portuguese"}, {"it", "Italian"},
+    {.code = "auto", .name = "Auto", .common = true},
+    {.code = "en", .name = "English", .common = true},
+    {.code = "zh", .name = "Chinese", .other = "cmn", .common = true},
+    {.code = "ja", .name = "Japanese", .common = true},
+    {.code = "ko", .name = "Korean", .common = true},
+    {.code = "fr", .name = "French", .common = true},
+    {.code = "de", .name = "German", .common = true},
+    {.code = "es", .name = "Spanish", .common = true},
+    {.code = "ru", .name = "Russian", .common = true},
+    {.code = "pt", .name = "Portuguese", .common = true},
+    {.code = "it", .name = "Italian", .common = true},
+    {.code = "ar", .name = "Arabic"},
+    {.code = "bg", .name = "Bulgarian"},
+    {.code = "bn", .name = "Bengali"},
+    {.code = "cs", .name = "Czech"},
+    {.code = "da", .name = "Danish"},
+    {.code = "el", .name = "Greek"},
+    {.code = "fa", .name = "Persian"},
+    {.code = "fi", .name = "Finnish"},
+    {.code = "he", .name = "Hebrew"},
+    {.code = "hi", .name = "Hindi"},
+    {.code = "hu", .name = "Hungarian"},
+    {.code = "id", .name = "Indonesian"},
+    {.code = "ms", .name = "Malay"},
+    {.code = "nl", .name = "Dutch"},
+    {.code = "no", .name = "Norwegian", .other = "nb"},
+    {.code = "pl", .name = "Polish"},
+    {.code = "ro", .name = "Romanian"},
+    {.code = "sv", .name = "Swedish"},
+    {.code = "ta", .name = "Tamil"},
+    {.code = "th", .name = "Thai"},
+    {.code = "tr", .name = "Turkish"},
+    {.code = "uk", .name = "Ukrainian"},
+    {.code = "ur", .name = "Urdu"},
+    {.code = "vi", .name = "Vietnamese"},
+    {.code = "yue", .name = "Cantonese"},
 };
 
-const tmb_language *tmb_language_find(const char *name) {
+enum { language_count = sizeof languages / sizeof languages[0] };
+
+const tmb_language *tmb_language_at(size_t index) { return index < language_count ? &languages[index] : NULL; }
+
+/* The length of a tag's first part ("zh" of "zh-Hans-CN", "en" of "en_US.UTF-8"), if the whole is shaped like a tag;
+ * otherwise 0. */
+static size_t primary_length(const char *tag) {
+    size_t length = strcspn(tag, "-_.@");
+    const char *rest = tag + length;
+    bool shaped = rest[0] == '\0' || (rest[1] != '\0' && rest[strspn(rest, TAG_CHARACTERS)] == '\0');
+    return shaped ? length : 0;
+}
+
+static bool is_code(const char *code, const char *tag, size_t length) {
+    return code != NULL && strlen(code) == length && strncasecmp(code, tag, length) == 0;
+}
+
+const tmb_language *tmb_language_by_tag(const char *name) {
     if (name == NULL || name[0] == '\0') {
         return &languages[0];
     }
-    for (size_t i = 0; i < sizeof languages / sizeof languages[0]; i++) {
-        if (strcasecmp(name, languages[i].code) == 0 || strcasecmp(name, languages[i].name) == 0) {
-            return &languages[i];
+    size_t length = primary_length(name);
+    for (size_t i = 0; i < language_count; i++) {
+        const tmb_language *language = &languages[i];
+        bool is = strcasecmp(name, language->name) == 0 || is_code(language->code, name, length) ||
+                  is_code(language->other, name, length);
+        if (is) {
+            return language;
         }
     }
     return NULL;
+}
+
+const tmb_language *tmb_language_find(const char *name) {
+    const tmb_language *language = tmb_language_by_tag(name);
+    return language != NULL && language->common ? language : NULL;
 }
 
 /* The code point at *text, which moves on; what is not UTF-8 counts as U+FFFD, one byte. */

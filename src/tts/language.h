@@ -2,22 +2,32 @@
 #ifndef TMB_TTS_LANGUAGE_H
 #define TMB_TTS_LANGUAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct tmb_language {
-    const char *code; /* "en" */
-    const char *name; /* "English" */
+    const char *code;  /* "en" */
+    const char *name;  /* "English" */
+    const char *other; /* a second code ("cmn" is Chinese too), or NULL */
+    bool common;       /* every engine speaks it */
 } tmb_language;
 
-/* "en", "English", "ENGLISH" ... to its entry; NULL for one that is not known. "auto" has an entry too:
- * {"auto", "Auto"}; NULL and "" are taken for it. */
+/* The language that `name` means; NULL if there is none. `name` is an English name, a code or a language tag whose
+ * first part is a code ("zh-CN", "pt_BR", "en-Latn-US"), in any case. NULL and "" mean "auto", which has an entry too:
+ * {"auto", "Auto"}. */
+const tmb_language *tmb_language_by_tag(const char *name);
+
+/* The same, of the languages that every engine speaks. */
 const tmb_language *tmb_language_find(const char *name);
+
+/* The entry number `index`, "auto" first; NULL behind the last. */
+const tmb_language *tmb_language_at(size_t index);
 
 /* The language that UTF-8 text is most likely in, from its scripts alone: kana is Japanese, hangul Korean,
  * Han characters without them Chinese, Cyrillic Russian; everything else English. Never NULL or "auto". */
 const tmb_language *tmb_language_detect(const char *text);
 
-/* "auto", "en" (English), ...: for messages. */
-#define TMB_LANGUAGES "auto, en, zh, ja, ko, fr, de, es, ru, pt, it, or the English name"
+/* The codes of the common languages, for messages. */
+#define TMB_LANGUAGES "auto, en, zh, ja, ko, fr, de, es, ru, pt, it"
 
 #endif

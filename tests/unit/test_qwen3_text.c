@@ -111,8 +111,34 @@ static void test_languages(void **state) {
     }
     int32_t id = 0;
     assert_int_equal(tmb_qwen3_language_id(&config.talker, "klingon", &id, &error), TMB_ERROR_ARGUMENT);
-    assert_non_null(strstr(error.message, "\"klingon\"; it knows auto, chinese, english, german"));
+    assert_non_null(strstr(error.message, "\"klingon\"; it knows auto, zh, en, de"));
     assert_int_equal(tmb_qwen3_language_id(&config.talker, "eng", &id, &error), TMB_ERROR_ARGUMENT);
+}
+
+/* What the checkpoint itself lists counts, by its own name and by the language's code; the list in a message ends
+ * between words. */
+static void test_languages_of_the_model(void **state) {
+    (void)state;
+    static const char *const names[] = {"thai", "Thai", "TH", "th-TH", "th_TH.UTF-8"};
+    tmb_qwen3_talker_config own = config.talker;
+    tmb_error error = {0};
+    int32_t id = 0;
+    assert_int_equal(tmb_qwen3_language_id(&own, "thai", &id, &error), TMB_ERROR_ARGUMENT);
+    (void)snprintf(own.languages[0].name, sizeof own.languages[0].name, "thai");
+    own.languages[0].id = 1999;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_ok(tmb_qwen3_language_id(&own, names[i], &id, &error), error);
+        assert_int_equal(id, 1999);
+    }
+    for (own.language_count = 1; own.language_count < TMB_QWEN3_LANGUAGES_MAX; own.language_count++) {
+        tmb_qwen3_language *language = &own.languages[own.language_count];
+        (void)snprintf(language->name, sizeof language->name, "tongue-%02zu", own.language_count);
+    }
+    assert_int_equal(tmb_qwen3_language_id(&own, "klingon", &id, &error), TMB_ERROR_ARGUMENT);
+    const char *end = strrchr(error.message, ',');
+    assert_non_null(end);
+    assert_string_equal(end, ", ...");
+    assert_int_equal(end[-3], '-');
 }
 
 /* Splits and checks what always holds; the contents joined by "|" must be `expected`, where it is not NULL. */
@@ -240,9 +266,9 @@ static void test_random_texts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_prompts_of_cases), cmocka_unit_test(test_prompt_edges),
-        cmocka_unit_test(test_languages),        cmocka_unit_test(test_sentences),
-        cmocka_unit_test(test_long_sentences),   cmocka_unit_test(test_pauses),
-        cmocka_unit_test(test_random_texts),
+        cmocka_unit_test(test_languages),        cmocka_unit_test(test_languages_of_the_model),
+        cmocka_unit_test(test_sentences),        cmocka_unit_test(test_long_sentences),
+        cmocka_unit_test(test_pauses),           cmocka_unit_test(test_random_texts),
     };
     return cmocka_run_group_tests_name("qwen3-text", tests, load, unload);
 }

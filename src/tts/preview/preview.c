@@ -135,7 +135,7 @@ static tmb_status start_child(preview_engine *preview, const tmb_speak_request *
                               preview_sequence *sequence, tmb_error *error) {
     const tmb_language *language = tmb_language_find(request->language);
     if (language == NULL) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES,
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known; known are " TMB_LANGUAGES,
                         request->language);
     }
     if (strcmp(language->code, "auto") == 0) {
@@ -367,17 +367,30 @@ static const tmb_engine_operations preview_operations = {
     .hold = preview_hold,
 };
 
+/* Where the program is, allocated. */
+static tmb_status find_program(const char *name, char **out, tmb_error *error) {
+    tmb_status status = tmb_child_find(name, out, error);
+    if (status == TMB_OK && *out == NULL) {
+        status = tmb_fail(error, TMB_ERROR_MODEL, "the preview voice needs %s: apt-get install espeak-ng", name);
+    }
+    return status;
+}
+
+tmb_status tmb_preview_check(tmb_error *error) {
+    char *program = NULL;
+    tmb_status status = find_program("espeak-ng", &program, error);
+    free(program);
+    return status;
+}
+
 tmb_status tmb_preview_engine_create(const tmb_preview_options *options, tmb_engine **out, tmb_error *error) {
     const char *name = options->program != NULL ? options->program : "espeak-ng";
     size_t count = options->max_sequences != 0 ? options->max_sequences : DEFAULT_SEQUENCES;
     char *program = NULL;
     *out = NULL;
-    tmb_status status = tmb_child_find(name, &program, error);
+    tmb_status status = find_program(name, &program, error);
     if (status != TMB_OK) {
         return status;
-    }
-    if (program == NULL) {
-        return tmb_fail(error, TMB_ERROR_MODEL, "the preview voice needs %s: apt-get install espeak-ng", name);
     }
     preview_engine *preview = tmb_calloc(1, sizeof *preview + count * sizeof preview->sequences[0]);
     struct pollfd *polls = tmb_calloc(count, sizeof *polls);

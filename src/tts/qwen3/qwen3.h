@@ -25,6 +25,10 @@ void tmb_qwen3_options_default(tmb_qwen3_options *options);
 /* Whether `precision` is one that tmb_qwen3_options accepts; the message names the word that is not. */
 tmb_status tmb_qwen3_check_precision(const char *precision, tmb_error *error);
 
+/* Whether the model in the folder `model` knows the language `name`, from its config.json alone. TMB_ERROR_ARGUMENT
+ * lists what it knows. */
+tmb_status tmb_qwen3_check_language(const char *model, const char *name, tmb_error *error);
+
 /* Bytes of weights that an engine with these options will hold, from the files' headers alone, to
  * reserve memory before loading. */
 tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *bytes, tmb_error *error);

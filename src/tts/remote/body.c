@@ -91,9 +91,9 @@ static void set_sampling(json_t *body, const tmb_speak_request *request, bool *g
 tmb_status tmb_remote_body(const tmb_speak_request *request, const char *audio, const char *ref_text, const char *model,
                            char **out, tmb_error *error) {
     *out = NULL;
-    const tmb_language *language = tmb_language_find(request->language);
+    const tmb_language *language = tmb_language_by_tag(request->language);
     if (language == NULL) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known: " TMB_LANGUAGES,
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "language \"%.40s\" is not known; known are " TMB_LANGUAGES,
                         request->language);
     }
     bool good = true;
