@@ -268,7 +268,7 @@ tmb_status tmb_registry_resolve_engine(tmb_registry *registry, tmb_engine_choice
 
 tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *error) {
     char *path = NULL;
-    tmb_status status = tmb_models_find_denoiser(registry->denoiser_path, &path, error);
+    tmb_status status = tmb_models_find_denoiser(registry->denoiser_path, NULL, &path, error);
     free(path);
     return status;
 }
