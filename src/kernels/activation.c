@@ -1,7 +1,10 @@
 #include "kernels/activation.h"
 
 #include "cpu/cpu.h"
-#include "kernels/x86/activation_x86.h"
+#include "kernels/generic/init.h"
+#if defined(__x86_64__)
+#include "kernels/x86/activation_init.h"
+#endif
 
 #include <math.h>
 
@@ -44,13 +47,13 @@ static void silu_multiply(const float *x, const float *up, float *y, size_t coun
     }
 }
 
-static void exp_portable(const float *x, float *y, size_t count) {
+static void exp_c(const float *x, float *y, size_t count) {
     for (size_t k = 0; k < count; k++) {
         y[k] = expf(fmaxf(fminf(x[k], 88), -87));
     }
 }
 
-static void tanh_portable(const float *x, float *y, size_t count) {
+static void tanh_c(const float *x, float *y, size_t count) {
     for (size_t k = 0; k < count; k++) {
         y[k] = tanhf(x[k]);
     }
@@ -92,26 +95,21 @@ static void attend(const float *q, const float *keys, const float *values, size_
     }
 }
 
-const tmb_activation_kernels tmb_activation_kernels_portable = {
-    .snake = snake,
-    .elu = elu,
-    .gelu = gelu,
-    .silu_multiply = silu_multiply,
-    .exp = exp_portable,
-    .tanh = tanh_portable,
-    .softmax = softmax,
-    .attend = attend,
-};
-
-const tmb_activation_kernels *tmb_activation_kernels_get(void) {
+void tmb_activation_kernels_init(tmb_activation_kernels *kernels, unsigned cpu_flags) {
+    *kernels = (tmb_activation_kernels){
+        .snake = snake,
+        .elu = elu,
+        .gelu = gelu,
+        .silu_multiply = silu_multiply,
+        .exp = exp_c,
+        .tanh = tanh_c,
+        .softmax = softmax,
+        .attend = attend,
+    };
+    if ((cpu_flags & TMB_CPU_GENERIC) != 0) {
+        tmb_activation_kernels_init_generic(kernels);
+    }
 #if defined(__x86_64__)
-    unsigned flags = tmb_cpu_flags();
-    if ((flags & TMB_CPU_AVX512) != 0) {
-        return &tmb_activation_kernels_avx512;
-    }
-    if ((flags & TMB_CPU_AVX2) != 0) {
-        return &tmb_activation_kernels_avx2;
-    }
+    tmb_activation_kernels_init_x86(kernels, cpu_flags);
 #endif
-    return &tmb_activation_kernels_portable;
 }

@@ -41,8 +41,7 @@ typedef struct tmb_activation_kernels {
                    float *scores, float *out);
 } tmb_activation_kernels;
 
-/* The fastest for this CPU, and the portable reference. Static storage. */
-const tmb_activation_kernels *tmb_activation_kernels_get(void);
-extern const tmb_activation_kernels tmb_activation_kernels_portable;
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
+void tmb_activation_kernels_init(tmb_activation_kernels *kernels, unsigned cpu_flags);
 
 #endif

@@ -4,7 +4,10 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "cpu/cpu.h"
-#include "kernels/x86/conv_x86.h"
+#include "kernels/generic/init.h"
+#if defined(__x86_64__)
+#include "kernels/x86/conv_init.h"
+#endif
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,24 +16,23 @@
  * once by sharing out columns. */
 #define SHARED_WEIGHTS_MAX ((size_t)1 << 20)
 
-#define PORTABLE_WIDTH 16
-#define PORTABLE_ROWS 4
+#define WIDTH 16
+#define ROWS 4
 
-static void panel_portable(const float *a, size_t a_pitch, size_t rows, size_t taps, size_t tap_pitch, size_t depth,
-                           const float *b, const float *start, float *c, size_t c_pitch, const void *next,
-                           size_t next_bytes) {
+static void panel_c(const float *a, size_t a_pitch, size_t rows, size_t taps, size_t tap_pitch, size_t depth,
+                    const float *b, const float *start, float *c, size_t c_pitch, const void *next, size_t next_bytes) {
     (void)next;
     (void)next_bytes;
     for (size_t r = 0; r < rows; r++) {
-        float sums[PORTABLE_WIDTH];
+        float sums[WIDTH];
         memcpy(sums, start != NULL ? start : c + r * c_pitch, sizeof sums);
         for (size_t p = 0; p < taps; p++) {
             const float *row = a + r * a_pitch + p * tap_pitch;
-            const float *weights = b + p * depth * PORTABLE_WIDTH;
+            const float *weights = b + p * depth * WIDTH;
             for (size_t k = 0; k < depth; k++) {
                 float value = row[k];
-                for (size_t j = 0; j < PORTABLE_WIDTH; j++) {
-                    sums[j] += value * weights[k * PORTABLE_WIDTH + j];
+                for (size_t j = 0; j < WIDTH; j++) {
+                    sums[j] += value * weights[k * WIDTH + j];
                 }
             }
         }
@@ -38,8 +40,8 @@ static void panel_portable(const float *a, size_t a_pitch, size_t rows, size_t t
     }
 }
 
-static void dot_portable(const float *a, size_t a_pitch, size_t rows, size_t count, const float *b, float start,
-                         float *c, size_t c_pitch) {
+static void dot_c(const float *a, size_t a_pitch, size_t rows, size_t count, const float *b, float start, float *c,
+                  size_t c_pitch) {
     for (size_t r = 0; r < rows; r++) {
         float sums[8] = {0};
         size_t k = 0;
@@ -56,24 +58,14 @@ static void dot_portable(const float *a, size_t a_pitch, size_t rows, size_t cou
     }
 }
 
-const tmb_conv_kernels tmb_conv_kernels_portable = {
-    .width = PORTABLE_WIDTH,
-    .rows = PORTABLE_ROWS,
-    .panel = panel_portable,
-    .dot = dot_portable,
-};
-
-const tmb_conv_kernels *tmb_conv_kernels_get(void) {
+void tmb_conv_kernels_init(tmb_conv_kernels *kernels, unsigned cpu_flags) {
+    *kernels = (tmb_conv_kernels){.width = WIDTH, .rows = ROWS, .panel = panel_c, .dot = dot_c};
+    if ((cpu_flags & TMB_CPU_GENERIC) != 0) {
+        tmb_conv_kernels_init_generic(kernels);
+    }
 #if defined(__x86_64__)
-    unsigned flags = tmb_cpu_flags();
-    if ((flags & TMB_CPU_AVX512) != 0) {
-        return &tmb_conv_kernels_avx512;
-    }
-    if ((flags & TMB_CPU_AVX2) != 0) {
-        return &tmb_conv_kernels_avx2;
-    }
+    tmb_conv_kernels_init_x86(kernels, cpu_flags);
 #endif
-    return &tmb_conv_kernels_portable;
 }
 
 size_t tmb_conv_bytes(tmb_conv_type type, size_t taps, size_t in, size_t out) {
@@ -81,10 +73,13 @@ size_t tmb_conv_bytes(tmb_conv_type type, size_t taps, size_t in, size_t out) {
     size_t bytes = 0;
     size_t scales = 0;
     bool half = type == TMB_CONV_HALF;
-    const tmb_conv_half_kernels *halves = half ? tmb_conv_half_kernels_get() : NULL;
-    size_t width = half ? halves->width : tmb_conv_kernels_get()->width;
+    tmb_conv_kernels kernels;
+    tmb_conv_half_kernels halves;
+    tmb_conv_kernels_init(&kernels, tmb_cpu_flags());
+    tmb_conv_half_kernels_init(&halves, tmb_cpu_flags());
+    size_t width = half ? halves.width : kernels.width;
     if (!tmb_pad_size(out, width, &padded) || !tmb_mul_size(padded, (half ? 2 : 1) * sizeof(float), &scales) ||
-        !tmb_pad_size(in, half ? halves->depth_unit : 1, &bytes) || !tmb_mul_size(bytes, taps, &bytes) ||
+        !tmb_pad_size(in, half ? halves.depth_unit : 1, &bytes) || !tmb_mul_size(bytes, taps, &bytes) ||
         !tmb_mul_size(bytes, padded, &bytes) || !tmb_mul_size(bytes, half ? sizeof(uint16_t) : sizeof(float), &bytes) ||
         !tmb_add_size(bytes, scales, &bytes)) {
         return SIZE_MAX;
@@ -106,7 +101,7 @@ static bool first_block(const tmb_conv *conv, depth_block *block) {
 }
 
 static bool next_block(const tmb_conv *conv, depth_block *block) {
-    block->offset += block->taps * block->depth * conv->panels * conv->kernels->width;
+    block->offset += block->taps * block->depth * conv->panels * conv->kernels.width;
     block->in += block->depth;
     if (block->in >= conv->run_in) {
         block->in = 0;
@@ -132,7 +127,7 @@ static const float *depth_start(const tmb_conv *conv, const tmb_conv_source *sou
 }
 
 static void pack(const tmb_conv *conv, const tmb_conv_source *source) {
-    size_t width = conv->kernels->width;
+    size_t width = conv->kernels.width;
     depth_block block;
     for (bool more = first_block(conv, &block); more; more = next_block(conv, &block)) {
         for (size_t panel = 0; panel < conv->panels; panel++) {
@@ -181,8 +176,7 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
     if (bytes == SIZE_MAX) {
         return tmb_fail_memory(error, "the weights of a convolution", bytes);
     }
-    *conv = (tmb_conv){.kernels = tmb_conv_kernels_get(),
-                       .half = type == TMB_CONV_HALF ? tmb_conv_half_kernels_get() : NULL,
+    *conv = (tmb_conv){.is_half = type == TMB_CONV_HALF,
                        .taps = taps,
                        .in = in,
                        .out = out,
@@ -190,10 +184,12 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
                        .dilation = dilation,
                        .run_taps = dilation == 1 ? 1 : taps,
                        .run_in = dilation == 1 ? taps * in : in};
-    conv->width = conv->half != NULL ? conv->half->width : conv->kernels->width;
-    conv->tile_rows = conv->half != NULL ? conv->half->rows : conv->kernels->rows;
+    tmb_conv_kernels_init(&conv->kernels, tmb_cpu_flags());
+    tmb_conv_half_kernels_init(&conv->half, tmb_cpu_flags());
+    conv->width = conv->is_half ? conv->half.width : conv->kernels.width;
+    conv->tile_rows = conv->is_half ? conv->half.rows : conv->kernels.rows;
     conv->panels = tmb_conv_ceil_div(out, conv->width);
-    conv->single = conv->half == NULL && out == 1 && dilation == 1;
+    conv->single = !conv->is_half && out == 1 && dilation == 1;
     conv->block_in = tmb_conv_even_piece(conv->run_in, TMB_CONV_DEPTH_MAX);
     conv->block_taps =
         conv->block_in < conv->run_in ? 1 : tmb_conv_even_piece(conv->run_taps, TMB_CONV_DEPTH_MAX / conv->run_in);
@@ -201,8 +197,7 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
         return TMB_OK;
     }
     conv->bias = tmb_alloc_aligned(conv->panels * conv->width, sizeof *conv->bias);
-    bool packed =
-        conv->bias != NULL && (conv->half != NULL ? tmb_conv_half_pack(conv, source) : pack_f32(conv, source));
+    bool packed = conv->bias != NULL && (conv->is_half ? tmb_conv_half_pack(conv, source) : pack_f32(conv, source));
     if (!packed) {
         tmb_conv_free(conv);
         return tmb_fail_memory(error, "the weights of a convolution", bytes);
@@ -218,7 +213,7 @@ void tmb_conv_unpack(const tmb_conv *conv, size_t output, float *row) {
         memcpy(row, conv->weights, conv->run_in * sizeof *row);
         return;
     }
-    size_t width = conv->kernels->width;
+    size_t width = conv->kernels.width;
     depth_block block;
     for (bool more = first_block(conv, &block); more; more = next_block(conv, &block)) {
         const float *packed =
@@ -266,7 +261,7 @@ static void narrow_panel(const tmb_conv *conv, const float *a, size_t a_pitch, s
                          size_t tap_pitch, const float *b, const float *start, float *c, size_t c_pitch,
                          size_t columns) {
     _Alignas(64) float tile[TMB_CONV_TILE_MAX];
-    const tmb_conv_kernels *kernels = conv->kernels;
+    const tmb_conv_kernels *kernels = &conv->kernels;
     for (size_t row = 0; row < rows; row += kernels->rows) {
         size_t some = rows - row < kernels->rows ? rows - row : kernels->rows;
         for (size_t r = 0; start == NULL && r < some; r++) {
@@ -283,7 +278,7 @@ static void narrow_panel(const tmb_conv *conv, const float *a, size_t a_pitch, s
 /* Panels [first, end) of `rows` rows from `begin` on. */
 static void compute(const tmb_conv_job *work, tmb_conv_position begin, size_t rows, size_t first, size_t end) {
     const tmb_conv *conv = work->conv;
-    size_t width = conv->kernels->width;
+    size_t width = conv->kernels.width;
     size_t a_pitch = conv->stride * conv->in;
     size_t tap_pitch = conv->dilation * conv->in;
     depth_block block;
@@ -304,8 +299,8 @@ static void compute(const tmb_conv_job *work, tmb_conv_position begin, size_t ro
                 float *c = work->runs[at.run].output + at.row * work->output_pitch + panel * width;
                 if (columns == width) {
                     size_t share = panel_size * sizeof(float) * some / rows;
-                    conv->kernels->panel(a, a_pitch, some, now.taps, tap_pitch, now.depth, b, start, c,
-                                         work->output_pitch, next, share);
+                    conv->kernels.panel(a, a_pitch, some, now.taps, tap_pitch, now.depth, b, start, c,
+                                        work->output_pitch, next, share);
                     next = next != NULL ? next + share / sizeof(float) : NULL;
                 } else {
                     narrow_panel(conv, a, a_pitch, some, &now, tap_pitch, b, start, c, work->output_pitch, columns);
@@ -330,8 +325,7 @@ static void compute_single(const tmb_conv_job *work, tmb_conv_position begin, si
         size_t some = tmb_conv_rows_here(work, &at, left);
         const float *a = work->runs[at.run].input + at.row * a_pitch;
         float *c = work->runs[at.run].output + at.row * work->output_pitch;
-        conv->kernels->dot(a, a_pitch, some, conv->taps * conv->in, conv->weights, conv->bias[0], c,
-                           work->output_pitch);
+        conv->kernels.dot(a, a_pitch, some, conv->taps * conv->in, conv->weights, conv->bias[0], c, work->output_pitch);
         if (work->finish != NULL) {
             tmb_conv_tile tile = {at.run, at.row, some, 0, 1, c, work->output_pitch};
             work->finish(work->argument, &tile);
@@ -362,7 +356,7 @@ static void part_of_job(void *argument, int part, int parts) {
     piece = tmb_conv_ceil_div(piece, conv->tile_rows) * conv->tile_rows;
     for (size_t row = begin; row < end;) {
         size_t some = end - row < piece ? end - row : piece;
-        if (conv->half != NULL) {
+        if (conv->is_half) {
             some = tmb_conv_half_compute(work, part, position_of(work, row), some, first, last);
         } else {
             compute(work, position_of(work, row), some, first, last);
@@ -389,7 +383,7 @@ void tmb_conv_apply_scratch(const tmb_conv *conv, const tmb_conv_run *runs, size
         return;
     }
     int threads = tmb_team_threads(team);
-    size_t bytes = conv->taps * conv->in * conv->out * (conv->half != NULL ? sizeof(uint16_t) : sizeof(float));
+    size_t bytes = conv->taps * conv->in * conv->out * (conv->is_half ? sizeof(uint16_t) : sizeof(float));
     bool many_rows = work.rows >= 4 * conv->tile_rows * (size_t)threads;
     if (conv->panels < (size_t)threads ||
         (many_rows && (bytes <= SHARED_WEIGHTS_MAX || conv->panels < 4 * (size_t)threads))) {

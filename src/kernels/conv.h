@@ -38,9 +38,8 @@ typedef struct tmb_conv_kernels {
                 size_t c_pitch);
 } tmb_conv_kernels;
 
-/* The fastest for this CPU, and the portable reference. Static storage. */
-const tmb_conv_kernels *tmb_conv_kernels_get(void);
-extern const tmb_conv_kernels tmb_conv_kernels_portable;
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
+void tmb_conv_kernels_init(tmb_conv_kernels *kernels, unsigned cpu_flags);
 
 /* Operands of the products. HALF: 16 bits for weights and inputs, sums and outputs f32. EMPTY: no weights, for a layer
  * that is only asked for its sizes. */
@@ -73,8 +72,8 @@ typedef struct tmb_conv_half_kernels {
     void (*arrange)(const uint16_t *from, size_t pairs, uint16_t *to);
 } tmb_conv_half_kernels;
 
-const tmb_conv_half_kernels *tmb_conv_half_kernels_get(void);
-extern const tmb_conv_half_kernels tmb_conv_half_kernels_portable;
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
+void tmb_conv_half_kernels_init(tmb_conv_half_kernels *kernels, unsigned cpu_flags);
 
 /* Where the weight w[p, i, o] lies: data[p * tap + i * in + (o / group) * group_pitch + (o % group) * out]. Plain
  * layers have group = number of outputs. */
@@ -87,10 +86,11 @@ typedef struct tmb_conv_source {
 
 /* A packed layer; immutable, shared between threads. */
 typedef struct tmb_conv {
-    const tmb_conv_kernels *kernels;
-    const tmb_conv_half_kernels *half; /* NULL: f32 */
-    size_t width, tile_rows;           /* of whichever it is */
-    size_t taps, in, out;              /* as in the formula */
+    tmb_conv_kernels kernels;
+    bool is_half; /* what `half` multiplies, not `kernels` */
+    tmb_conv_half_kernels half;
+    size_t width, tile_rows; /* of whichever it is */
+    size_t taps, in, out;    /* as in the formula */
     size_t stride, dilation;
     size_t panels;           /* ceil(out / width) */
     bool single;             /* one output, contiguous windows: no panels, weights as one row */

@@ -10,16 +10,19 @@
 #include "base/checked.h"
 #include "base/memory.h"
 #include "cpu/cpu.h"
-#include "kernels/x86/conv_x86.h"
+#include "kernels/generic/init.h"
+#if defined(__x86_64__)
+#include "kernels/x86/conv_init.h"
+#endif
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PORTABLE_WIDTH 16
-#define PORTABLE_ROWS 4
+#define WIDTH 16
+#define ROWS 4
 
-static void convert_portable(const float *x, size_t count, uint16_t *out, float *scale) {
+static void convert_c(const float *x, size_t count, uint16_t *out, float *scale) {
     float most = 0;
     for (size_t i = 0; i < count; i++) {
         float size = fabsf(x[i]);
@@ -35,55 +38,41 @@ static void convert_portable(const float *x, size_t count, uint16_t *out, float 
     *scale = most / TMB_CONV_ROW_STEPS;
 }
 
-static void panel_portable(const uint16_t *a, size_t a_pitch, const float *row_scales, size_t rows, size_t pairs,
-                           const uint16_t *b, const float *column_scales, const float *start, float *c, size_t c_pitch,
-                           const void *next, size_t next_bytes) {
+static void panel_c(const uint16_t *a, size_t a_pitch, const float *row_scales, size_t rows, size_t pairs,
+                    const uint16_t *b, const float *column_scales, const float *start, float *c, size_t c_pitch,
+                    const void *next, size_t next_bytes) {
     (void)next;
     (void)next_bytes;
     for (size_t r = 0; r < rows; r++) {
-        int32_t sums[PORTABLE_WIDTH] = {0};
+        int32_t sums[WIDTH] = {0};
         for (size_t k = 0; k < 2 * pairs; k++) {
-            for (size_t j = 0; j < PORTABLE_WIDTH; j++) {
-                sums[j] += (int16_t)a[r * a_pitch + k] * (int16_t)b[(k / 2 * PORTABLE_WIDTH + j) * 2 + k % 2];
+            for (size_t j = 0; j < WIDTH; j++) {
+                sums[j] += (int16_t)a[r * a_pitch + k] * (int16_t)b[(k / 2 * WIDTH + j) * 2 + k % 2];
             }
         }
-        for (size_t j = 0; j < PORTABLE_WIDTH; j++) {
+        for (size_t j = 0; j < WIDTH; j++) {
             float base = start != NULL ? start[j] : c[r * c_pitch + j];
             c[r * c_pitch + j] = base + (float)sums[j] * (row_scales[r] * column_scales[j]);
         }
     }
 }
 
-const tmb_conv_half_kernels tmb_conv_half_kernels_portable = {
-    .width = PORTABLE_WIDTH,
-    .rows = PORTABLE_ROWS,
-    .depth_unit = 2,
-    .depth_max = TMB_CONV_DEPTH_MAX,
-    .whole_numbers = true,
-    .convert = convert_portable,
-    .panel = panel_portable,
-};
-
-const tmb_conv_half_kernels *tmb_conv_half_kernels_get(void) {
+void tmb_conv_half_kernels_init(tmb_conv_half_kernels *kernels, unsigned cpu_flags) {
+    *kernels = (tmb_conv_half_kernels){
+        .width = WIDTH,
+        .rows = ROWS,
+        .depth_unit = 2,
+        .depth_max = TMB_CONV_DEPTH_MAX,
+        .whole_numbers = true,
+        .convert = convert_c,
+        .panel = panel_c,
+    };
+    if ((cpu_flags & TMB_CPU_GENERIC) != 0) {
+        tmb_conv_half_kernels_init_generic(kernels);
+    }
 #if defined(__x86_64__)
-    unsigned flags = tmb_cpu_flags();
-#if !defined(TMB_EMULATE_AVX512)
-    if ((flags & TMB_CPU_AMX) != 0) {
-        return &tmb_conv_half_kernels_amx;
-    }
+    tmb_conv_half_kernels_init_x86(kernels, cpu_flags);
 #endif
-    /* Both multiply as many pairs an instruction; whole numbers of 12 bits are 13 dB better than bf16. */
-    if ((flags & TMB_CPU_AVX512VNNI) != 0) {
-        return &tmb_conv_half_kernels_avx512vnni;
-    }
-    if ((flags & TMB_CPU_AVX512BF16) != 0) {
-        return &tmb_conv_half_kernels_avx512bf16;
-    }
-    if ((flags & TMB_CPU_AVX2) != 0) {
-        return &tmb_conv_half_kernels_avx2;
-    }
-#endif
-    return &tmb_conv_half_kernels_portable;
 }
 
 static uint16_t to_bf16(float value) {
@@ -93,13 +82,13 @@ static uint16_t to_bf16(float value) {
 }
 
 static size_t padded_in(const tmb_conv *conv) {
-    return tmb_conv_ceil_div(conv->in, conv->half->depth_unit) * conv->half->depth_unit;
+    return tmb_conv_ceil_div(conv->in, conv->half.depth_unit) * conv->half.depth_unit;
 }
 
 /* The blocks of a tap: pairs of the block that begins with pair `begin`. */
 static size_t block_pairs(const tmb_conv *conv, size_t begin) {
     size_t pairs = padded_in(conv) / 2;
-    size_t piece = tmb_conv_even_piece(pairs, conv->half->depth_max / 2);
+    size_t piece = tmb_conv_even_piece(pairs, conv->half.depth_max / 2);
     return pairs - begin < piece ? pairs - begin : piece;
 }
 
@@ -160,14 +149,14 @@ static void find_scales(const tmb_conv *conv, const packing *w) {
     for (size_t o = 0; o < conv->out; o++) {
         float most;
         memcpy(&most, &w->largest[o], sizeof most);
-        conv->column_scales[o] = conv->half->whole_numbers ? most / TMB_CONV_COLUMN_STEPS : 1;
+        conv->column_scales[o] = conv->half.whole_numbers ? most / TMB_CONV_COLUMN_STEPS : 1;
         w->factors[o] = conv->column_scales[o] > 0 ? 1 / conv->column_scales[o] : 0;
     }
 }
 
 /* Where output `o` of a tap's block that begins with pair `begin` is packed; its pairs are 2 * width apart. */
 static uint16_t *packed_at(const tmb_conv *conv, size_t tap, size_t begin, size_t o) {
-    size_t width = conv->half->width;
+    size_t width = conv->half.width;
     return conv->half_weights + (tap * padded_in(conv) + 2 * begin) * conv->panels * width +
            2 * (o / width * block_pairs(conv, begin) * width + o % width);
 }
@@ -175,9 +164,9 @@ static uint16_t *packed_at(const tmb_conv *conv, size_t tap, size_t begin, size_
 /* Converts an output's weights in one go, then spreads them. */
 static void pack_along(const tmb_conv *conv, const packing *w, size_t o) {
     const float *values = w->source->data + w->offsets[o];
-    size_t step = 2 * conv->half->width;
+    size_t step = 2 * conv->half.width;
     size_t taps = conv->taps;
-    if (conv->half->whole_numbers) {
+    if (conv->half.whole_numbers) {
         for (size_t k = 0; k < taps * conv->in; k++) {
             w->row[k] = to_whole(values[k], w->factors[o]);
         }
@@ -206,7 +195,7 @@ static void pack_along(const tmb_conv *conv, const packing *w, size_t o) {
 
 /* Packs the weights of input `i`, which lies in the block that begins with pair `begin`. */
 static void pack_across(const tmb_conv *conv, const packing *w, size_t i, size_t begin) {
-    size_t width = conv->half->width;
+    size_t width = conv->half.width;
     for (size_t p = 0; p < conv->taps; p++) {
         const float *from = w->source->data + (ptrdiff_t)p * w->source->tap + (ptrdiff_t)i * w->source->in;
         for (size_t first = 0; first < conv->out; first += width) {
@@ -214,7 +203,7 @@ static void pack_across(const tmb_conv *conv, const packing *w, size_t i, size_t
             size_t columns = conv->out - first < width ? conv->out - first : width;
             for (size_t j = 0; j < columns; j++) {
                 float value = from[w->offsets[first + j]];
-                to[2 * j] = conv->half->whole_numbers ? to_whole(value, w->factors[first + j]) : to_bf16(value);
+                to[2 * j] = conv->half.whole_numbers ? to_whole(value, w->factors[first + j]) : to_bf16(value);
             }
         }
     }
@@ -227,8 +216,8 @@ static void arrange_panel(const tmb_conv *conv, const packing *w, size_t o) {
         for (size_t begin = 0; begin < padded_in(conv) / 2; begin += pairs) {
             pairs = block_pairs(conv, begin);
             uint16_t *packed = packed_at(conv, p, begin, o);
-            memcpy(w->block, packed, 2 * pairs * conv->half->width * sizeof *packed);
-            conv->half->arrange(w->block, pairs, packed);
+            memcpy(w->block, packed, 2 * pairs * conv->half.width * sizeof *packed);
+            conv->half.arrange(w->block, pairs, packed);
         }
     }
 }
@@ -244,19 +233,19 @@ static void pack_weights(const tmb_conv *conv, const packing *w) {
         begin = i / 2 < begin + block_pairs(conv, begin) ? begin : i / 2;
         pack_across(conv, w, i, begin);
     }
-    size_t width = conv->half->width;
+    size_t width = conv->half.width;
     for (size_t first = 0; first < conv->out; first += width) {
         for (size_t o = first; along && o < first + width && o < conv->out; o++) {
             pack_along(conv, w, o);
         }
-        if (conv->half->arrange != NULL) {
+        if (conv->half.arrange != NULL) {
             arrange_panel(conv, w, first);
         }
     }
 }
 
 bool tmb_conv_half_pack(tmb_conv *conv, const tmb_conv_source *source) {
-    size_t width = conv->half->width;
+    size_t width = conv->half.width;
     packing w = {.source = source,
                  .offsets = tmb_calloc(conv->out, sizeof *w.offsets),
                  .largest = tmb_calloc(conv->out, sizeof *w.largest),
@@ -289,11 +278,11 @@ static size_t scratch_rows(const tmb_conv *conv) {
 
 size_t tmb_conv_scratch_bytes(const tmb_conv *conv) {
     size_t bytes = 0;
-    if (conv->half == NULL) {
+    if (!conv->is_half) {
         return 0;
     }
     /* The last tile of rows may end behind the last of them. */
-    if (!tmb_mul_size(scratch_rows(conv) + conv->half->rows, padded_in(conv) * sizeof(uint16_t) + sizeof(float),
+    if (!tmb_mul_size(scratch_rows(conv) + conv->half.rows, padded_in(conv) * sizeof(uint16_t) + sizeof(float),
                       &bytes) ||
         !tmb_pad_size(bytes, TMB_ALIGNMENT, &bytes)) {
         return SIZE_MAX;
@@ -313,7 +302,7 @@ static void narrow_panel(const tmb_conv *conv, const uint16_t *a, size_t a_pitch
                          size_t pairs, const uint16_t *b, const float *column_scales, const float *start, float *c,
                          size_t c_pitch, size_t columns) {
     _Alignas(64) float tile[TMB_CONV_TILE_MAX];
-    const tmb_conv_half_kernels *half = conv->half;
+    const tmb_conv_half_kernels *half = &conv->half;
     for (size_t row = 0; row < rows; row += half->rows) {
         size_t some = rows - row < half->rows ? rows - row : half->rows;
         for (size_t r = 0; start == NULL && r < some; r++) {
@@ -338,7 +327,7 @@ typedef struct panel_work {
 static void compute_panel(const tmb_conv_job *job, const panel_work *w, const segment *segments, size_t count,
                           size_t rows, const uint16_t *converted, const float *scales) {
     const tmb_conv *conv = job->conv;
-    size_t width = conv->half->width;
+    size_t width = conv->half.width;
     size_t pitch = padded_in(conv);
     size_t columns = conv->out - w->panel * width < width ? conv->out - w->panel * width : width;
     const float *start = w->first ? conv->bias + w->panel * width : NULL;
@@ -351,8 +340,8 @@ static void compute_panel(const tmb_conv_job *job, const panel_work *w, const se
         float *c = job->runs[s->run].output + s->row * job->output_pitch + w->panel * width;
         if (columns == width) {
             size_t share = 2 * w->pairs * width * sizeof(uint16_t) * s->rows / rows;
-            conv->half->panel(a, pitch, scales + row, s->rows, w->pairs, w->b, column_scales, start, c,
-                              job->output_pitch, next, share);
+            conv->half.panel(a, pitch, scales + row, s->rows, w->pairs, w->b, column_scales, start, c,
+                             job->output_pitch, next, share);
             next = next != NULL ? next + share / sizeof(uint16_t) : NULL;
         } else {
             narrow_panel(conv, a, pitch, scales + row, s->rows, w->pairs, w->b, column_scales, start, c,
@@ -368,7 +357,7 @@ static void compute_panel(const tmb_conv_job *job, const panel_work *w, const se
 size_t tmb_conv_half_compute(const tmb_conv_job *job, int part, tmb_conv_position begin, size_t rows, size_t first,
                              size_t end) {
     const tmb_conv *conv = job->conv;
-    size_t width = conv->half->width;
+    size_t width = conv->half.width;
     size_t pitch = padded_in(conv);
     size_t capacity = scratch_rows(conv);
     float *scales = (float *)(void *)(job->scratch + (size_t)part * job->scratch_bytes);
@@ -389,7 +378,7 @@ size_t tmb_conv_half_compute(const tmb_conv_job *job, int part, tmb_conv_positio
         }
         const float *input = job->runs[at.run].input + at.row * conv->in;
         for (size_t r = 0; r < some + history; r++) {
-            conv->half->convert(input + r * conv->in, conv->in, converted + (used + r) * pitch, &scales[used + r]);
+            conv->half.convert(input + r * conv->in, conv->in, converted + (used + r) * pitch, &scales[used + r]);
         }
         segments[count++] = (segment){at.run, at.row, some, used};
         used += some + history;

@@ -1,6 +1,10 @@
 #include "kernels/depthwise.h"
 
 #include "cpu/cpu.h"
+#include "kernels/generic/init.h"
+#if defined(__x86_64__)
+#include "kernels/x86/depthwise_init.h"
+#endif
 
 #include <string.h>
 
@@ -25,14 +29,10 @@ static void convolve_c(const tmb_depthwise *job) {
 
 void tmb_depthwise_kernels_init(tmb_depthwise_kernels *kernels, unsigned cpu_flags) {
     kernels->convolve = convolve_c;
+    if ((cpu_flags & TMB_CPU_GENERIC) != 0) {
+        tmb_depthwise_kernels_init_generic(kernels);
+    }
 #if defined(__x86_64__)
-    if ((cpu_flags & TMB_CPU_AVX2) != 0) {
-        tmb_depthwise_kernels_init_avx2(kernels);
-    }
-    if ((cpu_flags & TMB_CPU_AVX512) != 0) {
-        tmb_depthwise_kernels_init_avx512(kernels);
-    }
-#else
-    (void)cpu_flags;
+    tmb_depthwise_kernels_init_x86(kernels, cpu_flags);
 #endif
 }

@@ -25,10 +25,8 @@ typedef struct tmb_depthwise_kernels {
     void (*convolve)(const tmb_depthwise *job);
 } tmb_depthwise_kernels;
 
-/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives portable C. */
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
 void tmb_depthwise_kernels_init(tmb_depthwise_kernels *kernels, unsigned cpu_flags);
-void tmb_depthwise_kernels_init_avx2(tmb_depthwise_kernels *kernels);
-void tmb_depthwise_kernels_init_avx512(tmb_depthwise_kernels *kernels);
 
 /* The row of job->in that tap `k` reads for position `o`; false where that is none. */
 static inline bool tmb_depthwise_row(const tmb_depthwise *job, size_t o, size_t k, size_t *row) {

@@ -1,6 +1,10 @@
 #include "kernels/elementwise.h"
 
 #include "cpu/cpu.h"
+#include "kernels/generic/init.h"
+#if defined(__x86_64__)
+#include "kernels/x86/elementwise_init.h"
+#endif
 
 #include <string.h>
 
@@ -98,14 +102,10 @@ void tmb_elementwise_kernels_init(tmb_elementwise_kernels *kernels, unsigned cpu
     kernels->gru_gates = gru_gates_c;
     kernels->scale_relu_add = scale_relu_add_c;
     kernels->dot = dot_c;
+    if ((cpu_flags & TMB_CPU_GENERIC) != 0) {
+        tmb_elementwise_kernels_init_generic(kernels);
+    }
 #if defined(__x86_64__)
-    if ((cpu_flags & TMB_CPU_AVX2) != 0) {
-        tmb_elementwise_kernels_init_avx2(kernels);
-    }
-    if ((cpu_flags & TMB_CPU_AVX512) != 0) {
-        tmb_elementwise_kernels_init_avx512(kernels);
-    }
-#else
-    (void)cpu_flags;
+    tmb_elementwise_kernels_init_x86(kernels, cpu_flags);
 #endif
 }

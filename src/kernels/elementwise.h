@@ -26,10 +26,8 @@ typedef struct tmb_elementwise_kernels {
     float (*dot)(const float *a, const float *b, size_t count);
 } tmb_elementwise_kernels;
 
-/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives portable C. */
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
 void tmb_elementwise_kernels_init(tmb_elementwise_kernels *kernels, unsigned cpu_flags);
-void tmb_elementwise_kernels_init_avx2(tmb_elementwise_kernels *kernels);
-void tmb_elementwise_kernels_init_avx512(tmb_elementwise_kernels *kernels);
 
 /* exp(r) - 1 = r + r^2 (c[0] + c[1] r + ... + c[5] r^5) for |r| <= log(2) / 2, relative error 3e-10 before rounding: a
  * weighted minimax fit. All variants use it. */

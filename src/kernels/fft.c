@@ -3,9 +3,14 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "cpu/cpu.h"
+#include "kernels/generic/init.h"
+#if defined(__x86_64__)
+#include "kernels/x86/fft_init.h"
+#endif
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define FFT_V float
 #define FFT_ADD(a, b) ((a) + (b))
@@ -14,7 +19,7 @@
 #define FFT_MULADD(a, b, c) ((a) * (b) + (c))
 #define FFT_MULSUB(a, b, c) ((c) - (a) * (b))
 #define FFT_SET(constant) (constant)
-#include "kernels/fft_butterfly.h"
+#include "kernels/forms/fft_butterfly.h"
 
 /* 65536 has 16 factors of two, in pairs. */
 enum { MAX_LENGTH = 65536, MAX_PASSES = 16 };
@@ -72,21 +77,27 @@ static void pass5_c(const tmb_fft_pass *pass, const float *x_re, const float *x_
     pass_c(pass, x_re, x_im, y_re, y_im, 5);
 }
 
-tmb_fft_pass_function tmb_fft_pass_choose(size_t radix, size_t m, size_t s, unsigned cpu_flags) {
-#if defined(__x86_64__)
-    if ((cpu_flags & TMB_CPU_AVX2) != 0) {
-        tmb_fft_pass_function fast = tmb_fft_pass_choose_avx2(radix, m, s);
-        if (fast != NULL) {
-            return fast;
-        }
+tmb_fft_shape tmb_fft_shape_of(size_t radix, size_t m, size_t s) {
+    if (s % 8 == 0) {
+        return TMB_FFT_WIDE;
     }
-#else
-    (void)m;
-    (void)s;
-    (void)cpu_flags;
+    if (s == 4 && m % 2 == 0) {
+        return TMB_FFT_FOUR;
+    }
+    return s == 1 && radix == 4 && m % 8 == 0 ? TMB_FFT_FIRST : TMB_FFT_ANY;
+}
+
+void tmb_fft_kernels_init(tmb_fft_kernels *kernels, unsigned cpu_flags) {
+    for (size_t shape = 0; shape < TMB_FFT_SHAPES; shape++) {
+        static const tmb_fft_pass_function plain[4] = {pass2_c, pass3_c, pass4_c, pass5_c};
+        memcpy(kernels->pass[shape], plain, sizeof plain);
+    }
+    if ((cpu_flags & TMB_CPU_GENERIC) != 0) {
+        tmb_fft_kernels_init_generic(kernels);
+    }
+#if defined(__x86_64__)
+    tmb_fft_kernels_init_x86(kernels, cpu_flags);
 #endif
-    static const tmb_fft_pass_function portable[] = {pass2_c, pass3_c, pass4_c, pass5_c};
-    return portable[radix - 2];
 }
 
 /* The factors of `half`, fours first; 0 where another one is left. */
@@ -114,6 +125,8 @@ tmb_status tmb_fft_create(size_t length, unsigned cpu_flags, tmb_fft **out, tmb_
             "a Fourier transform of %zu points is not supported (even, at most %d, prime factors 2, 3 and 5)", length,
             MAX_LENGTH);
     }
+    tmb_fft_kernels kernels;
+    tmb_fft_kernels_init(&kernels, cpu_flags);
     tmb_fft *fft = tmb_calloc(1, sizeof *fft);
     /* Every pass has fewer than `half` twiddles; halving m, all of them have fewer than twice that. */
     const size_t floats = 2 * (2 * half + half + 1);
@@ -147,7 +160,8 @@ tmb_status tmb_fft_create(size_t length, unsigned cpu_flags, tmb_fft **out, tmb_
                 next[twiddles + (k - 1) * m + p] = (float)sin(angle);
             }
         }
-        fft->pass[i] = (tmb_fft_pass){radix, m, s, next, next + twiddles, tmb_fft_pass_choose(radix, m, s, cpu_flags)};
+        const tmb_fft_pass_function run = kernels.pass[tmb_fft_shape_of(radix, m, s)][radix - 2];
+        fft->pass[i] = (tmb_fft_pass){radix, m, s, next, next + twiddles, run};
         next += 2 * twiddles;
         s *= radix;
     }

@@ -36,8 +36,21 @@ struct tmb_fft_pass {
     tmb_fft_pass_function run;
 };
 
-/* The variant for a pass on a CPU with these flags; the AVX2 one is NULL where there is none. */
-tmb_fft_pass_function tmb_fft_pass_choose(size_t radix, size_t m, size_t s, unsigned cpu_flags);
-tmb_fft_pass_function tmb_fft_pass_choose_avx2(size_t radix, size_t m, size_t s);
+/* How a pass's vectors can lie, from the most general on. */
+typedef enum tmb_fft_shape {
+    TMB_FFT_ANY = 0,
+    TMB_FFT_FIRST, /* s = 1, radix 4, m a multiple of 8 */
+    TMB_FFT_FOUR,  /* s = 4, m even */
+    TMB_FFT_WIDE,  /* s a multiple of 8 */
+    TMB_FFT_SHAPES
+} tmb_fft_shape;
+tmb_fft_shape tmb_fft_shape_of(size_t radix, size_t m, size_t s);
+
+typedef struct tmb_fft_kernels {
+    tmb_fft_pass_function pass[TMB_FFT_SHAPES][4]; /* the second index is radix - 2 */
+} tmb_fft_kernels;
+
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
+void tmb_fft_kernels_init(tmb_fft_kernels *kernels, unsigned cpu_flags);
 
 #endif

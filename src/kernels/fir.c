@@ -1,6 +1,9 @@
 #include "kernels/fir.h"
 
 #include "cpu/cpu.h"
+#if defined(__x86_64__)
+#include "kernels/x86/fir_init.h"
+#endif
 
 /* Eight partial sums, added as a tree: the order of the SIMD variants, so that they differ from this
  * only by the rounding of fused multiply-adds, and compilers can use whatever vectors there are. */
@@ -25,14 +28,9 @@ static void polyphase_c(float *out, size_t count, const float *x, const tmb_fir_
 
 void tmb_fir_kernels_init(tmb_fir_kernels *kernels, unsigned cpu_flags) {
     kernels->polyphase = polyphase_c;
+    (void)cpu_flags; /* without a use where no architecture has more: compilers make vectors of these sums by themselves
+                      */
 #if defined(__x86_64__)
-    if ((cpu_flags & TMB_CPU_AVX2) != 0) {
-        tmb_fir_kernels_init_avx2(kernels);
-    }
-    if ((cpu_flags & TMB_CPU_AVX512) != 0) {
-        tmb_fir_kernels_init_avx512(kernels);
-    }
-#else
-    (void)cpu_flags;
+    tmb_fir_kernels_init_x86(kernels, cpu_flags);
 #endif
 }

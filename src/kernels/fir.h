@@ -23,11 +23,7 @@ typedef struct tmb_fir_kernels {
     void (*polyphase)(float *out, size_t count, const float *x, const tmb_fir_bank *bank, size_t phase);
 } tmb_fir_kernels;
 
-/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives portable C. */
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
 void tmb_fir_kernels_init(tmb_fir_kernels *kernels, unsigned cpu_flags);
-
-/* The instruction sets' own part of it: each overwrites the slots that it has. */
-void tmb_fir_kernels_init_avx2(tmb_fir_kernels *kernels);
-void tmb_fir_kernels_init_avx512(tmb_fir_kernels *kernels);
 
 #endif

@@ -1,6 +1,10 @@
 #include "kernels/gemm_f32.h"
 
 #include "cpu/cpu.h"
+#include "kernels/generic/init.h"
+#if defined(__x86_64__)
+#include "kernels/x86/gemm_f32_init.h"
+#endif
 
 #include <string.h>
 
@@ -41,15 +45,11 @@ static void gemm_c(const tmb_gemm_f32 *product) {
 
 void tmb_gemm_f32_kernels_init(tmb_gemm_f32_kernels *kernels, unsigned cpu_flags) {
     kernels->gemm = gemm_c;
+    if ((cpu_flags & TMB_CPU_GENERIC) != 0) {
+        tmb_gemm_f32_kernels_init_generic(kernels);
+    }
 #if defined(__x86_64__)
-    if ((cpu_flags & TMB_CPU_AVX2) != 0) {
-        tmb_gemm_f32_kernels_init_avx2(kernels);
-    }
-    if ((cpu_flags & TMB_CPU_AVX512) != 0) {
-        tmb_gemm_f32_kernels_init_avx512(kernels);
-    }
-#else
-    (void)cpu_flags;
+    tmb_gemm_f32_kernels_init_x86(kernels, cpu_flags);
 #endif
 }
 

@@ -35,10 +35,8 @@ typedef struct tmb_gemm_f32_kernels {
     void (*gemm)(const tmb_gemm_f32 *product);
 } tmb_gemm_f32_kernels;
 
-/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives portable C. */
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
 void tmb_gemm_f32_kernels_init(tmb_gemm_f32_kernels *kernels, unsigned cpu_flags);
-void tmb_gemm_f32_kernels_init_avx2(tmb_gemm_f32_kernels *kernels);
-void tmb_gemm_f32_kernels_init_avx512(tmb_gemm_f32_kernels *kernels);
 
 /* Floats of a packed [k, n], bias included. */
 size_t tmb_gemm_f32_packed_floats(size_t k, size_t n);

@@ -1,6 +1,9 @@
 #include "kernels/gemm_fixed.h"
 
 #include "cpu/cpu.h"
+#if defined(__x86_64__)
+#include "kernels/x86/gemm_fixed_init.h"
+#endif
 
 #include <math.h>
 #include <stdint.h>
@@ -67,12 +70,9 @@ static void row_c(const tmb_gemm_f32 *product) {
 
 void tmb_gemm_fixed_kernels_init(tmb_gemm_fixed_kernels *kernels, unsigned cpu_flags) {
     *kernels = (tmb_gemm_fixed_kernels){.faster = false, .row = row_c, .unpack = unpack_c};
-#if defined(__x86_64__)
-    if ((cpu_flags & TMB_CPU_AVX512VBMI) != 0) {
-        tmb_gemm_fixed_kernels_init_avx512vbmi(kernels);
-    }
-#else
     (void)cpu_flags;
+#if defined(__x86_64__)
+    tmb_gemm_fixed_kernels_init_x86(kernels, cpu_flags);
 #endif
 }
 

@@ -22,9 +22,8 @@ typedef struct tmb_gemm_fixed_kernels {
     void (*unpack)(float *panels, const float *packed, size_t k, size_t count);
 } tmb_gemm_fixed_kernels;
 
-/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives portable C. */
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
 void tmb_gemm_fixed_kernels_init(tmb_gemm_fixed_kernels *kernels, unsigned cpu_flags);
-void tmb_gemm_fixed_kernels_init_avx512vbmi(tmb_gemm_fixed_kernels *kernels);
 
 /* Any number of rows, with a_run = k and without `initial`: unpacks a few panels at a time for `floats`. k is at most
  * TMB_GEMM_FIXED_MOST_K; 132 KiB of stack. */

@@ -8,7 +8,7 @@
  * Weight types:
  *   F32   [columns][16] floats.
  *   BF16  [columns / 2][16][2], multiplied as floats (exact), or, where the CPU multiplies bf16 and
- *         tmb_matmul_bf16_dot is on, with the vectors rounded to bf16.
+ *         `bf16_dot` is asked for, with the vectors rounded to bf16.
  *   Q8    blocks of 32 columns: 16 scales (f16), 32 x 16 signed bytes; 8.5 bits a weight. The vectors are
  *         rounded to 8 bits with a scale for each 32 values; products are exact integers.
  *   Q4    blocks of 32 columns: unsigned 4 bits, times an 8-bit scale, less an 8-bit offset, both in units
@@ -71,15 +71,25 @@ typedef struct tmb_matmul {
                      size_t count, float *out, size_t out_stride);
 } tmb_matmul;
 
-/* The fastest for this CPU (cpu.h). `bf16_dot` allows BF16 with rounded vectors where the CPU has it;
- * the other types ignore it. Static storage. */
-const tmb_matmul *tmb_matmul_get(tmb_weight_type type, bool bf16_dot);
+/* All of one CPU. BF16 has two: with `bf16_dot` vectors are rounded where the CPU multiplies bf16; elsewhere both are
+ * the same. */
+typedef struct tmb_matmul_kernels {
+    tmb_matmul f32, bf16, bf16_dot, q8, q4;
+} tmb_matmul_kernels;
 
-/* The portable reference. */
-extern const tmb_matmul tmb_matmul_portable[TMB_WEIGHT_TYPES];
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
+void tmb_matmul_kernels_init(tmb_matmul_kernels *kernels, unsigned cpu_flags);
 
-/* Whether bf16_dot changes anything on this CPU. */
-bool tmb_matmul_has_bf16_dot(void);
+/* Those of one weight type; `bf16_dot` allows BF16 with rounded vectors, the other types ignore it. */
+static inline const tmb_matmul *tmb_matmul_choose(const tmb_matmul_kernels *kernels, tmb_weight_type type,
+                                                  bool bf16_dot) {
+    switch (type) {
+    case TMB_WEIGHT_F32: return &kernels->f32;
+    case TMB_WEIGHT_BF16: return bf16_dot ? &kernels->bf16_dot : &kernels->bf16;
+    case TMB_WEIGHT_Q8: return &kernels->q8;
+    default: return &kernels->q4;
+    }
+}
 
 /* f16 and bf16 without help from the CPU. Both round to nearest even; f16 goes to infinity over 65504. */
 float tmb_half_to_float(uint16_t half);

@@ -1,8 +1,37 @@
-/* Packing weights into panels: rounding and quantizing. */
-#include "kernels/matmul_forms.h"
+/* Packing weights into panels: sizes, rounding and quantizing. */
+#include "kernels/matmul_layout.h"
 
 #include <math.h>
 #include <string.h>
+
+bool tmb_matrix_shape(tmb_matrix *matrix, tmb_weight_type type, size_t rows, size_t columns) {
+    /* Far above every real matrix, and no product below can wrap. */
+    const size_t most = (size_t)1 << 28;
+    if (rows < 1 || columns < 1 || rows > most || columns > most) {
+        return false;
+    }
+    size_t blocks = tmb_block_count(columns);
+    size_t bytes = 0;
+    switch (type) {
+    case TMB_WEIGHT_F32: bytes = columns * TMB_PANEL_ROWS * 4; break;
+    case TMB_WEIGHT_BF16: bytes = (columns + 1) / 2 * TMB_PANEL_ROWS * 4; break;
+    case TMB_WEIGHT_Q8: bytes = (blocks + 1) / 2 * TMB_Q8_PAIR_BYTES; break;
+    case TMB_WEIGHT_Q4:
+        bytes = blocks / TMB_SUPER_BLOCKS * TMB_Q4_SUPER_BYTES;
+        if (blocks % TMB_SUPER_BLOCKS != 0) {
+            bytes += tmb_q4_head_bytes(blocks % TMB_SUPER_BLOCKS) + blocks % TMB_SUPER_BLOCKS * 256;
+        }
+        break;
+    default: return false;
+    }
+    *matrix = (tmb_matrix){.type = type,
+                           .rows = rows,
+                           .columns = columns,
+                           .panels = (rows + TMB_PANEL_ROWS - 1) / TMB_PANEL_ROWS,
+                           .panel_bytes = bytes};
+    size_t total = 0;
+    return !__builtin_mul_overflow(matrix->panels, bytes, &total) && total <= SIZE_MAX / 2;
+}
 
 static void pack_f32(const tmb_matrix *matrix, const float *rows, size_t stride, size_t count, uint8_t *panel) {
     float *out = (float *)(void *)panel;

@@ -1,7 +1,11 @@
 #include "kernels/vector.h"
 
 #include "cpu/cpu.h"
+#include "kernels/generic/init.h"
 #include "kernels/matmul.h"
+#if defined(__x86_64__)
+#include "kernels/x86/vector_init.h"
+#endif
 
 #include <math.h>
 
@@ -80,15 +84,12 @@ static void to_f16(const float *x, size_t n, uint16_t *out) {
     }
 }
 
-const tmb_vector_kernels tmb_vector_portable = {
-    rms_norm, rotate, scores_f32, scores_f16, mix_f32, mix_f16, to_f16,
-};
-
-const tmb_vector_kernels *tmb_vector_get(void) {
-#if defined(__x86_64__)
-    if ((tmb_cpu_flags() & TMB_CPU_AVX2) != 0) {
-        return &tmb_vector_avx2;
+void tmb_vector_kernels_init(tmb_vector_kernels *kernels, unsigned cpu_flags) {
+    *kernels = (tmb_vector_kernels){rms_norm, rotate, scores_f32, scores_f16, mix_f32, mix_f16, to_f16};
+    if ((cpu_flags & TMB_CPU_GENERIC) != 0) {
+        tmb_vector_kernels_init_generic(kernels);
     }
+#if defined(__x86_64__)
+    tmb_vector_kernels_init_x86(kernels, cpu_flags);
 #endif
-    return &tmb_vector_portable;
 }

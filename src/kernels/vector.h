@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Lengths marked "units" are multiples of TMB_VECTOR_UNIT in every kernel but the portable ones. */
+/* Lengths marked "units" are multiples of TMB_VECTOR_UNIT in every kernel but plain C. */
 #define TMB_VECTOR_UNIT 16
 
 typedef struct tmb_vector_kernels {
@@ -30,12 +30,7 @@ typedef struct tmb_vector_kernels {
     void (*to_f16)(const float *x, size_t n, uint16_t *out);
 } tmb_vector_kernels;
 
-/* The fastest for this CPU (cpu.h); static storage. */
-const tmb_vector_kernels *tmb_vector_get(void);
-
-extern const tmb_vector_kernels tmb_vector_portable;
-#if defined(__x86_64__)
-extern const tmb_vector_kernels tmb_vector_avx2;
-#endif
+/* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
+void tmb_vector_kernels_init(tmb_vector_kernels *kernels, unsigned cpu_flags);
 
 #endif

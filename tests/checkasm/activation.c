@@ -187,8 +187,9 @@ static void check_attend(const tmb_activation_kernels *kernels) {
 }
 
 void checkasm_activation(void) {
-    (void)checkasm_cpu_flags();
-    const tmb_activation_kernels *kernels = tmb_activation_kernels_get();
+    tmb_activation_kernels table;
+    const tmb_activation_kernels *kernels = &table;
+    tmb_activation_kernels_init(&table, checkasm_cpu_flags());
     check_snake(kernels);
     check_elu(kernels);
     check_gelu(kernels);

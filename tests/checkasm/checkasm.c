@@ -28,20 +28,6 @@ static const struct {
     {"matmul", checkasm_matmul},         {"vector", checkasm_vector},
 };
 
-static const struct {
-    const char *name;
-    unsigned flags; /* all that the level needs; their sum is what it allows */
-} levels[] = {
-    {"c", 0},
-    {"avx2", TMB_CPU_AVX2},
-    {"avx512", TMB_CPU_AVX2 | TMB_CPU_AVX512},
-    {"avx512vnni", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI},
-    {"avx512bf16", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512BF16},
-    {"avx512vbmi", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VBMI},
-    {"avx512all", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AVX512BF16 | TMB_CPU_AVX512VBMI},
-    {"amx", TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VNNI | TMB_CPU_AMX},
-};
-
 /* After all others with --break. */
 static const char broken_level[] = "broken";
 
@@ -372,7 +358,9 @@ int main(int argc, char **argv) {
 
     printf("checkasm: CPU %s, seed %llu\n", tmb_cpu_name(), (unsigned long long)seed);
     const unsigned available = tmb_cpu_flags();
-    for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++) {
+    size_t level_count = 0;
+    const tmb_cpu_set *levels = tmb_cpu_sets(&level_count);
+    for (size_t level = 0; level < level_count; level++) {
         if ((levels[level].flags & ~available) == 0 && (breaking == NULL || levels[level].flags == 0)) {
             check_level(levels[level].name, levels[level].flags);
         }

@@ -10,12 +10,14 @@ enum { REFERENCE_WIDTH = 16, WIDTH_MAX = 32, ROWS_MAX = 30 };
 static void expected_panel(size_t width, const float *a, size_t a_pitch, size_t rows, size_t taps, size_t tap_pitch,
                            size_t depth, const float *b, const float *start, float *c, size_t c_pitch) {
     static float narrow[4096 * REFERENCE_WIDTH];
+    tmb_conv_kernels plain;
+    tmb_conv_kernels_init(&plain, 0);
     for (size_t first = 0; first < width; first += REFERENCE_WIDTH) {
         for (size_t k = 0; k < taps * depth; k++) {
             memcpy(narrow + k * REFERENCE_WIDTH, b + k * width + first, REFERENCE_WIDTH * sizeof *narrow);
         }
-        tmb_conv_kernels_portable.panel(a, a_pitch, rows, taps, tap_pitch, depth, narrow,
-                                        start != NULL ? start + first : NULL, c + first, c_pitch, NULL, 0);
+        plain.panel(a, a_pitch, rows, taps, tap_pitch, depth, narrow, start != NULL ? start + first : NULL, c + first,
+                    c_pitch, NULL, 0);
     }
 }
 
@@ -98,6 +100,8 @@ static void plain_row(const tmb_conv_half_kernels *half, const uint16_t *row, si
 
 static void check_convert(const tmb_conv_half_kernels *half) {
     CHECKASM_DECLARE(void, const float *, size_t, uint16_t *, float *);
+    tmb_conv_half_kernels plain;
+    tmb_conv_half_kernels_init(&plain, 0);
     for (size_t count = 1; count <= 150; count++) {
         size_t padded = padded_depth(half, count);
         float *x = checkasm_alloc_f32(count);
@@ -114,7 +118,7 @@ static void check_convert(const tmb_conv_half_kernels *half) {
             uint16_t *expected = checkasm_alloc(padded * sizeof *expected);
             float expected_scale = 0;
             memset(expected, 0, padded * sizeof *expected);
-            tmb_conv_half_kernels_portable.convert(x, count, expected, &expected_scale);
+            plain.convert(x, count, expected, &expected_scale);
             (void)checkasm_compare_bytes(expected, out, padded * sizeof *out, "count %zu", count);
             (void)checkasm_compare_f32(&expected_scale, &scale, 1, 0, 0, "scale, count %zu", count);
         } else {
@@ -199,7 +203,9 @@ static void check_half_panel(const tmb_conv_half_kernels *half, size_t rows, siz
 }
 
 static void checkasm_conv_half(void) {
-    const tmb_conv_half_kernels *half = tmb_conv_half_kernels_get();
+    tmb_conv_half_kernels table;
+    const tmb_conv_half_kernels *half = &table;
+    tmb_conv_half_kernels_init(&table, checkasm_cpu_flags());
     const char *kind = half->whole_numbers ? "whole" : "bf16";
     CHECKASM_DECLARE(void, const uint16_t *, size_t, const float *, size_t, size_t, const uint16_t *, const float *,
                      const float *, float *, size_t, const void *, size_t);
@@ -226,8 +232,9 @@ static void checkasm_conv_half(void) {
 }
 
 void checkasm_conv(void) {
-    (void)checkasm_cpu_flags();
-    const tmb_conv_kernels *kernels = tmb_conv_kernels_get();
+    tmb_conv_kernels table;
+    const tmb_conv_kernels *kernels = &table;
+    tmb_conv_kernels_init(&table, checkasm_cpu_flags());
     CHECKASM_DECLARE(void, const float *, size_t, size_t, size_t, size_t, size_t, const float *, const float *, float *,
                      size_t, const void *, size_t);
     if (checkasm_check(kernels->panel, "conv_panel")) {

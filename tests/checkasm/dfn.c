@@ -419,10 +419,12 @@ static void check_passes(void) {
     CHECKASM_DECLARE(void, const tmb_fft_pass *, const float *, const float *, float *, float *);
     static const size_t places[][2] = {{1, 1}, {3, 1},  {8, 1}, {120, 1}, {2, 4}, {30, 4},
                                        {3, 4}, {6, 16}, {1, 8}, {2, 240}, {5, 3}};
+    tmb_fft_kernels kernels;
+    tmb_fft_kernels_init(&kernels, checkasm_cpu_flags());
     for (size_t radix = 2; radix <= 5; radix++) {
         for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
             const size_t m = places[i][0], s = places[i][1];
-            const tmb_fft_pass_function function = tmb_fft_pass_choose(radix, m, s, checkasm_cpu_flags());
+            const tmb_fft_pass_function function = kernels.pass[tmb_fft_shape_of(radix, m, s)][radix - 2];
             if (!checkasm_check(function, "fft_radix%zu_%zux%zu", radix, m, s)) {
                 continue;
             }

@@ -42,7 +42,9 @@ static void random_vectors(const tmb_matmul *kernels, const tmb_matmul *portable
 static void check_shape(const tmb_matmul *kernels, tmb_weight_type type, bool rounded, size_t rows, size_t columns,
                         size_t count) {
     CHECKASM_DECLARE(void, const tmb_matrix *, size_t, size_t, const void *, size_t, size_t, float *, size_t);
-    const tmb_matmul *portable = &tmb_matmul_portable[type];
+    tmb_matmul_kernels plain;
+    tmb_matmul_kernels_init(&plain, 0);
+    const tmb_matmul *portable = tmb_matmul_choose(&plain, type, false);
     tmb_matrix matrix = random_matrix(type, rows, columns);
     size_t row_bytes = kernels->row_bytes(columns);
     size_t portable_bytes = portable->row_bytes(columns);
@@ -73,7 +75,9 @@ static void check_shape(const tmb_matmul *kernels, tmb_weight_type type, bool ro
 
 static void check_type(tmb_weight_type type, bool rounded) {
     CHECKASM_DECLARE(void, const tmb_matrix *, size_t, size_t, const void *, size_t, size_t, float *, size_t);
-    const tmb_matmul *kernels = tmb_matmul_get(type, rounded);
+    tmb_matmul_kernels table;
+    tmb_matmul_kernels_init(&table, checkasm_cpu_flags());
+    const tmb_matmul *kernels = tmb_matmul_choose(&table, type, rounded);
     const char *suffix = rounded ? "_dot" : "";
     if (checkasm_check(kernels->multiply, "matmul_%s%s", type_names[type], suffix)) {
         static const size_t columns[] = {1,  2,  3,  7,  8,  15,  16,  17,  31,  32,  33,

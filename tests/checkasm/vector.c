@@ -49,7 +49,9 @@ static void *random_elements(size_t count, bool half) {
         return values;
     }
     uint16_t *halves = checkasm_alloc(count * sizeof *halves);
-    tmb_vector_portable.to_f16(values, count, halves);
+    tmb_vector_kernels plain;
+    tmb_vector_kernels_init(&plain, 0);
+    plain.to_f16(values, count, halves);
     return halves;
 }
 
@@ -125,7 +127,9 @@ static void check_to_f16(const tmb_vector_kernels *kernels) {
 }
 
 void checkasm_vector(void) {
-    const tmb_vector_kernels *kernels = tmb_vector_get();
+    tmb_vector_kernels table;
+    const tmb_vector_kernels *kernels = &table;
+    tmb_vector_kernels_init(&table, checkasm_cpu_flags());
     check_rms_norm(kernels);
     check_rotate(kernels);
     check_scores((void (*)(void))kernels->scores_f32, false);

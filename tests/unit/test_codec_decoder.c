@@ -15,8 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const unsigned levels[] = {0, TMB_CPU_AVX2, ~(unsigned)(TMB_CPU_AVX512VNNI | TMB_CPU_AMX),
-                                  ~(unsigned)TMB_CPU_AMX, ~0u};
+static const unsigned levels[] = {0,
+                                  TMB_CPU_GENERIC,
+                                  TMB_CPU_GENERIC | TMB_CPU_AVX2,
+                                  ~(unsigned)(TMB_CPU_AVX512VNNI | TMB_CPU_AMX),
+                                  ~(unsigned)TMB_CPU_AMX,
+                                  ~0u};
 enum { LEVELS = sizeof levels / sizeof levels[0] };
 
 /* Masks the CPU to a level; false where that leaves what a level before it left. */

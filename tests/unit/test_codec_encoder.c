@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const unsigned levels[] = {0, TMB_CPU_AVX2, ~0u};
+static const unsigned levels[] = {0, TMB_CPU_GENERIC, TMB_CPU_GENERIC | TMB_CPU_AVX2, ~0u};
 enum { LEVELS = sizeof levels / sizeof levels[0], BOOKS = 16 };
 
 typedef struct model {

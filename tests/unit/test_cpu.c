@@ -20,10 +20,14 @@ static void test_levels_imply_each_other(void **state) {
 
 static void test_environment_and_mask(void **state) {
     (void)state;
-    assert_int_equal(tmb_cpu_flags() & ~(unsigned)TMB_CPU_AVX2, 0); /* main set TIMBRE_CPU=avx2 */
+    /* main set TIMBRE_CPU=avx2 */
+    assert_int_equal(tmb_cpu_flags() & ~(unsigned)(TMB_CPU_GENERIC | TMB_CPU_AVX2), 0);
+    tmb_cpu_mask(TMB_CPU_GENERIC);
+    assert_int_equal(tmb_cpu_flags(), TMB_CPU_GENERIC);
+    assert_string_equal(tmb_cpu_name(), "generic");
     tmb_cpu_mask(0);
     assert_int_equal(tmb_cpu_flags(), 0);
-    assert_string_equal(tmb_cpu_name(), "generic");
+    assert_string_equal(tmb_cpu_name(), "c");
     tmb_cpu_mask(~0u);
 }
 

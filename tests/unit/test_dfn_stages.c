@@ -35,7 +35,7 @@ static tmb_dfn_block analysed(const tmb_dfn_model *model) {
 
 static void test_stages(void **state) {
     (void)state;
-    static const unsigned levels[] = {0, TMB_CPU_AVX2, ~0u};
+    static const unsigned levels[] = {0, TMB_CPU_GENERIC, TMB_CPU_GENERIC | TMB_CPU_AVX2, ~0u};
     for (size_t level = 0; level < 3; level++) {
         tmb_dfn_model *model = dfn_model(levels[level]);
         tmb_dfn_block block = analysed(model);
@@ -105,7 +105,7 @@ static void test_bands(void **state) {
 /* A network of other sizes, without lookahead and without the skip connection, from random weights. */
 static void test_other_sizes(void **state) {
     (void)state;
-    static const unsigned levels[] = {0, TMB_CPU_AVX2, ~0u};
+    static const unsigned levels[] = {0, TMB_CPU_GENERIC, TMB_CPU_GENERIC | TMB_CPU_AVX2, ~0u};
     for (size_t level = 0; level < 3; level++) {
         tmb_error error = {0};
         tmb_dfn_model *model = NULL;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* The kernels that this CPU has: portable C, AVX2, everything. */
-static const unsigned levels[] = {0, TMB_CPU_AVX2, ~0u};
+static const unsigned levels[] = {0, TMB_CPU_GENERIC, TMB_CPU_GENERIC | TMB_CPU_AVX2, ~0u};
 enum { LEVELS = 3 };
 
 static tmb_enhance_settings standard(size_t block_frames) {

@@ -85,7 +85,7 @@ static void check_goldens(void) {
 static void test_goldens(void **state) {
     (void)state;
     check_goldens();
-    const unsigned levels[] = {0, TMB_CPU_AVX2};
+    const unsigned levels[] = {0, TMB_CPU_GENERIC, TMB_CPU_GENERIC | TMB_CPU_AVX2};
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
         tmb_cpu_mask(levels[i]);
         check_goldens();

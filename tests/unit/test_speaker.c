@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const unsigned levels[] = {0, TMB_CPU_AVX2, ~0u};
+static const unsigned levels[] = {0, TMB_CPU_GENERIC, TMB_CPU_GENERIC | TMB_CPU_AVX2, ~0u};
 
 static const struct {
     const char *sample, *audio, *mel, *speaker;

@@ -1,16 +1,18 @@
-#include "kernels/x86/activation_x86.h"
+#include "kernels/x86/activation_init.h"
 
 #include "kernels/x86/lanes_avx512.h"
 
-#include "kernels/x86/activation_forms.h"
+#include "kernels/forms/activation_forms.h"
 
-const tmb_activation_kernels tmb_activation_kernels_avx512 = {
-    .snake = snake,
-    .elu = elu,
-    .gelu = gelu,
-    .silu_multiply = silu_multiply,
-    .exp = exp_vector,
-    .tanh = tanh_vector,
-    .softmax = softmax,
-    .attend = attend,
-};
+void tmb_activation_kernels_init_avx512(tmb_activation_kernels *kernels) {
+    *kernels = (tmb_activation_kernels){
+        .snake = snake,
+        .elu = elu,
+        .gelu = gelu,
+        .silu_multiply = silu_multiply,
+        .exp = exp_vector,
+        .tanh = tanh_vector,
+        .softmax = softmax,
+        .attend = attend,
+    };
+}

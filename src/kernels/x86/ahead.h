@@ -4,7 +4,8 @@
 #ifndef TMB_KERNELS_X86_AHEAD_H
 #define TMB_KERNELS_X86_AHEAD_H
 
-#include "kernels/matmul_forms.h"
+#include "kernels/forms/unroll.h"
+#include "kernels/matmul_layout.h"
 #include "kernels/x86/intrinsics.h"
 
 /* What a tile fetches while it works, a step at a time: its share of the panel that comes next, or, where a panel is

@@ -1,4 +1,4 @@
-#include "kernels/x86/conv_x86.h"
+#include "kernels/x86/conv_init.h"
 
 #include <immintrin.h>
 
@@ -106,4 +106,6 @@ static void dot(const float *a, size_t a_pitch, size_t rows, size_t count, const
     }
 }
 
-const tmb_conv_kernels tmb_conv_kernels_avx2 = {.width = WIDTH, .rows = ROWS, .panel = panel, .dot = dot};
+void tmb_conv_kernels_init_avx2(tmb_conv_kernels *kernels) {
+    *kernels = (tmb_conv_kernels){.width = WIDTH, .rows = ROWS, .panel = panel, .dot = dot};
+}

@@ -1,4 +1,4 @@
-#include "kernels/x86/conv_x86.h"
+#include "kernels/x86/conv_init.h"
 
 #include "kernels/x86/intrinsics.h"
 
@@ -97,4 +97,6 @@ static void dot(const float *a, size_t a_pitch, size_t rows, size_t count, const
     }
 }
 
-const tmb_conv_kernels tmb_conv_kernels_avx512 = {.width = WIDTH, .rows = ROWS, .panel = panel, .dot = dot};
+void tmb_conv_kernels_init_avx512(tmb_conv_kernels *kernels) {
+    *kernels = (tmb_conv_kernels){.width = WIDTH, .rows = ROWS, .panel = panel, .dot = dot};
+}

@@ -5,7 +5,7 @@
  * whole tiles. Weights: for each 16 outputs, for each 64 inputs, the tile of high parts and the tile of low parts; in a
  * tile, for each 4 inputs, those 4 of every output.
  */
-#include "kernels/x86/conv_x86.h"
+#include "kernels/x86/conv_init.h"
 
 #include "kernels/x86/intrinsics.h"
 
@@ -161,13 +161,15 @@ static void arrange(const uint16_t *from, size_t pairs, uint16_t *to) {
     }
 }
 
-const tmb_conv_half_kernels tmb_conv_half_kernels_amx = {
-    .width = WIDTH,
-    .rows = ROWS,
-    .depth_unit = DEPTH,
-    .depth_max = (size_t)1 << 20,
-    .whole_numbers = true,
-    .convert = convert,
-    .panel = panel,
-    .arrange = arrange,
-};
+void tmb_conv_half_kernels_init_amx(tmb_conv_half_kernels *kernels) {
+    *kernels = (tmb_conv_half_kernels){
+        .width = WIDTH,
+        .rows = ROWS,
+        .depth_unit = DEPTH,
+        .depth_max = (size_t)1 << 20,
+        .whole_numbers = true,
+        .convert = convert,
+        .panel = panel,
+        .arrange = arrange,
+    };
+}

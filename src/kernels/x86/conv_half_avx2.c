@@ -1,4 +1,4 @@
-#include "kernels/x86/conv_x86.h"
+#include "kernels/x86/conv_init.h"
 
 #include <immintrin.h>
 #include <math.h>
@@ -136,12 +136,14 @@ void tmb_conv_half_bf16_avx2(const float *x, size_t count, uint16_t *out, float 
     *scale = 1;
 }
 
-const tmb_conv_half_kernels tmb_conv_half_kernels_avx2 = {
-    .width = WIDTH,
-    .rows = ROWS,
-    .depth_unit = 2,
-    .depth_max = TMB_CONV_DEPTH_MAX,
-    .whole_numbers = true,
-    .convert = tmb_conv_half_whole_numbers_avx2,
-    .panel = panel,
-};
+void tmb_conv_half_kernels_init_avx2(tmb_conv_half_kernels *kernels) {
+    *kernels = (tmb_conv_half_kernels){
+        .width = WIDTH,
+        .rows = ROWS,
+        .depth_unit = 2,
+        .depth_max = TMB_CONV_DEPTH_MAX,
+        .whole_numbers = true,
+        .convert = tmb_conv_half_whole_numbers_avx2,
+        .panel = panel,
+    };
+}

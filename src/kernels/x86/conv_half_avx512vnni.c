@@ -1,4 +1,4 @@
-#include "kernels/x86/conv_x86.h"
+#include "kernels/x86/conv_init.h"
 
 #include "kernels/x86/intrinsics.h"
 
@@ -18,12 +18,14 @@ static inline __m512 sum_finish(sum_vec sum, float row, const float *columns, __
 
 #include "kernels/x86/conv_half_wide.h"
 
-const tmb_conv_half_kernels tmb_conv_half_kernels_avx512vnni = {
-    .width = WIDTH,
-    .rows = ROWS,
-    .depth_unit = 2,
-    .depth_max = TMB_CONV_DEPTH_MAX,
-    .whole_numbers = true,
-    .convert = tmb_conv_half_whole_numbers_avx2,
-    .panel = panel,
-};
+void tmb_conv_half_kernels_init_avx512vnni(tmb_conv_half_kernels *kernels) {
+    *kernels = (tmb_conv_half_kernels){
+        .width = WIDTH,
+        .rows = ROWS,
+        .depth_unit = 2,
+        .depth_max = TMB_CONV_DEPTH_MAX,
+        .whole_numbers = true,
+        .convert = tmb_conv_half_whole_numbers_avx2,
+        .panel = panel,
+    };
+}

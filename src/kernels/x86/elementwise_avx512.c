@@ -1,6 +1,8 @@
+#include "kernels/x86/elementwise_init.h"
+
 #include "kernels/x86/lanes_avx512.h"
 
-#include "kernels/x86/elementwise_forms.h"
+#include "kernels/forms/elementwise_forms.h"
 
 static float dot(const float *a, const float *b, size_t count) {
     vec even = v_set(0.0f);

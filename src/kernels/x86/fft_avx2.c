@@ -1,6 +1,9 @@
-#include "kernels/fft.h"
+#include "kernels/x86/fft_init.h"
+
+#include "kernels/forms/unroll.h"
 #include "kernels/x86/intrinsics.h"
-#include "kernels/x86/unroll.h"
+
+#include <string.h>
 
 #define FFT_V __m256
 #define FFT_ADD _mm256_add_ps
@@ -9,7 +12,7 @@
 #define FFT_MULADD _mm256_fmadd_ps
 #define FFT_MULSUB _mm256_fnmadd_ps
 #define FFT_SET _mm256_set1_ps
-#include "kernels/fft_butterfly.h"
+#include "kernels/forms/fft_butterfly.h"
 
 /* s a multiple of 8: lanes are q. */
 static inline __attribute__((always_inline)) void
@@ -129,14 +132,10 @@ PASS(3)
 PASS(4)
 PASS(5)
 
-tmb_fft_pass_function tmb_fft_pass_choose_avx2(size_t radix, size_t m, size_t s) {
+void tmb_fft_kernels_init_avx2(tmb_fft_kernels *kernels) {
     static const tmb_fft_pass_function wide[] = {pass2_wide_avx2, pass3_wide_avx2, pass4_wide_avx2, pass5_wide_avx2};
     static const tmb_fft_pass_function four[] = {pass2_four_avx2, pass3_four_avx2, pass4_four_avx2, pass5_four_avx2};
-    if (s % 8 == 0) {
-        return wide[radix - 2];
-    }
-    if (s == 4 && m % 2 == 0) {
-        return four[radix - 2];
-    }
-    return s == 1 && radix == 4 && m % 8 == 0 ? pass4_first_avx2 : NULL;
+    memcpy(kernels->pass[TMB_FFT_WIDE], wide, sizeof wide);
+    memcpy(kernels->pass[TMB_FFT_FOUR], four, sizeof four);
+    kernels->pass[TMB_FFT_FIRST][4 - 2] = pass4_first_avx2;
 }

@@ -1,4 +1,6 @@
-#include "kernels/x86/fir_windows.h"
+#include "kernels/x86/fir_init.h"
+
+#include "kernels/x86/fir_store.h"
 
 /* Four outputs at a time: four independent chains, and one reduction for all of them. The last run
  * repeats its last window in the unused places. */

@@ -1,4 +1,6 @@
-#include "kernels/x86/fir_windows.h"
+#include "kernels/x86/fir_init.h"
+
+#include "kernels/x86/fir_store.h"
 
 static inline __m256 fold(__m512 sum) {
     const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(sum), 1);

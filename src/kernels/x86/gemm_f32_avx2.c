@@ -1,6 +1,7 @@
-#include "kernels/gemm_f32.h"
+#include "kernels/x86/gemm_f32_init.h"
+
+#include "kernels/forms/unroll.h"
 #include "kernels/x86/intrinsics.h"
-#include "kernels/x86/unroll.h"
 
 #include <stdint.h>
 

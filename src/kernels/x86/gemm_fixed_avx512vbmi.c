@@ -1,6 +1,6 @@
-#include "kernels/gemm_fixed.h"
+#include "kernels/forms/unroll.h"
+#include "kernels/x86/gemm_fixed_init.h"
 #include "kernels/x86/intrinsics.h"
-#include "kernels/x86/unroll.h"
 
 #include <stdint.h>
 #include <string.h>

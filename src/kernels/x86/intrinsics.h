@@ -13,4 +13,8 @@
 #include "kernels/x86/simde_gaps.h"
 #endif
 
+/* Holds a vector in a register at this point of the source. Without it GCC moves products far ahead of the
+ * sums that take them, and spills. */
+#define TMB_IN_REGISTER(vector) __asm__("" : "+x"(vector))
+
 #endif

@@ -60,6 +60,6 @@ static inline float v_maximum(vec v) {
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-#include "kernels/x86/lanes_some.h"
+#include "kernels/forms/lanes_some.h"
 
 #endif

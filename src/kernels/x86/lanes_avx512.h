@@ -38,6 +38,6 @@ static inline int v_any_over(vec v, float limit) {
 static inline float v_sum(vec v) { return _mm512_reduce_add_ps(v); }
 static inline float v_maximum(vec v) { return _mm512_reduce_max_ps(v); }
 
-#include "kernels/x86/lanes_some.h"
+#include "kernels/forms/lanes_some.h"
 
 #endif

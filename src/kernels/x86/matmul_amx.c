@@ -3,6 +3,8 @@
  * Panels and prepared vectors lie in memory as tiles want them. A block's products are whole numbers as in every other
  * kernel; they go through memory to be scaled and summed in the same order, so results are the same to the last bit.
  * BF16 sums stay in a tile; its order of additions is the processor's own, whatever the number of vectors. */
+#include "kernels/x86/matmul_init.h"
+
 #include "kernels/x86/ahead.h"
 
 #include <string.h>
@@ -124,7 +126,7 @@ TMB_INLINE void q8_tile(const uint8_t *w, size_t blocks, const void *rows, size_
 static void multiply_q8(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
                         size_t count, float *out, size_t out_stride) {
     if (count < LEAST_VECTORS) {
-        tmb_matmul_avx512vnni[TMB_WEIGHT_Q8].multiply(weights, first, end, rows, row_stride, count, out, out_stride);
+        tmb_matmul_q8_avx512vnni(weights, first, end, rows, row_stride, count, out, out_stride);
         return;
     }
     size_t blocks = tmb_block_count(weights->columns);
@@ -151,12 +153,6 @@ static void multiply_q8(const tmb_matrix *weights, size_t first, size_t end, con
         }
     }
     _tile_release();
-}
-
-/* Four bits have to be unpacked first: VNNI does that on the way. */
-static void multiply_q4(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
-                        size_t count, float *out, size_t out_stride) {
-    tmb_matmul_avx512vnni[TMB_WEIGHT_Q4].multiply(weights, first, end, rows, row_stride, count, out, out_stride);
 }
 
 /* ---- BF16 ------------------------------------------------------------------------------------- */
@@ -289,12 +285,8 @@ static void multiply_bf16(const tmb_matrix *weights, size_t first, size_t end, c
 
 static size_t bf16_row_bytes(size_t columns) { return tmb_bf16_row_bytes(columns); }
 
-static void bf16_prepare(const float *values, size_t columns, void *row) {
-    tmb_matmul_avx512bf16.prepare(values, columns, row);
+/* Four bits have to be unpacked first: VNNI does that on the way, so that the products of Q4 stay as they are. */
+void tmb_matmul_kernels_init_amx(tmb_matmul_kernels *kernels) {
+    kernels->bf16_dot = (tmb_matmul){bf16_row_bytes, tmb_matmul_bf16_prepare_avx512bf16, multiply_bf16};
+    kernels->q8 = (tmb_matmul){tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, multiply_q8};
 }
-
-const tmb_matmul tmb_matmul_amx[TMB_WEIGHT_TYPES] = {
-    [TMB_WEIGHT_BF16] = {bf16_row_bytes, bf16_prepare, multiply_bf16},
-    [TMB_WEIGHT_Q8] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, multiply_q8},
-    [TMB_WEIGHT_Q4] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, multiply_q4},
-};

@@ -1,5 +1,7 @@
 /* The matrix kernels for AVX2 and FMA. A vector register holds 8 rows of a panel. */
-#include "kernels/matmul_forms.h"
+#include "kernels/x86/matmul_init.h"
+
+#include "kernels/matmul_layout.h"
 #include "kernels/x86/ahead.h"
 #include "kernels/x86/intrinsics.h"
 
@@ -157,9 +159,10 @@ TMB_INLINE void bf16_tile(const tmb_matrix *weights, size_t panel, const void *r
 DEFINE_FLOAT_MULTIPLY(multiply_f32, f32_tile)
 DEFINE_FLOAT_MULTIPLY(multiply_bf16, bf16_tile)
 
-const tmb_matmul tmb_matmul_avx2[TMB_WEIGHT_TYPES] = {
-    [TMB_WEIGHT_F32] = {tmb_matmul_float_row_bytes, tmb_matmul_float_prepare, multiply_f32},
-    [TMB_WEIGHT_BF16] = {tmb_matmul_float_row_bytes, tmb_matmul_float_prepare, multiply_bf16},
-    [TMB_WEIGHT_Q8] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, tmb_matmul_q8_avx2},
-    [TMB_WEIGHT_Q4] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, tmb_matmul_q4_avx2},
-};
+void tmb_matmul_kernels_init_avx2(tmb_matmul_kernels *kernels) {
+    kernels->f32 = (tmb_matmul){tmb_matmul_float_row_bytes, tmb_matmul_float_prepare, multiply_f32};
+    kernels->bf16 = (tmb_matmul){tmb_matmul_float_row_bytes, tmb_matmul_float_prepare, multiply_bf16};
+    kernels->bf16_dot = kernels->bf16;
+    kernels->q8 = (tmb_matmul){tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, tmb_matmul_q8_avx2};
+    kernels->q4 = (tmb_matmul){tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, tmb_matmul_q4_avx2};
+}

@@ -1,6 +1,8 @@
 /* The matrix kernels for AVX-512, F32 and BF16 multiplied as floats. A vector register holds a panel's 16
  * rows. */
-#include "kernels/matmul_forms.h"
+#include "kernels/x86/matmul_init.h"
+
+#include "kernels/matmul_layout.h"
 #include "kernels/x86/ahead.h"
 #include "kernels/x86/intrinsics.h"
 
@@ -130,7 +132,8 @@ static void multiply_bf16(const tmb_matrix *weights, size_t first, size_t end, c
     multiply(weights, first, end, rows, row_stride, count, out, out_stride, true);
 }
 
-const tmb_matmul tmb_matmul_avx512[TMB_WEIGHT_TYPES] = {
-    [TMB_WEIGHT_F32] = {tmb_matmul_float_row_bytes, tmb_matmul_float_prepare, multiply_f32},
-    [TMB_WEIGHT_BF16] = {tmb_matmul_float_row_bytes, tmb_matmul_float_prepare, multiply_bf16},
-};
+void tmb_matmul_kernels_init_avx512(tmb_matmul_kernels *kernels) {
+    kernels->f32 = (tmb_matmul){tmb_matmul_float_row_bytes, tmb_matmul_float_prepare, multiply_f32};
+    kernels->bf16 = (tmb_matmul){tmb_matmul_float_row_bytes, tmb_matmul_float_prepare, multiply_bf16};
+    kernels->bf16_dot = kernels->bf16;
+}

@@ -1,4 +1,6 @@
 /* BF16 products of rounded vectors for AVX-512 BF16: one instruction takes two columns of 16 rows. */
+#include "kernels/x86/matmul_init.h"
+
 #include "kernels/x86/ahead.h"
 
 #include <string.h>
@@ -17,7 +19,7 @@ TMB_INLINE __m256i round8(const float *values) {
     return _mm256_srli_epi32(bits, 16);
 }
 
-static void prepare(const float *values, size_t columns, void *row) {
+void tmb_matmul_bf16_prepare_avx512bf16(const float *values, size_t columns, void *row) {
     uint8_t *out = row;
     size_t k = 0;
     for (; k + 16 <= columns; k += 16) {
@@ -134,4 +136,6 @@ static void multiply(const tmb_matrix *weights, size_t first, size_t end, const 
     }
 }
 
-const tmb_matmul tmb_matmul_avx512bf16 = {row_bytes, prepare, multiply};
+void tmb_matmul_kernels_init_avx512bf16(tmb_matmul_kernels *kernels) {
+    kernels->bf16_dot = (tmb_matmul){row_bytes, tmb_matmul_bf16_prepare_avx512bf16, multiply};
+}

@@ -1,4 +1,6 @@
 /* The matrix kernels for AVX-512 VNNI, Q8 and Q4: one instruction multiplies four columns of 16 rows. */
+#include "kernels/x86/matmul_init.h"
+
 #include "kernels/x86/ahead.h"
 
 #include <string.h>
@@ -141,8 +143,8 @@ TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_
 }
 
 #define DEFINE_MULTIPLY(name, tile, fetches)                                                                           \
-    static void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,         \
-                     size_t count, float *out, size_t out_stride) {                                                    \
+    void name(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride, size_t count,  \
+              float *out, size_t out_stride) {                                                                         \
         size_t blocks = tmb_block_count(weights->columns);                                                             \
         size_t tiles = (count + MOST_VECTORS - 1) / MOST_VECTORS;                                                      \
         for (size_t panel = first; panel < end; panel++) {                                                             \
@@ -166,10 +168,12 @@ TMB_INLINE void q4_tile(const uint8_t *w, size_t blocks, const void *rows, size_
             }                                                                                                          \
         }                                                                                                              \
     }
-DEFINE_MULTIPLY(multiply_q8, q8_tile, Q8_FETCHES)
-DEFINE_MULTIPLY(multiply_q4, q4_tile, Q4_FETCHES)
+DEFINE_MULTIPLY(tmb_matmul_q8_avx512vnni, q8_tile, Q8_FETCHES)
+DEFINE_MULTIPLY(tmb_matmul_q4_avx512vnni, q4_tile, Q4_FETCHES)
 
-const tmb_matmul tmb_matmul_avx512vnni[TMB_WEIGHT_TYPES] = {
-    [TMB_WEIGHT_Q8] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, multiply_q8},
-    [TMB_WEIGHT_Q4] = {tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, multiply_q4},
-};
+void tmb_matmul_kernels_init_avx512vnni(tmb_matmul_kernels *kernels) {
+    kernels->q8 =
+        (tmb_matmul){tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, tmb_matmul_q8_avx512vnni};
+    kernels->q4 =
+        (tmb_matmul){tmb_matmul_quantized_row_bytes, tmb_matmul_quantized_prepare_avx2, tmb_matmul_q4_avx512vnni};
+}

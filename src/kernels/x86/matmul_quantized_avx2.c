@@ -1,4 +1,6 @@
 /* The quantized matrix kernels for AVX2: 8 and 4 bits, and the vectors that they multiply. */
+#include "kernels/x86/matmul_init.h"
+
 #include "kernels/x86/ahead.h"
 
 #include <string.h>

@@ -1,9 +1,10 @@
-#include "kernels/vector.h"
+#include "kernels/x86/vector_init.h"
 
-#include "kernels/matmul_forms.h"
+#include "kernels/forms/unroll.h"
 #include "kernels/x86/intrinsics.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 TMB_INLINE float sum_of(__m256 v) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -214,6 +215,6 @@ static void to_f16(const float *x, size_t n, uint16_t *out) {
     }
 }
 
-const tmb_vector_kernels tmb_vector_avx2 = {
-    rms_norm, rotate, scores_f32, scores_f16, mix_f32, mix_f16, to_f16,
-};
+void tmb_vector_kernels_init_avx2(tmb_vector_kernels *kernels) {
+    *kernels = (tmb_vector_kernels){rms_norm, rotate, scores_f32, scores_f16, mix_f32, mix_f16, to_f16};
+}

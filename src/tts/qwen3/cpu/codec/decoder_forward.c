@@ -59,9 +59,9 @@ static void finish_snake(void *argument, const tmb_conv_tile *tile) {
     size_t offset = tile->row * tile->pitch + tile->column;
     float *to = f->to != NULL ? plane_rows(f->b, f->to, tile->run) + offset : tile->output;
     float *x = f->add_to != NULL ? plane_rows(f->b, f->add_to, tile->run) + offset : tile->output;
-    f->b->workspace->decoder->activation->snake(x, tile->pitch, f->add_to != NULL ? tile->output : NULL, tile->pitch,
-                                                to, tile->pitch, tile->rows, tile->columns,
-                                                f->snake->frequency + tile->column, f->snake->gain + tile->column);
+    f->b->workspace->decoder->activation.snake(x, tile->pitch, f->add_to != NULL ? tile->output : NULL, tile->pitch, to,
+                                               tile->pitch, tile->rows, tile->columns,
+                                               f->snake->frequency + tile->column, f->snake->gain + tile->column);
 }
 
 /* Convolves all streams' rows of `from` into those of `to`. Output rows of a transposed convolution are several
@@ -117,8 +117,8 @@ static void finish_sum(void *argument, const tmb_conv_tile *tile) {
 
 static void finish_gelu(void *argument, const tmb_conv_tile *tile) {
     batch *b = argument;
-    b->workspace->decoder->activation->gelu(tile->output, tile->pitch, tile->output, tile->pitch, tile->rows,
-                                            tile->columns);
+    b->workspace->decoder->activation.gelu(tile->output, tile->pitch, tile->output, tile->pitch, tile->rows,
+                                           tile->columns);
 }
 
 static void run_transformer(batch *b, float *hidden) {

@@ -55,7 +55,7 @@ struct tmb_codec_decoder {
     tmb_qwen3_codec_decoder_config config;
     size_t samples_per_frame;
     tmb_conv_type type; /* of all weights but codebooks, their projections and the last convolution */
-    const tmb_activation_kernels *activation;
+    tmb_activation_kernels activation;
 
     float *entries; /* [books, codebook size, codebook_dim / 2] */
     tmb_conv first_projection, rest_projection;

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "cpu/cpu.h"
 #include "tts/qwen3/cpu/layers.h"
 
 #include <math.h>
@@ -382,7 +383,7 @@ tmb_status tmb_codec_decoder_create(const tmb_qwen3_codec_config *config, tmb_co
     decoder->config = config->decoder;
     decoder->samples_per_frame = config->samples_per_frame;
     decoder->type = precision == TMB_CODEC_BF16 ? TMB_CONV_HALF : TMB_CONV_F32;
-    decoder->activation = tmb_activation_kernels_get();
+    tmb_activation_kernels_init(&decoder->activation, tmb_cpu_flags());
     decoder->transformer_config = transformer_config_of(&config->decoder, decoder->type);
     decoder->cache_rows = config->decoder.sliding_window - 1 + TMB_CODEC_STREAM_FRAMES;
     decoder->bytes = tmb_codec_decoder_estimate(config, precision);

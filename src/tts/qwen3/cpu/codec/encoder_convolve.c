@@ -86,7 +86,7 @@ static const tmb_codec_memory *stage_memory(const tmb_codec_encoder *encoder, si
  * ceil(rows / ratio) rows in `raw` and, through ELU, `next`. */
 static void run_stage(const job *j, const slots *s, const tmb_codec_stage *stage, size_t rows, float *raw,
                       float *next) {
-    const tmb_activation_kernels *activation = j->encoder->activation;
+    const tmb_activation_kernels *activation = &j->encoder->activation;
     plane in = {s->in, stage->channels, 0};
     for (size_t i = 0; i < stage->residuals; i++) {
         const tmb_codec_residual *residual = &stage->residual[i];
@@ -136,11 +136,11 @@ static size_t run_short(const job *j, const float *samples, size_t count, float 
     memcpy(rows_of(&in), samples, count * sizeof(float));
     save_memory(j, &in, &encoder->first_memory, count);
     if (encoder->split == 0) {
-        convolve(j, &encoder->first, &in, raw, count, &(elu_finish){encoder->activation, NULL, next});
+        convolve(j, &encoder->first, &in, raw, count, &(elu_finish){&encoder->activation, NULL, next});
         return count;
     }
     plane to = {j->shallow.in, memory->width, memory->rows};
-    convolve(j, &encoder->first, &in, j->shallow.raw, count, &(elu_finish){encoder->activation, NULL, rows_of(&to)});
+    convolve(j, &encoder->first, &in, j->shallow.raw, count, &(elu_finish){&encoder->activation, NULL, rows_of(&to)});
     return run_stages(j, j->shallow, 0, encoder->split, count, raw, next);
 }
 

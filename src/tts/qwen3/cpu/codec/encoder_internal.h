@@ -43,7 +43,7 @@ struct tmb_codec_encoder {
     tmb_qwen3_codec_encoder_config config;
     size_t books;       /* in a frame */
     tmb_conv_type type; /* F32, or EMPTY where the tensors are only checked */
-    const tmb_activation_kernels *activation;
+    tmb_activation_kernels activation;
     tmb_conv first;
     tmb_codec_memory first_memory;
     tmb_codec_stage stages[TMB_QWEN3_STAGES_MAX];

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "cpu/cpu.h"
 #include "tts/qwen3/cpu/layers.h"
 
 #include <math.h>
@@ -216,7 +217,7 @@ static tmb_status open_encoder(const tmb_qwen3_codec_config *config, const tmb_s
     size_t semantic = config->encoder.semantic_quantizers;
     encoder->config = config->encoder;
     encoder->books = config->valid_quantizers;
-    encoder->activation = tmb_activation_kernels_get();
+    tmb_activation_kernels_init(&encoder->activation, tmb_cpu_flags());
     encoder->type = type;
     encoder->transformer_config = transformer_config_of(&config->encoder);
     encoder->transformer_config.type = type;

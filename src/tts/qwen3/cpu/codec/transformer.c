@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "cpu/cpu.h"
 #include "kernels/activation.h"
 #include "tts/qwen3/cpu/layers.h"
 
@@ -23,7 +24,7 @@ typedef struct layer {
 
 struct tmb_codec_transformer {
     tmb_codec_transformer_config config;
-    const tmb_activation_kernels *activation;
+    tmb_activation_kernels activation;
     double *frequencies; /* [head_dim / 2] of RoPE */
     layer layers[];
 };
@@ -104,7 +105,7 @@ tmb_status tmb_codec_transformer_load(const tmb_codec_transformer_config *config
         return tmb_fail_memory(error, "the codec's transformer", 0);
     }
     transformer->config = *config;
-    transformer->activation = tmb_activation_kernels_get();
+    tmb_activation_kernels_init(&transformer->activation, tmb_cpu_flags());
     size_t half = config->head_dim / 2;
     transformer->frequencies = tmb_calloc(half, sizeof *transformer->frequencies);
     tmb_status status =
@@ -318,7 +319,7 @@ static void add_branch(void *argument, const tmb_conv_tile *tile) {
 
 static void gelu_tile(void *argument, const tmb_conv_tile *tile) {
     const pass *p = argument;
-    p->transformer->activation->gelu(tile->output, tile->pitch, tile->output, tile->pitch, tile->rows, tile->columns);
+    p->transformer->activation.gelu(tile->output, tile->pitch, tile->output, tile->pitch, tile->rows, tile->columns);
 }
 
 /* Which stream a row belongs to, and its number there. */
@@ -384,10 +385,10 @@ static void attend_rows(void *argument, int part, int parts) {
         const tmb_codec_rows *stream = &p->streams[stream_of(p, row, &within)];
         size_t last = stream->filled + within + 1;
         size_t first = config->window != 0 && last > config->window ? last - config->window : 0;
-        p->transformer->activation->attend(p->buffers->projected + row * projected_width(config) + head * d,
-                                           cached(config, stream, p->index, 0, head / group) + first * d,
-                                           cached(config, stream, p->index, 1, head / group) + first * d, last - first,
-                                           d, scale, scores, p->buffers->attended + (row * config->heads + head) * d);
+        p->transformer->activation.attend(p->buffers->projected + row * projected_width(config) + head * d,
+                                          cached(config, stream, p->index, 0, head / group) + first * d,
+                                          cached(config, stream, p->index, 1, head / group) + first * d, last - first,
+                                          d, scale, scores, p->buffers->attended + (row * config->heads + head) * d);
     }
 }
 
@@ -397,7 +398,7 @@ static void gate_rows(void *argument, int part, int parts) {
     size_t end = tmb_team_begin(p->rows, 1, part + 1, parts);
     for (size_t row = tmb_team_begin(p->rows, 1, part, parts); row < end; row++) {
         const float *gate = p->buffers->mlp + row * 2 * width;
-        p->transformer->activation->silu_multiply(gate, gate + width, p->buffers->gated + row * width, width);
+        p->transformer->activation.silu_multiply(gate, gate + width, p->buffers->gated + row * width, width);
     }
 }
 

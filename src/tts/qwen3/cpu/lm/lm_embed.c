@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "cpu/cpu.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -31,7 +32,9 @@ static void product_part(void *argument, int part, int parts) {
 /* out [count, padded rows] = x [count, stride] W^T + bias, for the first weights->rows of each row. */
 static void project(tmb_team *team, const tmb_matrix *weights, const float *bias, const float *x, size_t stride,
                     size_t count, uint8_t *prepared, float *out) {
-    product p = {.kernels = tmb_matmul_get(weights->type, false),
+    tmb_matmul_kernels kernels;
+    tmb_matmul_kernels_init(&kernels, tmb_cpu_flags());
+    product p = {.kernels = tmb_matmul_choose(&kernels, weights->type, false),
                  .weights = weights,
                  .rows = prepared,
                  .count = count,

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "cpu/cpu.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -172,8 +173,8 @@ static tmb_status make_plan(tmb_lm *lm, const tmb_qwen3_config *config, const tm
 static tmb_status open_stack(const tmb_lm *lm, tmb_lm_stack *stack, const tmb_qwen3_transformer_config *config,
                              const tmb_lm_stack_entries *entries, tmb_lm_precision precision, tmb_error *error) {
     stack->config = *config;
-    stack->vector = config->head_dim % TMB_VECTOR_UNIT == 0 ? tmb_vector_get() : &tmb_vector_portable;
-    stack->activation = tmb_activation_kernels_get();
+    tmb_vector_kernels_init(&stack->vector, config->head_dim % TMB_VECTOR_UNIT == 0 ? tmb_cpu_flags() : 0);
+    tmb_activation_kernels_init(&stack->activation, tmb_cpu_flags());
     stack->bf16_dot = precision == TMB_LM_BF16;
     stack->norm = tmb_lm_vector(lm, entries->norm);
     stack->layers = tmb_calloc(config->layers, sizeof *stack->layers);

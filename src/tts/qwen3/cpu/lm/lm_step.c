@@ -203,8 +203,8 @@ tmb_status tmb_lm_prefill(tmb_lm_context *context, tmb_lm_sequence *sequence, co
         }
         tmb_lm_run run = {.kv = &sequence->kv, .first = sequence->positions, .count = here};
         tmb_lm_stack_forward(&lm->talker, context->workspace, &run, 1, context->x, context->x_stride);
-        lm->talker.vector->rms_norm(context->x + (here - 1) * context->x_stride, lm->talker.norm,
-                                    (float)lm->talker.config.rms_norm_eps, hidden, sequence->hidden);
+        lm->talker.vector.rms_norm(context->x + (here - 1) * context->x_stride, lm->talker.norm,
+                                   (float)lm->talker.config.rms_norm_eps, hidden, sequence->hidden);
         sequence->has_hidden = true;
         sequence->positions += here;
         rows += here * hidden;
@@ -270,8 +270,8 @@ static void advance_talker(step *s) {
         tmb_lm_sequence *sequence = live_sequence(s, i);
         for (size_t row = 0; row < count; row++) {
             if (c->live[row] == sequence) {
-                lm->talker.vector->rms_norm(c->x + row * c->x_stride, lm->talker.norm,
-                                            (float)lm->talker.config.rms_norm_eps, hidden, sequence->hidden);
+                lm->talker.vector.rms_norm(c->x + row * c->x_stride, lm->talker.norm,
+                                           (float)lm->talker.config.rms_norm_eps, hidden, sequence->hidden);
                 sequence->positions++;
                 sequence->has_hidden = true;
             }
@@ -365,9 +365,9 @@ static void predict(step *s) {
         project_to_predictor(c, rows * s->live);
         tmb_lm_stack_forward(stack, c->workspace, c->runs, s->live, c->x, c->x_stride);
         for (size_t i = 0; i < s->live; i++) {
-            stack->vector->rms_norm(c->x + (i * rows + rows - 1) * c->x_stride, stack->norm,
-                                    (float)stack->config.rms_norm_eps, stack->config.hidden_size,
-                                    c->y + i * c->x_stride);
+            stack->vector.rms_norm(c->x + (i * rows + rows - 1) * c->x_stride, stack->norm,
+                                   (float)stack->config.rms_norm_eps, stack->config.hidden_size,
+                                   c->y + i * c->x_stride);
         }
         tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->entries.heads + k - 1)->matrix, stack->bf16_dot, NULL, c->y,
                         c->x_stride, s->live, c->scores, c->scores_stride);

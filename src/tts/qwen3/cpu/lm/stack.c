@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "cpu/cpu.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ struct tmb_lm_workspace {
     size_t gate_up_stride;
     float *hidden; /* [rows, hidden_stride]: after SwiGLU */
     size_t hidden_stride;
+    tmb_matmul_kernels matmul;
     float *product; /* [rows, product_stride]: what is added to x */
     size_t product_stride;
     float *cosine, *sine; /* [rows, angle_stride] */
@@ -39,11 +41,14 @@ struct tmb_lm_workspace {
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 static size_t widest_row(const tmb_lm_stack *stack) {
+    tmb_matmul_kernels kernels;
+    tmb_matmul_kernels_init(&kernels, tmb_cpu_flags());
     size_t bytes = 0;
     const tmb_lm_layer *layer = &stack->layers[0];
     const tmb_matrix *matrices[] = {&layer->qkv, &layer->output, &layer->gate_up, &layer->down};
     for (size_t i = 0; i < 4; i++) {
-        bytes = most(bytes, tmb_matmul_get(matrices[i]->type, stack->bf16_dot)->row_bytes(matrices[i]->columns));
+        const tmb_matmul *chosen = tmb_matmul_choose(&kernels, matrices[i]->type, stack->bf16_dot);
+        bytes = most(bytes, chosen->row_bytes(matrices[i]->columns));
     }
     /* Heads and projections may be of another type than the layers: the widest form is floats. */
     return most(bytes, (matrices[0]->columns + 16) * sizeof(float));
@@ -68,6 +73,7 @@ tmb_status tmb_lm_workspace_create(const tmb_lm_stack *const *stacks, size_t sta
     if (w == NULL) {
         return tmb_fail_memory(error, "the language model's buffers", sizeof *w);
     }
+    tmb_matmul_kernels_init(&w->matmul, tmb_cpu_flags());
     w->team = team;
     w->rows = rows;
     w->most_parts = 4 * tmb_team_threads(team);
@@ -152,7 +158,7 @@ static void prepare_part(void *argument, int part, int parts) {
         const float *row = r->from + i * r->from_stride;
         if (r->norm != NULL) {
             float *normal = w->normal + (size_t)part * w->normal_stride;
-            r->stack->vector->rms_norm(row, r->norm, (float)r->stack->config.rms_norm_eps, r->columns, normal);
+            r->stack->vector.rms_norm(row, r->norm, (float)r->stack->config.rms_norm_eps, r->columns, normal);
             row = normal;
         }
         r->kernels->prepare(row, r->columns, w->prepared + i * w->prepared_stride);
@@ -162,7 +168,7 @@ static void prepare_part(void *argument, int part, int parts) {
 /* Rows in the form that `weights` wants, after a norm where one is given. */
 static void prepare(region *r, const tmb_matrix *weights, bool bf16_dot, const float *norm, const float *from,
                     size_t from_stride) {
-    r->kernels = tmb_matmul_get(weights->type, bf16_dot);
+    r->kernels = tmb_matmul_choose(&r->workspace->matmul, weights->type, bf16_dot);
     r->norm = norm;
     r->from = from;
     r->from_stride = from_stride;
@@ -219,9 +225,9 @@ static void after_gate(const region *r, size_t first, size_t end) {
     for (size_t i = 0; i < r->rows; i++) {
         for (size_t panel = first; panel + 1 < end; panel += 2) {
             const float *gate = r->to + i * r->to_stride + panel * TMB_PANEL_ROWS;
-            r->stack->activation->silu_multiply(gate, gate + TMB_PANEL_ROWS,
-                                                w->hidden + i * w->hidden_stride + panel / 2 * TMB_PANEL_ROWS,
-                                                TMB_PANEL_ROWS);
+            r->stack->activation.silu_multiply(gate, gate + TMB_PANEL_ROWS,
+                                               w->hidden + i * w->hidden_stride + panel / 2 * TMB_PANEL_ROWS,
+                                               TMB_PANEL_ROWS);
         }
     }
 }
@@ -242,15 +248,15 @@ static void store_key_value(const region *r, const tmb_kv *kv, size_t head, size
                             const float *value, const float *cosine, const float *sine) {
     const tmb_lm_stack *stack = r->stack;
     size_t size = stack->config.head_dim;
-    stack->vector->rms_norm(key, r->layer->key_norm, (float)stack->config.rms_norm_eps, size, key);
-    stack->vector->rotate(key, cosine, sine, size / 2);
+    stack->vector.rms_norm(key, r->layer->key_norm, (float)stack->config.rms_norm_eps, size, key);
+    stack->vector.rotate(key, cosine, sine, size / 2);
     uint8_t *page = kv->pages[position / kv->shape.page_positions];
     size_t slot = position % kv->shape.page_positions * size;
     uint8_t *keys = page + tmb_kv_offset(&kv->shape, r->layer_index, 0, head);
     uint8_t *values = page + tmb_kv_offset(&kv->shape, r->layer_index, 1, head);
     if (kv->shape.half) {
-        stack->vector->to_f16(key, size, (uint16_t *)(void *)keys + slot);
-        stack->vector->to_f16(value, size, (uint16_t *)(void *)values + slot);
+        stack->vector.to_f16(key, size, (uint16_t *)(void *)keys + slot);
+        stack->vector.to_f16(value, size, (uint16_t *)(void *)values + slot);
     } else {
         memcpy((float *)(void *)keys + slot, key, size * sizeof(float));
         memcpy((float *)(void *)values + slot, value, size * sizeof(float));
@@ -271,25 +277,25 @@ static void attend(const region *r, const tmb_kv *kv, size_t head, size_t positi
         size_t here = count - begin < per_page ? count - begin : per_page;
         const uint8_t *keys = kv->pages[begin / per_page] + tmb_kv_offset(&kv->shape, r->layer_index, 0, head);
         if (kv->shape.half) {
-            stack->vector->scores_f16(query, group, size, (const uint16_t *)(const void *)keys, here, scale,
-                                      scores + begin, stride);
+            stack->vector.scores_f16(query, group, size, (const uint16_t *)(const void *)keys, here, scale,
+                                     scores + begin, stride);
         } else {
-            stack->vector->scores_f32(query, group, size, (const float *)(const void *)keys, here, scale,
-                                      scores + begin, stride);
+            stack->vector.scores_f32(query, group, size, (const float *)(const void *)keys, here, scale, scores + begin,
+                                     stride);
         }
     }
     memset(out, 0, group * size * sizeof *out);
     for (size_t g = 0; g < group; g++) {
-        stack->activation->softmax(scores + g * stride, count);
+        stack->activation.softmax(scores + g * stride, count);
     }
     for (size_t begin = 0; begin < count; begin += per_page) {
         size_t here = count - begin < per_page ? count - begin : per_page;
         const uint8_t *values = kv->pages[begin / per_page] + tmb_kv_offset(&kv->shape, r->layer_index, 1, head);
         if (kv->shape.half) {
-            stack->vector->mix_f16(scores + begin, stride, group, size, (const uint16_t *)(const void *)values, here,
-                                   out);
+            stack->vector.mix_f16(scores + begin, stride, group, size, (const uint16_t *)(const void *)values, here,
+                                  out);
         } else {
-            stack->vector->mix_f32(scores + begin, stride, group, size, (const float *)(const void *)values, here, out);
+            stack->vector.mix_f32(scores + begin, stride, group, size, (const float *)(const void *)values, here, out);
         }
     }
 }
@@ -322,9 +328,9 @@ static void attention_part(void *argument, int part, int parts) {
                             cosine, sine);
             float *query = qkv + head * group * size;
             for (size_t g = 0; g < group; g++) {
-                r->stack->vector->rms_norm(query + g * size, r->layer->query_norm, (float)config->rms_norm_eps, size,
-                                           query + g * size);
-                r->stack->vector->rotate(query + g * size, cosine, sine, size / 2);
+                r->stack->vector.rms_norm(query + g * size, r->layer->query_norm, (float)config->rms_norm_eps, size,
+                                          query + g * size);
+                r->stack->vector.rotate(query + g * size, cosine, sine, size / 2);
             }
             attend(r, kv, head, position, query, w->scores + (size_t)part * w->scores_stride,
                    w->attended + row * w->attended_stride + head * group * size);

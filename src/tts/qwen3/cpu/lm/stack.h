@@ -29,8 +29,8 @@ typedef struct tmb_lm_stack {
     tmb_lm_layer *layers;
     const float *norm;  /* [hidden]: after the last layer, for whoever wants it */
     float *frequencies; /* [head_dim / 2] of RoPE */
-    const tmb_vector_kernels *vector;
-    const tmb_activation_kernels *activation;
+    tmb_vector_kernels vector;
+    tmb_activation_kernels activation;
     bool bf16_dot;
 } tmb_lm_stack;
 

@@ -47,7 +47,7 @@ static void finish_attention(void *argument, const tmb_conv_tile *tile) {
             float value = row[c] + j->constant[tile->column + c];
             row[c] = value > 0 ? value : 0;
         }
-        j->encoder->activation->tanh(row, row, tile->columns);
+        j->encoder->activation.tanh(row, row, tile->columns);
     }
 }
 
@@ -192,7 +192,7 @@ static void attention_part(void *argument, int part, int parts) {
             for (size_t c = 0; c < columns; c++) {
                 w[c] -= most[c];
             }
-            j->encoder->activation->exp(w, w, columns);
+            j->encoder->activation.exp(w, w, columns);
         }
     }
     weighted_statistics(j, j->weights, first, end);

@@ -22,7 +22,7 @@ typedef struct tmb_speaker_block {
 
 struct tmb_speaker_encoder {
     tmb_qwen3_speaker_config config;
-    const tmb_activation_kernels *activation;
+    tmb_activation_kernels activation;
     tmb_mel *mel;
     tmb_speaker_tdnn first;
     size_t block_count;

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "cpu/cpu.h"
 #include "tts/qwen3/cpu/layers.h"
 
 #include <stdio.h>
@@ -107,7 +108,7 @@ tmb_status tmb_speaker_encoder_load(const tmb_qwen3_speaker_config *config, cons
         return tmb_fail_memory(error, "the speaker encoder", sizeof *encoder);
     }
     encoder->config = *config;
-    encoder->activation = tmb_activation_kernels_get();
+    tmb_activation_kernels_init(&encoder->activation, tmb_cpu_flags());
     encoder->block_count = config->stages - 2;
     encoder->samples_min = TMB_MEL_SAMPLES_MIN;
     size_t last = config->stages - 1;

@@ -1,8 +1,9 @@
-/* The convolution of depthwise.h in the vectors of lanes_avx2.h or lanes_avx512.h. */
+/* The convolution of depthwise.h in the vectors of forms/lanes_generic.h, x86/lanes_avx2.h or x86/lanes_avx512.h. */
 #include "kernels/depthwise.h"
-#include "kernels/x86/unroll.h"
+#include "kernels/forms/unroll.h"
 
-enum { BLOCK = 64 }; /* channels at a time: eight registers of sums, or four wide ones */
+/* Channels at a time: eight registers of sums, or four wide ones. */
+enum { BLOCK = LANES < 8 ? 8 * LANES : 64 };
 
 static inline void block(const tmb_depthwise *job, size_t o, size_t channel) {
     vec sum[BLOCK / LANES];

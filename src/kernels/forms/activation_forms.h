@@ -1,4 +1,4 @@
-/* The functions of activation.h in the vectors of lanes_avx2.h or lanes_avx512.h. */
+/* The functions of activation.h in the vectors of forms/lanes_generic.h, x86/lanes_avx2.h or x86/lanes_avx512.h. */
 
 #include <math.h>
 

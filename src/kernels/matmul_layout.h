@@ -1,19 +1,8 @@
 /* Inside the matrix kernels: where things lie in packed panels and prepared vectors. */
-#ifndef TMB_KERNELS_MATMUL_FORMS_H
-#define TMB_KERNELS_MATMUL_FORMS_H
+#ifndef TMB_KERNELS_MATMUL_LAYOUT_H
+#define TMB_KERNELS_MATMUL_LAYOUT_H
 
 #include "kernels/matmul.h"
-#include "kernels/x86/unroll.h"
-
-/* Holds a vector in a register at this point of the source. Without it GCC moves products far ahead of the
- * sums that take them, and spills. */
-#define TMB_IN_REGISTER(vector) __asm__("" : "+x"(vector))
-/* With a sanitizer's checks in every inlined copy Clang takes five minutes for a file. */
-#if defined(TMB_SANITIZED)
-#define TMB_INLINE static inline
-#else
-#define TMB_INLINE static inline __attribute__((always_inline))
-#endif
 
 static inline size_t tmb_round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 static inline size_t tmb_block_count(size_t columns) { return (columns + TMB_BLOCK_COLUMNS - 1) / TMB_BLOCK_COLUMNS; }
@@ -72,18 +61,5 @@ static inline size_t tmb_tile(size_t left, size_t most) {
     size_t tiles = (left + most - 1) / most;
     return (left + tiles - 1) / tiles;
 }
-
-#if defined(__x86_64__)
-void tmb_matmul_quantized_prepare_avx2(const float *values, size_t columns, void *row);
-void tmb_matmul_q8_avx2(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
-                        size_t count, float *out, size_t out_stride);
-void tmb_matmul_q4_avx2(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
-                        size_t count, float *out, size_t out_stride);
-extern const tmb_matmul tmb_matmul_avx2[TMB_WEIGHT_TYPES];
-extern const tmb_matmul tmb_matmul_avx512[TMB_WEIGHT_TYPES];     /* F32, BF16 */
-extern const tmb_matmul tmb_matmul_avx512vnni[TMB_WEIGHT_TYPES]; /* Q8, Q4 */
-extern const tmb_matmul tmb_matmul_avx512bf16;                   /* BF16 with rounded vectors */
-extern const tmb_matmul tmb_matmul_amx[TMB_WEIGHT_TYPES];        /* BF16 with rounded vectors, Q8, Q4 */
-#endif
 
 #endif

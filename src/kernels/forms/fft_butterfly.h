@@ -1,8 +1,8 @@
 /* Butterflies of 2 to 5 points, written once for all vector widths. The includer defines, as macros or inline
  * functions, the type FFT_V of a vector of floats and FFT_ADD, FFT_SUB, FFT_MUL on it, FFT_MULADD(a, b, c) = a b + c,
  * FFT_MULSUB(a, b, c) = c - a b and FFT_SET(constant). */
-#ifndef TMB_KERNELS_FFT_BUTTERFLY_H
-#define TMB_KERNELS_FFT_BUTTERFLY_H
+#ifndef TMB_KERNELS_FORMS_FFT_BUTTERFLY_H
+#define TMB_KERNELS_FORMS_FFT_BUTTERFLY_H
 
 typedef struct fft_complex {
     FFT_V re, im;

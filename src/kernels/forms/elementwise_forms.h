@@ -1,4 +1,5 @@
-/* The functions of elementwise.h in the vectors of lanes_avx2.h or lanes_avx512.h; all but `dot`, whose sums differ. */
+/* The functions of elementwise.h in the vectors of forms/lanes_generic.h, x86/lanes_avx2.h or x86/lanes_avx512.h; all
+ * but `dot`, whose sums differ. */
 #include "kernels/elementwise.h"
 
 static inline vec v_clamp(vec x, float limit) { return v_max(v_min(x, v_set(limit)), v_set(-limit)); }

@@ -1,7 +1,7 @@
 /* TMB_UNROLL before a loop with a constant count: unrolled whole, so that an array of registers that it indexes stays
  * in registers. A sanitizer's checks in every copy would take the compiler minutes: there the loops stay loops. */
-#ifndef TMB_KERNELS_X86_UNROLL_H
-#define TMB_KERNELS_X86_UNROLL_H
+#ifndef TMB_KERNELS_FORMS_UNROLL_H
+#define TMB_KERNELS_FORMS_UNROLL_H
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer) ||                                 \
@@ -22,6 +22,13 @@
 #define TMB_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define TMB_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+/* With a sanitizer's checks in every inlined copy Clang takes five minutes for a file. */
+#if defined(TMB_SANITIZED)
+#define TMB_INLINE static inline
+#else
+#define TMB_INLINE static inline __attribute__((always_inline))
 #endif
 
 #endif
