@@ -8,6 +8,9 @@ extern const cli_command cli_command_clone, cli_command_enhance, cli_command_res
     cli_command_voice_create, cli_command_models, cli_command_pull, cli_command_tokenize, cli_command_doctor,
     cli_command_serve;
 
+/* Downloads a model with progress and says what became of it; the exit status. Defined in cmd_pull.c. */
+int cli_pull(const char *name, bool system, bool json);
+
 /* Becomes the server's program; arguments[0] is replaced. Returns where that failed, with a status. */
 int cli_exec_serve(char **arguments);
 /* Fills the table of `serve` from what `timbre-serve __options` printed into a file. */

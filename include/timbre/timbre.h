@@ -461,7 +461,8 @@ typedef struct tmb_model_info {
     uint64_t bytes;   /* on disk, or of the download where it is not installed */
     bool installed;
     tmb_model_state state;
-    const char *reason; /* why it is not installed and what to do, in one sentence; NULL where it is */
+    const char *short_name, *repository; /* "0.6b", "Qwen/Qwen3-TTS-12Hz-0.6B-Base"; NULL: none */
+    const char *reason;                  /* why it is not installed and what to do, in one sentence; NULL where it is */
 } tmb_model_info;
 
 /* Calls back once for each model that timbre knows. */
@@ -482,6 +483,28 @@ TMB_API tmb_status tmb_find_denoiser(const char *path_or_null, tmb_model_state *
 TMB_API tmb_status tmb_pull(const char *name,
                             bool (*progress)(void *user, const char *file, uint64_t done, uint64_t total), void *user,
                             tmb_error *error);
+
+/* How far a download is. */
+typedef struct tmb_pull_progress {
+    const char *file;             /* that is being fetched */
+    uint64_t done, total;         /* its bytes; total 0 = not known */
+    uint64_t all_done, all_total; /* those of all files of the model */
+} tmb_pull_progress;
+
+typedef struct tmb_pull_request {
+    size_t struct_size; /* set by tmb_pull_request_default */
+    const char *name;   /* "0.6b", "qwen3-tts-0.6b", "dfn3", or a repository's name on the Hugging Face Hub */
+    bool system;        /* for all users and services of this machine: $TIMBRE_SYSTEM_MODELS, /var/lib/timbre-models */
+    bool (*progress)(void *user, const tmb_pull_progress *progress); /* false cancels; may be NULL */
+    void (*note)(void *user, const char *line); /* what is being done, sizes, retries and waits; may be NULL */
+    void *user;
+} tmb_pull_request;
+
+TMB_API void tmb_pull_request_default(tmb_pull_request *request);
+
+/* Downloads a model; a Qwen3-TTS model brings the denoiser along where that is not installed. What is there already is
+ * kept, and a download that was interrupted goes on. Callbacks come from this thread. */
+TMB_API tmb_status tmb_pull_model_with(const tmb_pull_request *request, tmb_error *error);
 
 /* Token ids of `text` by the tokenizer in a checkpoint's folder; *ids is allocated (tmb_free). The last tokenizer is
  * kept, so that many texts in a row read its files once. Thread-safe. */

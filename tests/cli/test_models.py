@@ -1,0 +1,145 @@
+"""models and pull, against an emulation of the hub."""
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import unittest
+
+from support import FAILED, GOLDEN, MODEL, OK, WEIGHTS, Case, json_lines, needs_denoiser, parse_wav
+
+SAMPLE = GOLDEN / "qwen/sample-c/model"
+REFERENCE = GOLDEN / "qwen/references/ref_en_short.wav"
+REPOSITORY = "models--Qwen--Qwen3-TTS-12Hz-0.6B-Base"
+
+
+def start_hub(*arguments):
+    """The emulation's address."""
+    server = subprocess.Popen([sys.executable, os.environ["TIMBRE_HUB_SERVER"], *map(str, arguments)], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    def stop():
+        server.stdin.close()
+        server.stdout.close()
+        server.wait()
+
+    atexit.register(stop)
+    return f"http://127.0.0.1:{int(server.stdout.readline())}"
+
+
+HUB = start_hub(SAMPLE, *([WEIGHTS] if WEIGHTS.exists() else []))
+
+
+class HubCase(Case):
+    def setUp(self):
+        super().setUp()
+        self.hub()
+
+    def hub(self, scenario="good"):
+        """Variables of a user who has nothing yet, with the hub in `scenario`."""
+        self.env = {"HOME": str(self.folder), "XDG_CACHE_HOME": str(self.folder / ".cache"),
+                    "XDG_DATA_HOME": str(self.folder / ".local/share"), "TIMBRE_DENOISER": "",
+                    "TIMBRE_SYSTEM_MODELS": str(self.folder / "system"), "HF_ENDPOINT": f"{HUB}/{scenario}/",
+                    "PIP_INDEX_URL": f"{HUB}/{scenario}/simple"}
+
+
+class Pull(HubCase):
+    @needs_denoiser
+    def test_a_pulled_model_clones_at_once(self):
+        done = self.check(OK, "pull", "0.6b", env=self.env)
+        self.assertIn("fetching the file list of Qwen/Qwen3-TTS-12Hz-0.6B-Base from http://127.0.0.1", done.stderr)
+        self.assertIn("licence Apache-2.0", done.stderr)
+        self.assertIn("fetching model.safetensors, ", done.stderr)
+        self.assertIn("fetching DeepFilterNet3", done.stderr)
+        self.assertRegex(done.stderr, "0.6b is installed: .*/snapshots/")
+        out = self.folder / "out.wav"
+        for model in ((), ("--model", "0.6b"), ("--model", "Qwen/Qwen3-TTS-12Hz-0.6B-Base"),
+                      ("--model", self.folder / ".cache/huggingface/hub" / REPOSITORY)):
+            done = self.check(OK, "clone", "--ref", REFERENCE, "--text", "Hi.", "-o", out, *model, env={**self.env, "TIMBRE_ENGINE": ""})
+            self.assertNotIn("preview", done.stderr)
+            self.assertGreater(len(parse_wav(out.read_bytes())[2]), 1000)
+
+    @needs_denoiser
+    def test_for_the_machine(self):
+        self.check(OK, "pull", "--system", "0.6b", env=self.env)
+        self.assertFalse((self.folder / ".cache").exists())
+        places = {model["name"]: model["path"] for model in json_lines(self.check(OK, "models", "--json", env=self.env).stdout)}
+        self.assertTrue(places["qwen3-tts-0.6b"].startswith(str(self.folder / "system/hub")))
+        self.assertTrue(places["dfn3"].startswith(str(self.folder / "system")))
+        for path in (self.folder / "system").rglob("*"):
+            mode = path.stat().st_mode
+            self.assertEqual(mode & 0o444, 0o444, path)
+            self.assertTrue(path.is_file() or mode & 0o111 == 0o111, path)
+
+    def test_failures_are_json(self):
+        cases = [("missing", "0.6b", MODEL, "not there"), ("html", "0.6b", FAILED, "not valid JSON"),
+                 ("good", "whisper", MODEL, "timbre models"), ("good", "0.7b", MODEL, "did you mean 0.6b?"),
+                 ("long", "1.7b", FAILED, "more than the")]
+        for scenario, name, status, text in cases:
+            self.hub(scenario)
+            done = self.check(status, "pull", "--json", name, env=self.env)
+            line, = json_lines(done.stdout)
+            self.assertEqual((line["name"], line["installed"]), (name, False))
+            self.assertIn(text, line["error"]["message"])
+
+    def test_without_the_hub(self):
+        """What fails on the way there says what else leads to a model."""
+        self.hub("odd")
+        done = self.check(FAILED, "pull", "--json", "0.6b", env=self.env)
+        line, = json_lines(done.stdout)
+        self.assertIn("HTTP 400", line["error"]["message"])
+        for word in ("--model DIR", "HF_ENDPOINT", "HF_TOKEN"):
+            self.assertIn(word, line["hint"])
+            self.assertIn(word, done.stderr)
+        done = self.check(FAILED, "pull", "--json", "0.6b", env={**self.env, "HF_HUB_OFFLINE": "1"})
+        self.assertIn("HF_HUB_OFFLINE", json_lines(done.stdout)[0]["error"]["message"])
+
+    def test_old_libcurl(self):
+        """A libcurl without CURLOPT_PROTOCOLS_STR is named, and what is needed."""
+        source = self.folder / "curl.c"
+        source.write_text("""
+            #include <curl/curl.h>
+            curl_version_info_data *curl_version_info(CURLversion age) {
+                static curl_version_info_data data = {.version = "7.68.0", .version_num = 0x074400};
+                (void)age;
+                return &data;
+            }""")
+        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", self.folder / "libcurl.so.4", source], check=True)
+        done = self.check(FAILED, "pull", "0.6b", env={**self.env, "LD_LIBRARY_PATH": f"{self.folder}:{os.environ.get('LD_LIBRARY_PATH', '')}"})
+        self.assertIn("version 7.68.0, and 7.85 or newer is needed", done.stderr)
+
+
+class Incomplete(HubCase):
+    def begin_download(self):
+        blobs = self.folder / ".cache/huggingface/hub" / REPOSITORY / "blobs"
+        blobs.mkdir(parents=True)
+        (blobs / ("a" * 64 + ".incomplete")).write_bytes(b"half")
+
+    def test_no_other_voice_speaks(self):
+        """With a download that has not finished, `auto` is no excuse for the preview voice."""
+        self.begin_download()
+        out = self.folder / "out.wav"
+        done = self.check(MODEL, "clone", "--ref", REFERENCE, "--text", "Hi.", "--no-pre", "--no-post", "-o", out, env=self.env)
+        self.assertIn("its download has not finished", done.stderr)
+        self.assertIn("timbre pull qwen3-tts-0.6b", done.stderr)
+        self.assertFalse(out.exists())
+
+    def test_models_says_so(self):
+        self.begin_download()
+        model = json_lines(self.check(OK, "models", "--json", env=self.env).stdout)[0]
+        self.assertEqual((model["installed"], model["state"], model["short_name"]), (False, "incomplete", "0.6b"))
+        self.assertIn("its download has not finished", model["reason"])
+        self.assertIn("its download has not finished", self.check(OK, "models", env=self.env).stdout.decode())
+
+    def test_pointer(self):
+        model = self.folder / "clone-without-lfs"
+        shutil.copytree(SAMPLE, model)
+        (model / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:180b\nsize 1829344272\n")
+        done = self.check(MODEL, "clone", "--ref", REFERENCE, "--text", "Hi.", "--model", model, "--no-pre", "--no-post", "-o",
+                          self.folder / "out.wav", env=self.env)
+        self.assertIn("model.safetensors is a Git LFS pointer", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
