@@ -227,7 +227,7 @@ void tmb_request_speak(const tmb_request *request, tmb_speak_request *out) {
     out->seed = request->seed;
     out->max_frames = public->max_frames;
     out->max_seconds = public->max_seconds;
-    out->non_streaming_text = public->non_streaming_text;
+    out->text_layout = public->non_streaming_text ? TMB_TEXT_WHOLE : TMB_TEXT_DEFAULT;
     out->x_vector_only = tmb_request_x_vector_only(request);
     out->want_codes = public->want_codes;
     out->guard_runaway = public->guard_runaway;

@@ -21,10 +21,20 @@ typedef struct tmb_reference {
     const char *language; /* of the reference, may be NULL */
 } tmb_reference;
 
+/* How a text goes into the model: the official non_streaming_mode. */
+typedef enum tmb_text_layout {
+    TMB_TEXT_DEFAULT = 0, /* the official default: in time with the speech for clones, whole first for speakers and
+                             descriptions */
+    TMB_TEXT_STREAMING,
+    TMB_TEXT_WHOLE
+} tmb_text_layout;
+
 /* One utterance. Strings are borrowed for admit only. */
 typedef struct tmb_speak_request {
     const char *text;
     const char *language; /* "auto", a code ("en") or an English name; NULL = auto */
+    const char *speaker;  /* a built-in speaker, if there is no voice; NULL or "": none */
+    const char *instruct; /* a style, or the description of a voice; NULL or "": none */
     bool greedy;
     double temperature, top_p, repetition_penalty; /* < 0: the model's default */
     int top_k;                                     /* < 0: the model's default; 0: no limit */
@@ -33,7 +43,7 @@ typedef struct tmb_speak_request {
     uint64_t seed;
     int max_frames;     /* as the official max_new_tokens; 0 = default */
     double max_seconds; /* 0 = no further limit */
-    bool non_streaming_text;
+    tmb_text_layout text_layout;
     bool x_vector_only;
     int first_chunk_frames; /* frames in the first audio event; 0 = default */
     bool want_codes;
@@ -68,6 +78,7 @@ typedef struct tmb_engine_event {
     const int16_t *codes; /* FINISHED with want_codes: [code_frames, code_books] */
     size_t code_frames, code_books;
     tmb_finish_reason finish_reason;
+    bool instruct_dropped;       /* FINISHED: the model does not follow instructions, and none was given to it */
     tmb_error error;             /* FAILED */
     const tmb_segment *segments; /* FINISHED: the pieces of a long text and where they lie, or NULL */
     size_t segment_count;
@@ -90,7 +101,8 @@ typedef struct tmb_engine_operations {
     size_t (*prepare_memory)(tmb_engine *engine, uint64_t samples, int rate, bool x_vector_only);
     /* Bytes that admitting this would reserve. */
     size_t (*memory_needed)(tmb_engine *engine, const tmb_speak_request *request, const tmb_voice *voice);
-    /* Starts an utterance (prefill); retains the voice. */
+    /* Starts an utterance (prefill); retains the voice. `voice` is NULL if one of the engine's own speakers speaks.
+     * TMB_ERROR_ARGUMENT if this engine cannot do what is asked: the message says what it can. */
     tmb_status (*admit)(tmb_engine *engine, const tmb_speak_request *request, tmb_voice *voice, uint64_t *sequence,
                         tmb_error *error);
     /* One frame for every live sequence (or, for an engine that waits on something outside, at most

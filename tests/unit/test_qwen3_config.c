@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "tts/qwen3/config.h"
+#include "tts/qwen3/text/speaker.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -43,15 +44,15 @@ static void test_sample_c(void **state) {
     assert_non_null(strstr(error.message, "qwen/config.json: No such file"));
 }
 
-/* The three files of sample-c with one member of one of them replaced. `path` is "file/member/member": file c,
+/* The three files of a sample with one member of one of them replaced. `path` is "file/member/member": file c,
  * g or t (the codec); `value` is JSON, NULL removes the member. */
-static tmb_status parse_changed(const char *path, const char *value, bool with_generation, tmb_qwen3_config *config,
-                                tmb_error *error) {
+static tmb_status parse_changed_of(const char *sample, const char *path, const char *value, bool with_generation,
+                                   tmb_qwen3_config *config, tmb_error *error) {
     static const char *const names[] = {"config.json", "generation_config.json", "speech_tokenizer/config.json"};
     char *texts[3];
     for (size_t i = 0; i < 3; i++) {
         size_t bytes = 0;
-        char *text = golden_text(&bytes, "qwen/sample-c/model/%s", names[i]);
+        char *text = golden_text(&bytes, "qwen/%s/model/%s", sample, names[i]);
         json_t *root = json_loads(text, 0, NULL);
         assert_non_null(root);
         free(text);
@@ -95,6 +96,11 @@ static tmb_status parse_changed(const char *path, const char *value, bool with_g
     return status;
 }
 
+static tmb_status parse_changed(const char *path, const char *value, bool with_generation, tmb_qwen3_config *config,
+                                tmb_error *error) {
+    return parse_changed_of("sample-c", path, value, with_generation, config, error);
+}
+
 static void test_defaults(void **state) {
     (void)state;
     tmb_error error = {0};
@@ -131,7 +137,7 @@ static void test_refusals(void **state) {
         {"c/talker_config", NULL, "talker_config is missing"},
         {"c/talker_config", "[]", "talker_config is missing or not an object"},
         {"c/tts_model_type", NULL, "tts_model_type is missing"},
-        {"c/tts_model_type", "\"custom_voice\"", "cannot clone"},
+        {"c/tts_model_type", "\"singing\"", "only base, custom_voice and voice_design are known"},
         {"c/tokenizer_type", "\"qwen3_tts_tokenizer_25hz\"", "only \"qwen3_tts_tokenizer_12hz\" is supported"},
         {"c/im_start_token_id", NULL, "im_start_token_id is missing"},
         {"c/im_end_token_id", "151936", "im_end_token_id is 151936"},
@@ -211,6 +217,87 @@ static void test_refusals(void **state) {
     }
 }
 
+static void find(const tmb_qwen3_config *config, const char *name, int32_t id) {
+    tmb_error error = {0};
+    const tmb_qwen3_speaker *speaker = NULL;
+    tmb_status status = tmb_qwen3_find_speaker(config, name, &speaker, &error);
+    if (id < 0 ? status != TMB_ERROR_ARGUMENT : status != TMB_OK || speaker == NULL || speaker->id != id) {
+        fail_msg("\"%s\": status %d, %s", name, status, error.message);
+    }
+}
+
+/* Names of speakers are compared without case on both sides, in any script and normalization form. */
+static void test_speakers(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    static tmb_qwen3_config config;
+    assert_ok(tmb_qwen3_config_read(golden_path("qwen/sample-g/model"), &config, &error), error);
+    assert_int_equal(config.kind, TMB_QWEN3_CUSTOM_VOICE);
+    assert_false(config.drops_instruct);
+    assert_int_equal(config.speaker_count, 3);
+    find(&config, "Lin_Bei", 955);
+    find(&config, "mira ", -1);
+    find(&config, "MIR\xff", -1);
+    assert_ok(parse_changed_of("sample-g", "c/talker_config/spk_id",
+                               "{\"Test_Man\": 5, \"\u00c4nne\": [6], \"Anna\": 7, \"ANNA\": 8, \"\u674e\u5317\": 9, "
+                               "\"Stra\u00dfe\": 10, \"My Voice\": 11, \"\u0130pek\": 12, \"\": 13}",
+                               true, &config, &error),
+              error);
+    assert_int_equal(config.speaker_count, 8);
+    find(&config, "Test_Man", 5);
+    find(&config, "test_man", 5);
+    find(&config, "\u00e4NNE", 6);
+    find(&config, "a\u0308nne", 6);
+    find(&config, "Anna", 7);
+    find(&config, "ANNA", 8);
+    find(&config, "anna", 7);
+    find(&config, "\u674e\u5317", 9);
+    find(&config, "my voice", 11);
+    find(&config, "i\u0307PEK", 12);
+    find(&config, "my_voice", -1);
+    /* A broken dialect matters for auto and Chinese alone. */
+    static const char *const broken[] = {"{}", "{\"mira\": true}", "{\"mira\": null}", "{\"mira\": \"no_dialect\"}",
+                                         "[]"};
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        const tmb_qwen3_speaker *mira = NULL;
+        assert_ok(parse_changed_of("sample-g", "c/talker_config/spk_is_dialect", broken[i], true, &config, &error),
+                  error);
+        assert_ok(tmb_qwen3_find_speaker(&config, "mira", &mira, &error), error);
+        int32_t language = -1, chinese = 130, english = 133;
+        assert_int_equal(tmb_qwen3_speaker_language(&config, mira, &language, &error), TMB_ERROR_MODEL);
+        assert_int_equal(tmb_qwen3_speaker_language(&config, mira, &chinese, &error), TMB_ERROR_MODEL);
+        assert_ok(tmb_qwen3_speaker_language(&config, mira, &english, &error), error);
+        assert_int_equal(english, 133);
+    }
+    static const char *const refused[] = {
+        "{\"a\": [1, 2]}", "{\"a\": 1152}", "{\"a\": -1}", "{\"a\": \"1\"}", "[]", "null"};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        assert_int_equal(parse_changed_of("sample-g", "c/talker_config/spk_id", refused[i], true, &config, &error),
+                         TMB_ERROR_MODEL);
+        assert_non_null(strstr(error.message, "spk_id"));
+    }
+    /* Which sizes drop instructions: the official test is whether "0b6" contains the name. */
+    static const struct {
+        const char *size;
+        bool drops;
+    } sizes[] = {{"\"0b6\"", true},  {"\"\"", true},      {"\"b6\"", true},
+                 {"\"1b7\"", false}, {"\"0b66\"", false}, {"null", false}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        assert_ok(parse_changed_of("sample-g", "c/tts_model_size", sizes[i].size, true, &config, &error), error);
+        assert_int_equal(config.drops_instruct, sizes[i].drops);
+        assert_ok(parse_changed_of("sample-i", "c/tts_model_size", sizes[i].size, true, &config, &error), error);
+        assert_false(config.drops_instruct);
+    }
+    /* The type decides, not what else is in the file. */
+    assert_ok(parse_changed("c/talker_config/spk_id", "{\"someone\": 5}", true, &config, &error), error);
+    assert_int_equal(config.kind, TMB_QWEN3_BASE);
+    assert_int_equal(config.speaker_count, 0);
+    assert_ok(tmb_qwen3_config_read(golden_path("qwen/sample-h/model"), &config, &error), error);
+    assert_true(config.kind == TMB_QWEN3_CUSTOM_VOICE && config.drops_instruct);
+    assert_ok(tmb_qwen3_config_read(golden_path("qwen/sample-i/model"), &config, &error), error);
+    assert_int_equal(config.kind, TMB_QWEN3_VOICE_DESIGN);
+}
+
 static void test_broken_json(void **state) {
     (void)state;
     tmb_error error = {0};
@@ -230,10 +317,8 @@ static void test_broken_json(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sample_c),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_broken_json),
+        cmocka_unit_test(test_sample_c), cmocka_unit_test(test_defaults),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_speakers), cmocka_unit_test(test_broken_json),
     };
     return cmocka_run_group_tests_name("qwen3-config", tests, NULL, NULL);
 }

@@ -2,194 +2,13 @@
 #include "test.h"
 
 #include "golden.h"
-#include "io/io.h"
-#include "tts/qwen3/qwen3.h"
-#include "weights/json.h"
+#include "qwen3_fixture.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define MOST_ITEMS 8
-
-/* What became of one utterance. */
-typedef struct outcome {
-    uint64_t sequence;
-    float *audio;
-    size_t count, events, first_event;
-    int16_t *codes;
-    size_t frames, books;
-    bool finished, failed;
-    tmb_finish_reason reason;
-    tmb_segment segments[16];
-    size_t segment_count;
-    tmb_error error;
-} outcome;
-
-typedef struct outcomes {
-    outcome items[MOST_ITEMS];
-    size_t count;
-} outcomes;
-
-static void sink(void *user, const tmb_engine_event *event) {
-    outcomes *all = user;
-    outcome *item = NULL;
-    for (size_t i = 0; i < all->count; i++) {
-        item = all->items[i].sequence == event->sequence ? &all->items[i] : item;
-    }
-    assert_non_null(item);
-    assert_false(item->finished || item->failed);
-    switch (event->kind) {
-    case TMB_ENGINE_AUDIO:
-        assert_true(event->sample_count > 0 && event->progress >= 0 && event->progress <= 1);
-        item->audio = realloc(item->audio, (item->count + event->sample_count) * sizeof(float));
-        memcpy(item->audio + item->count, event->samples, event->sample_count * sizeof(float));
-        item->count += event->sample_count;
-        item->first_event = item->events++ == 0 ? event->sample_count : item->first_event;
-        break;
-    case TMB_ENGINE_FINISHED:
-        item->finished = true;
-        item->reason = event->finish_reason;
-        item->frames = event->code_frames;
-        item->books = event->code_books;
-        if (event->codes != NULL) {
-            item->codes = malloc(event->code_frames * event->code_books * sizeof(int16_t) + 1);
-            memcpy(item->codes, event->codes, event->code_frames * event->code_books * sizeof(int16_t));
-        }
-        assert_true(event->segment_count >= 1 && event->segment_count <= 16);
-        memcpy(item->segments, event->segments, event->segment_count * sizeof *event->segments);
-        item->segment_count = event->segment_count;
-        break;
-    default:
-        item->failed = true;
-        item->error = event->error;
-        break;
-    }
-}
-
-static void free_outcomes(outcomes *all) {
-    for (size_t i = 0; i < all->count; i++) {
-        free(all->items[i].audio);
-        free(all->items[i].codes);
-    }
-    memset(all, 0, sizeof *all);
-}
-
-static void run(tmb_engine *engine, outcomes *all) {
-    tmb_error error = {0};
-    size_t live = 1;
-    while (live > 0) {
-        assert_ok(engine->operations->step(engine, sink, all, &live, &error), error);
-    }
-}
-
-static tmb_engine *open_with(const char *model, const char *precision, int threads) {
-    tmb_error error = {0};
-    tmb_engine *engine = NULL;
-    tmb_qwen3_options options;
-    tmb_qwen3_options_default(&options);
-    options.model = golden_path("qwen/%s/model", model);
-    options.precision = precision;
-    options.threads = threads;
-    options.pack_directory = "";
-    assert_ok(tmb_qwen3_engine_create(&options, &engine, &error), error);
-    return engine;
-}
-
-static tmb_voice *voice_of(tmb_engine *engine, const char *file, const char *text, bool x_vector_only) {
-    tmb_error error = {0};
-    tmb_audio_reader *reader = NULL;
-    tmb_audio_info info;
-    float *samples = NULL;
-    size_t count = 0;
-    tmb_voice *voice = NULL;
-    assert_ok(tmb_audio_open(golden_path("qwen/references/%s", file), NULL, NULL, &reader, &info, &error), error);
-    assert_ok(tmb_audio_read_mono(reader, &info, &samples, &count, &error), error);
-    tmb_audio_close(&reader);
-    tmb_reference reference = {.samples = samples, .count = count, .rate = info.rate, .text = text};
-    assert_ok(engine->operations->prepare_voice(engine, &reference, x_vector_only, &voice, &error), error);
-    free(samples);
-    return voice;
-}
-
-static const json_t *pick(const json_t *value, size_t i) {
-    return json_is_array(value) ? json_array_get(value, i) : value;
-}
-
-/* An item of a case as a request; the voice is the caller's to release. */
-static void request_of(tmb_engine *engine, const json_t *info, size_t item, tmb_speak_request *request,
-                       tmb_voice **voice) {
-    const json_t *by_vector = json_object_get(info, "x_vector_only");
-    const json_t *penalty = json_object_get(json_object_get(info, "options"), "repetition_penalty");
-    tmb_speak_request_default(request);
-    request->text = json_string_value(pick(json_object_get(info, "text"), item));
-    request->language = json_string_value(pick(json_object_get(info, "language"), item));
-    request->greedy = true;
-    request->want_codes = true;
-    request->max_frames = (int)json_integer_value(json_object_get(info, "max_new_tokens"));
-    request->non_streaming_text = json_is_true(json_object_get(info, "non_streaming_mode"));
-    if (penalty != NULL) {
-        request->repetition_penalty = json_number_value(penalty);
-    }
-    *voice =
-        voice_of(engine, json_string_value(pick(json_object_get(info, "ref_audio"), item)),
-                 json_string_value(pick(json_object_get(info, "ref_text"), item)), json_is_true(pick(by_vector, item)));
-}
-
-static void add(tmb_engine *engine, outcomes *all, const tmb_speak_request *request, tmb_voice *voice) {
-    tmb_error error = {0};
-    assert_true(engine->operations->memory_needed(engine, request, voice) > 0);
-    assert_ok(engine->operations->admit(engine, request, voice, &all->items[all->count].sequence, &error), error);
-    all->count++;
-}
-
-static void check_item(const char *model, const char *name, size_t item, const outcome *result) {
-    golden_array codes = golden_load("qwen/%s/cases/%s/codes_%zu.npy", model, name, item);
-    golden_array wave = golden_load("qwen/%s/cases/%s/wave_%zu.npy", model, name, item);
-    assert_true(result->finished);
-    assert_int_equal(result->frames, codes.dims[0]);
-    assert_int_equal(result->books, codes.dims[1]);
-    assert_memory_equal(result->codes, codes.i16, codes.count * sizeof *codes.i16);
-    assert_int_equal(result->count, wave.count);
-    (void)golden_assert_close("waveform", result->audio, wave.f32, wave.count, 1e-4);
-    assert_true(golden_snr_db(result->audio, wave.f32, wave.count) >= 80);
-    assert_int_equal(result->segment_count, 1);
-    assert_true(fabs(result->segments[0].end - (double)wave.count / 24000) < 0.001);
-    golden_free(&codes);
-    golden_free(&wave);
-}
-
-static void check_case(tmb_engine *engine, const char *model, const char *name) {
-    tmb_error error = {0};
-    json_t *info = NULL;
-    assert_ok(tmb_json_read(golden_path("qwen/%s/cases/%s/case.json", model, name), 1 << 20, &info, &error), error);
-    size_t items = json_array_size(json_object_get(info, "items"));
-    outcomes together = {0};
-    tmb_voice *voices[MOST_ITEMS];
-    tmb_speak_request requests[MOST_ITEMS];
-    for (size_t i = 0; i < items; i++) {
-        request_of(engine, info, i, &requests[i], &voices[i]);
-        add(engine, &together, &requests[i], voices[i]);
-    }
-    run(engine, &together);
-    for (size_t i = 0; i < items; i++) {
-        check_item(model, name, i, &together.items[i]);
-    }
-    for (size_t i = 0; items > 1 && i < items; i++) {
-        outcomes alone = {0};
-        add(engine, &alone, &requests[i], voices[i]);
-        run(engine, &alone);
-        check_item(model, name, i, &alone.items[0]);
-        assert_memory_equal(alone.items[0].audio, together.items[i].audio, alone.items[0].count * sizeof(float));
-        free_outcomes(&alone);
-    }
-    for (size_t i = 0; i < items; i++) {
-        tmb_voice_release(&voices[i]);
-    }
-    free_outcomes(&together);
-    json_decref(info);
-}
 
 static const char *const cases_c[] = {"icl_en",           "icl_zh", "xvec_auto",  "xvec_short", "icl_long_ref_text",
                                       "icl_nonstreaming", "batch3", "batch2_xvec"};
@@ -198,15 +17,6 @@ static const char *const cases_e[] = {"icl_penalty", "icl_zh_nonstreaming", "xve
                                       "batch3_penalty"};
 static const char *const cases_f[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_ko_nonstreaming", "xvec_penalty",
                                       "batch3_penalty"};
-
-static void check_cases(const char *model, const char *const *cases, size_t count, int threads) {
-    tmb_engine *engine = open_with(model, "f32", threads);
-    assert_int_equal(engine->operations->sample_rate(engine), 24000);
-    for (size_t i = 0; i < count; i++) {
-        check_case(engine, model, cases[i]);
-    }
-    engine->operations->destroy(engine);
-}
 
 static void test_goldens(void **state) {
     int threads = *(int *)*state;
@@ -234,15 +44,15 @@ static void test_saved_voice(void **state) {
     request.max_frames = 20;
     request.want_codes = true;
     outcomes first = {0}, second = {0};
-    add(engine, &first, &request, voice);
+    add_request(engine, &first, &request, voice);
     tmb_voice_release(&voice);
-    run(engine, &first);
+    run_engine(engine, &first);
     engine->operations->destroy(engine);
 
     engine = open_with("sample-c", "f32", threads);
     assert_ok(engine->operations->voice_deserialize(engine, data, size, &voice, &error), error);
-    add(engine, &second, &request, voice);
-    run(engine, &second);
+    add_request(engine, &second, &request, voice);
+    run_engine(engine, &second);
     assert_int_equal(first.items[0].frames, second.items[0].frames);
     assert_memory_equal(first.items[0].codes, second.items[0].codes, first.items[0].frames * first.items[0].books * 2);
     assert_int_equal(first.items[0].count, second.items[0].count);
@@ -282,27 +92,27 @@ static void test_company(void **state) {
             request.text = texts[i];
             request.seed = i;
             request.x_vector_only = i == 1;
-            add(engine, &alone[i], &request, voice);
-            run(engine, &alone[i]);
+            add_request(engine, &alone[i], &request, voice);
+            run_engine(engine, &alone[i]);
         }
         size_t live = 0;
         for (size_t i = 0; i < 4; i++) {
             request.text = texts[i];
             request.seed = i;
             request.x_vector_only = i == 1;
-            add(engine, &together, &request, voice);
+            add_request(engine, &together, &request, voice);
             for (size_t k = 0; k < 3; k++) {
-                assert_ok(engine->operations->step(engine, sink, &together, &live, &error), error);
+                assert_ok(engine->operations->step(engine, take_event, &together, &live, &error), error);
             }
         }
         engine->operations->cancel(engine, together.items[3].sequence);
         engine->operations->cancel(engine, 123456);
         engine->operations->hold(engine, together.items[0].sequence, true);
         for (size_t k = 0; k < 5; k++) {
-            assert_ok(engine->operations->step(engine, sink, &together, &live, &error), error);
+            assert_ok(engine->operations->step(engine, take_event, &together, &live, &error), error);
         }
         engine->operations->hold(engine, together.items[0].sequence, false);
-        run(engine, &together);
+        run_engine(engine, &together);
         for (size_t i = 0; i < 3; i++) {
             const outcome *one = &alone[i].items[0], *other = &together.items[i];
             assert_true(one->finished && other->finished);
@@ -336,8 +146,8 @@ static void test_chunks(void **state) {
         request.max_frames = 50;
         request.seed = 3;
         request.first_chunk_frames = firsts[i];
-        add(engine, &results[i], &request, voice);
-        run(engine, &results[i]);
+        add_request(engine, &results[i], &request, voice);
+        run_engine(engine, &results[i]);
         const outcome *item = &results[i].items[0];
         assert_true(item->count > 12 * 1920);
         assert_int_equal(item->first_event, (firsts[i] > 0 ? firsts[i] : 4) * 1920);
@@ -370,8 +180,8 @@ static void test_pieces(void **state) {
     request.guard_runaway = true;
     request.want_codes = true;
     outcomes result = {0};
-    add(engine, &result, &request, voice);
-    run(engine, &result);
+    add_request(engine, &result, &request, voice);
+    run_engine(engine, &result);
     const outcome *item = &result.items[0];
     assert_true(item->finished);
     assert_true(item->segment_count >= 3);
@@ -388,8 +198,8 @@ static void test_pieces(void **state) {
 
     /* Only a pause. */
     request.text = "[pause:250ms]";
-    add(engine, &result, &request, voice);
-    run(engine, &result);
+    add_request(engine, &result, &request, voice);
+    run_engine(engine, &result);
     assert_true(result.items[0].finished);
     free_outcomes(&result);
     tmb_voice_release(&voice);
@@ -414,8 +224,8 @@ static void test_runaway(void **state) {
         request.seed = 5;
         request.repetition_penalty = round < 2 ? 1.05 : -1;
         outcomes result = {0};
-        add(engine, &result, &request, voice);
-        run(engine, &result);
+        add_request(engine, &result, &request, voice);
+        run_engine(engine, &result);
         const outcome *item = &result.items[0];
         assert_true(item->finished);
         assert_in_range(item->frames, 1, 59);
@@ -471,8 +281,8 @@ static void test_limits_and_errors(void **state) {
     request.max_seconds = 0.25;
     request.want_codes = true;
     outcomes result = {0};
-    add(engine, &result, &request, voice);
-    run(engine, &result);
+    add_request(engine, &result, &request, voice);
+    run_engine(engine, &result);
     assert_int_equal(result.items[0].frames, 3);
     assert_int_equal(result.items[0].reason, TMB_FINISH_LENGTH);
     free_outcomes(&result);
@@ -545,8 +355,8 @@ static void test_pack_cache(void **state) {
         request.max_frames = 12;
         request.want_codes = true;
         outcomes result = {0};
-        add(engine, &result, &request, voice);
-        run(engine, &result);
+        add_request(engine, &result, &request, voice);
+        run_engine(engine, &result);
         if (round == 0) {
             first = result;
         } else {

@@ -5,6 +5,7 @@
 #include "tts/qwen3/cpu/lm/lm.h"
 #include "tts/qwen3/prompt/prompt.h"
 #include "tts/qwen3/text/language.h"
+#include "tts/qwen3/text/speaker.h"
 #include "tts/qwen3/text/template.h"
 #include "weights/json.h"
 
@@ -113,7 +114,8 @@ static void check_case(const model *m, const char *name) {
     json_decref(info);
 }
 
-static void check_model(const char *name, const char *const *cases, size_t count) {
+static void check_model(const char *name, const char *const *cases, size_t count,
+                        void (*check)(const model *m, const char *name)) {
     tmb_error error = {0};
     model m = {.name = name};
     assert_ok(tmb_qwen3_config_read(golden_path("qwen/%s/model", name), &m.config, &error), error);
@@ -123,42 +125,142 @@ static void check_model(const char *name, const char *const *cases, size_t count
     tmb_lm_options options = {.talker = TMB_LM_F32};
     assert_ok(tmb_lm_load(&m.config, m.weights, &options, &m.lm, &error), error);
     for (size_t i = 0; i < count; i++) {
-        check_case(&m, cases[i]);
+        check(&m, cases[i]);
     }
     tmb_lm_destroy(&m.lm);
     tmb_tokenizer_destroy(&m.tokenizer);
     tmb_safetensors_close(&m.weights);
 }
 
+/* Voices of the model's own: the golden lists every row as [text id, codec id or null]. */
+static void check_family_item(const model *m, const char *name, const json_t *info, size_t item) {
+    tmb_error error = {0};
+    const char *text = json_string_value(pick(json_object_get(info, "text"), item));
+    const char *instruct = json_string_value(pick(json_object_get(info, "instruct"), item));
+    const json_t *whole = json_object_get(info, "non_streaming_mode");
+    const json_t *expected = json_array_get(json_object_get(info, "items"), item);
+    const json_t *rows = json_object_get(expected, "rows"), *later = json_object_get(expected, "later");
+    const tmb_qwen3_speaker *speaker = NULL;
+    tmb_template_ids target = {0}, style = {0};
+    tmb_prompt_parts parts = {.speaker = -1, .non_streaming = whole == NULL || json_is_true(whole)};
+    assert_ok(tmb_template_target(m->tokenizer, text, strlen(text), &target, &error), error);
+    if (instruct != NULL && instruct[0] != 0 && !m->config.drops_instruct) {
+        assert_ok(tmb_template_instruct(m->tokenizer, instruct, strlen(instruct), &style, &error), error);
+    }
+    assert_ok(tmb_qwen3_language_id(&m->config.talker, json_string_value(pick(json_object_get(info, "language"), item)),
+                                    &parts.language, &error),
+              error);
+    assert_ok(tmb_qwen3_find_speaker(&m->config, json_string_value(pick(json_object_get(info, "speaker"), item)),
+                                     &speaker, &error),
+              error);
+    assert_ok(tmb_qwen3_speaker_language(&m->config, speaker, &parts.language, &error), error);
+    parts.instruct = style.ids;
+    parts.instruct_count = style.count;
+    parts.role = target.role;
+    parts.text = target.text;
+    parts.text_count = target.text_count;
+    parts.speaker = speaker == NULL ? -1 : speaker->id;
+    tmb_prompt prompt;
+    assert_ok(tmb_prompt_build(&m->config, &parts, &prompt, &error), error);
+    assert_int_equal(prompt.count, json_array_size(rows));
+    assert_true(prompt.count <= tmb_prompt_rows_max(parts.instruct_count, parts.text_count, 0, 0));
+    for (size_t i = 0; i < prompt.count; i++) {
+        const json_t *pair = json_array_get(rows, i), *codec = json_array_get(pair, 1);
+        assert_int_equal(prompt.rows[i].text, json_integer_value(json_array_get(pair, 0)));
+        assert_int_equal(prompt.rows[i].codec, json_is_null(codec) ? TMB_PROMPT_NONE : json_integer_value(codec));
+    }
+    for (size_t i = 0; i < json_array_size(later) || i < prompt.later_count; i++) {
+        int32_t own = i < prompt.later_count ? prompt.later[i] : prompt.pad;
+        int32_t wanted =
+            i < json_array_size(later) ? (int32_t)json_integer_value(json_array_get(later, i)) : prompt.pad;
+        assert_int_equal(own, wanted);
+    }
+    golden_array embeds = golden_load("qwen/%s/cases/%s/inputs_embeds.npy", m->name, name);
+    golden_array trailing = golden_load("qwen/%s/cases/%s/trailing_text_hidden.npy", m->name, name);
+    size_t length = embeds.dims[1], hidden = embeds.dims[2];
+    float *own = calloc(prompt.count, hidden * sizeof *own);
+    assert_ok(tmb_lm_embed_rows(m->lm, NULL, &prompt, 0, prompt.count, own, &error), error);
+    (void)golden_assert_close("prompt", own, embeds.f32 + (item * length + length - prompt.count) * hidden,
+                              prompt.count * hidden, 1e-5);
+    for (size_t i = 0; i < trailing.dims[1]; i++) {
+        const int32_t *id = i < prompt.later_count ? &prompt.later[i] : &prompt.pad;
+        assert_ok(tmb_lm_embed_text(m->lm, NULL, id, 1, own, &error), error);
+        (void)golden_assert_close("trailing text", own, trailing.f32 + (item * trailing.dims[1] + i) * hidden, hidden,
+                                  1e-5);
+    }
+    free(own);
+    golden_free(&embeds);
+    golden_free(&trailing);
+    tmb_prompt_free(&prompt);
+    tmb_template_ids_free(&target);
+    tmb_template_ids_free(&style);
+}
+
+static void check_family_case(const model *m, const char *name) {
+    tmb_error error = {0};
+    json_t *info = NULL;
+    assert_ok(tmb_json_read(golden_path("qwen/%s/cases/%s/case.json", m->name, name), 1 << 20, &info, &error), error);
+    for (size_t item = 0; item < json_array_size(json_object_get(info, "items")); item++) {
+        check_family_item(m, name, info, item);
+    }
+    json_decref(info);
+}
+
+static void test_family(void **state) {
+    (void)state;
+    static const char *const g[] = {"plain",
+                                    "plain_streaming",
+                                    "auto",
+                                    "instruct",
+                                    "instruct_streaming",
+                                    "dialect_auto",
+                                    "dialect_auto_streaming",
+                                    "dialect_chinese_instruct",
+                                    "dialect_english",
+                                    "long_instruct",
+                                    "batch3_instruct",
+                                    "batch3_instruct_streaming",
+                                    "batch2_one_speaker",
+                                    "no_speaker"};
+    static const char *const h[] = {"plain", "language_streaming", "instruct_ignored", "batch2"};
+    static const char *const i[] = {
+        "instruct_en", "instruct_zh", "instruct_en_streaming", "auto_zh_streaming", "long_instruct",
+        "no_instruct", "batch3"};
+    check_model("sample-g", g, sizeof g / sizeof g[0], check_family_case);
+    check_model("sample-h", h, sizeof h / sizeof h[0], check_family_case);
+    check_model("sample-i", i, sizeof i / sizeof i[0], check_family_case);
+}
+
 static void test_sample_c(void **state) {
     (void)state;
     static const char *const cases[] = {"icl_en",           "icl_zh", "xvec_auto",  "xvec_short", "icl_long_ref_text",
                                         "icl_nonstreaming", "batch3", "batch2_xvec"};
-    check_model("sample-c", cases, sizeof cases / sizeof cases[0]);
+    check_model("sample-c", cases, sizeof cases / sizeof cases[0], check_case);
 }
 
 static void test_sample_d(void **state) {
     (void)state;
     static const char *const cases[] = {"icl", "batch2_mixed"};
-    check_model("sample-d", cases, sizeof cases / sizeof cases[0]);
+    check_model("sample-d", cases, sizeof cases / sizeof cases[0], check_case);
 }
 
 static void test_sample_e(void **state) {
     (void)state;
     static const char *const cases[] = {"icl_penalty", "icl_zh_nonstreaming", "xvec_penalty", "xvec_ja_nonstreaming",
                                         "batch3_penalty"};
-    check_model("sample-e", cases, sizeof cases / sizeof cases[0]);
+    check_model("sample-e", cases, sizeof cases / sizeof cases[0], check_case);
 }
 
 static void test_sample_f(void **state) {
     (void)state;
     static const char *const cases[] = {"icl_penalty", "icl_ja_nonstreaming", "xvec_penalty", "xvec_ko_nonstreaming",
                                         "batch3_penalty"};
-    check_model("sample-f", cases, sizeof cases / sizeof cases[0]);
+    check_model("sample-f", cases, sizeof cases / sizeof cases[0], check_case);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_sample_c), cmocka_unit_test(test_sample_d),
-                                       cmocka_unit_test(test_sample_e), cmocka_unit_test(test_sample_f)};
+                                       cmocka_unit_test(test_sample_e), cmocka_unit_test(test_sample_f),
+                                       cmocka_unit_test(test_family)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

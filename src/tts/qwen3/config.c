@@ -53,7 +53,8 @@ static tmb_status require_object(const char *path, const json_t *parent, const c
 }
 
 /* What kind of checkpoint this is. */
-static tmb_status check_kind(const json_t *root, tmb_error *error) {
+static tmb_status read_kind(const json_t *root, tmb_qwen3_kind *kind, tmb_error *error) {
+    static const char *const kinds[] = {"base", "custom_voice", "voice_design"}; /* as tmb_qwen3_kind */
     const char *path = "config.json";
     tmb_status status = tmb_qwen3_config_expect(path, root, "model_type", "qwen3_tts", error);
     if (status == TMB_OK) {
@@ -63,11 +64,24 @@ static tmb_status check_kind(const json_t *root, tmb_error *error) {
     if (status == TMB_OK && type == NULL) {
         return tmb_fail(error, TMB_ERROR_MODEL, "%s: tts_model_type is missing", path);
     }
-    if (status == TMB_OK && strcmp(type, "base") != 0) {
-        return tmb_fail(error, TMB_ERROR_UNSUPPORTED,
-                        "%s: tts_model_type is \"%.40s\": such a model cannot clone; use a Base model", path, type);
+    for (size_t i = 0; status == TMB_OK && i < TMB_FIELD_COUNT(kinds); i++) {
+        if (strcmp(type, kinds[i]) == 0) {
+            *kind = (tmb_qwen3_kind)i;
+            return TMB_OK;
+        }
     }
-    return status;
+    return status != TMB_OK
+               ? status
+               : tmb_fail(error, TMB_ERROR_UNSUPPORTED,
+                          "%s: tts_model_type is \"%.40s\", but only base, custom_voice and voice_design are known",
+                          path, type);
+}
+
+/* Whether the official implementation drops instructions: generate_custom_voice() does if "0b6" contains the size's
+ * name, which the empty name satisfies too. */
+static bool drops_instruct(const json_t *root, const tmb_qwen3_config *config) {
+    const char *size = json_string_value(json_object_get(root, "tts_model_size"));
+    return config->kind == TMB_QWEN3_CUSTOM_VOICE && size != NULL && strstr("0b6", size) != NULL;
 }
 
 static tmb_status read_main(const json_t *root, tmb_qwen3_config *out, tmb_error *error) {
@@ -79,7 +93,7 @@ static tmb_status read_main(const json_t *root, tmb_qwen3_config *out, tmb_error
         {"tts_bos_token_id", TMB_JSON_ID, offsetof(tmb_qwen3_config, tts_bos_id), 0, INT32_MAX, false, 0},
         {"tts_eos_token_id", TMB_JSON_ID, offsetof(tmb_qwen3_config, tts_eos_id), 0, INT32_MAX, false, 0},
     };
-    tmb_status status = check_kind(root, error);
+    tmb_status status = read_kind(root, &out->kind, error);
     if (status == TMB_OK) {
         status = tmb_json_read_fields("config.json", root, ids, TMB_FIELD_COUNT(ids), out, error);
     }
@@ -87,6 +101,7 @@ static tmb_status read_main(const json_t *root, tmb_qwen3_config *out, tmb_error
     if (size_name != NULL && strlen(size_name) < sizeof out->size_name) {
         strcpy(out->size_name, size_name);
     }
+    out->drops_instruct = drops_instruct(root, out);
     const json_t *talker = NULL;
     const json_t *predictor = NULL;
     const json_t *speaker = NULL;
@@ -103,8 +118,13 @@ static tmb_status read_main(const json_t *root, tmb_qwen3_config *out, tmb_error
         status = tmb_qwen3_config_predictor("config.json: code_predictor_config", predictor, &out->predictor, error);
     }
     if (status == TMB_OK) {
-        status = require_object("config.json", root, "speaker_encoder_config", &speaker, error);
+        status = tmb_qwen3_config_speakers("config.json: talker_config", talker, out, error);
     }
+    /* A fine-tuned model keeps the settings of a speaker encoder that it no longer has. */
+    if (status != TMB_OK || !tmb_qwen3_clones(out)) {
+        return status;
+    }
+    status = require_object("config.json", root, "speaker_encoder_config", &speaker, error);
     if (status == TMB_OK) {
         status = tmb_qwen3_config_speaker("config.json: speaker_encoder_config", speaker, &out->speaker, error);
     }
@@ -154,17 +174,19 @@ static tmb_status check_together(const tmb_qwen3_config *config, tmb_error *erro
     } pairs[] = {
         {"code_predictor_config.num_code_groups", config->predictor.code_groups, "talker_config.num_code_groups",
          config->talker.code_groups},
-        {"speaker_encoder_config.enc_dim", config->speaker.embedding_size, "talker_config.hidden_size",
-         config->talker.transformer.hidden_size},
-        {"speaker_encoder_config.sample_rate", (size_t)config->speaker.sample_rate, "the codec's input_sample_rate",
-         (size_t)codec->sample_rate},
         {"talker_config.num_code_groups", config->talker.code_groups, "the codec's encoder_valid_num_quantizers",
          codec->valid_quantizers},
         {"code_predictor_config.vocab_size", config->predictor.vocab_size, "the codec's codebook_size",
          codec->decoder.codebook_size},
+        /* of those that clone */
+        {"speaker_encoder_config.enc_dim", config->speaker.embedding_size, "talker_config.hidden_size",
+         config->talker.transformer.hidden_size},
+        {"speaker_encoder_config.sample_rate", (size_t)config->speaker.sample_rate, "the codec's input_sample_rate",
+         (size_t)codec->sample_rate},
     };
+    size_t pair_count = tmb_qwen3_clones(config) ? TMB_FIELD_COUNT(pairs) : TMB_FIELD_COUNT(pairs) - 2;
     tmb_status status = check_text_ids(config, error);
-    for (size_t i = 0; i < TMB_FIELD_COUNT(pairs) && status == TMB_OK; i++) {
+    for (size_t i = 0; i < pair_count && status == TMB_OK; i++) {
         status = check_equal(pairs[i].a_name, pairs[i].a, pairs[i].b_name, pairs[i].b, error);
     }
     size_t first_codes = config->talker.vocab_size - TMB_QWEN3_SUPPRESSED_CODES;

@@ -13,6 +13,8 @@
 enum {
     TMB_QWEN3_CODE_GROUPS_MAX = 64,
     TMB_QWEN3_LANGUAGES_MAX = 64,
+    TMB_QWEN3_SPEAKERS_MAX = 256,
+    TMB_QWEN3_SPEAKER_NAME_MAX = 260, /* bytes, with the 0 */
     TMB_QWEN3_STAGES_MAX = 8,         /* of convolutions, in codec and speaker encoder */
     TMB_QWEN3_SUPPRESSED_CODES = 1024 /* the talker's last ids, never sampled (except the end of speech) */
 };
@@ -46,6 +48,8 @@ typedef struct tmb_qwen3_talker_config {
     int32_t codec_think_id, codec_nothink_id, codec_think_bos_id, codec_think_eos_id;
     size_t language_count;
     tmb_qwen3_language languages[TMB_QWEN3_LANGUAGES_MAX]; /* as the file lists them, without dialects */
+    size_t dialect_count;
+    tmb_qwen3_language dialects[TMB_QWEN3_LANGUAGES_MAX]; /* which speakers speak; nobody asks for one by name */
 } tmb_qwen3_talker_config;
 
 typedef struct tmb_qwen3_predictor_config {
@@ -139,6 +143,16 @@ typedef struct tmb_qwen3_generation_config {
     size_t max_new_tokens;     /* [8192]; 2048 where the file does not say */
 } tmb_qwen3_generation_config;
 
+/* A built-in voice: a row of the talker's codec embedding. */
+typedef struct tmb_qwen3_speaker {
+    char name[TMB_QWEN3_SPEAKER_NAME_MAX]; /* as the file writes it, UTF-8 */
+    int32_t id;                            /* codec token */
+    /* Index of the dialect that this speaker speaks if the language is auto or Chinese; -1: none; -2: the file does not
+     * say, or names one that it does not have, which matters for these two languages only. */
+    int dialect;
+} tmb_qwen3_speaker;
+enum { TMB_QWEN3_NO_DIALECT = -1, TMB_QWEN3_BROKEN_DIALECT = -2 };
+
 /* What a checkpoint was trained to do: tts_model_type. */
 typedef enum tmb_qwen3_kind {
     TMB_QWEN3_BASE = 0,     /* "base": clones from a recording */
@@ -148,6 +162,9 @@ typedef enum tmb_qwen3_kind {
 
 typedef struct tmb_qwen3_config {
     tmb_qwen3_kind kind;
+    bool drops_instruct; /* the 0.6B of a custom_voice model: the official implementation drops instructions */
+    size_t speaker_count;
+    tmb_qwen3_speaker speakers[TMB_QWEN3_SPEAKERS_MAX]; /* as the file lists them */
     tmb_qwen3_talker_config talker;
     tmb_qwen3_predictor_config predictor;
     tmb_qwen3_speaker_config speaker;
@@ -163,8 +180,7 @@ static inline bool tmb_qwen3_clones(const tmb_qwen3_config *config) { return con
 
 /* Reads the files of a checkpoint's folder. TMB_ERROR_MODEL where a file is missing, a field is missing or out of its
  * bounds, or two contradict each other: the message names file and field. TMB_ERROR_UNSUPPORTED for a checkpoint
- * of another kind (custom voice, voice design, another codec) or with features that the released ones do not
- * use. */
+ * of another kind (another codec, another type) or with features that the released ones do not use. */
 tmb_status tmb_qwen3_config_read(const char *folder, tmb_qwen3_config *out, tmb_error *error);
 
 /* The same from the files' texts (0-terminated not needed). generation may be NULL. */

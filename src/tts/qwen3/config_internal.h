@@ -9,6 +9,8 @@
 
 tmb_status tmb_qwen3_config_talker(const char *path, const json_t *object, tmb_qwen3_talker_config *out,
                                    tmb_error *error);
+/* Speakers of a custom_voice model; out->talker is read already. */
+tmb_status tmb_qwen3_config_speakers(const char *path, const json_t *talker, tmb_qwen3_config *out, tmb_error *error);
 tmb_status tmb_qwen3_config_predictor(const char *path, const json_t *object, tmb_qwen3_predictor_config *out,
                                       tmb_error *error);
 /* `object` may be NULL: all defaults. */

@@ -79,13 +79,12 @@ static tmb_status read_languages(const char *path, const json_t *object, tmb_qwe
     const char *name = NULL;
     json_t *id = NULL;
     json_object_foreach(languages, name, id) {
-        tmb_qwen3_language *language = &out->languages[out->language_count];
-        if (strstr(name, "dialect") != NULL) {
-            continue;
-        }
-        if (out->language_count == TMB_QWEN3_LANGUAGES_MAX) {
+        bool is_dialect = strstr(name, "dialect") != NULL;
+        size_t *count = is_dialect ? &out->dialect_count : &out->language_count;
+        if (*count == TMB_QWEN3_LANGUAGES_MAX) {
             return tmb_fail(error, TMB_ERROR_MODEL, "%s: more than %d languages", path, TMB_QWEN3_LANGUAGES_MAX);
         }
+        tmb_qwen3_language *language = is_dialect ? &out->dialects[*count] : &out->languages[*count];
         if (!json_is_integer(id) || json_integer_value(id) < 0 || (uint64_t)json_integer_value(id) >= out->vocab_size ||
             strlen(name) >= sizeof language->name) {
             return tmb_fail(error, TMB_ERROR_MODEL, "%s: codec_language_id of \"%.40s\" is not a token below %zu", path,
@@ -93,11 +92,67 @@ static tmb_status read_languages(const char *path, const json_t *object, tmb_qwe
         }
         size_t i = 0;
         for (; name[i] != '\0'; i++) {
-            language->name[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
+            /* A speaker names a dialect as the file spells it. */
+            bool lower = !is_dialect && name[i] >= 'A' && name[i] <= 'Z';
+            language->name[i] = (char)(lower ? name[i] + ('a' - 'A') : name[i]);
         }
         language->name[i] = '\0';
         language->id = (int32_t)json_integer_value(id);
-        out->language_count++;
+        (*count)++;
+    }
+    return TMB_OK;
+}
+
+/* What spk_is_dialect says of a speaker: false, or a dialect's name. */
+static int dialect_of(const tmb_qwen3_talker_config *talker, const json_t *value) {
+    if (json_is_false(value)) {
+        return TMB_QWEN3_NO_DIALECT;
+    }
+    const char *name = json_string_value(value);
+    for (size_t i = 0; name != NULL && i < talker->dialect_count; i++) {
+        if (strcmp(talker->dialects[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return TMB_QWEN3_BROKEN_DIALECT;
+}
+
+/* tts_model_type decides whether a model speaks with its speakers: other kinds may list some, which mean nothing. */
+tmb_status tmb_qwen3_config_speakers(const char *path, const json_t *talker, tmb_qwen3_config *out, tmb_error *error) {
+    json_t *ids = json_object_get(talker, "spk_id");
+    const json_t *dialects = json_object_get(talker, "spk_is_dialect");
+    if (out->kind != TMB_QWEN3_CUSTOM_VOICE) {
+        return TMB_OK;
+    }
+    if (!json_is_object(ids)) {
+        return tmb_fail(error, TMB_ERROR_MODEL, "%s: spk_id is missing or not an object", path);
+    }
+    const char *name = NULL;
+    json_t *id = NULL;
+    json_object_foreach(ids, name, id) {
+        if (out->speaker_count == TMB_QWEN3_SPEAKERS_MAX) {
+            return tmb_fail(error, TMB_ERROR_MODEL, "%s: spk_id has more than %d speakers", path,
+                            TMB_QWEN3_SPEAKERS_MAX);
+        }
+        tmb_qwen3_speaker *speaker = &out->speakers[out->speaker_count];
+        if (name[0] == '\0') { /* no request can mean it */
+            continue;
+        }
+        if (strlen(name) >= sizeof speaker->name) {
+            return tmb_fail(error, TMB_ERROR_MODEL, "%s: spk_id has a name of %zu bytes, more than %zu", path,
+                            strlen(name), sizeof speaker->name - 1);
+        }
+        /* The official implementation takes a list of one, too. */
+        const json_t *number = json_is_array(id) && json_array_size(id) == 1 ? json_array_get(id, 0) : id;
+        if (!json_is_integer(number) || json_integer_value(number) < 0 ||
+            (uint64_t)json_integer_value(number) >= out->talker.vocab_size) {
+            return tmb_fail(error, TMB_ERROR_MODEL, "%s: spk_id of \"%.60s\" is not a token below %zu", path, name,
+                            out->talker.vocab_size);
+        }
+        strcpy(speaker->name, name);
+        speaker->id = (int32_t)json_integer_value(number);
+        speaker->dialect = dialect_of(&out->talker, json_object_get(dialects, name));
+        out->speaker_count++;
     }
     return TMB_OK;
 }

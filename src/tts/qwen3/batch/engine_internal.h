@@ -19,7 +19,11 @@ typedef struct tmb_speech_piece {
 /* One utterance. */
 typedef struct tmb_speech {
     uint64_t id;
-    tmb_voice *voice;
+    tmb_voice *voice; /* NULL: `speaker` speaks */
+    int32_t speaker;  /* codec token; negative: nobody in particular */
+    char *instruct;   /* NULL: none */
+    bool instruct_dropped;
+    uint64_t fingerprint[2];                /* of the voice, or of speaker and instruction */
     bool held, cancelled, failed, finished; /* finished: the language model is through with every piece */
     tmb_error error;                        /* where failed */
 
@@ -101,6 +105,15 @@ size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request 
 
 /* Prefills the piece that the speech is at. */
 tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_error *error);
+
+/* ---- who.c ---- */
+
+/* Sets who speaks; `speech->language` is set already and becomes the speaker's dialect if it has one.
+ * TMB_ERROR_ARGUMENT for what the model cannot do. */
+tmb_status tmb_speech_set_who(const tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice,
+                              tmb_speech *speech, tmb_error *error);
+/* What a model that does not clone says to a recording. */
+tmb_status tmb_qwen3_refuse_cloning(const tmb_qwen3_config *config, tmb_error *error);
 
 /* ---- budget.c ---- */
 

@@ -12,6 +12,8 @@
 
 #define FRAMES_PER_SECOND 12.5
 #define FIRST_CHUNK_FRAMES 4
+/* Ids of an instruction's template, at most: in small vocabularies "user" is several. */
+#define INSTRUCT_TEMPLATE_IDS 12
 
 static double frames_per_second(const tmb_qwen3_engine *engine) {
     return (double)engine->model.config.codec.sample_rate / (double)engine->model.config.codec.samples_per_frame;
@@ -72,7 +74,8 @@ static tmb_status read_settings(const tmb_qwen3_engine *engine, const tmb_speak_
     speech->seed = request->seed;
     speech->guard = request->guard_runaway;
     speech->waits = request->guard_runaway && !request->stream;
-    speech->non_streaming = request->non_streaming_text;
+    speech->non_streaming = request->text_layout == TMB_TEXT_WHOLE ||
+                            (request->text_layout == TMB_TEXT_DEFAULT && !tmb_qwen3_clones(&engine->model.config));
     speech->want_codes = request->want_codes;
     speech->chunk = request->first_chunk_frames > 0 ? (size_t)request->first_chunk_frames : FIRST_CHUNK_FRAMES;
     speech->chunk = speech->chunk < TMB_DECODE_FRAMES ? speech->chunk : TMB_DECODE_FRAMES;
@@ -123,17 +126,23 @@ static tmb_status build_prompt(const tmb_qwen3_engine *engine, const tmb_speech 
     const tmb_qwen3_model *model = &engine->model;
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     const tmb_speech_piece *piece = &speech->pieces[speech->piece];
-    tmb_template_ids target = {0}, transcript = {0};
+    tmb_template_ids target = {0}, transcript = {0}, instruct = {0};
     tmb_status status =
         tmb_template_target(model->tokenizer, speech->text + piece->begin, piece->end - piece->begin, &target, error);
     if (status == TMB_OK && speech->in_context) {
         status = tmb_template_reference(model->tokenizer, voice->text, strlen(voice->text), &transcript, error);
     }
+    if (status == TMB_OK && speech->instruct != NULL) {
+        status = tmb_template_instruct(model->tokenizer, speech->instruct, strlen(speech->instruct), &instruct, error);
+    }
     if (status == TMB_OK) {
-        tmb_prompt_parts parts = {.role = target.role,
+        tmb_prompt_parts parts = {.instruct = instruct.ids,
+                                  .instruct_count = instruct.count,
+                                  .role = target.role,
                                   .text = target.text,
                                   .text_count = target.text_count,
-                                  .vector = voice->speaker,
+                                  .vector = voice == NULL ? NULL : voice->speaker,
+                                  .speaker = speech->speaker,
                                   .language = speech->language,
                                   .non_streaming = speech->non_streaming};
         if (speech->in_context) {
@@ -146,6 +155,7 @@ static tmb_status build_prompt(const tmb_qwen3_engine *engine, const tmb_speech 
     }
     tmb_template_ids_free(&target);
     tmb_template_ids_free(&transcript);
+    tmb_template_ids_free(&instruct);
     return status;
 }
 
@@ -153,9 +163,8 @@ static tmb_status build_prompt(const tmb_qwen3_engine *engine, const tmb_speech 
 static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_prompt *prompt,
                                  tmb_error *error) {
     const tmb_qwen3_backend *backend = engine->backend;
-    const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     tmb_prefix_key key = {speech->language, speech->non_streaming, speech->in_context};
-    if (tmb_voice_memory_get_prefix(engine->memory, voice, &key, prompt->shared, speech->sequence)) {
+    if (tmb_voice_memory_get_prefix(engine->memory, speech->fingerprint, &key, prompt->shared, speech->sequence)) {
         return TMB_OK;
     }
     tmb_net_sequence *prefix = NULL;
@@ -170,7 +179,7 @@ static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, c
         backend->sequence_destroy(engine->net, &prefix);
         return status;
     }
-    tmb_voice_memory_put_prefix(engine->memory, voice, &key, prefix,
+    tmb_voice_memory_put_prefix(engine->memory, speech->fingerprint, &key, prefix,
                                 backend->sequence_bytes(engine->net, prompt->shared).host);
     return TMB_OK;
 }
@@ -209,14 +218,6 @@ tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, 
 
 /* ---- The whole -------------------------------------------------------------------------------- */
 
-static tmb_status check_voice(const tmb_qwen3_engine *engine, const tmb_qwen3_voice *voice, tmb_error *error) {
-    if (strcmp(voice->family, engine->model.family) != 0) {
-        return tmb_fail(error, TMB_ERROR_MODEL, "this voice was made for %s and the model is %s: make the voice again",
-                        voice->family, engine->model.family);
-    }
-    return TMB_OK;
-}
-
 static tmb_status prepare_codec(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_error *error) {
     const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     tmb_status status = engine->backend->stream_create(engine->net, &speech->stream, error);
@@ -232,19 +233,17 @@ static tmb_status prepare_codec(tmb_qwen3_engine *engine, tmb_speech *speech, tm
 tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice,
                              tmb_speech **out, tmb_error *error) {
     *out = NULL;
-    const tmb_qwen3_voice *mine = (const tmb_qwen3_voice *)voice;
-    if (request->text == NULL || voice == NULL) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "there is no %s", voice == NULL ? "voice" : "text");
+    if (request->text == NULL) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "there is no text");
     }
     tmb_speech *speech = tmb_calloc(1, sizeof *speech);
     if (speech == NULL) {
         return tmb_fail_memory(error, "an utterance", sizeof *speech);
     }
-    speech->voice = tmb_voice_retain(voice);
-    speech->in_context = mine->frames > 0 && mine->text != NULL && !request->x_vector_only;
     speech->text = tmb_strdup(request->text);
-    tmb_status status = speech->text == NULL ? tmb_fail_memory(error, "a text", 0) : check_voice(engine, mine, error);
+    tmb_status status = speech->text == NULL ? tmb_fail_memory(error, "a text", 0) : TMB_OK;
     if (status != TMB_OK || (status = read_settings(engine, request, speech, error)) != TMB_OK ||
+        (status = tmb_speech_set_who(engine, request, voice, speech, error)) != TMB_OK ||
         (status = make_pieces(request, speech, error)) != TMB_OK ||
         (status = prepare_codec(engine, speech, error)) != TMB_OK) {
         tmb_speech_destroy(engine, &speech);
@@ -284,6 +283,7 @@ void tmb_speech_destroy(const tmb_qwen3_engine *engine, tmb_speech **speech_addr
     engine->backend->stream_destroy(engine->net, &speech->stream);
     tmb_voice_release(&speech->voice);
     free(speech->text);
+    free(speech->instruct);
     free(speech->pieces);
     free(speech->segments);
     free(speech->segment_texts);
@@ -307,10 +307,13 @@ size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request 
     bool in_context = voice != NULL && voice->frames > 0 && !request->x_vector_only;
     size_t transcript = in_context && voice->text != NULL ? strlen(voice->text) : 0;
     /* Tokens are two bytes at least in all but hostile texts. */
-    size_t rows = tmb_prompt_rows_max(0, text / 2 + 1, transcript / 2 + 1, in_context ? voice->frames : 0);
+    size_t instruct = request->instruct == NULL ? 0 : strlen(request->instruct);
+    size_t instruct_rows = instruct == 0 ? 0 : instruct / 2 + INSTRUCT_TEMPLATE_IDS;
+    size_t rows = tmb_prompt_rows_max(instruct_rows, text / 2 + 1, transcript / 2 + 1, in_context ? voice->frames : 0);
     size_t sequence = engine->backend->sequence_bytes(engine->net, rows + frames).host;
     /* The prompt's rows live while it is prefilled, text embeddings beside them. */
-    size_t prompt = 2 * (rows + text + transcript) * model->config.talker.transformer.hidden_size * sizeof(float);
+    size_t prompt =
+        2 * (rows + text + transcript + instruct) * model->config.talker.transformer.hidden_size * sizeof(float);
     size_t audio = engine->official && in_context ? frames * model->config.codec.samples_per_frame * sizeof(float) : 0;
     size_t rest = engine->backend->stream_bytes(engine->net).host + prompt + audio +
                   frames * 2 * model->config.talker.code_groups + text;

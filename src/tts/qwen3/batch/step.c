@@ -109,27 +109,25 @@ static void end_reference_piece(tmb_qwen3_engine *engine, tmb_speech *speech, co
     speech->last_sample = result->samples[result->frames * per_frame - 1];
     tmb_net_stream *copy = NULL;
     if (engine->backend->stream_clone(engine->net, speech->stream, &copy, NULL) == TMB_OK) {
-        tmb_voice_memory_put_state(engine->memory, (const tmb_qwen3_voice *)speech->voice, copy,
+        tmb_voice_memory_put_state(engine->memory, speech->fingerprint, copy,
                                    engine->backend->stream_bytes(engine->net).host, speech->last_sample);
     }
 }
 
 /* Whether the reference is decoded already: then its state is taken over. Or another utterance is at it: *wait. */
 static void take_reference(tmb_qwen3_engine *engine, tmb_speech *speech, bool *wait) {
-    const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
     *wait = false;
     if (speech->reference_begun) {
         return;
     }
-    if (tmb_voice_memory_get_state(engine->memory, voice, speech->stream, &speech->last_sample)) {
+    if (tmb_voice_memory_get_state(engine->memory, speech->fingerprint, speech->stream, &speech->last_sample)) {
         speech->reference_left = 0;
         return;
     }
     for (size_t i = 0; i < engine->count && !*wait; i++) {
         const tmb_speech *other = engine->speeches[i];
-        const tmb_qwen3_voice *others = (const tmb_qwen3_voice *)other->voice;
         *wait = other->reference_begun && other->reference_left > 0 && !other->cancelled && !other->failed &&
-                memcmp(voice->fingerprint, others->fingerprint, sizeof voice->fingerprint) == 0;
+                memcmp(speech->fingerprint, other->fingerprint, sizeof speech->fingerprint) == 0;
     }
 }
 
@@ -380,6 +378,7 @@ static void send_end(const step *s, tmb_speech *speech) {
                               .frames_done = speech->frames,
                               .progress = 1,
                               .finish_reason = speech->reason,
+                              .instruct_dropped = speech->instruct_dropped,
                               .segments = speech->segments,
                               .segment_count = speech->piece_count};
     if (speech->want_codes) {

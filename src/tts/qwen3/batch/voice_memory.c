@@ -67,10 +67,10 @@ size_t tmb_voice_memory_bytes(tmb_voice_memory *memory) {
 }
 
 /* Under the lock. */
-static entry *find(tmb_voice_memory *memory, const tmb_qwen3_voice *voice) {
+static entry *find(tmb_voice_memory *memory, const uint64_t fingerprint[2]) {
     for (size_t i = 0; i < TMB_VOICE_MEMORY_ENTRIES; i++) {
         entry *e = &memory->entries[i];
-        if (e->used != 0 && memcmp(e->fingerprint, voice->fingerprint, sizeof e->fingerprint) == 0) {
+        if (e->used != 0 && memcmp(e->fingerprint, fingerprint, sizeof e->fingerprint) == 0) {
             e->used = ++memory->clock;
             return e;
         }
@@ -78,24 +78,24 @@ static entry *find(tmb_voice_memory *memory, const tmb_qwen3_voice *voice) {
     return NULL;
 }
 
-static entry *find_or_make(tmb_voice_memory *memory, const tmb_qwen3_voice *voice) {
-    entry *e = find(memory, voice);
+static entry *find_or_make(tmb_voice_memory *memory, const uint64_t fingerprint[2]) {
+    entry *e = find(memory, fingerprint);
     if (e == NULL) {
         e = &memory->entries[0];
         for (size_t i = 1; i < TMB_VOICE_MEMORY_ENTRIES; i++) {
             e = memory->entries[i].used < e->used ? &memory->entries[i] : e;
         }
         clear(memory, e);
-        memcpy(e->fingerprint, voice->fingerprint, sizeof e->fingerprint);
+        memcpy(e->fingerprint, fingerprint, sizeof e->fingerprint);
         e->used = ++memory->clock;
     }
     return e;
 }
 
-bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_net_stream *state,
+bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const uint64_t fingerprint[2], tmb_net_stream *state,
                                 float *last) {
     (void)pthread_mutex_lock(&memory->lock);
-    entry *e = find(memory, voice);
+    entry *e = find(memory, fingerprint);
     bool known = e != NULL && e->state != NULL;
     if (known && state != NULL) {
         memory->backend->stream_copy(memory->net, state, e->state);
@@ -105,10 +105,10 @@ bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice 
     return known;
 }
 
-void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_net_stream *state,
+void tmb_voice_memory_put_state(tmb_voice_memory *memory, const uint64_t fingerprint[2], tmb_net_stream *state,
                                 size_t bytes, float last) {
     (void)pthread_mutex_lock(&memory->lock);
-    entry *e = find_or_make(memory, voice);
+    entry *e = find_or_make(memory, fingerprint);
     memory->backend->stream_destroy(memory->net, &e->state);
     e->state = state;
     e->state_bytes = bytes;
@@ -120,10 +120,10 @@ static bool same_key(const tmb_prefix_key *a, const tmb_prefix_key *b) {
     return a->language == b->language && a->non_streaming == b->non_streaming && a->in_context == b->in_context;
 }
 
-bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
+bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const uint64_t fingerprint[2], const tmb_prefix_key *key,
                                  size_t count, tmb_net_sequence *sequence) {
     (void)pthread_mutex_lock(&memory->lock);
-    entry *e = find(memory, voice);
+    entry *e = find(memory, fingerprint);
     bool known = e != NULL && e->prefix != NULL && same_key(&e->key, key) &&
                  memory->backend->sequence_positions(e->prefix) == count &&
                  memory->backend->sequence_fork(memory->net, sequence, e->prefix, count, NULL) == TMB_OK;
@@ -131,10 +131,10 @@ bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice
     return known;
 }
 
-void tmb_voice_memory_put_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
+void tmb_voice_memory_put_prefix(tmb_voice_memory *memory, const uint64_t fingerprint[2], const tmb_prefix_key *key,
                                  tmb_net_sequence *prefix, size_t bytes) {
     (void)pthread_mutex_lock(&memory->lock);
-    entry *e = find_or_make(memory, voice);
+    entry *e = find_or_make(memory, fingerprint);
     memory->backend->sequence_destroy(memory->net, &e->prefix);
     e->prefix = prefix;
     e->prefix_bytes = bytes;

@@ -1,12 +1,12 @@
 /* What an engine remembers of the voices that it used: the codec decoder's state after the reference, and the keys and
- * values of the prompt's beginning. Keyed by the voice's contents, so that it does not matter how a voice came back.
+ * values of the prompt's beginning. Keyed by a fingerprint of what speech depends on (a voice's
+ * contents; a speaker with an instruction), so that a voice that was unloaded and loaded again is found.
  * The least recently used go first. Thread-safe.
  */
 #ifndef TMB_TTS_QWEN3_BATCH_VOICE_MEMORY_H
 #define TMB_TTS_QWEN3_BATCH_VOICE_MEMORY_H
 
 #include "tts/qwen3/backend.h"
-#include "tts/qwen3/voice/voice.h"
 
 #define TMB_VOICE_MEMORY_ENTRIES 8
 
@@ -19,10 +19,10 @@ void tmb_voice_memory_destroy(tmb_voice_memory **memory);
 size_t tmb_voice_memory_bytes(tmb_voice_memory *memory);
 
 /* Copies the state after a voice's reference into `state`, and its last sample; false where it is not known. */
-bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_net_stream *state,
+bool tmb_voice_memory_get_state(tmb_voice_memory *memory, const uint64_t fingerprint[2], tmb_net_stream *state,
                                 float *last);
 /* Takes over `state` (destroyed where it cannot be kept). */
-void tmb_voice_memory_put_state(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, tmb_net_stream *state,
+void tmb_voice_memory_put_state(tmb_voice_memory *memory, const uint64_t fingerprint[2], tmb_net_stream *state,
                                 size_t bytes, float last);
 
 /* One layout of the prompt. */
@@ -32,10 +32,10 @@ typedef struct tmb_prefix_key {
 } tmb_prefix_key;
 
 /* Copies a known beginning of `count` positions into `sequence`; false where it is not known, or copying fails. */
-bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
+bool tmb_voice_memory_get_prefix(tmb_voice_memory *memory, const uint64_t fingerprint[2], const tmb_prefix_key *key,
                                  size_t count, tmb_net_sequence *sequence);
 /* Takes over `prefix`. */
-void tmb_voice_memory_put_prefix(tmb_voice_memory *memory, const tmb_qwen3_voice *voice, const tmb_prefix_key *key,
+void tmb_voice_memory_put_prefix(tmb_voice_memory *memory, const uint64_t fingerprint[2], const tmb_prefix_key *key,
                                  tmb_net_sequence *prefix, size_t bytes);
 
 #endif

@@ -46,6 +46,9 @@ tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *refer
                                     tmb_voice **out, tmb_error *error) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     *out = NULL;
+    if (!tmb_qwen3_clones(&engine->model.config)) {
+        return tmb_qwen3_refuse_cloning(&engine->model.config, error);
+    }
     const char *text = x_vector_only || reference->text == NULL || reference->text[0] == 0 ? NULL : reference->text;
     tmb_status status = TMB_OK;
     if (text != NULL) {
@@ -106,6 +109,9 @@ tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     tmb_qwen3_voice *voice = NULL;
     *out = NULL;
+    if (!tmb_qwen3_clones(&engine->model.config)) {
+        return tmb_qwen3_refuse_cloning(&engine->model.config, error);
+    }
     tmb_status status = tmb_qwen3_voice_load(data, size, &voice, error);
     if (status != TMB_OK) {
         return status;

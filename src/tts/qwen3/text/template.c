@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define HEAD "<|im_start|>assistant\n"
+#define INSTRUCT_HEAD "<|im_start|>user\n"
 #define TARGET_TAIL "<|im_end|>\n<|im_start|>assistant\n"
 #define REFERENCE_TAIL "<|im_end|>\n"
 
@@ -26,26 +27,33 @@ static size_t leading_lines(const char *text, size_t bytes) {
     return drop;
 }
 
-static tmb_status encode_templated(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, const char *tail,
-                                   size_t tail_ids, tmb_template_ids *out, tmb_error *error) {
+static tmb_status encode_templated(const tmb_tokenizer *tokenizer, const char *head, const char *text, size_t bytes,
+                                   const char *tail, tmb_template_ids *out, tmb_error *error) {
     memset(out, 0, sizeof *out);
     if (bytes > TMB_TOKENIZER_TEXT_MAX) {
         return tmb_fail(error, TMB_ERROR_LIMIT, "a text of %zu bytes, over the limit of %zu", bytes,
                         TMB_TOKENIZER_TEXT_MAX);
     }
-    size_t drop = leading_lines(text, bytes);
-    size_t head_bytes = strlen(HEAD);
+    size_t head_bytes = strlen(head);
     size_t tail_bytes = strlen(tail);
-    size_t total = head_bytes + (bytes - drop) + tail_bytes;
+    size_t total = head_bytes + bytes + tail_bytes;
     char *templated = tmb_calloc(total + 1, 1);
     if (templated == NULL) {
         return tmb_fail_memory(error, "a prompt", total);
     }
-    memcpy(templated, HEAD, head_bytes);
-    memcpy(templated + head_bytes, text + drop, bytes - drop);
-    memcpy(templated + head_bytes + (bytes - drop), tail, tail_bytes);
+    memcpy(templated, head, head_bytes);
+    memcpy(templated + head_bytes, text, bytes);
+    memcpy(templated + head_bytes + bytes, tail, tail_bytes);
     tmb_status status = tmb_tokenizer_encode(tokenizer, templated, total, &out->ids, &out->count, error);
     free(templated);
+    return status;
+}
+
+/* What the assistant says; `tail_ids` of the ids are the tail's. */
+static tmb_status encode_spoken(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, const char *tail,
+                                size_t tail_ids, tmb_template_ids *out, tmb_error *error) {
+    size_t drop = leading_lines(text, bytes);
+    tmb_status status = encode_templated(tokenizer, HEAD, text + drop, bytes - drop, tail, out, error);
     if (status != TMB_OK) {
         return status;
     }
@@ -61,12 +69,17 @@ static tmb_status encode_templated(const tmb_tokenizer *tokenizer, const char *t
 
 tmb_status tmb_template_target(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_template_ids *out,
                                tmb_error *error) {
-    return encode_templated(tokenizer, text, bytes, TARGET_TAIL, 5, out, error);
+    return encode_spoken(tokenizer, text, bytes, TARGET_TAIL, 5, out, error);
 }
 
 tmb_status tmb_template_reference(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_template_ids *out,
                                   tmb_error *error) {
-    return encode_templated(tokenizer, text, bytes, REFERENCE_TAIL, 2, out, error);
+    return encode_spoken(tokenizer, text, bytes, REFERENCE_TAIL, 2, out, error);
+}
+
+tmb_status tmb_template_instruct(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_template_ids *out,
+                                 tmb_error *error) {
+    return encode_templated(tokenizer, INSTRUCT_HEAD, text, bytes, REFERENCE_TAIL, out, error);
 }
 
 void tmb_template_ids_free(tmb_template_ids *prompt) {

@@ -27,6 +27,11 @@ tmb_status tmb_template_target(const tmb_tokenizer *tokenizer, const char *text,
 tmb_status tmb_template_reference(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_template_ids *out,
                                   tmb_error *error);
 
+/* An instruction or a description: <|im_start|>user\n{text}<|im_end|>\n. All ids count (out->ids, out->count), and
+ * nothing of the text is dropped. */
+tmb_status tmb_template_instruct(const tmb_tokenizer *tokenizer, const char *text, size_t bytes, tmb_template_ids *out,
+                                 tmb_error *error);
+
 void tmb_template_ids_free(tmb_template_ids *prompt);
 
 /* Whether tokenizer and configuration belong together: TMB_ERROR_MODEL where the special tokens have other ids than
