@@ -358,7 +358,7 @@ static void test_contradictions(void **state) {
     static const struct {
         const char *file, *path, *value, *words;
     } cases[] = {
-        {"config.json", "tts_model_type", "\"custom_voice\"", "tts_model_type"},
+        {"config.json", "tts_model_type", "\"singing\"", "tts_model_type"},
         {"config.json", "talker_config/hidden_size", "48", "enc_dim"},
         {"config.json", "talker_config/num_hidden_layers", "4", "talker.model.layers.3."},
         {"config.json", "talker_config/intermediate_size", "96", "mlp."},
