@@ -6,7 +6,7 @@
 
 enum { MAXIMUM_TEXT = 16 * 1024 * 1024 };
 
-const cli_option cli_reference_options[9] = {
+const cli_option cli_reference_options[10] = {
     {.name = "ref",
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, request.ref_audio),
@@ -45,6 +45,13 @@ const cli_option cli_reference_options[9] = {
      .minimum = 0,
      .maximum = 1,
      .help = "post-filter for cleaning the recording (see enhance); default 0, off"},
+    {.name = "level",
+     .kind = CLI_CHOICE,
+     .offset = offsetof(clone_options, level),
+     .argument = "auto|off",
+     .choices = cli_levels,
+     .help = "auto, the default: cleaning keeps the speech whatever its level; off: much too quiet speech is taken for "
+             "noise (see enhance)"},
     {.name = "trim-ref",
      .kind = CLI_FLAG,
      .offset = offsetof(clone_options, request.trim_reference),
@@ -271,6 +278,7 @@ int cli_finish_reference(clone_options *o, char **text) {
     o->request.pre.post_filter_beta = (float)o->pre_beta;
     o->request.post.attenuation_limit_db = (float)o->post_attenuation;
     o->request.post.post_filter_beta = (float)o->post_beta;
+    o->request.pre.level = o->request.post.level = (tmb_level_mode)o->level;
     o->request.has_seed = o->seed.given;
     o->request.seed = o->seed.value;
     *text = NULL;

@@ -17,7 +17,7 @@ typedef struct enhance_options {
     const char *path, *folder, *plot;
     bool no_suffix, post_filter, low_latency, compensate_delay;
     double attenuation_limit, post_filter_beta;
-    int output_rate, resampler, jobs;
+    int output_rate, resampler, level, jobs;
     tmb_audio_limits limits;
 } enhance_options;
 
@@ -58,6 +58,14 @@ static const cli_option own_options[] = {
      .minimum = 0,
      .maximum = 1,
      .help = "strength of the post-filter, and turns it on; --pf alone is 0.02"},
+    {.name = "level",
+     .kind = CLI_CHOICE,
+     .offset = offsetof(enhance_options, level),
+     .argument = "auto|off",
+     .choices = cli_levels,
+     .help =
+         "auto, the default: speech that is much too quiet or too loud is kept like any other (a file is measured "
+         "first, a pipe as it comes); off: the model hears the recording as it is, and takes quiet speech for noise"},
     {.name = "compensate-delay",
      .letter = 'D',
      .kind = CLI_FLAG,
@@ -157,12 +165,39 @@ typedef struct stream {
     tmb_audio_reader *reader;
     tmb_audio_writer *writer;
     tmb_enhance_stream *enhancer;
+    tmb_level *level; /* of a file; NULL: of a pipe, or off */
     tmb_audio_info info;
     cli_loudness *before, *after;
     cli_spectrogram *plot_before, *plot_after;
     float *samples; /* [capacity, channels] */
     size_t capacity;
 } stream;
+
+/* How loud the speech is, from a reading of its own: the file is decoded twice, and its memory stays small. */
+static int measure_level(const enhance_options *o, job *j, stream *s) {
+    enum { CHUNK = 8192 };
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    int status = cli_open_input(j->input, &o->raw, &o->output, &o->limits, &reader, &info, &j->error);
+    if (status != CLI_EXIT_OK)
+        return status;
+    float *samples = calloc((size_t)CHUNK * (size_t)info.channels, sizeof(float));
+    tmb_status measured = tmb_level_create(info.rate, info.channels, &s->level, &j->error);
+    if (samples == NULL)
+        cli_set_error(&j->error, measured = TMB_ERROR_MEMORY, "no memory for the recording's level");
+    status = cli_exit_of(measured);
+    for (size_t count = 1; status == CLI_EXIT_OK && count > 0;) {
+        if (cli_interrupted())
+            status = CLI_EXIT_INTERRUPTED;
+        else if ((measured = tmb_audio_read(reader, samples, CHUNK, &count, &j->error)) != TMB_OK)
+            status = cli_exit_of_input(measured);
+        else
+            status = cli_exit_of(tmb_level_push(s->level, samples, count, &j->error));
+    }
+    free(samples);
+    tmb_audio_close(&reader);
+    return status;
+}
 
 static int open_stream(work *w, job *j, stream *s) {
     const enhance_options *o = w->options;
@@ -180,6 +215,13 @@ static int open_stream(work *w, job *j, stream *s) {
     enhance.low_latency = o->low_latency;
     enhance.compensate_delay = o->compensate_delay;
     enhance.resampler = (tmb_resampler_kind)o->resampler;
+    enhance.level = (tmb_level_mode)o->level;
+    if (enhance.level == TMB_LEVEL_AUTO && cli_is_regular(j->input)) {
+        status = measure_level(o, j, s);
+        if (status != CLI_EXIT_OK)
+            return status;
+    }
+    enhance.measured = s->level;
     if (tmb_enhance_open(w->context, &enhance, &s->enhancer, &j->error) != TMB_OK)
         return cli_exit_of_model(j->error.status);
     s->capacity = (size_t)s->info.rate / (o->low_latency ? 100 : 5);
@@ -202,6 +244,7 @@ static int open_stream(work *w, job *j, stream *s) {
 static void close_stream(stream *s) {
     tmb_audio_close(&s->reader);
     tmb_enhance_close(&s->enhancer);
+    tmb_level_destroy(&s->level);
     if (s->writer != NULL)
         tmb_audio_abort(&s->writer);
     cli_loudness_destroy(&s->before);

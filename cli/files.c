@@ -75,6 +75,11 @@ bool cli_make_folder(const char *path) {
     return made;
 }
 
+bool cli_is_regular(const char *path) {
+    struct stat info;
+    return !cli_is_standard(path) && stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 bool cli_same_file(const char *a, const char *b) {
     struct stat first, second;
     return stat(a, &first) == 0 && stat(b, &second) == 0 && S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&

@@ -4,6 +4,7 @@
 #include <string.h>
 
 const char *const cli_encodings[] = {"s16", "s24", "float", NULL};
+const char *const cli_levels[] = {"auto", "off", NULL};
 const char *const cli_resamplers[] = {"auto", "soxr", "polyphase", "sinc", NULL};
 static const char *const containers[] = {"auto", "wav", "flac", "ogg", "opus", "mp3", "raw", NULL};
 static const char *const raw_encodings[] = {"as-output", "s16", "s24", "float", NULL};

@@ -50,7 +50,7 @@ extern const cli_option cli_raw_options[3];
 /* How much input is taken; they fill a tmb_audio_limits. */
 extern const cli_option cli_limit_options[1];
 
-extern const char *const cli_encodings[], *const cli_resamplers[];
+extern const char *const cli_encodings[], *const cli_resamplers[], *const cli_levels[];
 
 /* Opens the library; `engine` may be NULL. Says what is wrong: then the exit status, else 0. */
 int cli_open(const cli_runtime *runtime, const cli_engine *engine, const tmb_options *base, tmb_context **out);
@@ -78,6 +78,8 @@ const char *cli_container_ending(tmb_container container);
 bool cli_is_folder(const char *path);
 /* Creates the folder and its parents; false: said why. */
 bool cli_make_folder(const char *path);
+/* Whether `path` names an ordinary file, which can be read twice. */
+bool cli_is_regular(const char *path);
 /* Do both paths lead to one existing file? */
 bool cli_same_file(const char *a, const char *b);
 /* Do they not? Else says that the output must go elsewhere. */

@@ -13,11 +13,12 @@ typedef struct clone_options {
     cli_unsigned seed;
     int split;
     double pre_attenuation, post_attenuation, pre_beta, post_beta;
+    int level; /* of stages 2 and 5 */
     const char *text_file, *ref_text_file, *path, *codes, *reference_out, *batch, *folder;
 } clone_options;
 
 /* The reference of a voice and how it is prepared, within clone_options. */
-extern const cli_option cli_reference_options[9];
+extern const cli_option cli_reference_options[10];
 
 void cli_clone_defaults(void *options);
 

@@ -240,6 +240,24 @@ TMB_API void tmb_resample_close(tmb_resample_stream **stream);
 
 /* ---- Enhancement (DeepFilterNet3) ----------------------------------------------------------- */
 
+/* The denoiser takes speech that is much too quiet for noise, and removes it. */
+typedef enum tmb_level_mode {
+    TMB_LEVEL_AUTO = 0, /* it listens with a gain where the speech is below -40 or above -6 dB of full scale (mean of
+                           the active frames), so that what it keeps does not depend on the recording's level. The sound
+                           itself is never scaled. Within that range not a sample changes */
+    TMB_LEVEL_OFF       /* it hears the recording as it is */
+} tmb_level_mode;
+
+/* How loud the speech in a recording is, measured over all of it before it is enhanced; used by one thread at a time.
+ */
+typedef struct tmb_level tmb_level;
+TMB_API tmb_status tmb_level_create(int rate, int channels, tmb_level **out, tmb_error *error);
+/* `count` samples per channel, interleaved and finite; how they are cut does not matter. */
+TMB_API tmb_status tmb_level_push(tmb_level *level, const float *samples, size_t count, tmb_error *error);
+/* In dB of full scale: what stands out of the noise; NAN where nothing does. */
+TMB_API double tmb_level_decibel(const tmb_level *level);
+TMB_API void tmb_level_destroy(tmb_level **level);
+
 typedef struct tmb_enhance_options {
     float attenuation_limit_db; /* no bin is lowered by more; 100 (default) is no limit, 0 a bypass */
     float post_filter_beta;     /* 0 is off (default), 0.02 the official strength */
@@ -249,6 +267,10 @@ typedef struct tmb_enhance_options {
     bool low_latency;           /* evaluate frame by frame (10 ms) instead of in blocks */
     bool compensate_delay;      /* default true: aligned with the input and as long */
     tmb_resampler_kind resampler;
+    tmb_level_mode level;      /* default auto */
+    const tmb_level *measured; /* with auto: of the same recording, all of it (input_rate, channels); borrowed until the
+                                  stream is closed. NULL (default): the stream follows what has come so far, and hears
+                                  the first quarter of a second of quiet speech too softly */
 } tmb_enhance_options;
 TMB_API void tmb_enhance_options_default(tmb_enhance_options *options);
 
@@ -267,7 +289,8 @@ TMB_API size_t tmb_enhance_pull(tmb_enhance_stream *stream, float *out, size_t c
 TMB_API float tmb_enhance_local_snr(const tmb_enhance_stream *stream);
 TMB_API void tmb_enhance_close(tmb_enhance_stream **stream);
 
-/* A whole buffer at once: interleaved in, *out allocated (free it with tmb_free), *out_count per channel. */
+/* A whole buffer at once, its level measured first: interleaved in, *out allocated (free it with tmb_free), *out_count
+ * per channel. */
 TMB_API tmb_status tmb_enhance_buffer(tmb_context *context, const tmb_enhance_options *options, const float *samples,
                                       size_t count, float **out, size_t *out_count, tmb_error *error);
 TMB_API void tmb_free(void *pointer);

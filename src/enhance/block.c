@@ -38,6 +38,7 @@ static void take_state(tmb_dfn_block *block, const tmb_dfn_model *model, size_t 
     block->overlap_add = tmb_arena_take(arena, overlap);
     block->erb_mean = tmb_arena_take(arena, config->erb_bands);
     block->df_mean = tmb_arena_take(arena, config->df_bins);
+    block->gain = tmb_arena_take(arena, capacity);
     block->spectra = tmb_arena_take(arena, (block->history + capacity) * 2 * block->bin_stride);
     block->erb_feature = tmb_arena_take(arena, (erb_conv->frames - 1 + capacity) * block->erb_stride);
     block->df_feature = tmb_arena_take(arena, (df_conv->frames - 1 + capacity) * 2 * block->df_stride);

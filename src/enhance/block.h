@@ -26,6 +26,9 @@ typedef struct tmb_dfn_block {
     float *overlap_add; /* [fft_size - hop] */
     float *erb_mean;    /* [erb_bands] */
     float *df_mean;     /* [df_bins] */
+    float *gain;        /* [T] what the features see the frames' spectra multiplied by; 1 after init and reset */
+    float gain_before;  /* of the frame before, 0: there was none */
+    float start_weight; /* share that the running means still have of what they began with */
     float *spectra;     /* [history + T, 2, bin_stride] */
     float *erb_feature; /* [erb_conv0.frames - 1 + T, erb_stride] with zeros on both sides of the frequencies */
     float *df_feature;  /* [df_conv0.frames - 1 + T, 2, df_stride] likewise */

@@ -6,6 +6,7 @@
 #define TMB_ENHANCE_ENHANCE_H
 
 #include "base/log.h"
+#include "enhance/level.h"
 #include "timbre/timbre.h"
 
 /* The weights and the settings of config.ini. Immutable once loaded, counted, shared by all threads. */
@@ -42,6 +43,8 @@ typedef struct tmb_enhance_settings {
     float max_db_df_threshold;  /* above it: mask only (default 35) */
     bool compensate_delay;      /* true (default): output is aligned with the input and as long; else it comes
                                    tmb_dfn_model_delay later, and is longer by that */
+    const tmb_level *level;     /* what the networks should hear the input louder or softer by; borrowed as long as the
+                                   enhancer lives, and shared by the channels of one recording; NULL (default): as it is */
     size_t block_frames;        /* frames of 10 ms evaluated together, 1 = lowest latency; 0 = default (files) */
 } tmb_enhance_settings;
 
@@ -49,16 +52,18 @@ typedef struct tmb_enhance_settings {
 void tmb_enhance_settings_default(tmb_enhance_settings *settings);
 
 /* One stream, one channel; used by one thread at a time. The same stream stage as resample.h: what
- * comes out does not depend on how the input was cut, nor on block_frames. */
+ * comes out does not depend on how the input was cut, nor on block_frames (but for a
+ * live level, which larger blocks let look further ahead). */
 typedef struct tmb_enhancer tmb_enhancer;
 
 /* Retains the model. TMB_ERROR_ARGUMENT for settings that make no sense, naming the field. */
 tmb_status tmb_enhancer_create(tmb_dfn_model *model, const tmb_enhance_settings *settings, tmb_enhancer **out,
                                tmb_error *error);
 
-/* Output becomes ready whenever block_frames frames are complete. NaN, infinity or a value beyond 1e10:
- * TMB_ERROR_FORMAT naming the sample's position; out of memory: TMB_ERROR_MEMORY, possible only while more output waits
- * than one block has. Nothing of the push is taken then. After flush: TMB_ERROR_ARGUMENT. */
+/* With a level, that must have had the samples' time already (tmb_level_push). Output becomes ready whenever
+ * block_frames frames are complete. NaN, infinity or a value beyond 1e10: TMB_ERROR_FORMAT naming the sample's
+ * position; out of memory: TMB_ERROR_MEMORY, possible only while more output waits than one block has. Nothing of the
+ * push is taken then. After flush: TMB_ERROR_ARGUMENT. */
 tmb_status tmb_enhancer_push(tmb_enhancer *enhancer, const float *samples, size_t count, tmb_error *error);
 
 /* Takes up to `capacity` samples that are ready; returns how many. */

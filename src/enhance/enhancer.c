@@ -17,6 +17,7 @@ struct tmb_enhancer {
     bool bypass;
     tmb_dfn_block block;
     size_t pending;    /* samples of the next block that have come */
+    uint64_t frames;   /* that were run since the start */
     uint64_t received; /* samples since the start */
     uint64_t emitted;  /* of which went to the queue or were dropped for the delay */
     tmb_fifo queue;
@@ -82,6 +83,7 @@ static tmb_dfn_rules rules_of(const tmb_enhance_settings *settings, bool *bypass
 
 static void start(tmb_enhancer *enhancer) {
     enhancer->pending = 0;
+    enhancer->frames = 0;
     enhancer->received = 0;
     enhancer->emitted = 0;
     enhancer->flushed = false;
@@ -169,10 +171,26 @@ static void emit(tmb_enhancer *enhancer, float *samples, size_t count, uint64_t 
     tmb_fifo_commit(&enhancer->queue, (size_t)(keep_to - keep_from));
 }
 
+/* A block's gains are decided by what came until its end, however far the level is ahead: they depend on the size of
+ * the blocks, never on how the input was cut. */
+static void set_gains(tmb_enhancer *enhancer, size_t frames) {
+    const tmb_dfn_config *config = &enhancer->model->config;
+    const double frame = (double)config->hop / config->rate; /* seconds */
+    const double known = (double)(enhancer->frames + enhancer->block.capacity) * frame;
+    for (size_t t = 0; t < frames; t++) {
+        const double end = (double)(enhancer->frames + t + 1) * frame;
+        enhancer->block.gain[t] = tmb_level_gain(enhancer->settings.level, end, known);
+    }
+}
+
 /* Runs a block of `frames` frames whose samples are in place; the queue has room. */
 static void run(tmb_enhancer *enhancer, size_t frames, uint64_t end) {
     const size_t count = frames * hop_of(enhancer);
     float *out = tmb_fifo_reserve(&enhancer->queue, count);
+    if (enhancer->settings.level != NULL) {
+        set_gains(enhancer, frames);
+    }
+    enhancer->frames += frames;
     tmb_dfn_block_run(&enhancer->block, &enhancer->rules, frames, out);
     enhancer->local_snr = enhancer->block.local_snr[frames - 1];
     enhancer->pending = 0;

@@ -9,10 +9,13 @@
 static const float erb_mean_start[2] = {-60, -90};
 static const float df_mean_start[2] = {1e-3f, 1e-4f};
 
+static float on_line(size_t i, size_t count, const float *ends) {
+    return ends[0] + (float)i * ((ends[1] - ends[0]) / (float)(count - 1));
+}
+
 static void set_line(float *values, size_t count, const float *ends) {
-    const float step = (ends[1] - ends[0]) / (float)(count - 1);
     for (size_t i = 0; i < count; i++) {
-        values[i] = ends[0] + (float)i * step;
+        values[i] = on_line(i, count, ends);
     }
 }
 
@@ -22,6 +25,11 @@ void tmb_dfn_block_reset(tmb_dfn_block *block) {
     block->conv_sums_newest = 0;
     set_line(block->erb_mean, block->model->config.erb_bands, erb_mean_start);
     set_line(block->df_mean, block->model->config.df_bins, df_mean_start);
+    for (size_t t = 0; t < block->capacity; t++) {
+        block->gain[t] = 1;
+    }
+    block->gain_before = 0;
+    block->start_weight = 1;
 }
 
 /* 10 log10(p) for normal p > 0. */
@@ -47,9 +55,10 @@ static inline float decibel(float p) {
 }
 
 /* Mean powers of the bands, in dB, less their running mean, which this frame is part of. */
-static void erb_features(tmb_dfn_block *block, const float *re, const float *im, float *features) {
+static void erb_features(tmb_dfn_block *block, const float *re, const float *im, float gain, float *features) {
     const tmb_dfn_config *config = &block->model->config;
     const float alpha = config->alpha;
+    const float square = gain * gain;
     float *power = block->frame;
     for (size_t i = 0; i < config->bins; i++) {
         power[i] = re[i] * re[i] + im[i] * im[i];
@@ -61,7 +70,7 @@ static void erb_features(tmb_dfn_block *block, const float *re, const float *im,
         for (size_t i = start; i < end; i++) {
             sum += power[i];
         }
-        features[band] = sum / (float)(end - start) + 1e-10f;
+        features[band] = sum / (float)(end - start) * square + 1e-10f;
     }
     for (size_t band = 0; band < config->erb_bands; band++) {
         const float level = decibel(features[band]);
@@ -72,16 +81,41 @@ static void erb_features(tmb_dfn_block *block, const float *re, const float *im,
 
 /* Bins divided by the root of their magnitude's running mean. That mean decays to zero in a long silence (denormals are
  * flushed here), so it is kept from there in the division. */
-static void df_features(tmb_dfn_block *block, const float *re, const float *im, float *out_re, float *out_im) {
+static void df_features(tmb_dfn_block *block, const float *re, const float *im, float gain, float *out_re,
+                        float *out_im) {
     const tmb_dfn_config *config = &block->model->config;
     const float alpha = config->alpha;
     float *mean = block->df_mean;
     for (size_t i = 0; i < config->df_bins; i++) {
-        const float magnitude = sqrtf(re[i] * re[i] + im[i] * im[i]);
+        const float x_re = re[i] * gain;
+        const float x_im = im[i] * gain;
+        const float magnitude = sqrtf(x_re * x_re + x_im * x_im);
         mean[i] = magnitude * (1 - alpha) + mean[i] * alpha;
         const float root = sqrtf(mean[i] > FLT_MIN ? mean[i] : FLT_MIN);
-        out_re[i] = re[i] / root;
-        out_im[i] = im[i] / root;
+        out_re[i] = x_re / root;
+        out_im[i] = x_im / root;
+    }
+}
+
+/* Brings the running means to what they would be if the stream had had this gain from its start, but for the share that
+ * they still have of their first values. The spectra themselves are never scaled, so a gain may change from one frame
+ * to the next without a trace in the sound. */
+static void change_gain(tmb_dfn_block *block, float gain) {
+    const tmb_dfn_config *config = &block->model->config;
+    const float before = block->gain_before;
+    block->gain_before = gain;
+    if (before == 0 || before == gain) {
+        return;
+    }
+    const float ratio = gain / before;
+    const float shift = (1 - block->start_weight) * 20 * log10f(ratio);
+    for (size_t band = 0; band < config->erb_bands; band++) {
+        block->erb_mean[band] += shift;
+    }
+    for (size_t i = 0; i < config->df_bins; i++) {
+        const float start = block->start_weight * on_line(i, config->df_bins, df_mean_start);
+        const float grown = start + (block->df_mean[i] - start) * ratio;
+        block->df_mean[i] = grown > 0 ? grown : 0;
     }
 }
 
@@ -93,11 +127,14 @@ void tmb_dfn_analyse(tmb_dfn_block *block, size_t frames) {
         float *im = re + block->bin_stride;
         tmb_fft_forward(model->fft, block->samples + t * model->config.hop, model->analysis_window, re, im,
                         block->transform);
+        const float gain = block->gain[t];
+        change_gain(block, gain);
         float *erb = block->erb_feature + (encoder->erb_conv0.frames - 1 + t) * block->erb_stride;
-        erb_features(block, re, im, erb + encoder->erb_conv0.pad);
+        erb_features(block, re, im, gain, erb + encoder->erb_conv0.pad);
         float *df =
             block->df_feature + (encoder->df_conv0.frames - 1 + t) * 2 * block->df_stride + encoder->df_conv0.pad;
-        df_features(block, re, im, df, df + block->df_stride);
+        df_features(block, re, im, gain, df, df + block->df_stride);
+        block->start_weight *= model->config.alpha;
     }
 }
 

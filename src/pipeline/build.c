@@ -63,6 +63,8 @@ tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tm
     build->samples = reading->samples;
     build->count = reading->count;
     build->rate = reading->rate;
+    build->level = reading->level;
+    reading->level = NULL;
     build->voice_file = reading->voice;
     build->voice_file_size = reading->voice_size;
     reading->samples = NULL;
@@ -84,6 +86,7 @@ static tmb_status open_stages(tmb_build *build, tmb_logger *logger, tmb_error *e
     tmb_enhance_settings settings;
     tmb_chain_settings(&build->pre, 0, &settings);
     settings.block_frames = 0;
+    settings.level = build->level;
     tmb_status status = tmb_resampler_create(build->rate, tmb_dfn_model_rate(build->denoiser), build->pre.resampler,
                                              logger, &build->resampler, error);
     if (status == TMB_OK) {
@@ -251,6 +254,7 @@ void tmb_build_destroy(tmb_build **build_address, tmb_budget *budget) {
     *build_address = NULL;
     tmb_resampler_destroy(&build->resampler);
     tmb_enhancer_destroy(&build->enhancer);
+    tmb_level_destroy(&build->level);
     tmb_fifo_free(&build->clean);
     tmb_voice_release(&build->voice);
     free(build->samples);

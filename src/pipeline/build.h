@@ -28,6 +28,7 @@ typedef struct tmb_build {
     float *samples;
     size_t count;
     int rate;
+    tmb_level *level; /* of the samples, or NULL */
     void *voice_file;
     size_t voice_file_size;
     char *text; /* transcript, or NULL */

@@ -24,6 +24,9 @@ tmb_status tmb_chain_check(const tmb_enhance_options *options, const char *what,
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s: a post-filter strength of %g is not in 0 to 1", what,
                         (double)options->post_filter_beta);
     }
+    if (options->level != TMB_LEVEL_AUTO && options->level != TMB_LEVEL_OFF) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s: there is no level mode number %d", what, (int)options->level);
+    }
     if (options->resampler < TMB_RESAMPLER_AUTO || options->resampler > TMB_RESAMPLER_SINC) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "%s: there is no resampler number %d", what,
                         (int)options->resampler);

@@ -24,6 +24,7 @@ struct tmb_enhance_stream {
     tmb_context *context;
     tmb_dfn_model *model;
     tmb_enhance_options options;
+    tmb_level *live;   /* follows the input; NULL where its level is known or does not matter */
     uint64_t reserved; /* bytes of the budget */
     uint64_t pushed;   /* samples per channel */
     uint64_t made;     /* the same, as the chain gave them, before they were trimmed */
@@ -43,6 +44,8 @@ void tmb_enhance_options_default(tmb_enhance_options *options) {
         .low_latency = false,
         .compensate_delay = true,
         .resampler = TMB_RESAMPLER_AUTO,
+        .level = TMB_LEVEL_AUTO,
+        .measured = NULL,
     };
 }
 
@@ -64,6 +67,7 @@ static tmb_status open_channel(tmb_enhance_stream *stream, enhance_channel *chan
     int rate = tmb_dfn_model_rate(stream->model);
     tmb_enhance_settings settings;
     tmb_chain_settings(options, 0, &settings);
+    settings.level = stream->live != NULL ? stream->live : options->measured;
     tmb_status status = tmb_enhancer_create(stream->model, &settings, &channel->enhancer, error);
     if (status == TMB_OK && options->input_rate != rate) {
         status = tmb_resampler_create(options->input_rate, rate, options->resampler, &stream->context->logger,
@@ -95,6 +99,9 @@ tmb_status tmb_enhance_open(tmb_context *context, const tmb_enhance_options *opt
     }
     stream->context = context;
     stream->options = *options;
+    if (options->level == TMB_LEVEL_OFF) {
+        stream->options.measured = NULL;
+    }
     status = tmb_registry_use_denoiser(&context->registry, &stream->model, error);
     if (status != TMB_OK) {
         free(stream);
@@ -105,6 +112,9 @@ tmb_status tmb_enhance_open(tmb_context *context, const tmb_enhance_options *opt
     uint64_t bytes = (uint64_t)tmb_enhancer_bytes(stream->model, settings.block_frames) * channels;
     status = tmb_budget_grow(&context->budget, bytes, "an enhancement stream", error);
     stream->reserved = status == TMB_OK ? bytes : 0;
+    if (status == TMB_OK && options->level == TMB_LEVEL_AUTO && options->measured == NULL) {
+        status = tmb_level_create_live(options->input_rate, options->channels, &stream->live, error);
+    }
     for (size_t i = 0; i < channels && status == TMB_OK; i++) {
         status = open_channel(stream, &stream->channels[i], error);
     }
@@ -205,6 +215,9 @@ tmb_status tmb_enhance_push(tmb_enhance_stream *stream, const float *samples, si
     while (count > 0) {
         size_t part = count < PIECE ? count : PIECE;
         size_t made = 0;
+        if (stream->live != NULL) {
+            (void)tmb_level_push(stream->live, samples, part, NULL); /* a live one never fails */
+        }
         for (size_t c = 0; c < channels; c++) {
             const float *source = samples;
             if (channels > 1) {
@@ -314,6 +327,7 @@ void tmb_enhance_close(tmb_enhance_stream **stream_address) {
         tmb_enhancer_destroy(&channel->enhancer);
         tmb_fifo_free(&channel->ready);
     }
+    tmb_level_destroy(&stream->live);
     tmb_budget_release(&stream->context->budget, stream->reserved);
     tmb_registry_done(&stream->context->registry, TMB_MODEL_DENOISER);
     free(stream);
@@ -344,13 +358,43 @@ static tmb_status drain(tmb_enhance_stream *stream, float **out, size_t *count, 
     return TMB_OK;
 }
 
+/* What is not finite is left to the stream, which names its place. */
+static tmb_status measure(const tmb_enhance_options *options, const float *samples, size_t count, tmb_level **out,
+                          tmb_error *error) {
+    size_t total = 0;
+    size_t good = 0;
+    tmb_status status = tmb_level_create(options->input_rate, options->channels, out, error);
+    if (status != TMB_OK || !tmb_mul_size(count, (size_t)options->channels, &total)) {
+        return status;
+    }
+    while (good < total && isfinite(samples[good])) {
+        good++;
+    }
+    return tmb_level_push(*out, samples, good / (size_t)options->channels, error);
+}
+
 tmb_status tmb_enhance_buffer(tmb_context *context, const tmb_enhance_options *options, const float *samples,
                               size_t count, float **out, size_t *out_count, tmb_error *error) {
     *out = NULL;
     *out_count = 0;
     tmb_enhance_stream *stream = NULL;
-    tmb_status status = tmb_enhance_open(context, options, &stream, error);
+    tmb_level *level = NULL;
+    tmb_enhance_options own;
+    if (options == NULL) {
+        tmb_enhance_options_default(&own);
+    } else {
+        own = *options;
+    }
+    tmb_status status = check(&own, error);
+    if (status == TMB_OK && own.level == TMB_LEVEL_AUTO && own.measured == NULL) {
+        status = measure(&own, samples, count, &level, error);
+        own.measured = level;
+    }
+    if (status == TMB_OK) {
+        status = tmb_enhance_open(context, &own, &stream, error);
+    }
     if (status != TMB_OK) {
+        tmb_level_destroy(&level);
         return status;
     }
     size_t channels = (size_t)stream->options.channels;
@@ -371,6 +415,7 @@ tmb_status tmb_enhance_buffer(tmb_context *context, const tmb_enhance_options *o
         status = drain(stream, out, out_count, &capacity, error);
     }
     tmb_enhance_close(&stream);
+    tmb_level_destroy(&level);
     if (status == TMB_OK && *out == NULL) {
         *out = tmb_calloc(1, sizeof(float)); /* no samples in, none out, but something to free */
         if (*out == NULL) {

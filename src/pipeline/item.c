@@ -62,6 +62,7 @@ void tmb_item_release(tmb_item **item_address) {
     tmb_clean_release(&item->clean);
     tmb_resampler_destroy(&item->resampler);
     tmb_enhancer_destroy(&item->enhancer);
+    tmb_level_destroy(&item->level);
     tmb_fifo_free(&item->piece);
     tmb_fifo_free(&item->made);
     tmb_fifo_free(&item->input);

@@ -71,6 +71,7 @@ typedef struct tmb_item {
     /* Of the task in stages 4 and 5. */
     tmb_resampler *resampler;
     tmb_enhancer *enhancer;
+    tmb_level *level; /* of the engine's speech; NULL: off */
     tmb_fifo piece, made;
     bool last_piece;
     float *whole; /* all of it [whole_count], with want_samples */

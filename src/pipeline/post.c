@@ -41,6 +41,10 @@ static tmb_status open_stages(tmb_item *item, tmb_error *error) {
     tmb_chain_settings(&options, item->callbacks.audio != NULL ? LISTENER_BLOCK_FRAMES : 0, &settings);
     tmb_status status = tmb_resampler_create(item->engine_rate, item->rate, options.resampler, &context->logger,
                                              &item->resampler, error);
+    if (status == TMB_OK && options.level == TMB_LEVEL_AUTO) {
+        status = tmb_level_create_live(item->engine_rate, 1, &item->level, error);
+    }
+    settings.level = item->level;
     return status != TMB_OK ? status : tmb_enhancer_create(denoiser, &settings, &item->enhancer, error);
 }
 
@@ -76,6 +80,9 @@ static void run_resample(void *argument) {
         status = open_stages(item, &error);
     }
     if (status == TMB_OK && item->piece.count != 0) {
+        if (item->level != NULL) {
+            (void)tmb_level_push(item->level, tmb_fifo_peek(&item->piece), item->piece.count, NULL);
+        }
         status = tmb_resampler_push(item->resampler, tmb_fifo_peek(&item->piece), item->piece.count, &error);
     }
     if (status == TMB_OK && item->last_piece) {

@@ -69,13 +69,19 @@ tmb_status tmb_reading_open(tmb_reading *reading, const tmb_request *request, co
                             uint64_t *samples, tmb_error *error) {
     sha256_init(&reading->hash);
     *samples = 0;
+    tmb_status status;
     switch (request->source) {
     case TMB_SOURCE_VOICE: return open_voice(request->public.voice, samples, error);
     case TMB_SOURCE_SAMPLES:
         *samples = request->public.ref_sample_count;
-        return open_samples(reading, &request->public, limits, error);
-    default: return open_audio(reading, request, limits, samples, error);
+        status = open_samples(reading, &request->public, limits, error);
+        break;
+    default: status = open_audio(reading, request, limits, samples, error);
     }
+    if (status == TMB_OK && request->public.run_pre_processing && request->public.pre.level == TMB_LEVEL_AUTO) {
+        status = tmb_level_create(reading->rate, 1, &reading->level, error);
+    }
+    return status;
 }
 
 static void hash_text(struct sha256_ctx *hash, const char *text) {
@@ -90,8 +96,8 @@ static void hash_text(struct sha256_ctx *hash, const char *text) {
 static void make_key(tmb_reading *reading, const tmb_request *request, const char *engine) {
     struct settings {
         uint64_t count;
-        int32_t rate, source, x_vector_only, pre, resampler, trim;
-        float attenuation_limit_db, post_filter_beta, silence, reserved;
+        int32_t rate, source, x_vector_only, pre, resampler, trim, level;
+        float attenuation_limit_db, post_filter_beta, silence;
     } settings;
     memset(&settings, 0, sizeof settings);
     settings.count = reading->count;
@@ -105,6 +111,7 @@ static void make_key(tmb_reading *reading, const tmb_request *request, const cha
     }
     if (settings.pre) {
         settings.resampler = (int32_t)request->public.pre.resampler;
+        settings.level = (int32_t)request->public.pre.level;
         settings.attenuation_limit_db = request->public.pre.attenuation_limit_db;
         settings.post_filter_beta = request->public.pre.post_filter_beta;
     }
@@ -205,6 +212,9 @@ tmb_status tmb_reading_step(tmb_reading *reading, const tmb_request *request, co
         }
         if (status == TMB_OK && count != 0) {
             sha256_update(&reading->hash, count * sizeof(float), (const uint8_t *)(reading->samples + reading->count));
+            if (reading->level != NULL) {
+                status = tmb_level_push(reading->level, reading->samples + reading->count, count, error);
+            }
             reading->count += count;
         }
         *complete = status == TMB_OK && count == 0;
@@ -222,6 +232,7 @@ tmb_status tmb_reading_step(tmb_reading *reading, const tmb_request *request, co
 
 void tmb_reading_close(tmb_reading *reading) {
     close_source(reading);
+    tmb_level_destroy(&reading->level);
     free(reading->samples);
     free(reading->voice);
     reading->samples = NULL;

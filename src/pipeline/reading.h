@@ -4,6 +4,7 @@
 #define TMB_PIPELINE_READING_H
 
 #include "base/log.h"
+#include "enhance/level.h"
 #include "pipeline/request.h"
 
 #include <nettle/sha2.h>
@@ -23,6 +24,7 @@ typedef struct tmb_reading {
     int rate;    /* Hz */
     void *voice; /* a saved voice's file [voice_size] */
     size_t voice_size;
+    tmb_level *level; /* of the samples; NULL without stages 1 and 2, or with --level off */
     struct sha256_ctx hash;
     tmb_voice_key key; /* once it is complete */
 } tmb_reading;
