@@ -32,6 +32,8 @@
 #define ABOVE_LEVEL 8.0
 #define LOUD_ENOUGH 12
 #define HIGHPASS_HZ 120.0
+/* dB; what is below has no floor: the noise of a room does not stand out of it. */
+#define DIGITAL_SILENCE (-120.0)
 
 /* A level from a frame on: when it was noticed, and since when it had been there. */
 typedef struct level_change {
@@ -237,8 +239,8 @@ static bool end_frame(tmb_level *level, double power) {
     bool good = true;
     level->loud.weight *= 0.97;
     level->recent[level->frame % RECENT] = power;
-    if (height > TMB_LEVEL_SILENCE) {
-        level->floor_block = fmin(level->floor_block, height);
+    if (height > DIGITAL_SILENCE) {
+        level->floor_block = fmin(level->floor_block, fmax(height, TMB_LEVEL_SILENCE));
         const double floor = fmin(level->floor_block, level->floor_before);
         if (level->count == 0) {
             good = begin(level, floor);
@@ -254,17 +256,17 @@ static bool end_frame(tmb_level *level, double power) {
     return good;
 }
 
+/* Of the last frames; those before the first are silent. */
 static double median_power(const tmb_level *level) {
     double sorted[SMOOTH];
-    const size_t count = level->frame < SMOOTH ? (size_t)level->frame + 1 : SMOOTH;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < SMOOTH; i++) {
         size_t at = i;
         for (; at > 0 && sorted[at - 1] > level->powers[i]; at--) {
             sorted[at] = sorted[at - 1];
         }
         sorted[at] = level->powers[i];
     }
-    return sorted[count / 2];
+    return sorted[SMOOTH / 2];
 }
 
 tmb_status tmb_level_push(tmb_level *level, const float *samples, size_t count, tmb_error *error) {

@@ -52,6 +52,37 @@ class Enhance(Case):
         samples, _ = self.golden("tts_en_odd", "-a", "0")
         self.assertGreaterEqual(snr(read_wav(DFN / "tts_en_odd.in.wav")[2], samples), 60)
 
+    def test_quiet_speech_is_kept_like_any_other(self):
+        """The example's recording, at the goldens' level and far below: what is kept is as much of it."""
+        def decibel(samples):
+            return 10 * math.log10(sum(s * s for s in samples) / len(samples) + 1e-30)
+
+        clip = read_wav(DFN / "fr_noise_snr5.in.wav")[2]
+        for encoding, quieter in (("s16", 0), ("float", 20), ("float", 45), ("float", -30)):
+            source = self.folder / "quiet.wav"
+            write_wav(source, [s * 10 ** (-quieter / 20) for s in clip], encoding=encoding)
+            ways = {"file": (source,), "pipe": ("-",), "low latency": ("-", "--low-latency"), "off": (source, "--level", "off")}
+            kept = {}
+            for way, options in ways.items():
+                done = self.check(OK, "enhance", *options, "-o", "-", "--encoding", "float", stdin=source.read_bytes())
+                kept[way] = parse_wav(done.stdout)[2]
+            if quieter == 0:  # not one sample changes
+                usual = kept
+                self.assertEqual(kept["file"], kept["off"])
+                self.assertEqual(kept["pipe"], kept["off"])
+                continue
+            for way in ("file", "pipe", "low latency"):
+                difference = decibel(kept[way]) + quieter - decibel(usual["off"])
+                self.assertLess(abs(difference), 3, (way, quieter, difference))
+            if quieter == 45:
+                self.assertLess(decibel(kept["off"]) + quieter - decibel(usual["off"]), -10)
+        both = self.folder / "stereo.wav"
+        write_wav(both, [s for v in clip for s in (v / 300, 0)], channels=2, encoding="float")
+        done = self.check(OK, "enhance", both, "-o", "-", "--encoding", "float")
+        left, right = (parse_wav(done.stdout)[2][channel::2] for channel in (0, 1))
+        self.assertLess(abs(decibel(left) + 20 * math.log10(300) - decibel(usual["off"])), 3)
+        self.assertEqual(set(right), {0})
+
     def test_pipes(self):
         source = DFN / "tts_en_odd.in.wav"
         self.check(OK, "enhance", source, "-o", self.folder / "a.wav")
