@@ -10,6 +10,7 @@ static const char *const languages[] = {
     "french",  "russian",    "portuguese", "spanish", "italian", NULL};
 static const char *const stream_formats[] = {"audio", "sse", NULL};
 static const char *const encodings[] = {"s16", "s24", "float", NULL};
+static const char *const levels[] = {"auto", "off", NULL};
 static const char *const audio_choices[] = {"base64", "url", NULL};
 /* Choices of OpenAI's clients; aac is not among what this build writes. */
 static const char *const speech_formats[] = {"mp3", "opus", "flac", "wav", "pcm", NULL};
@@ -178,6 +179,11 @@ static const tmb_field upload_fields[] = {
          .maximum = 100,                                                                                               \
          .fallback = "100",                                                                                            \
          .summary = "Noise is lowered by no more than this; 100 is no limit"},                                         \
+        {.name = "level",                                                                                              \
+         .kind = TMB_FIELD_CHOICE,                                                                                     \
+         .choices = levels,                                                                                            \
+         .fallback = "\"auto\"",                                                                                       \
+         .summary = "auto keeps speech whatever its level; off takes much too quiet speech for noise"},                \
     {                                                                                                                  \
         .name = "post_filter_beta", .kind = TMB_FIELD_NUMBER, .minimum = 0, .maximum = 0.05, .fallback = "0",          \
         .summary = "Strength of the post filter"                                                                       \

@@ -19,6 +19,7 @@ typedef struct enhancing {
     tmb_request *request;
     tmb_audio_info info;
     tmb_audio_reader *reader;
+    tmb_level *level; /* of the whole recording; NULL: off */
     tmb_enhance_stream *stream;
     tmb_audio_writer *writer;
     float *block; /* [block_length, channels] */
@@ -57,6 +58,27 @@ static tmb_status push_all(enhancing *work, tmb_error *error) {
     }
 }
 
+/* The recording's level, from a reading of its own. The block is there, the reader not yet. */
+static tmb_status measure_level(enhancing *work, const char *in, const tmb_audio_limits *limits, tmb_error *error) {
+    tmb_audio_reader *reader = NULL;
+    tmb_status status = tmb_level_create(work->info.rate, work->info.channels, &work->level, error);
+    if (status == TMB_OK) {
+        status = tmb_audio_open(in, NULL, limits, &reader, NULL, error);
+    }
+    for (size_t count = 1; status == TMB_OK && count != 0;) {
+        if (tmb_request_gone(work->request)) {
+            status = tmb_fail(error, TMB_ERROR_CANCELLED, "the client left");
+        } else {
+            status = tmb_audio_read(reader, work->block, block_length, &count, error);
+        }
+        if (status == TMB_OK) {
+            status = tmb_level_push(work->level, work->block, count, error);
+        }
+    }
+    tmb_audio_close(&reader);
+    return status;
+}
+
 /* From the file `in` to the file `out`. */
 static tmb_status enhance_file(enhancing *work, const char *in, const char *out, const json_t *options,
                                const tmb_format *format, int rate, tmb_error *error) {
@@ -71,8 +93,16 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
         enhance.input_rate = work->info.rate;
         enhance.channels = work->info.channels;
         work->block = tmb_calloc(block_length, sizeof(float) * (size_t)work->info.channels);
-        status = work->block ? tmb_enhance_open(work->request->server->timbre, &enhance, &work->stream, error)
-                             : tmb_fail_memory(error, "a block of audio", 0);
+        status = work->block ? TMB_OK : tmb_fail_memory(error, "a block of audio", 0);
+    }
+    if (strcmp(tmb_text_at(options, "level", 0, "auto"), "off") == 0) {
+        enhance.level = TMB_LEVEL_OFF;
+    } else if (status == TMB_OK) {
+        status = measure_level(work, in, &limits, error);
+        enhance.measured = work->level;
+    }
+    if (status == TMB_OK) {
+        status = tmb_enhance_open(work->request->server->timbre, &enhance, &work->stream, error);
     }
     const char *encoding = tmb_text_at(options, "encoding", 0, "s16");
     if (status == TMB_OK) {
@@ -96,6 +126,7 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
     }
     tmb_audio_abort(&work->writer);
     tmb_enhance_close(&work->stream);
+    tmb_level_destroy(&work->level);
     tmb_audio_close(&work->reader);
     free(work->block);
     return status;
