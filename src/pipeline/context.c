@@ -61,6 +61,21 @@ static tmb_status check_options(const tmb_options *options, tmb_error *error) {
     return TMB_OK;
 }
 
+/* What the public options say to one engine alone. */
+static size_t engine_options_of(const tmb_options *options, tmb_engine_option out[ENGINE_OPTIONS]) {
+    const tmb_engine_option all[ENGINE_OPTIONS] = {
+        {"remote", "url", options->remote_url},
+        {"remote", "key", options->remote_key},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < ENGINE_OPTIONS; i++) {
+        if (all[i].value != NULL) {
+            out[count++] = all[i];
+        }
+    }
+    return count;
+}
+
 /* The context's own copy of the strings. */
 static bool copy_strings(tmb_context *context) {
     const char **fields[] = {&context->options.engine,   &context->options.model,      &context->options.precision,
@@ -115,12 +130,13 @@ tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *er
         .name = options->engine != NULL ? options->engine : "auto",
         .model = options->model,
         .precision = options->precision != NULL ? options->precision : "auto",
-        .remote_url = options->remote_url,
-        .remote_key = options->remote_key,
         .threads = options->threads,
         .max_batch = (size_t)options->max_batch,
         .no_preview = options->no_preview,
     };
+    tmb_engine_option engine_options[ENGINE_OPTIONS];
+    settings.options = engine_options;
+    settings.option_count = engine_options_of(options, engine_options);
     status = tmb_engine_check(&settings, error);
     if (status != TMB_OK) {
         return status;
@@ -141,8 +157,8 @@ tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *er
     settings.name = context->options.engine;
     settings.model = context->options.model;
     settings.precision = context->options.precision;
-    settings.remote_url = context->options.remote_url;
-    settings.remote_key = context->options.remote_key;
+    settings.options = context->engine_options;
+    settings.option_count = engine_options_of(&context->options, context->engine_options);
     settings.logger = &context->logger;
     (void)pthread_mutex_init(&context->lock, NULL);
     tmb_budget_init(&context->budget, options->memory_budget != 0 ? options->memory_budget : tmb_budget_default(),
@@ -212,8 +228,8 @@ tmb_status tmb_resolve(tmb_context *context, unsigned needs, tmb_resolution *out
         status = tmb_registry_resolve_denoiser(&context->registry, error);
     }
     if (out != NULL) {
-        *out = (tmb_resolution){.engine = choice.name,
-                                .is_clone = choice.name != NULL && strcmp(choice.name, "preview") != 0};
+        *out = (tmb_resolution){.engine = choice.kind == NULL ? NULL : choice.kind->name,
+                                .is_clone = choice.kind != NULL && choice.kind->clones_voice};
     }
     free(choice.folder);
     return status;
@@ -224,12 +240,8 @@ tmb_status tmb_check_language(tmb_context *context, const char *language, tmb_er
         return TMB_OK;
     }
     tmb_engine_choice choice = {0};
-    tmb_status status = context->registry.maker->choose(&context->registry.settings, &choice, error);
-    /* Without the engine's model nobody knows better than the table. */
-    if (status != TMB_OK) {
-        choice.name = "preview";
-    }
-    status = tmb_engine_check_language(&choice, language, error);
+    (void)tmb_registry_choose(&context->registry, &choice, NULL);
+    tmb_status status = tmb_engine_check_language(&choice, language, error);
     free(choice.folder);
     return status;
 }

@@ -7,9 +7,13 @@
 
 typedef struct tmb_scheduler tmb_scheduler;
 
+/* Settings that one engine alone understands, at most. */
+enum { ENGINE_OPTIONS = 2 };
+
 struct tmb_context {
     tmb_options options; /* its strings are in `strings` */
     char *strings[6];
+    tmb_engine_option engine_options[ENGINE_OPTIONS];
     tmb_logger logger;
     tmb_budget budget;
     tmb_registry registry;

@@ -17,9 +17,16 @@ void tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_logger *l
     registry->logger = logger;
     registry->denoiser_path = denoiser_path;
     registry->settings = *settings;
-    registry->maker = &tmb_engine_default_maker;
     (void)pthread_mutex_init(&registry->lock, NULL);
     (void)pthread_cond_init(&registry->changed, NULL);
+}
+
+tmb_status tmb_registry_choose(const tmb_registry *registry, tmb_engine_choice *out, tmb_error *error) {
+    if (registry->only != NULL) {
+        *out = (tmb_engine_choice){.kind = registry->only};
+        return TMB_OK;
+    }
+    return tmb_engine_choose(&registry->settings, out, error);
 }
 
 static const char *kind_name(tmb_model_kind kind) { return kind == TMB_MODEL_DENOISER ? "denoiser" : "engine"; }
@@ -89,7 +96,7 @@ static tmb_status load_chosen(tmb_registry *registry, tmb_model_kind kind, const
     uint64_t estimate = DENOISER_ESTIMATE;
     tmb_status status = TMB_OK;
     if (kind == TMB_MODEL_ENGINE) {
-        status = registry->maker->estimate(&registry->settings, choice, &estimate, error);
+        status = choice->kind->estimate(&registry->settings, choice->folder, &estimate, error);
     }
     if (status != TMB_OK) {
         return status;
@@ -105,7 +112,7 @@ static tmb_status load_chosen(tmb_registry *registry, tmb_model_kind kind, const
     if (kind == TMB_MODEL_DENOISER) {
         status = load_denoiser(registry, (tmb_dfn_model **)out, error);
     } else {
-        status = registry->maker->create(&registry->settings, choice, (tmb_engine **)out, error);
+        status = choice->kind->create(&registry->settings, choice->folder, (tmb_engine **)out, error);
     }
     if (status == TMB_OK) {
         status = settle(registry, kind, *out, reserved, error);
@@ -130,7 +137,7 @@ static tmb_status load(tmb_registry *registry, tmb_model_kind kind, void **out, 
     *reserved = 0;
     tmb_status status = TMB_OK;
     if (kind == TMB_MODEL_ENGINE) {
-        status = registry->maker->choose(&registry->settings, &choice, error);
+        status = tmb_registry_choose(registry, &choice, error);
     }
     if (status == TMB_OK) {
         status = load_chosen(registry, kind, &choice, out, reserved, error);
@@ -262,8 +269,8 @@ bool tmb_registry_loaded(tmb_registry *registry, tmb_model_kind kind) {
 
 tmb_status tmb_registry_resolve_engine(tmb_registry *registry, tmb_engine_choice *out, tmb_error *error) {
     *out = (tmb_engine_choice){0};
-    tmb_status status = registry->maker->choose(&registry->settings, out, error);
-    return status == TMB_OK ? tmb_engine_check_programs(out, error) : status;
+    tmb_status status = tmb_registry_choose(registry, out, error);
+    return status == TMB_OK && out->kind->check_programs != NULL ? out->kind->check_programs(error) : status;
 }
 
 tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *error) {
@@ -276,11 +283,13 @@ tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *erro
 const char *tmb_registry_engine_name(tmb_registry *registry) {
     (void)pthread_mutex_lock(&registry->lock);
     const tmb_engine *engine = registry->slots[TMB_MODEL_ENGINE].model;
-    tmb_engine_choice choice = {.name = engine != NULL ? engine->operations->name : NULL};
-    if (choice.name == NULL) {
-        (void)registry->maker->choose(&registry->settings, &choice, NULL);
+    const char *name = engine != NULL ? engine->operations->name : NULL;
+    if (name == NULL) {
+        tmb_engine_choice choice = {0};
+        (void)tmb_registry_choose(registry, &choice, NULL);
+        name = choice.kind->name;
+        free(choice.folder);
     }
     (void)pthread_mutex_unlock(&registry->lock);
-    free(choice.folder);
-    return choice.name;
+    return name;
 }

@@ -8,7 +8,7 @@
 
 #include "enhance/enhance.h"
 #include "pipeline/budget.h"
-#include "pipeline/engines.h"
+#include "tts/registry.h"
 
 typedef enum tmb_model_kind { TMB_MODEL_DENOISER = 0, TMB_MODEL_ENGINE, TMB_MODEL_KINDS } tmb_model_kind;
 
@@ -29,8 +29,8 @@ typedef struct tmb_registry {
     tmb_logger *logger;
     const char *denoiser_path; /* or NULL: looked up */
     tmb_engine_settings settings;
-    const tmb_engine_maker *maker;
-    atomic_bool stop; /* the context closes: loads that wait for memory give up */
+    const tmb_engine_kind *only; /* instead of what the settings say; for tests */
+    atomic_bool stop;            /* the context closes: loads that wait for memory give up */
     tmb_model_slot slots[TMB_MODEL_KINDS];
 } tmb_registry;
 
@@ -59,5 +59,7 @@ double tmb_registry_unload(tmb_registry *registry, double seconds);
 uint64_t tmb_registry_bytes(tmb_registry *registry);
 bool tmb_registry_loaded(tmb_registry *registry, tmb_model_kind kind);
 const char *tmb_registry_engine_name(tmb_registry *registry);
+/* The engine that the settings come to, its model found or not; `out->folder` is the caller's. */
+tmb_status tmb_registry_choose(const tmb_registry *registry, tmb_engine_choice *out, tmb_error *error);
 
 #endif

@@ -322,26 +322,19 @@ static tmb_engine_operations operations = {
     .hold = fake_hold,
 };
 
-static tmb_status fake_choose(const tmb_engine_settings *settings, tmb_engine_choice *out, tmb_error *error) {
-    (void)settings;
-    (void)error;
-    *out = (tmb_engine_choice){.name = "fake"};
-    return TMB_OK;
-}
-
-static tmb_status fake_estimate(const tmb_engine_settings *settings, const tmb_engine_choice *choice, uint64_t *bytes,
+static tmb_status fake_estimate(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes,
                                 tmb_error *error) {
     (void)settings;
-    (void)choice;
+    (void)folder;
     (void)error;
     *bytes = fake.model_bytes;
     return TMB_OK;
 }
 
-static tmb_status fake_create(const tmb_engine_settings *settings, const tmb_engine_choice *choice, tmb_engine **out,
+static tmb_status fake_create(const tmb_engine_settings *settings, const char *folder, tmb_engine **out,
                               tmb_error *error) {
     (void)settings;
-    (void)choice;
+    (void)folder;
     *out = NULL;
     if (fake.creation_fails) {
         return tmb_fail(error, TMB_ERROR_MODEL, "the fake engine does not load");
@@ -360,12 +353,13 @@ static tmb_status fake_create(const tmb_engine_settings *settings, const tmb_eng
     return TMB_OK;
 }
 
-static const tmb_engine_maker fake_maker = {.choose = fake_choose, .estimate = fake_estimate, .create = fake_create};
+const tmb_engine_kind fake_kind = {
+    .name = "fake", .clones_voice = true, .estimate = fake_estimate, .create = fake_create};
 
 tmb_context *fake_context(tmb_options *options) {
     tmb_error error = {0};
     tmb_context *context = NULL;
     assert_ok(tmb_open(options, &context, &error), error);
-    context->registry.maker = &fake_maker;
+    context->registry.only = &fake_kind;
     return context;
 }

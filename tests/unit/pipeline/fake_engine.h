@@ -4,6 +4,7 @@
 #define TMB_TESTS_FAKE_ENGINE_H
 
 #include "pipeline/context.h"
+#include "tts/registry.h"
 
 #define FAKE_RATE 24000
 #define FAKE_FRAME 1920
@@ -34,6 +35,9 @@ extern fake_engine_state fake;
 
 /* Everything back to the beginning. */
 void fake_reset(void);
+
+/* The fake engine's row. */
+extern const tmb_engine_kind fake_kind;
 
 /* A context whose engine is the fake one. */
 tmb_context *fake_context(tmb_options *options);

@@ -1,0 +1,69 @@
+/* Qwen3-TTS's row in the table of engines. */
+#include "base/error.h"
+#include "tts/language.h"
+#include "tts/qwen3/qwen3.h"
+#include "tts/registry.h"
+#include "weights/models.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static tmb_status check(const tmb_engine_settings *settings, tmb_error *error) {
+    return tmb_qwen3_check_precision(settings->precision, error);
+}
+
+static tmb_status find(const tmb_engine_settings *settings, char **folder, bool *absent, tmb_error *error) {
+    tmb_model_state state = TMB_MODEL_ABSENT;
+    tmb_status status = tmb_models_find_checkpoint(settings->model, &state, folder, error);
+    *absent = status == TMB_ERROR_MODEL && state == TMB_MODEL_ABSENT;
+    return status;
+}
+
+static tmb_status check_language(const char *folder, const char *language, tmb_error *error) {
+    return folder != NULL ? tmb_qwen3_check_language(folder, language, error)
+                          : tmb_fail_field(error, TMB_ERROR_ARGUMENT, "language",
+                                           "language \"%.40s\" is not known; known are " TMB_LANGUAGES, language);
+}
+
+/* As the list of models calls it, if the folder's name says which it is. */
+static void model_label(const char *folder, char *out, size_t size) {
+    bool is_large = folder != NULL && strcasestr(folder, "1.7b") != NULL;
+    (void)snprintf(out, size, "qwen3-tts-%s", is_large ? "1.7b" : "0.6b");
+}
+
+static tmb_qwen3_options options_of(const tmb_engine_settings *settings, const char *folder) {
+    tmb_qwen3_options options;
+    tmb_qwen3_options_default(&options);
+    options.model = folder;
+    options.precision = settings->precision;
+    options.threads = settings->threads;
+    options.max_sequences = settings->max_batch;
+    options.logger = settings->logger;
+    return options;
+}
+
+static tmb_status estimate(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes, tmb_error *error) {
+    const tmb_qwen3_options options = options_of(settings, folder);
+    return tmb_qwen3_model_bytes(&options, bytes, error);
+}
+
+static tmb_status create(const tmb_engine_settings *settings, const char *folder, tmb_engine **out, tmb_error *error) {
+    if (strcmp(settings->name, "auto") == 0 && settings->logger != NULL) {
+        tmb_log(settings->logger, TMB_LOG_INFO, "engine auto: qwen3");
+    }
+    const tmb_qwen3_options options = options_of(settings, folder);
+    return tmb_qwen3_engine_create(&options, out, error);
+}
+
+const tmb_engine_kind tmb_qwen3_kind = {
+    .name = "qwen3",
+    .summary = "Qwen3-TTS-12Hz on this machine",
+    .clones_voice = true,
+    .automatic = true,
+    .check = check,
+    .find = find,
+    .check_language = check_language,
+    .model_label = model_label,
+    .estimate = estimate,
+    .create = create,
+};
