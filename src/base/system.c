@@ -1,6 +1,7 @@
 #include "base/thread.h"
 
 #include <sched.h>
+#include <stdint.h>
 #include <stdio.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -62,11 +63,17 @@ struct timespec tmb_deadline(double seconds) {
     return end;
 }
 
+/* Both words hold the rounding mode and the exceptions too: only the bits that flush are set. */
 unsigned tmb_denormals_flush(void) {
 #if defined(__x86_64__)
     unsigned state = _mm_getcsr();
     _mm_setcsr(state | 0x8040u); /* FTZ is bit 15, DAZ bit 6 */
     return state;
+#elif defined(__aarch64__)
+    uint64_t state = 0;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(state));
+    __asm__ volatile("msr fpcr, %0" : : "r"(state | (1u << 24))); /* FZ: operands and results */
+    return (unsigned)state;                                       /* the upper half is reserved */
 #else
     return 0;
 #endif
@@ -75,6 +82,8 @@ unsigned tmb_denormals_flush(void) {
 void tmb_denormals_restore(unsigned state) {
 #if defined(__x86_64__)
     _mm_setcsr(state);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)state));
 #else
     (void)state;
 #endif

@@ -15,7 +15,8 @@ static void assert_stage(const char *name, const float *actual, size_t count) {
     assert_int_equal(expected.count, count);
     double peak = 0;
     for (size_t i = 0; i < count; i++) {
-        peak = fmax(peak, fabs((double)expected.f32[i]));
+        const double size = fabs((double)expected.f32[i]);
+        peak = size > peak ? size : peak;
     }
     (void)golden_assert_close(name, actual, expected.f32, count, 1e-4 * peak);
     golden_free(&expected);

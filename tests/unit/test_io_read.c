@@ -111,7 +111,8 @@ static void test_formats(void **state) {
         assert_int_equal(count, second);
         double worst = 0;
         for (size_t k = 2000; k < count - 2000; k++) { /* where lossy codecs have settled */
-            worst = fmax(worst, fabs((double)samples[k] - (double)tone[k]));
+            const double difference = fabs((double)samples[k] - (double)tone[k]);
+            worst = difference > worst ? difference : worst;
         }
         if (!(worst <= formats[i].tolerance)) {
             fail_msg("%s: %g away", formats[i].name, worst);

@@ -91,7 +91,8 @@ static void test_lossy_is_close(void **state) {
                 assert_int_equal(decoded, count);
                 double worst = 0;
                 for (size_t k = 1500 * (size_t)channels; k < (count - 1500) * (size_t)channels; k++) {
-                    worst = fmax(worst, fabs((double)read[k] - (double)samples[k]));
+                    const double error = fabs((double)read[k] - (double)samples[k]);
+                    worst = error > worst ? error : worst;
                 }
                 if (!(worst < 0.05)) {
                     fail_msg("%s, %d Hz, %d channels: %g away", endings[lossy[i]], rates[r], channels, worst);

@@ -69,7 +69,8 @@ static void check_goldens(void) {
             assert_int_equal(actual_count, expected_count);
             double worst = 0;
             for (size_t i = 0; i < actual_count; i++) {
-                worst = fmax(worst, fabs((double)actual[i] - (double)expected[i]));
+                const double difference = fabs((double)actual[i] - (double)expected[i]);
+                worst = difference > worst ? difference : worst;
             }
             if (!(worst <= tolerance((tmb_resampler_kind)kind, golden))) {
                 fail_msg("%s %d to %d, %s on %s: %g away", goldens[golden].signal, goldens[golden].input_rate,
