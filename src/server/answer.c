@@ -96,12 +96,15 @@ static void refuse(tmb_request *request, unsigned status, double retry_seconds, 
     char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(body);
     size_t size = text ? strlen(text) : 0;
-    struct MHD_Response *response = text ? MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE) : NULL;
-    if (!response) {
+    struct MHD_Response *response =
+        text ? MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_COPY) : tmb_response_out_of_memory();
+    if (!text || !response) {
         free(text);
-        tmb_answer(request, 500, NULL, 0);
+        tmb_answer(request, MHD_HTTP_SERVICE_UNAVAILABLE, response, 0);
         return;
     }
+    free(request->refusal);
+    request->refusal = text;
     tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
     if (status == 503 && retry_seconds <= 0) {
         retry_seconds = 5;

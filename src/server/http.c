@@ -9,12 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-enum {
-    /* A refused request's body is read and dropped up to here, so that the client gets to its answer;
-     * beyond it the connection is closed. */
-    discard_limit = 64 << 20,
-    slowest_client = 16 * 1024 /* bytes a second: bodies and answers must move at least so fast in the mean */
-};
+/* Bytes a second: bodies must come, and answers must be taken, at least so fast. */
+static const double slowest_client = 16 * 1024;
 
 static tmb_method method_of(const char *name, bool *is_head) {
     *is_head = strcmp(name, "HEAD") == 0;
@@ -25,69 +21,72 @@ static tmb_method method_of(const char *name, bool *is_head) {
                                                 : TMB_METHOD_UNKNOWN;
 }
 
-/* The declared length; UINT64_MAX: chunked; 0: no body. */
-static uint64_t declared_length(struct MHD_Connection *connection) {
-    if (tmb_http_header(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
-        return UINT64_MAX;
-    }
-    const char *length = tmb_http_header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    return length ? strtoull(length, NULL, 10) : 0;
-}
-
+/* Hands the answer to MHD. */
 static enum MHD_Result queue_answer(tmb_request *request, struct MHD_Connection *connection) {
     (void)pthread_mutex_lock(&request->lock);
     struct MHD_Response *response = request->response;
     request->response = NULL;
+    request->queued = true;
     (void)pthread_mutex_unlock(&request->lock);
     if (!response) {
         return MHD_NO;
     }
     const tmb_server_config *config = request->server->config;
-    tmb_connection_deadline(request->server->connections, request->slot,
-                            request->answer_bytes == UINT64_MAX
-                                ? 0
-                                : config->idle_timeout + (double)request->answer_bytes / slowest_client);
+    tmb_connection_answer(request->server->connections, request->slot,
+                          request->answer_bytes == UINT64_MAX
+                              ? 0
+                              : config->idle_timeout + (double)request->answer_bytes / slowest_client);
     enum MHD_Result result = MHD_queue_response(connection, request->status, response);
     MHD_destroy_response(response);
     return result;
 }
 
-static enum MHD_Result begin(tmb_request *request, struct MHD_Connection *connection, const char *method) {
-    request->begun = true;
-    request->connection = connection;
-    request->slot = tmb_connection_of(connection);
-    if (!request->slot) {
-        return MHD_NO;
+static void abandon(void *user);
+
+static enum MHD_Result begin(tmb_server *server, struct MHD_Connection *connection, const tmb_request_line *line,
+                             void **context) {
+    tmb_connection *slot = tmb_connection_of(connection);
+    if (!slot) {
+        return MHD_NO; /* there was no memory for it */
     }
-    request->method = method_of(method, &request->is_head);
-    const tmb_server_config *config = request->server->config;
-    uint64_t length = declared_length(connection);
-    double seconds = config->idle_timeout +
-                     (length == UINT64_MAX ? (double)config->max_json_bytes : (double)length) / slowest_client;
-    tmb_connection_begin(request->server->connections, request->slot, seconds);
-    bool clear = tmb_admit_transfer(request, connection);
-    if (clear && tmb_admit(request, connection, length)) {
+    tmb_request *request = tmb_request_create(server, tmb_connection_target(slot)->text);
+    if (!request) {
+        return server->out_of_memory
+                   ? MHD_queue_response(connection, MHD_HTTP_SERVICE_UNAVAILABLE, server->out_of_memory)
+                   : MHD_NO;
+    }
+    *context = request;
+    request->connection = connection;
+    request->slot = slot;
+    request->method = method_of(line->method, &request->is_head);
+    tmb_connection_own(slot, request, abandon);
+    tmb_connection_begin(server->connections, slot);
+    uint64_t length = 0;
+    if (tmb_admit(request, connection, line, &length)) {
         return MHD_YES;
     }
-    /* Refused. Without a body to wait for, or where it is not on its way yet, the answer goes at once. */
-    const char *expect = tmb_http_header(connection, MHD_HTTP_HEADER_EXPECT);
-    bool answer_now = !clear || length == 0 || (expect && strcasecmp(expect, "100-continue") == 0) ||
-                      (length != UINT64_MAX && length > discard_limit);
-    request->discarding = true;
-    return answer_now ? queue_answer(request, connection) : MHD_YES;
+    /* Refused: the answer goes at once, and MHD closes the connection if a body was to come. */
+    if (length || tmb_http_header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH) || request->is_last) {
+        request->is_last = true;
+        tmb_connection_refused(server->connections, slot);
+    }
+    if (request->is_last && request->response) {
+        tmb_response_header(request->response, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+    return queue_answer(request, connection);
 }
 
+/* The next bytes of the body. MHD takes no answer before it has all of them, so a refusal is written past it; then the
+ * connection is given up. */
 static enum MHD_Result receive(tmb_request *request, const char *data, size_t size) {
     request->body_bytes += size;
-    if (request->discarding) {
-        return request->body_bytes > discard_limit ? MHD_NO : MHD_YES;
+    tmb_connection_progress(request->server->connections, request->slot, size);
+    if (tmb_body_append(request, data, size)) {
+        return MHD_YES;
     }
-    if (!tmb_body_append(request, data, size)) {
-        /* What was received is not needed any more; the rest is dropped as it comes. */
-        request->discarding = true;
-        tmb_body_drop(request);
-    }
-    return MHD_YES;
+    tmb_body_drop(request);
+    tmb_request_answer_now(request);
+    return MHD_NO;
 }
 
 static void work(void *argument) {
@@ -134,7 +133,7 @@ static enum MHD_Result dispatch(tmb_request *request, struct MHD_Connection *con
 }
 
 static enum MHD_Result complete(tmb_request *request, struct MHD_Connection *connection) {
-    if (request->discarding || request->dispatched) {
+    if (request->dispatched) {
         return queue_answer(request, connection);
     }
     request->dispatched = true;
@@ -156,15 +155,10 @@ static enum MHD_Result complete(tmb_request *request, struct MHD_Connection *con
 static enum MHD_Result on_request(void *argument, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *data, size_t *size,
                                   void **context) {
-    (void)argument;
     (void)url;
-    (void)version;
     tmb_request *request = *context;
     if (!request) {
-        return MHD_NO;
-    }
-    if (!request->begun) {
-        return begin(request, connection, method);
+        return begin(argument, connection, &(tmb_request_line){.method = method, .version = version}, context);
     }
     if (*size) {
         enum MHD_Result result = receive(request, data, *size);
@@ -174,9 +168,25 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
     return complete(request, connection);
 }
 
-static void *on_uri(void *argument, const char *uri, struct MHD_Connection *connection) {
-    (void)connection;
-    return tmb_request_create(argument, uri);
+/* The first line has come. Nothing is allocated here, as MHD may give the connection up from here on without a word
+ * about the request. */
+static void *on_target(void *argument, const char *target, struct MHD_Connection *connection) {
+    (void)argument;
+    tmb_connection *slot = tmb_connection_of(connection);
+    if (!slot || !target) {
+        return NULL;
+    }
+    tmb_target *kept = tmb_connection_target(slot);
+    kept->raw = target;
+    kept->length = strlen(target);
+    (void)snprintf(kept->text, sizeof(kept->text), "%s", target);
+    /* MHD would keep a record for each argument of the query now, whatever there is room for, and give up without an
+     * answer when there is none. It finds none if its copy of the query is empty; the query is read from ours. */
+    char *query = strchr(target, '?');
+    if (query) {
+        query[1] = 0;
+    }
+    return NULL;
 }
 
 static void log_request(const tmb_request *request, bool whole) {
@@ -195,37 +205,48 @@ static void log_request(const tmb_request *request, bool whole) {
             request->key_name[0] ? " key=" : "", request->key_name, whole ? "" : " (client left)");
 }
 
-static void on_completed(void *argument, struct MHD_Connection *connection, void **context,
-                         enum MHD_RequestTerminationCode code) {
-    (void)connection;
-    tmb_server *server = argument;
-    tmb_request *request = *context;
-    *context = NULL;
-    if (!request) {
-        return;
-    }
-    bool whole = code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-    if (request->slot) {
-        tmb_connection_end(server->connections, request->slot, server->config->idle_timeout);
-    }
+/* The request is over; `sent`: all of its answer was handed to the kernel. */
+static void finish(tmb_request *request, bool sent) {
+    tmb_server *server = request->server;
+    bool late = tmb_connection_end(server->connections, request->slot);
     (void)pthread_mutex_lock(&request->lock);
     request->connection = NULL;
-    /* Small answers go into the void without an error. */
-    whole = whole && !request->gone;
+    struct MHD_Response *response = request->response;
+    request->response = NULL;
+    bool whole = request->answered_now || (sent && (!request->gone || request->all_read));
     (void)pthread_mutex_unlock(&request->lock);
     tmb_request_leave(request);
-    if (request->begun) {
-        size_t route = request->route ? (size_t)(request->route - tmb_routes) : SIZE_MAX;
-        tmb_metrics_request(server->metrics, route, whole ? request->status : 499, tmb_now() - request->started);
-        if (!whole) {
-            tmb_metrics_aborted(server->metrics);
-        }
-        log_request(request, whole);
+    if (response) {
+        /* Nobody will queue it, and a stream's response holds the request. */
+        MHD_destroy_response(response);
     }
+    if (!whole && late && !request->queued) {
+        request->status = MHD_HTTP_REQUEST_TIMEOUT;
+        whole = true;
+    }
+    size_t route = request->route ? (size_t)(request->route - tmb_routes) : SIZE_MAX;
+    tmb_metrics_request(server->metrics, route, whole ? request->status : 499, tmb_now() - request->started);
+    if (!whole) {
+        tmb_metrics_aborted(server->metrics);
+    }
+    log_request(request, whole);
     if (request->counted) {
         atomic_fetch_sub(&server->in_flight, 1);
     }
     tmb_request_release(request);
+}
+
+static void abandon(void *user) { finish(user, false); }
+
+static void on_completed(void *argument, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode code) {
+    (void)argument;
+    (void)connection;
+    tmb_request *request = *context;
+    *context = NULL;
+    if (request) {
+        finish(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    }
 }
 
 static void on_log(void *argument, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
@@ -241,15 +262,16 @@ tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error) {
     const tmb_server_config *config = server->config;
     /* The limit is shared out among the threads; none may be left without. */
     unsigned threads = (unsigned)config->http_threads;
-    server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
-        MHD_OPTION_EXTERNAL_LOGGER, on_log, server, MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_THREAD_POOL_SIZE,
-        threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->max_connections_per_address,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(config->idle_timeout + 0.999), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)64 * 1024, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        server, MHD_OPTION_NOTIFY_CONNECTION, tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT,
-        1, MHD_OPTION_END);
+    server->out_of_memory = tmb_response_out_of_memory();
+    server->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+                         on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, server, MHD_OPTION_LISTEN_SOCKET,
+                         socket, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
+                         (unsigned)config->max_connections + TMB_SPARE_CONNECTIONS + threads,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(config->idle_timeout + 0.999),
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 * 1024, MHD_OPTION_URI_LOG_CALLBACK, on_target,
+                         server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+                         tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     return server->daemon ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "cannot start the HTTP server");
 }
 
@@ -257,5 +279,9 @@ void tmb_http_stop(tmb_server *server) {
     if (server->daemon) {
         MHD_stop_daemon(server->daemon);
         server->daemon = NULL;
+    }
+    if (server->out_of_memory) {
+        MHD_destroy_response(server->out_of_memory);
+        server->out_of_memory = NULL;
     }
 }

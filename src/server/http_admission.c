@@ -8,11 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { url_limit = 2048, header_limit = 16 * 1024 };
-
-const char *tmb_http_header(struct MHD_Connection *connection, const char *name) {
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
-}
+enum { header_limit = 16 * 1024 };
 
 static bool find_route(tmb_request *request) {
     if (!tmb_percent_decode(request->path, false)) {
@@ -41,51 +37,64 @@ static bool find_route(tmb_request *request) {
     return false;
 }
 
-/* Two programs that read a body's length differently are how requests get smuggled. */
-bool tmb_admit_transfer(tmb_request *request, struct MHD_Connection *connection) {
-    const char *encoding = tmb_http_header(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-    if (encoding && strcasecmp(encoding, "chunked") != 0) {
-        tmb_refuse(request, 501, NULL, "The only transfer encoding that is possible is chunked");
-        return false;
-    }
-    if (encoding && tmb_http_header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
-        tmb_refuse(request, 400, "head", "has both Content-Length and Transfer-Encoding");
-        return false;
-    }
-    return true;
-}
-
 static bool copy_header(struct MHD_Connection *connection, const char *name, char **out) {
     const char *value = tmb_http_header(connection, name);
     *out = tmb_strdup(value);
     return !value || *out;
 }
 
-/* Everything that can be said before the body. */
-bool tmb_admit(tmb_request *request, struct MHD_Connection *connection, uint64_t length) {
+/* A connection beyond the limit is there for those who must get through. */
+static bool check_spare(tmb_request *request) {
+    if (!tmb_connection_is_spare(request->slot) || request->key_name[0] ||
+        (request->route->flags & TMB_ROUTE_UNLIMITED)) {
+        return true;
+    }
+    tmb_refuse_for_now(request, 503, 5, "Too many connections are open: see --max-connections");
+    return false;
+}
+
+static bool check_sizes(tmb_request *request, struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    if (strlen(request->path) + (request->query_text ? strlen(request->query_text) + 1 : 0) > url_limit) {
-        tmb_refuse(request, 414, NULL, "The URL is longer than %d bytes", url_limit);
+    if (tmb_connection_target(request->slot)->length > TMB_TARGET_LIMIT) {
+        tmb_refuse(request, 414, NULL, "The URL is longer than %d bytes", TMB_TARGET_LIMIT);
         return false;
     }
     if (info && info->header_size > header_limit) {
         tmb_refuse(request, 431, NULL, "The head is larger than %d bytes", header_limit);
         return false;
     }
+    return true;
+}
+
+bool tmb_admit(tmb_request *request, struct MHD_Connection *connection, const tmb_request_line *line,
+               uint64_t *length) {
+    if (!check_sizes(request, connection) || !tmb_head_read(request, connection, line, length)) {
+        return false;
+    }
+    request->is_last = *length == UINT64_MAX;
     if (!copy_header(connection, MHD_HTTP_HEADER_CONTENT_TYPE, &request->content_type) ||
         !copy_header(connection, MHD_HTTP_HEADER_RANGE, &request->range) ||
         !copy_header(connection, MHD_HTTP_HEADER_IF_NONE_MATCH, &request->if_none_match) ||
         !copy_header(connection, MHD_HTTP_HEADER_IF_RANGE, &request->if_range) ||
         !copy_header(connection, "Idempotency-Key", &request->idempotency_key)) {
-        tmb_refuse(request, 500, NULL, "Internal Error");
+        tmb_refuse_for_now(request, 503, 5, "The server is out of memory");
         return false;
     }
-    if (!tmb_access_origin(request, connection) || !find_route(request) || !tmb_access_key(request, connection)) {
+    if (!tmb_access_origin(request, connection) || !find_route(request) || !tmb_access_key(request, connection) ||
+        !check_spare(request)) {
         return false;
+    }
+    if (!request->server->keys || request->key_name[0]) {
+        tmb_connection_trust(request->server->connections, request->slot);
     }
     if ((request->route->flags & TMB_ROUTE_WORK) && atomic_load(&request->server->draining)) {
         tmb_refuse_for_now(request, 503, 10, "The server is shutting down");
         return false;
     }
-    return tmb_body_prepare(request, length);
+    const char *coding = tmb_http_header(connection, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    if (*length && coding && strcasecmp(coding, "identity") != 0) {
+        tmb_refuse(request, 415, NULL, "The body must come as it is, without a Content-Encoding");
+        return false;
+    }
+    return tmb_body_prepare(request, *length);
 }

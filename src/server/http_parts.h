@@ -1,5 +1,6 @@
-/* The parts of the listener: who may ask (http_access.c), what the head says (http_admission.c), and the
- * body on its way in (http_body.c). A function that returns false has answered the request. */
+/* The parts of the listener: how the head is read (http_head.c), who may ask (http_access.c), what can be
+ * said before the body (http_admission.c), and the body on its way in (http_body.c). A function that returns false has
+ * answered the request. */
 #ifndef TMB_SERVER_HTTP_PARTS_H
 #define TMB_SERVER_HTTP_PARTS_H
 
@@ -17,10 +18,16 @@ void tmb_access_options(tmb_request *request, unsigned allowed);
 /* Adds what the page of an allowed origin needs to read the answer. */
 void tmb_access_headers(const tmb_request *request, struct MHD_Response *response);
 
-/* Whether the body's length can be read in one way only. */
-bool tmb_admit_transfer(tmb_request *request, struct MHD_Connection *connection);
-/* Everything that can be said before the body. `length` as declared; UINT64_MAX: chunked. */
-bool tmb_admit(tmb_request *request, struct MHD_Connection *connection, uint64_t length);
+/* A request's first line as MHD hands it out. */
+typedef struct tmb_request_line {
+    const char *method, *version;
+} tmb_request_line;
+
+/* Whether the head can be read in one way only. `length`: of the body as declared; UINT64_MAX: chunked. */
+bool tmb_head_read(tmb_request *request, struct MHD_Connection *connection, const tmb_request_line *line,
+                   uint64_t *length);
+/* Everything that can be said before the body. */
+bool tmb_admit(tmb_request *request, struct MHD_Connection *connection, const tmb_request_line *line, uint64_t *length);
 
 /* Makes ready for the body that the route takes. */
 bool tmb_body_prepare(tmb_request *request, uint64_t length);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct tmb_chunk {
     struct tmb_chunk *next;
@@ -15,13 +16,23 @@ struct tmb_chunk {
     char data[];
 };
 
-tmb_request *tmb_request_create(tmb_server *server, const char *uri) {
+/* "http://host/path" asks for "/path", whatever the authority. */
+static const char *skip_authority(const char *target) {
+    if (strncasecmp(target, "http://", 7) != 0 && strncasecmp(target, "https://", 8) != 0) {
+        return target;
+    }
+    const char *authority = strstr(target, "://") + 3;
+    return authority + strcspn(authority, "/?");
+}
+
+tmb_request *tmb_request_create(tmb_server *server, const char *target) {
     tmb_request *request = tmb_calloc(1, sizeof(*request));
     if (!request) {
         return NULL;
     }
+    const char *uri = skip_authority(target);
     size_t path_length = strcspn(uri, "?");
-    request->path = tmb_calloc(path_length + 1, 1);
+    request->path = tmb_calloc(path_length + 2, 1);
     request->query_text = uri[path_length] ? tmb_strdup(uri + path_length + 1) : NULL;
     unsigned char random[8] = {0};
     if (!request->path || (uri[path_length] && !request->query_text) || !tmb_random_bytes(random, sizeof(random))) {
@@ -31,6 +42,9 @@ tmb_request *tmb_request_create(tmb_server *server, const char *uri) {
         return NULL;
     }
     memcpy(request->path, uri, path_length);
+    if (uri != target && path_length == 0) {
+        request->path[0] = '/';
+    }
     tmb_hex_encode(random, sizeof(random), request->id);
     request->server = server;
     request->references = 1;
@@ -64,6 +78,7 @@ void tmb_request_release(tmb_request *request) {
     json_decref(request->query);
     tmb_buffer_free(&request->body);
     atomic_fetch_sub(&request->server->body_memory, request->reserved_memory);
+    free(request->refusal);
     free(request->path);
     free(request->query_text);
     free(request->content_type);
@@ -144,7 +159,7 @@ static void add_common_headers(tmb_request *request, struct MHD_Response *respon
         tmb_response_header(response, request->headers[i].name, request->headers[i].value);
     }
     tmb_access_headers(request, response);
-    if (atomic_load(&request->server->draining)) {
+    if (atomic_load(&request->server->draining) || request->is_last) {
         tmb_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     }
 }
@@ -152,13 +167,69 @@ static void add_common_headers(tmb_request *request, struct MHD_Response *respon
 void tmb_answer(tmb_request *request, unsigned status, struct MHD_Response *response, uint64_t bytes) {
     if (response) {
         add_common_headers(request, response);
+    } else {
+        response = tmb_response_out_of_memory();
+        status = MHD_HTTP_SERVICE_UNAVAILABLE;
+        bytes = 0;
     }
     (void)pthread_mutex_lock(&request->lock);
-    request->response = response;
-    request->status = response ? status : 500;
-    request->answer_bytes = bytes;
-    resume(request);
+    struct MHD_Response *unwanted = request->response;
+    if (!request->connection || request->queued) {
+        /* Nobody will send it. It must not stay with the request, which a stream's response holds in turn. */
+        unwanted = response;
+    } else {
+        request->response = response;
+        request->status = response ? status : 500;
+        request->answer_bytes = bytes;
+        resume(request);
+    }
     (void)pthread_mutex_unlock(&request->lock);
+    if (unwanted) {
+        MHD_destroy_response(unwanted);
+    }
+}
+
+static enum MHD_Result write_header(void *argument, enum MHD_ValueKind kind, const char *name, const char *value) {
+    (void)kind;
+    tmb_buffer *head = argument;
+    if (strcasecmp(name, MHD_HTTP_HEADER_CONNECTION) != 0) {
+        (void)tmb_buffer_printf(head, "%s: %s\r\n", name, value);
+    }
+    return MHD_YES;
+}
+
+void tmb_request_answer_now(tmb_request *request) {
+    (void)pthread_mutex_lock(&request->lock);
+    struct MHD_Response *response = request->response;
+    request->response = NULL;
+    request->queued = true;
+    request->answered_now = response != NULL && request->refusal;
+    (void)pthread_mutex_unlock(&request->lock);
+    if (request->answered_now) {
+        tmb_buffer head = {.maximum = 16 * 1024};
+        (void)tmb_buffer_printf(&head, "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Length: %zu\r\n",
+                                request->status, MHD_get_reason_phrase_for(request->status), strlen(request->refusal));
+        (void)MHD_get_response_headers(response, write_header, &head);
+        (void)tmb_buffer_printf(&head, "\r\n%s", request->refusal);
+        tmb_connection_answer_now(request->server->connections, request->slot, head.data ? head.data : "",
+                                  head.failed ? 0 : head.size);
+        tmb_buffer_free(&head);
+    }
+    if (response) {
+        MHD_destroy_response(response);
+    }
+}
+
+struct MHD_Response *tmb_response_out_of_memory(void) {
+    static const char text[] = "{\"detail\":\"The server is out of memory\"}";
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(sizeof(text) - 1, (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+    if (response) {
+        tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+        tmb_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "5");
+        tmb_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+    return response;
 }
 
 static ssize_t read_stream(void *argument, uint64_t position, char *out, size_t capacity) {
@@ -184,6 +255,7 @@ static ssize_t read_stream(void *argument, uint64_t position, char *out, size_t 
         }
         result = (ssize_t)take;
     } else if (request->stream_ended) {
+        request->all_read = !request->stream_failed;
         result = request->stream_failed ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     } else if (request->connection) {
         request->suspended = true;

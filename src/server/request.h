@@ -50,8 +50,13 @@ struct tmb_request {
     pthread_cond_t changed;
     struct MHD_Connection *connection; /* NULL once the request is over */
     tmb_connection *slot;
-    bool begun, dispatched, suspended, gone, discarding, early, counted;
+    bool dispatched, suspended, gone, counted;
+    bool queued;       /* its answer is MHD's */
+    bool answered_now; /* it was written past MHD */
+    bool all_read;     /* MHD has taken all of a streamed answer */
+    bool is_last;      /* of its connection */
     struct MHD_Response *response;
+    char *refusal; /* the body of a refusal, as text */
     unsigned status;
     uint64_t answer_bytes; /* SIZE unknown: UINT64_MAX */
     struct {
@@ -116,7 +121,12 @@ void tmb_stream_end(tmb_request *request, bool good);
 
 /* ---- For the listener ------------------------------------------------------------------------ */
 
-tmb_request *tmb_request_create(tmb_server *server, const char *uri);
+/* `target` as in the first line, without its end. NULL if there is no memory. */
+tmb_request *tmb_request_create(tmb_server *server, const char *target);
+/* Writes the refusal that was given to the client's socket, past MHD. */
+void tmb_request_answer_now(tmb_request *request);
+/* An answer 503 for when there is no memory to make one; NULL if there is none now. */
+struct MHD_Response *tmb_response_out_of_memory(void);
 /* Adds a header to the answer that is about to be given; ignored where there is no memory. */
 void tmb_response_header(struct MHD_Response *response, const char *name, const char *value);
 /* Marks the client as gone and tells whoever is attached. */

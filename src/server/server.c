@@ -149,7 +149,13 @@ static tmb_status start_parts(tmb_server *server, tmb_error *error) {
     const tmb_server_config *config = server->config;
     tmb_status status = tmb_metrics_create(route_count(), &server->metrics, error);
     if (status == TMB_OK) {
-        status = tmb_connections_create(config->header_timeout, &server->connections, error);
+        status =
+            tmb_connections_create(&(tmb_connection_limits){.connections = (size_t)config->max_connections,
+                                                            .of_address = (size_t)config->max_connections_per_address,
+                                                            .header_timeout = config->header_timeout,
+                                                            .idle_timeout = config->idle_timeout,
+                                                            .bytes_per_second = 16 * 1024},
+                                   &server->connections, error);
     }
     if (status == TMB_OK) {
         /* Mostly waiting for the disk; a fetched URL may hold one for a while. */

@@ -27,6 +27,7 @@ struct tmb_server {
     tmb_pool *workers; /* short work: checks, database, small files */
     tmb_pool *slow;    /* enhancing, preparing voices */
     struct MHD_Daemon *daemon;
+    struct MHD_Response *out_of_memory; /* an answer that needs none */
     json_t *openapi;
     char *openapi_text;
     atomic_bool draining;

@@ -1,0 +1,75 @@
+/* What connections.c (the listener's side) and watcher.c (the watching thread) share. */
+#ifndef TMB_SERVER_CONNECTION_TABLE_H
+#define TMB_SERVER_CONNECTION_TABLE_H
+
+#include "server/connections.h"
+#include "server/peer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef enum tmb_connection_state {
+    TMB_CONNECTION_HEAD, /* no request, or an incomplete head */
+    TMB_CONNECTION_BODY,
+    TMB_CONNECTION_WAITING, /* for its handler's answer */
+    TMB_CONNECTION_ANSWERING
+} tmb_connection_state;
+
+/* Of a client that sends nothing more, everything has been read after so long: MHD, whose polling is edge-triggered,
+ * misses an end that came together with data, and would wait for the rest until its time is over. */
+#define TMB_DRAINED_SECONDS 1.0
+
+struct tmb_connection {
+    struct tmb_connection *next, *previous;
+    int socket;
+    uint64_t serial; /* rising with age */
+    tmb_peer peer;
+    tmb_target target;
+    void *owned;
+    void (*abandon)(void *owned);
+
+    /* Under the table's lock. */
+    tmb_connection_state state;
+    double deadline; /* of the monotonic clock; 0 = none */
+    double since;    /* when this state began */
+    bool trusted, spare;
+    bool half_closed;   /* the client sends nothing any more */
+    bool remote;        /* and is on another machine, as far as we know */
+    double next_look;   /* when to look for it again */
+    bool left, late;    /* it is gone; its deadline has passed */
+    bool shut, refused; /* by us; with more to come that nobody wants */
+    void (*retain)(void *user);
+    void (*gone)(void *user); /* or NULL: nobody wants to know */
+    void *user;
+};
+
+/* A connection that MHD has closed, whose client is still sending: it is read and dropped until the client has had the
+ * time to read the answer, which a reset would destroy. */
+typedef struct tmb_lingering {
+    struct tmb_lingering *next;
+    int socket;
+    double deadline;
+    uint64_t bytes;
+} tmb_lingering;
+
+struct tmb_connections {
+    pthread_mutex_t lock; /* taken before a request's lock, never after it */
+    tmb_connection_limits limits;
+    tmb_connection *first;
+    size_t open;
+    uint64_t serial;
+    tmb_lingering *lingering;
+    size_t lingering_count;
+    int wake[2];
+    bool stopping;
+    pthread_t thread;
+};
+
+/* Shuts the socket down; with the lock held. MHD sees the end of the stream and closes. */
+void tmb_connection_shut(tmb_connection *connection);
+void tmb_connections_wake(tmb_connections *connections);
+
+tmb_status tmb_watcher_start(tmb_connections *connections, tmb_error *error);
+void tmb_watcher_stop(tmb_connections *connections);
+
+#endif
