@@ -58,8 +58,8 @@ static bool collect(tmb_connections *connections, watch_set *set) {
     (void)add_socket(set, connections->wake[0], POLLIN, 0);
     (void)pthread_mutex_lock(&connections->lock);
     for (const tmb_connection *at = connections->first; at; at = at->next) {
-        if (!at->left && !at->shut) {
-            /* A reset is told in any case. */
+        if (!at->left) {
+            /* A reset is told in any case, and our own shutting down too. */
             (void)add_socket(set, at->socket, at->half_closed ? 0 : POLLRDHUP, at->serial);
         }
     }
@@ -145,7 +145,7 @@ static void report(tmb_connections *connections, uint64_t serial, short events) 
     void *user = NULL;
     (void)pthread_mutex_lock(&connections->lock);
     for (tmb_connection *at = connections->first; at; at = at->next) {
-        if (at->serial != serial || at->shut) {
+        if (at->serial != serial) {
             continue;
         }
         bool first = !at->half_closed;
