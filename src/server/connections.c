@@ -133,7 +133,7 @@ static void make_room(tmb_connections *connections, tmb_connection *added) {
     } else if (connections->open >= connections->limits.connections &&
                count_open(connections) >= connections->limits.connections) {
         tmb_connection *victim = find_victim(connections);
-        added->spare = victim == NULL;
+        added->spare = !victim || victim->spare;
         if (victim) {
             tmb_connection_shut(victim);
         }
@@ -307,6 +307,17 @@ void tmb_connection_answer_now(tmb_connections *connections, tmb_connection *con
         (void)shutdown(connection->socket, SHUT_WR);
     }
     (void)pthread_mutex_unlock(&connections->lock);
+}
+
+uint64_t tmb_connection_sent(const tmb_connection *connection) { return tmb_peer_sent_to(connection->socket); }
+
+void tmb_connection_given_up(tmb_connections *connections, tmb_connection *connection) {
+    static const char text[] = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\n"
+                               "Content-Length: 32\r\nConnection: close\r\n\r\n{\"detail\":\"The head is too large\"}";
+    if (connection && connection->target.raw && !connection->left &&
+        tmb_peer_sent_to(connection->socket) == connection->target.sent_before) {
+        tmb_connection_answer_now(connections, connection, text, sizeof(text) - 1);
+    }
 }
 
 void tmb_connection_refused(tmb_connections *connections, tmb_connection *connection) {

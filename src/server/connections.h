@@ -44,6 +44,7 @@ enum { TMB_TARGET_LIMIT = 2048 };
 typedef struct tmb_target {
     const char *raw;                 /* where MHD keeps it */
     size_t length;                   /* of raw */
+    uint64_t sent_before; /* bytes of earlier answers */
     char text[TMB_TARGET_LIMIT + 1]; /* as it came; cut if `length` is larger */
 } tmb_target;
 tmb_target *tmb_connection_target(tmb_connection *connection);
@@ -71,6 +72,11 @@ void tmb_connection_watch(tmb_connections *connections, tmb_connection *connecti
 void tmb_connection_answer(tmb_connections *connections, tmb_connection *connection, double seconds);
 /* Writes the answer itself, at once, and marks the end of what is sent: for a request whose body MHD still reads. */
 void tmb_connection_answer_now(tmb_connections *connections, tmb_connection *connection, const char *text, size_t size);
+/* Bytes that were sent to this client so far. */
+uint64_t tmb_connection_sent(const tmb_connection *connection);
+/* MHD gives the connection up after the request's first line and before its head was complete: it has no room for what
+ * it keeps of the head. It does not always manage to say so; then this answers 431. */
+void tmb_connection_given_up(tmb_connections *connections, tmb_connection *connection);
 /* The rest of the body is not wanted: what still comes is read and dropped for a few seconds after the answer, so that
  * the client gets to read it. */
 void tmb_connection_refused(tmb_connections *connections, tmb_connection *connection);

@@ -179,6 +179,7 @@ static void *on_target(void *argument, const char *target, struct MHD_Connection
     tmb_target *kept = tmb_connection_target(slot);
     kept->raw = target;
     kept->length = strlen(target);
+    kept->sent_before = tmb_connection_sent(slot);
     (void)snprintf(kept->text, sizeof(kept->text), "%s", target);
     /* MHD would keep a record for each argument of the query now, whatever there is room for, and give up without an
      * answer when there is none. It finds none if its copy of the query is empty; the query is read from ours. */
@@ -240,12 +241,13 @@ static void abandon(void *user) { finish(user, false); }
 
 static void on_completed(void *argument, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode code) {
-    (void)argument;
-    (void)connection;
+    tmb_server *server = argument;
     tmb_request *request = *context;
     *context = NULL;
     if (request) {
         finish(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    } else if (code == MHD_REQUEST_TERMINATED_WITH_ERROR) {
+        tmb_connection_given_up(server->connections, tmb_connection_of(connection));
     }
 }
 
@@ -271,7 +273,7 @@ tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error) {
                          MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(config->idle_timeout + 0.999),
                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 * 1024, MHD_OPTION_URI_LOG_CALLBACK, on_target,
                          server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-                         tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+                         tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
     return server->daemon ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "cannot start the HTTP server");
 }
 

@@ -34,7 +34,7 @@ static bool is_local_name(const char *host, const char *own) {
 /* Without keys only the machine itself may ask, and web pages of other sites may not ask through it:
  * neither by a name that they point at 127.0.0.1 (Host) nor by a form (Origin). */
 bool tmb_access_origin(tmb_request *request, struct MHD_Connection *connection) {
-    const char *host = tmb_http_header(connection, MHD_HTTP_HEADER_HOST);
+    const char *host = tmb_http_host(request, connection);
     const char *origin = tmb_http_header(connection, MHD_HTTP_HEADER_ORIGIN);
     const tmb_server *server = request->server;
     if (origin && server->config->cors_origin[0] && strcmp(origin, server->config->cors_origin) == 0) {

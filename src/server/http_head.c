@@ -11,6 +11,10 @@ const char *tmb_http_header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
+const char *tmb_http_host(tmb_request *request, struct MHD_Connection *connection) {
+    return request->authority ? request->authority : tmb_http_header(connection, MHD_HTTP_HEADER_HOST);
+}
+
 typedef struct head_reading {
     const char *problem;
     unsigned status;
@@ -36,6 +40,17 @@ static bool is_token(const char *text, size_t size) {
         }
     }
     return size > 0;
+}
+
+/* The target as the client wrote it. */
+static bool is_target(const tmb_target *target) {
+    for (size_t i = 0; i < target->length && i < TMB_TARGET_LIMIT; i++) {
+        unsigned char c = (unsigned char)target->text[i];
+        if (c <= 0x20 || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool has_control(const char *text, size_t size) {
@@ -143,7 +158,12 @@ bool tmb_head_read(tmb_request *request, struct MHD_Connection *connection, cons
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, read_header, &reading);
     check_sum(&reading, connection, line);
     check_length(&reading, line, length);
-    if (reading.hosts > 1) {
+    if (!is_target(target)) {
+        find_problem(&reading, 400, "the URL has blanks or control characters");
+    }
+    if (!reading.hosts && strcmp(line->version, MHD_HTTP_VERSION_1_0) != 0) {
+        find_problem(&reading, 400, "it has no Host");
+    } else if (reading.hosts > 1) {
         find_problem(&reading, 400, "Host comes twice");
     } else if (reading.hosts &&
                strspn(reading.host,

@@ -9,6 +9,9 @@
 /* The first header of this name, or NULL. */
 const char *tmb_http_header(struct MHD_Connection *connection, const char *name);
 
+/* The host that the request is for: that of a target with one, or the header Host; NULL if there is none. */
+const char *tmb_http_host(tmb_request *request, struct MHD_Connection *connection);
+
 /* Without keys: whether the request comes from this machine and no foreign page. Notes an allowed origin. */
 bool tmb_access_origin(tmb_request *request, struct MHD_Connection *connection);
 /* Whether the request presents a key, if its route needs one. */

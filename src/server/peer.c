@@ -1,7 +1,7 @@
 #include "server/peer.h"
 
 #include <arpa/inet.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -134,6 +134,16 @@ bool tmb_peer_sent_within(int socket, double seconds) {
     struct tcp_info info;
     socklen_t size = sizeof(info);
     return getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_last_data_recv < seconds * 1e3;
+}
+
+uint64_t tmb_peer_sent_to(int socket) {
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) ||
+        size < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof(info.tcpi_bytes_sent)) {
+        return 0;
+    }
+    return info.tcpi_bytes_sent + info.tcpi_notsent_bytes;
 }
 
 void tmb_peer_keep_asking(int socket) {

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct tmb_peer {
     unsigned char key[16]; /* what limits by address compare: an IPv4 address, or an IPv6 network of 64 bits */
@@ -25,6 +26,9 @@ tmb_peer_state tmb_peer_look(int socket, const tmb_peer *peer);
 
 /* Whether bytes came within the last `seconds`. */
 bool tmb_peer_sent_within(int socket, double seconds);
+
+/* Bytes that were handed to the connection for sending, ever; 0 if the kernel does not tell. */
+uint64_t tmb_peer_sent_to(int socket);
 
 /* Asks the other end every few seconds whether it lives; for a client that sends nothing more. */
 void tmb_peer_keep_asking(int socket);

@@ -33,10 +33,13 @@ tmb_request *tmb_request_create(tmb_server *server, const char *target) {
     const char *uri = skip_authority(target);
     size_t path_length = strcspn(uri, "?");
     request->path = tmb_calloc(path_length + 2, 1);
+    const char *authority = uri == target ? NULL : strstr(target, "://") + 3;
+    request->authority = authority ? strndup(authority, (size_t)(uri - authority)) : NULL;
     request->query_text = uri[path_length] ? tmb_strdup(uri + path_length + 1) : NULL;
     unsigned char random[8] = {0};
-    if (!request->path || (uri[path_length] && !request->query_text) || !tmb_random_bytes(random, sizeof(random))) {
+    if (!request->path || (authority && !request->authority) || (uri[path_length] && !request->query_text) || !tmb_random_bytes(random, sizeof(random))) {
         free(request->path);
+        free(request->authority);
         free(request->query_text);
         free(request);
         return NULL;
@@ -80,6 +83,7 @@ void tmb_request_release(tmb_request *request) {
     atomic_fetch_sub(&request->server->body_memory, request->reserved_memory);
     free(request->refusal);
     free(request->path);
+    free(request->authority);
     free(request->query_text);
     free(request->content_type);
     free(request->range);

@@ -29,6 +29,7 @@ struct tmb_request {
     tmb_method method;
     bool is_head;
     char *path;           /* decoded, without the query */
+    char *authority;      /* of a target that names one, or NULL */
     char *query_text;     /* as it came, or NULL */
     char path_value[128]; /* of the route's {parameter} */
     char key_name[64];    /* of the API key; "" where none was needed */

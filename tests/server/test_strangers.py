@@ -1,0 +1,463 @@
+"""What strangers send: heads that ask for too much, bodies that never end, two readings of one request."""
+import json
+import socket
+import threading
+import time
+
+import pytest
+from support import API, SANITIZED, Server, data_uri, wait_for, wav
+
+KEY = "a-key-for-the-tests-of-strangers"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    keys = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write_text(f"tester {KEY}\n")
+    with Server("--keys-file", keys, "--rate-limit", 0) as running:
+        yield running
+
+
+def receive_all(client):
+    data = b""
+    try:
+        while part := client.recv(65536):
+            data += part
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def send(server, data, half_close=False):
+    """Everything that comes back for these bytes, until the server closes."""
+    with server.raw() as client:
+        try:
+            client.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        if half_close:
+            client.shutdown(socket.SHUT_WR)
+        return receive_all(client)
+
+
+def statuses(answer):
+    """The status of each answer in what came back over one connection."""
+    found = []
+    while answer:
+        head, _, rest = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 "), answer[:200]
+        found.append(int(head[9:12]))
+        length = 0
+        for line in head.split(b"\r\n")[1:]:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        answer = rest[length:]
+    return found
+
+
+# ---- Heads that ask for too much ------------------------------------------------------------------------------------
+
+LONG_TARGETS = {
+    "path": b"/" + b"a" * 5000,
+    "query": b"/health/live?" + b"x" * 5000,
+    "thousands of arguments": b"/health/live?" + b"a&" * 28000,
+    "arguments with values": b"/health/live?" + b"a=b&" * 8000,
+    "escapes": b"/health/live?" + b"%41&" * 8000,
+    "many question marks": b"/health/live" + b"?" * 3000,
+    "more than is read": b"/" + b"a" * 70000,
+    "more than is read, in arguments": b"/?" + b"a&" * 100000,
+    "absolute": b"http://localhost/" + b"a&" * 3000,
+}
+
+
+@pytest.mark.parametrize("target", LONG_TARGETS.values(), ids=LONG_TARGETS)
+def test_long_target(guarded, target):
+    answer = send(guarded, b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 414 "), answer[:100]
+
+
+def test_many_arguments_within_the_limit(guarded):
+    answer = send(guarded, b"GET /health/live?" + b"a&" * 1010 + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 "), answer[:100]
+
+
+LARGE_HEADS = {
+    "one header": b"X: " + b"x" * 20000 + b"\r\n",
+    "many headers": b"a:\r\n" * 5000,
+    "cookies": b"Cookie: " + b"a=b; " * 3000 + b"\r\n",
+    "empty cookies": b"Cookie: " + b"a;" * 30000 + b"\r\n",
+    "more than is read": b"X: " + b"x" * 200000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("head", LARGE_HEADS.values(), ids=LARGE_HEADS)
+def test_large_head(guarded, head):
+    answer = send(guarded, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + head + b"\r\n")
+    assert answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 200 ") if head == LARGE_HEADS["cookies"] else b"HTTP/1.1 431 "), answer[:100]
+
+
+def test_such_heads_leave_nothing(guarded):
+    kinds = [b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n" for target in LONG_TARGETS.values()]
+    kinds += [b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + head + b"\r\n" for head in LARGE_HEADS.values()]
+
+    def some(count):
+        for i in range(count):
+            with guarded.raw() as client:
+                try:
+                    client.sendall(kinds[i % len(kinds)])
+                except (BrokenPipeError, ConnectionResetError):
+                    pass
+                if i % 3:
+                    receive_all(client)
+    some(100)
+    memory, descriptors = guarded.memory(), guarded.descriptors()
+    some(1500)
+    wait_for(lambda: guarded.descriptors() <= descriptors + 2)
+    assert SANITIZED or guarded.memory() < memory + (16 << 20)
+
+
+# ---- One reading of the protocol ------------------------------------------------------------------------------------
+
+INNER = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def smuggling():
+    """name → the head's lines, of a POST unless it has a first line; the body is a whole second request."""
+    length = str(len(INNER)).encode()
+    lengths = {"none": b"", "right": b"Content-Length: " + length + b"\r\n", "zero": b"Content-Length: 0\r\n",
+               "blank": b"Content-Length : " + length + b"\r\n", "tab": b"Content-Length\t: 0\r\n", "plus": b"Content-Length: +5\r\n",
+               "minus": b"Content-Length: -5\r\n", "hex": b"Content-Length: 0x10\r\n", "list": b"Content-Length: 0, 0\r\n",
+               "empty": b"Content-Length:\r\n", "blanks inside": b"Content-Length: 1 2\r\n", "fraction": b"Content-Length: 5.0\r\n",
+               "twice": b"Content-Length: 5\r\nContent-Length: 5\r\n", "two": b"Content-Length: 0\r\nContent-Length: " + length + b"\r\n",
+               "two cases": b"content-length: 5\r\nCONTENT-LENGTH: 0\r\n", "huge": b"Content-Length: 18446744073709551615\r\n",
+               "overflow": b"Content-Length: 18446744073709551621\r\n", "endless": b"Content-Length: " + b"9" * 400 + b"\r\n",
+               "folded": b"Content-Length:\r\n 0\r\n", "bare line feed": b"Content-Length: 0\n", "NUL": b"Content-Length: 0\0" + b"1\r\n",
+               "carriage return": b"Content-Length: 0\r1\r\n"}
+    codings = {"none": b"", "chunked": b"Transfer-Encoding: chunked\r\n", "identity": b"Transfer-Encoding: identity\r\n",
+               "gzip": b"Transfer-Encoding: gzip, chunked\r\n", "blank": b"Transfer-Encoding : chunked\r\n",
+               "twice": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+               "then identity": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+               "folded": b"X: y\r\n Transfer-Encoding: chunked\r\n", "quoted": b"Transfer-Encoding: \"chunked\"\r\n",
+               "control": b"Transfer-Encoding: \x0bchunked\r\n", "trailing": b"Transfer-Encoding: chunked;a\r\n",
+               "bare line feed": b"X: y\nTransfer-Encoding: chunked\r\n", "prefix": b"Transfer-Encoding: xchunked\r\n"}
+    for length_name, length_line in lengths.items():
+        for coding_name, coding_line in codings.items():
+            if (length_name, coding_name) not in (("none", "none"), ("right", "none"), ("zero", "none"), ("none", "chunked")):
+                yield f"length {length_name}, coding {coding_name}", length_line + coding_line
+                yield f"coding {coding_name}, length {length_name}", coding_line + length_line
+
+
+@pytest.mark.parametrize("path", [API + "/voices", "/health/live", "/nothing"])
+def test_no_request_inside_a_request(server, path):
+    """Whatever the head says of the body, nothing of the body is served as a request, and one answer says what is wrong."""
+    for name, lines in smuggling():
+        for body in (INNER, b"0\r\n\r\n" + INNER):
+            answer = send(server, b"POST " + path.encode() + b" HTTP/1.1\r\nHost: localhost\r\n" + lines + b"\r\n" + body, half_close=True)
+            assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ", b"HTTP/1.1 501 ")), (name, body[:5], answer[:300])
+            assert b"timbre_" not in answer and b" 200 " not in answer and b" 404 " not in answer, (name, answer)
+
+
+OTHER_SHAPES = {
+    "two hosts": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+    "two different hosts": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n",
+    "no host": b"GET /health/live HTTP/1.1\r\nX: y\r\n\r\n",
+    "host with a blank": b"GET /health/live HTTP/1.1\r\nHost: local host\r\n\r\n",
+    "host is a list": b"GET /health/live HTTP/1.1\r\nHost: localhost, other\r\n\r\n",
+    "line feeds only": b"GET /health/live HTTP/1.1\nHost: localhost\n\n",
+    "first line ends with a line feed": b"GET /health/live HTTP/1.1\nHost: localhost\r\n\r\n",
+    "last line ends with a line feed": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\n",
+    "folded": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n",
+    "folded with a tab": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: a\r\n\tb\r\n\r\n",
+    "folded before the first": b"GET /health/live HTTP/1.1\r\n X: a\r\nHost: localhost\r\n\r\n",
+    "blank before the colon": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX : a\r\n\r\n",
+    "no name": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n: a\r\n\r\n",
+    "name with a letter beyond ASCII": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX\xe9: a\r\n\r\n",
+    "no colon": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n",
+    "control byte": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: a\x01b\r\n\r\n",
+    "NUL in a value": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n",
+    "NUL in a name": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX\x00: b\r\n\r\n",
+    "carriage return in a value": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n",
+    "chunked in HTTP/1.0": b"POST /api/v1/voices HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two blanks in the first line": b"GET  /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "two blanks before the version": b"GET /health/live  HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "blank after the version": b"GET /health/live HTTP/1.1 \r\nHost: localhost\r\n\r\n",
+    "NUL in the target": b"GET /health/live\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("data", OTHER_SHAPES.values(), ids=OTHER_SHAPES)
+def test_doubtful_head(guarded, data):
+    answer = send(guarded, data + INNER, half_close=True)
+    found = statuses(answer)
+    assert found == [400], answer[:300]
+
+
+@pytest.mark.parametrize("line", [b"X:a", b"X:  a", b"X:\ta", b"X: a b", b"X:", b"X: ", b"X: a ", b"X: caf\xc3\xa9", b"x-!#$%&'*+.^_`|~: a"])
+def test_plain_heads_are_plain(guarded, line):
+    answer = send(guarded, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + line + b"\r\nConnection: close\r\n\r\n")
+    assert statuses(answer) == [200], answer[:200]
+
+
+def test_head_in_pieces(guarded):
+    """The sums of a head are right however it comes, and however long its parts are."""
+    head = (b"GET /health/live?a=b HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"y" * (i * 37 % 500)) for i in range(40)) +
+            b"Connection: close\r\n\r\n")
+    for size in (1, 7, 1000):
+        with guarded.raw() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for at in range(0, len(head), size):
+                client.sendall(head[at:at + size])
+            assert statuses(receive_all(client)) == [200]
+
+
+def test_pipelined_requests_are_served(guarded):
+    assert statuses(send(guarded, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50 +
+                         b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")) == [200] * 51
+
+
+def test_chunked_body_is_the_last(server):
+    """Chunks can be read in two ways too: nothing that follows them is served."""
+    body = json.dumps({"text": "", "voice": "x"}).encode()
+    head = f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    for chunks in (b"%x\r\n%s\r\n0\r\n\r\n", b"%x\n%s\n0\n\n", b"%x;a=b\r\n%s\r\n0\r\nX: y\r\n\r\n", b"%x;\n%s\r\n0\r\n\r\n"):
+        answer = send(server, head + chunks % (len(body), body) + INNER)
+        assert len(statuses(answer)) == 1 and b"timbre_" not in answer, answer
+    answer = send(server, head + b"ffffffffffffffff\r\nabc", half_close=True)
+    assert len(statuses(answer)) <= 1 and not answer.startswith(b"HTTP/1.1 2")
+
+
+def test_absolute_target(server):
+    for target in (b"http://localhost/health/live", b"HTTP://localhost:80/health/live", b"http://localhost/health/live?a=b"):
+        assert statuses(send(server, b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")) == [200]
+    assert statuses(send(server, b"GET http://evil.example/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")) == [403]
+
+
+def test_content_encoding(server):
+    answer = server.post(API + "/voice-clone", body=b"\x1f\x8b\x08", headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+    assert answer.status == 415 and "Content-Encoding" in answer.detail
+    answer = server.post(API + "/voice-clone", body=b"{}", headers={"Content-Type": "application/json", "Content-Encoding": "identity"})
+    assert answer.status == 400
+
+
+# ---- Clients that take their time -----------------------------------------------------------------------------------
+
+def trickle(server, head, stop):
+    """Forty clients that begin a request and send a byte now and then; a new one for each that is sent away."""
+    def client():
+        while not stop.is_set():
+            try:
+                with server.raw(timeout=1) as connection:
+                    connection.sendall(head)
+                    while not stop.wait(0.2):
+                        connection.sendall(b"x")
+            except OSError:
+                stop.wait(0.05)
+    threads = [threading.Thread(target=client) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+@pytest.mark.parametrize("head", [
+    b"POST /api/v1/voice-clone HTTP/1.1\r\nHost: localhost\r\nx-api-key: wrong-wrong-wrong\r\nContent-Type: application/json\r\nContent-Length: 60000000\r\n\r\n",
+    b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: ",
+    b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n",
+    b"POST /api/v1/voice-clone HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+], ids=["wrong key", "head", "body of an open route", "chunked"])
+def test_strangers_shut_nobody_out(tmp_path, head):
+    keys = tmp_path / "keys"
+    keys.write_text(f"tester {KEY}\n")
+    with Server("--keys-file", keys, "--max-connections", 40) as server:
+        stop = threading.Event()
+        threads = trickle(server, head, stop)
+        try:
+            wait_for(lambda: server.descriptors() > 40)
+            for _ in range(20):
+                assert server.get("/health/live").status == 200
+                assert server.get(API + "/voices", headers={"x-api-key": KEY}).status == 200
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+def test_known_clients_leave_room_for_health_checks():
+    """All connections are busy with requests that may stay: health checks get through, others hear why they do not."""
+    with Server("--max-connections", 8) as server:
+        clients = [server.raw() for _ in range(8)]
+        try:
+            for client in clients:
+                client.sendall(f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n".encode())
+                assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+            wait_for(lambda: server.get(API + "/voices").status == 503)
+            answer = server.get(API + "/voices")
+            assert answer.status == 503 and "--max-connections" in answer.detail and answer.headers["Retry-After"]
+            assert server.get("/health/live").status == 200
+        finally:
+            for client in clients:
+                client.close()
+        wait_for(lambda: server.get(API + "/voices").status == 200)
+
+
+def test_refused_at_once_and_drained(guarded):
+    """The answer does not wait for the body, and the client that sends it nevertheless gets to read it."""
+    head = f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nx-api-key: wrong\r\nContent-Type: application/json\r\nContent-Length: 3000000\r\n\r\n".encode()
+    with guarded.raw() as client:
+        client.sendall(head)
+        assert client.recv(100).startswith(b"HTTP/1.1 401 ")
+    answer = send(guarded, head + b" " * 3000000)
+    assert statuses(answer) == [401]
+
+
+def test_body_is_refused_in_its_midst(server):
+    """A part that is no field ends a form at once, whatever was still to come."""
+    head = f"POST {API}/files/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=xy\r\nContent-Length: 20000000\r\n\r\n".encode()
+    with server.raw() as client:
+        client.sendall(head + b"--xy\r\nContent-Disposition: form-data; name=\"nothing\"\r\n\r\nsome text\r\n--xy\r\n" + b" " * 1000)
+        answer = client.recv(4000)
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"nothing" in answer and b"X-Request-Id" in answer
+
+
+def test_slow_body_is_told_so():
+    with Server("--idle-timeout", "1") as server, server.raw() as client:
+        client.sendall(f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 30000000\r\n\r\n{{".encode())
+        try:
+            for _ in range(600):
+                client.sendall(b" ")
+                time.sleep(0.05)
+            raise AssertionError("a byte now and then kept the connection")
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        wait_for(lambda: server.metrics().get('timbre_requests_total{method="POST",path="/api/v1/voice-clone",status="408"}') == 1)
+
+
+# ---- Clients that leave ---------------------------------------------------------------------------------------------
+
+def test_half_close_is_no_leaving(server, ref):
+    """A client that sends no more may still want its answer."""
+    for path in ("/voice-clone", "/voice-clone-enhanced"):
+        for stream in (False, True):
+            body = json.dumps({"text": "Hello there.", "ref_audio": ref, "stream": stream}).encode()
+            answer = send(server, f"POST {API}{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body,
+                          half_close=True)
+            assert answer.startswith(b"HTTP/1.1 200 ") and len(answer) > 5000, answer[:200]
+    assert statuses(send(server, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n", half_close=True)) == [200]
+
+
+def test_whoever_reads_all_has_not_left(server):
+    def aborted():
+        return server.metric("timbre_requests_aborted_total")
+    before = aborted()
+    for i in range(200):
+        with server.raw() as client:
+            client.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+    assert aborted() == before
+
+
+def clone_request(path, ref, extra=b"", **fields):
+    body = json.dumps({"text": "Hello.", "ref_audio": ref, "run_pre_processing": False, **fields}).encode()
+    return (f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode() + extra + b"\r\n" + body)
+
+
+def form_request(path, audio, chunked=False):
+    body = (b"--b\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nHello.\r\n--b\r\nContent-Disposition: form-data; name=\"ref_audio\"; "
+            b"filename=\"a.wav\"\r\n\r\n" + audio + b"\r\n--b--\r\n")
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n".encode()
+    if chunked:
+        return head + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def leave(server, data, read, reset):
+    """Sends, reads so many bytes of the answer at least, and goes: in silence or with a reset."""
+    client = server.raw()
+    try:
+        client.sendall(data)
+        while read > 0:
+            part = client.recv(65536)
+            if not part:
+                break
+            read -= len(part)
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    client.close()
+
+
+def test_clients_leave_at_every_moment():
+    """Nothing stays of any of them: no descriptor, no memory that was booked, no file, no request that counts as running."""
+    with Server("--max-waiting-items", 100000) as server:
+        ref = server.upload(wav(0.5, 16000))
+        inline = data_uri(wav(1.0, 48000))
+        speech = json.dumps({"input": "Hello.", "voice": "anna", "response_format": "wav", "stream_format": "sse"}).encode()
+        server.add_voice("anna", wav(0.5, 16000))
+        whole = {
+            "head": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "json": clone_request(API + "/voice-clone", ref),
+            "inline": clone_request(API + "/voice-clone", inline),
+            "stream": clone_request(API + "/voice-clone", ref, stream=True),
+            "events": clone_request(API + "/voice-clone", ref, stream=True, stream_format="sse"),
+            "events of inline audio": clone_request(API + "/voice-clone", inline, stream=True, stream_format="sse"),
+            "speech": f"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(speech)}\r\n\r\n".encode() + speech,
+            "form": form_request(API + "/voice-clone-file", wav(0.5, 16000)),
+            "chunked form": form_request(API + "/voice-clone-file", wav(0.5, 16000), chunked=True),
+            "raw": b"POST /api/v1/files/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\nContent-Length: 40000\r\n\r\n" + bytes(40000),
+            "refused": b"POST /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n" + bytes(40000),
+        }
+        moments = []
+        for name, data in whole.items():
+            head = data.index(b"\r\n\r\n") + 4
+            cuts = {0, 1, 20, head - 1, head, head + 1, (head + len(data)) // 2, len(data) - 1}
+            moments += [(data[:cut], 0) for cut in sorted(cut for cut in cuts if cut <= len(data))]
+            moments += [(data, 0), (data, 1), (data, 400), (data.replace(b"Host: ", b"Connection: close\r\nHost: ", 1), 1 << 30)]
+        for data, read in moments:  # what is made once and kept
+            leave(server, data, min(read, 1), False)
+        server.wait_idle()
+        wait_for(lambda: server.metric("timbre_connections") <= 1)
+        before = server.descriptors()
+        memory = server.memory()
+        rounds = 1 if SANITIZED else 4
+
+        def many(seed):
+            for turn in range(rounds):
+                for i, (data, read) in enumerate(moments):
+                    if (i + turn) % 4 == seed:
+                        leave(server, data, read, (i // 4 + turn) % 2)
+        threads = [threading.Thread(target=many, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        server.wait_idle()
+        wait_for(lambda: server.metric("timbre_body_memory_bytes") == 0)
+        wait_for(lambda: server.descriptors() <= before)
+        # Results of requests that were over before their client left are kept; nothing else is.
+        wait_for(lambda: not list((server.state / "tmp").iterdir()))
+        assert server.metric("timbre_requests_in_flight") == 1
+        assert SANITIZED or server.memory() < memory + (64 << 20)
+
+
+def test_leaving_before_the_first_event(server, voice):
+    """The response of a stream and its request hold each other while it is sent, and never longer."""
+    inline = data_uri(wav(2.0, 48000))
+    def some(count):
+        for i in range(count):
+            for fields in ({"ref_audio": inline}, {"voice": voice}):
+                body = json.dumps({"text": "Hi.", "stream": True, "stream_format": "sse", **fields}).encode()
+                leave(server, f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body,
+                      0, i % 2)
+    some(5)
+    server.wait_idle()
+    wait_for(lambda: server.metric("timbre_connections") <= 1)
+    before = server.descriptors()
+    some(20 if SANITIZED else 150)
+    server.wait_idle()
+    wait_for(lambda: server.metric("timbre_body_memory_bytes") == 0)
+    wait_for(lambda: server.descriptors() <= before)
+
+
+def test_still_alive(server, alive):
+    pass
