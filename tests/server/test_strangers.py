@@ -412,7 +412,7 @@ def test_clients_leave_at_every_moment():
             head = data.index(b"\r\n\r\n") + 4
             cuts = {0, 1, 20, head - 1, head, head + 1, (head + len(data)) // 2, len(data) - 1}
             moments += [(data[:cut], 0) for cut in sorted(cut for cut in cuts if cut <= len(data))]
-            moments += [(data, 0), (data, 1), (data, 400), (data.replace(b"Host: ", b"Connection: close\r\nHost: ", 1), 1 << 30)]
+            moments += [(data, 0), (data, 1), (data, 100), (data.replace(b"Host: ", b"Connection: close\r\nHost: ", 1), 1 << 30)]
         for data, read in moments:  # what is made once and kept
             leave(server, data, min(read, 1), False)
         server.wait_idle()
