@@ -44,7 +44,7 @@ enum { TMB_TARGET_LIMIT = 2048 };
 typedef struct tmb_target {
     const char *raw;                 /* where MHD keeps it */
     size_t length;                   /* of raw */
-    uint64_t sent_before; /* bytes of earlier answers */
+    uint64_t sent_before;            /* bytes of earlier answers */
     char text[TMB_TARGET_LIMIT + 1]; /* as it came; cut if `length` is larger */
 } tmb_target;
 tmb_target *tmb_connection_target(tmb_connection *connection);

@@ -37,7 +37,8 @@ tmb_request *tmb_request_create(tmb_server *server, const char *target) {
     request->authority = authority ? strndup(authority, (size_t)(uri - authority)) : NULL;
     request->query_text = uri[path_length] ? tmb_strdup(uri + path_length + 1) : NULL;
     unsigned char random[8] = {0};
-    if (!request->path || (authority && !request->authority) || (uri[path_length] && !request->query_text) || !tmb_random_bytes(random, sizeof(random))) {
+    if (!request->path || (authority && !request->authority) || (uri[path_length] && !request->query_text) ||
+        !tmb_random_bytes(random, sizeof(random))) {
         free(request->path);
         free(request->authority);
         free(request->query_text);
