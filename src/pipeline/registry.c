@@ -142,6 +142,10 @@ static tmb_status load(tmb_registry *registry, tmb_model_kind kind, void **out, 
     if (status == TMB_OK) {
         status = load_chosen(registry, kind, &choice, out, reserved, error);
     }
+    /* A model of a kind that timbre cannot use is, to the caller, a model that does not fit. */
+    if (status == TMB_ERROR_UNSUPPORTED && (kind == TMB_MODEL_DENOISER || choice.folder != NULL)) {
+        status = error->status = TMB_ERROR_MODEL;
+    }
     free(choice.folder);
     return status;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <utf8proc.h>
 
 /* Bytes of a text; engines have limits of their own. */
 #define MAX_TEXT (1u << 20)
@@ -35,7 +36,34 @@ void tmb_clone_request_default(tmb_clone_request *request) {
     request->want_samples = true;
 }
 
-static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n")] == '\0'; }
+/* White space of any kind, and characters that nobody sees: byte order marks, joiners, fillers, controls. */
+static bool is_unseen(utf8proc_int32_t code) {
+    static const utf8proc_int32_t blanks[] = {0x115f, 0x1160, 0x2800, 0x3164, 0xffa0};
+    for (size_t i = 0; i < sizeof blanks / sizeof blanks[0]; i++) {
+        if (code == blanks[i]) {
+            return true;
+        }
+    }
+    switch (utf8proc_category(code)) {
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF: return true;
+    default: return utf8proc_get_property(code)->ignorable;
+    }
+}
+
+static bool is_blank(const char *text) {
+    utf8proc_int32_t code;
+    for (utf8proc_ssize_t length; *text != '\0'; text += length) {
+        length = utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)strnlen(text, 4), &code);
+        if (length <= 0 || !is_unseen(code)) {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* RFC 3629: no overlong forms, surrogates or values over U+10FFFF. */
 static bool is_utf8(const char *text) {
@@ -174,6 +202,9 @@ tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, t
     }
     tmb_clone_request_default(&out->public);
     memcpy(&out->public, request, request->struct_size);
+    if (out->public.ref_text != NULL && is_blank(out->public.ref_text)) {
+        out->public.ref_text = NULL; /* an empty transcript is none */
+    }
     tmb_status status = check(&out->public, needs_text, &out->source, error);
     if (status != TMB_OK) {
         return status;

@@ -228,11 +228,49 @@ static void test_pauses(void **state) {
     check_split("Hi.[pause:1.5s] You.", 400, false, "Hi.[pause:1.5s] You.");
     check_split("Hi.[pause:1.5s] You.", 400, true, "Hi.<1.5>|You.");
     check_split("[pause:500ms]Hi [pause:2] [pause:1s]", 400, true, "<0.5>|Hi<3>");
-    check_split("A [pause:999999] B", 400, true, "A<30>|B");
+    check_split("A [pause:30] B", 400, true, "A<30>|B");
+    check_split("[pause:1s]", 400, true, "<1>");
+    check_split(" \n[pause:1s] [pause:500ms]\n", 400, true, "<1.5>");
+    check_split("... [pause:1s] \u201d", 400, true, "<1>");
+    check_split("Hi. [pause:1s] --- [pause:1s] You.", 400, true, "Hi.<1>|<1>|You.");
+    /* More than the limit is refused, also in parts: nobody gets another pause than they asked for. */
+    static const char *const too_long[] = {"A [pause:999999] B", "[pause:30.1s]", "[pause:16] [pause:15s]",
+                                           "[pause:30001ms]"};
+    for (size_t i = 0; i < sizeof too_long / sizeof too_long[0]; i++) {
+        tmb_split_options options = {.max_length = 400, .pauses = true};
+        tmb_text_piece *pieces = NULL;
+        size_t count = 0;
+        tmb_error error = {0};
+        assert_int_equal(tmb_text_split(too_long[i], strlen(too_long[i]), &options, &pieces, &count, &error),
+                         TMB_ERROR_ARGUMENT);
+        assert_non_null(strstr(error.message, "30 s is the most"));
+    }
     check_split("[pause:] [pause:x] [pause:1m] [pause:1.2.3s] [pause:12345678901] [pause:1s", 400, true,
                 "[pause:] [pause:x] [pause:1m] [pause:1.2.3s] [pause:12345678901] [pause:1s");
     check_split("First part is here. Second part is here.[pause:1s]Third", 20, true,
                 "First part is here.|Second part is here.<1>|Third");
+}
+
+/* A piece has something to say: no mark is left over, whatever the length cuts. */
+static void test_wordless_pieces(void **state) {
+    (void)state;
+    check_split("A first line of text.\n\n---\n\nA second line of text.", 24, false,
+                "A first line of text.|A second line of text.");
+    check_split("* * *\n\nA first line of text.\n\n* * *", 24, false, "A first line of text.");
+    check_split("今天天气很好我们去公园吧。然后回家吃饭了今天。", 36, false,
+                "今天天气很好我们去公园吧。|然后回家吃饭了今天。");
+    check_split("Ten letters... And then more. ", 11, false, "Ten letters...|And then|more.");
+    check_split("He said: \u201cTen letters\u201d and left.", 21, false, "He said:|\u201cTen letters\u201d and|left.");
+    check_split("Er sagt: \u201eZehn davon.\u201c Dann geht er.", 21, false,
+                "Er sagt: \u201eZehn davon.\u201c|Dann geht er.");
+    check_split("Il dit : \u00ab dix lettres ! \u00bb Puis il part.", 25, false,
+                "Il dit : \u00ab dix lettres ! \u00bb|Puis il part.");
+    check_split("\u300cten letters here.\u300d\u300d and on it goes", 20, false,
+                "\u300cten letters here.\u300d\u300d|and on it goes");
+    check_split("(ten letters.) [Ten letters.] Done now.", 13, false, "(ten letters.)|[Ten letters.]|Done now.");
+    check_split("One \"two three\" four", 8, false, "One \"two|three\"|four");
+    check_split("--------------------", 8, false, "--------|--------|----");
+    check_split("????", 400, false, "????");
 }
 
 static void test_random_texts(void **state) {
@@ -268,7 +306,8 @@ int main(void) {
         cmocka_unit_test(test_prompts_of_cases), cmocka_unit_test(test_prompt_edges),
         cmocka_unit_test(test_languages),        cmocka_unit_test(test_languages_of_the_model),
         cmocka_unit_test(test_sentences),        cmocka_unit_test(test_long_sentences),
-        cmocka_unit_test(test_pauses),           cmocka_unit_test(test_random_texts),
+        cmocka_unit_test(test_pauses),           cmocka_unit_test(test_wordless_pieces),
+        cmocka_unit_test(test_random_texts),
     };
     return cmocka_run_group_tests_name("qwen3-text", tests, load, unload);
 }

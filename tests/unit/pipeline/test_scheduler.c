@@ -56,7 +56,7 @@ static void test_bad_requests(void **state) {
         {"more than one", TMB_ERROR_ARGUMENT},     {"klingon", TMB_ERROR_ARGUMENT},
         {"temperature is 99", TMB_ERROR_ARGUMENT}, {"top_p is nan", TMB_ERROR_ARGUMENT},
         {"ref_rate is 1", TMB_ERROR_ARGUMENT},     {"deadline", TMB_ERROR_ARGUMENT},
-        {"attenuation", TMB_ERROR_ARGUMENT},       {"ref_text is empty", TMB_ERROR_ARGUMENT},
+        {"attenuation", TMB_ERROR_ARGUMENT},       {"ref_text is not valid", TMB_ERROR_ARGUMENT},
         {"default first", TMB_ERROR_ARGUMENT},     {"max_frames is -4", TMB_ERROR_ARGUMENT},
     };
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
@@ -72,7 +72,7 @@ static void test_bad_requests(void **state) {
         request.deadline = i == 9 ? -3 : 0;
         request.run_pre_processing = i == 10;
         request.pre.attenuation_limit_db = -2;
-        request.ref_text = i == 11 ? "  " : NULL;
+        request.ref_text = i == 11 ? "\xff" : NULL;
         request.struct_size = i == 12 ? 0 : sizeof request;
         request.max_frames = i == 13 ? -4 : 0;
         assert_int_equal(clone_submit(context, &request, &outcomes[0], &error), expected[i].status);
@@ -81,6 +81,29 @@ static void test_bad_requests(void **state) {
         }
     }
     assert_int_equal(outcomes[0].results, 0);
+    close_context(context);
+}
+
+/* Characters that nobody sees are no text, whichever and however many; as a transcript they are none. */
+static void test_blank_texts(void **state) {
+    (void)state;
+    static const char *const blanks[] = {
+        "\u00a0", "\u3000", "\u200b",           "\ufeff",       "\u2060",
+        "\u00ad", "\u180e", "\u2028\u2029",     "\u200e\u202c", "\u115f\u3164",
+        "\u2800", "\ufe0f", "\x01\x7f\xc2\x85", "\u2003\u205f", "\ufeff \t\u3000\r\n\u200b\u2060\u00a0",
+    };
+    tmb_error error = {0};
+    tmb_context *context = open_context(0);
+    for (size_t i = 0; i < sizeof blanks / sizeof blanks[0]; i++) {
+        tmb_clone_request request = clone_request(blanks[i], 0);
+        assert_int_equal(clone_submit(context, &request, &outcomes[0], &error), TMB_ERROR_ARGUMENT);
+        assert_non_null(strstr(error.message, "text is empty"));
+        request = clone_request("3", 0);
+        request.ref_text = blanks[i];
+        submit(context, &request, &outcomes[1 + i]);
+        tmb_clone_wait(context);
+        assert_success(&outcomes[1 + i]);
+    }
     close_context(context);
 }
 
@@ -246,9 +269,9 @@ static void test_batch_wait(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_one_item),         TEST(test_bad_requests),      TEST(test_continuous_batch),
-        TEST(test_batch_is_bounded), TEST(test_groups_take_turns), TEST(test_last_place_is_kept),
-        TEST(test_priority),         TEST(test_batch_wait),
+        TEST(test_one_item),           TEST(test_bad_requests),     TEST(test_blank_texts),
+        TEST(test_continuous_batch),   TEST(test_batch_is_bounded), TEST(test_groups_take_turns),
+        TEST(test_last_place_is_kept), TEST(test_priority),         TEST(test_batch_wait),
     };
     return cmocka_run_group_tests_name("scheduler", tests, NULL, NULL);
 }

@@ -256,7 +256,7 @@ tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *
         tmb_speech_budget(letters) < speech->frame_limit ? tmb_speech_budget(letters) : speech->frame_limit;
     speech->codes = tmb_calloc(speech->capacity, engine->model.config.talker.code_groups * sizeof *speech->codes);
     /* Pieces without words are silence only. */
-    while (speech->piece_count > 1 && speech->piece < speech->piece_count &&
+    while (speech->piece < speech->piece_count &&
            speech->pieces[speech->piece].begin == speech->pieces[speech->piece].end) {
         speech->pieces[speech->piece++].done = true;
     }

@@ -8,6 +8,9 @@
 /* How far back a boundary looks for quotes and white space behind the full stop, and for the word before it. */
 #define LOOK_BACK_CHARACTERS 24
 
+/* Marks in a row that may follow a piece beyond its length. */
+#define MARKS_MAX 64
+
 /* Words that a full stop shortens and that something always follows. Words that may end a sentence as well ("etc.")
  * need no list: a full stop before a small letter never ends one. */
 static const char *const titles[] = {
@@ -65,11 +68,28 @@ static bool is_full_width_clause_mark(uint32_t code) {
     return IS_ONE_OF(code, marks);
 }
 
-/* Quotes and brackets that close. */
+/* Quotes that open as often as they close, depending on what is beside them: ASCII's, and the opening quotes of one
+ * language that close in another („so“, »so«). */
+static bool is_either_quote(uint32_t code) {
+    return code == '"' || code == '\'' || utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_PI;
+}
+
+/* Quotes and brackets that only close, of any script. */
 static bool is_closing(uint32_t code) {
-    static const uint32_t closing[] = {'"',    '\'',   ')',    ']',    '}',    0xbb,   0x2019, 0x201d, 0x203a, 0x3009,
-                                       0x300b, 0x300d, 0x300f, 0x3011, 0x3015, 0x3017, 0xff09, 0xff3d, 0xff5d, 0xff63};
-    return IS_ONE_OF(code, closing);
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+    return category == UTF8PROC_CATEGORY_PE || category == UTF8PROC_CATEGORY_PF;
+}
+
+bool tmb_is_spoken(uint32_t code) {
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+    return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NO && category != UTF8PROC_CATEGORY_MN &&
+           category != UTF8PROC_CATEGORY_MC && category != UTF8PROC_CATEGORY_ME;
+}
+
+/* What ends a sentence or clause, or closes behind its end. */
+static bool is_end_mark(uint32_t code) {
+    return is_full_width_stop(code) || is_stop(code) || is_closing(code) || is_full_width_clause_mark(code) ||
+           (is_clause_mark(code) && code != '\n') || tmb_continues_character(code);
 }
 
 bool tmb_continues_character(uint32_t code) {
@@ -160,6 +180,51 @@ static tmb_text_boundary judge_mark(const char *text, size_t from, size_t mark_e
     return spaces ? TMB_BOUNDARY_SPACE : TMB_BOUNDARY_CHARACTER;
 }
 
+/* A quote at `position` closes unless a word follows it at once. */
+static bool quote_closes(const char *text, size_t bytes, size_t behind) {
+    uint32_t next = 0;
+    return tmb_utf8_decode(text + behind, bytes - behind, &next) == 0 || !tmb_is_spoken(next);
+}
+
+size_t tmb_marks_after(const char *text, size_t bytes, size_t from, size_t position) {
+    uint32_t code = 0;
+    bool spaced = decode_before(text, from, position, &code) == 0 || tmb_utf8_is_space(code);
+    size_t end = position;
+    size_t length;
+    for (int i = 0; i < MARKS_MAX && (length = tmb_utf8_decode(text + end, bytes - end, &code)) != 0; i++) {
+        bool inside = i == 0 && tmb_continues_character(code); /* a letter that would be cut from its mark */
+        if (inside ||
+            (!is_end_mark(code) && !(is_either_quote(code) && !spaced && quote_closes(text, bytes, end + length)))) {
+            break;
+        }
+        end += length;
+    }
+    /* Marks behind white space (French has it before them) belong to what is before only if no word follows at once. */
+    if (end == position || (spaced && !quote_closes(text, bytes, end))) {
+        return position;
+    }
+    while ((length = tmb_utf8_decode(text + end, bytes - end, &code)) != 0 && tmb_utf8_is_space(code)) {
+        end += length;
+    }
+    return end;
+}
+
+/* Whether `code`, which ends at `behind`, closes something; `spaces`: white space is before it. */
+static bool closes_here(const char *text, size_t bytes, size_t behind, uint32_t code, bool spaces) {
+    if (is_closing(code)) {
+        /* Some languages open with the quotes that close elsewhere: ”so”. */
+        return !spaces || utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_PE ||
+               quote_closes(text, bytes, behind);
+    }
+    return !spaces && is_either_quote(code) && (code < 0x80 || quote_closes(text, bytes, behind));
+}
+
+/* French has white space between a full stop and the quote that closes behind it. */
+static bool stop_ends_at(const char *text, size_t from, size_t position) {
+    uint32_t code = 0;
+    return decode_before(text, from, position, &code) != 0 && (is_stop(code) || is_full_width_stop(code));
+}
+
 tmb_text_boundary tmb_boundary_at(const char *text, size_t bytes, size_t from, size_t position) {
     uint32_t next = 0;
     size_t next_length = tmb_utf8_decode(text + position, bytes - position, &next);
@@ -177,10 +242,10 @@ tmb_text_boundary tmb_boundary_at(const char *text, size_t bytes, size_t from, s
     uint32_t code = 0;
     size_t length;
     for (int i = 0; i < LOOK_BACK_CHARACTERS && (length = decode_before(text, from, end, &code)) != 0; i++) {
-        if (!closed && tmb_utf8_is_space(code)) {
+        if (tmb_utf8_is_space(code) && (!closed || stop_ends_at(text, from, end - length))) {
             spaces = true;
             lines += code == '\n' || code == 0x2029;
-        } else if (is_closing(code)) {
+        } else if (is_closing(code) || (is_either_quote(code) && (spaces || code < 0x80))) {
             closed = true;
         } else {
             break;
@@ -190,8 +255,7 @@ tmb_text_boundary tmb_boundary_at(const char *text, size_t bytes, size_t from, s
     if (lines >= 2) {
         return TMB_BOUNDARY_SENTENCE;
     }
-    /* An ASCII quote directly before the next word may open it. */
-    if (!spaces && next_length != 0 && is_closing(next)) {
+    if (next_length != 0 && closes_here(text, bytes, position + next_length, next, spaces)) {
         return TMB_BOUNDARY_CHARACTER;
     }
     tmb_text_boundary boundary = judge_mark(text, from, end, spaces, next);

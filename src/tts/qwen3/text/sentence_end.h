@@ -17,6 +17,13 @@ typedef enum tmb_text_boundary {
  * it. */
 tmb_text_boundary tmb_boundary_at(const char *text, size_t bytes, size_t from, size_t position);
 
+/* The end of the marks that end a sentence or close a quote at `position`, and of the white space behind them: they
+ * belong to what is before. `position` if there are none. */
+size_t tmb_marks_after(const char *text, size_t bytes, size_t from, size_t position);
+
+/* A letter or a digit of any script. */
+bool tmb_is_spoken(uint32_t code);
+
 /* Marks, joiners and variation selectors: never begin a piece. */
 bool tmb_continues_character(uint32_t code);
 

@@ -82,8 +82,7 @@ static bool add_piece(piece_list *list, const char *text, size_t begin, size_t c
         length = tmb_utf8_decode(text + i, content_end - i, &code);
         last = tmb_utf8_is_space(code) ? last : i + length;
     }
-    list->pieces[list->count++] =
-        (tmb_text_piece){begin, end, first, last, pause < TMB_PAUSE_SECONDS_MAX ? pause : TMB_PAUSE_SECONDS_MAX};
+    list->pieces[list->count++] = (tmb_text_piece){begin, end, first, last, pause};
     return true;
 }
 
@@ -104,6 +103,15 @@ static size_t find_end(const char *text, size_t bytes, size_t from, size_t limit
     }
     if (position == limit) {
         return limit;
+    }
+    /* A sentence that fits keeps the marks that end it, even if they do not fit any more. */
+    size_t behind_marks = tmb_marks_after(text, limit, from, position);
+    if (behind_marks == limit) {
+        return limit;
+    }
+    if (behind_marks > position) {
+        position = behind_marks;
+        best[tmb_boundary_at(text, bytes, from, position)] = position;
     }
     for (int kind = TMB_BOUNDARY_SENTENCE; kind > TMB_BOUNDARY_NONE; kind--) {
         /* A clause that is but a fraction of what fits would make a stump: rather cut at a space. */
@@ -143,6 +151,47 @@ static size_t find_pause(const char *text, size_t bytes, size_t from, size_t *en
     return bytes;
 }
 
+/* Is there a letter or digit of any script in what this piece would speak? */
+static bool has_words(const char *text, const tmb_text_piece *piece) {
+    uint32_t code = 0;
+    size_t length;
+    for (size_t i = piece->content_begin; i < piece->content_end; i += length) {
+        length = tmb_utf8_decode(text + i, piece->content_end - i, &code);
+        if (tmb_is_spoken(code)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A piece without a letter or digit ("---", a quote that was left over) is not spoken: it joins the piece before it, or
+ * the first one the piece behind it; one that a pause follows is that pause alone. A text without any word and any
+ * pause stays as it is: there is nothing else to say. */
+static void join_wordless(piece_list *list, const char *text) {
+    bool any = false;
+    for (size_t i = 0; i < list->count; i++) {
+        any = any || list->pieces[i].pause_after > 0 || has_words(text, &list->pieces[i]);
+    }
+    size_t kept = 0;
+    size_t begin = 0; /* of wordless text before the first piece */
+    for (size_t i = 0; any && i < list->count; i++) {
+        tmb_text_piece piece = list->pieces[i];
+        bool words = has_words(text, &piece);
+        if (!words) {
+            piece.content_begin = piece.content_end = piece.begin;
+        }
+        if (!words && piece.pause_after <= 0) {
+            if (kept > 0) {
+                list->pieces[kept - 1].end = piece.end;
+            }
+            continue;
+        }
+        piece.begin = kept == 0 ? begin : piece.begin;
+        list->pieces[kept++] = piece;
+    }
+    list->count = any ? kept : list->count;
+}
+
 static bool split_stretch(piece_list *list, const char *text, size_t begin, size_t limit, size_t end, double pause,
                           size_t max_length) {
     size_t from = begin;
@@ -178,12 +227,19 @@ tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_option
         size_t end = bytes;
         double pause = 0;
         size_t limit = options->pauses ? find_pause(text, bytes, from, &end, &pause) : bytes;
+        if (pause > TMB_PAUSE_SECONDS_MAX) {
+            free(list.pieces);
+            return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                            "a pause of %g s: %g s is the most, tags in a row taken together", pause,
+                            TMB_PAUSE_SECONDS_MAX);
+        }
         if (!split_stretch(&list, text, from, limit, end, pause, options->max_length)) {
             free(list.pieces);
             return tmb_fail_memory(error, "the pieces of a text", 0);
         }
         from = end;
     }
+    join_wordless(&list, text);
     *pieces = list.pieces;
     *count = list.count;
     return TMB_OK;

@@ -4,7 +4,7 @@
 
 #include "timbre/timbre.h"
 
-/* Longest silence that one tag, or several in a row, may ask for. */
+/* Longest silence that one tag, or several in a row, may ask for; more is refused. */
 #define TMB_PAUSE_SECONDS_MAX 30.0
 
 /* A piece of the text. Pieces follow each other without gap: concatenated they are the text. */
@@ -27,8 +27,10 @@ typedef struct tmb_split_options {
 void tmb_split_options_default(tmb_split_options *options);
 
 /* Cuts at the last end of a sentence that fits, else at the last end of a clause, at white space, between characters,
- * in this order. *pieces is allocated (free()), at least one for a text that is not empty. TMB_ERROR_ARGUMENT for
- * invalid UTF-8. Takes linear time. */
+ * in this order. Marks that end a sentence stay with it, even beyond the length. What has no letter or digit of any
+ * script is no piece of its own and is not spoken, unless nothing else is in the text. *pieces is allocated (free()),
+ * at least one for a text that is not empty. TMB_ERROR_ARGUMENT for invalid UTF-8 and for pauses that are too long.
+ * Takes linear time. */
 tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_options *options, tmb_text_piece **pieces,
                           size_t *count, tmb_error *error);
 
