@@ -1,3 +1,4 @@
+#include "claims.h"
 #include "speech.h"
 
 #include <errno.h>
@@ -5,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { IN_FLIGHT = 256, MAXIMUM_LINE = 4 * 1024 * 1024, MAXIMUM_NAME = 200 };
 
@@ -23,7 +25,10 @@ struct batch {
     const clone_options *options;
     tmb_context *context;
     char *folder;  /* of the batch file; "" for standard input */
-    json_t *names; /* of the output files so far, without endings, as the keys of an object */
+    json_t *names; /* of the output files so far, without endings, folded, as the keys of an object */
+    cli_claims *claims;
+    bool known;   /* every item's inputs are claimed already; false for a pipe, whose later lines nobody knows */
+    size_t total; /* items, if known */
     pthread_mutex_t lock;
     pthread_cond_t room;
     running slots[IN_FLIGHT];
@@ -52,9 +57,10 @@ static void count_result(batch *b, int status) {
     b->failed += status != CLI_EXIT_OK;
     if (status > b->worst)
         b->worst = status;
-    size_t done = b->done, failed = b->failed, read = b->read;
+    size_t done = b->done, failed = b->failed, all = b->known ? b->total : b->read;
     (void)pthread_mutex_unlock(&b->lock);
-    cli_progress(-1, "%zu of %zu items done, %zu failed", done, read, failed);
+    cli_progress(b->known && all > 0 ? (double)done / (double)all : -1, "%zu of %zu items done, %zu failed", done, all,
+                 failed);
 }
 
 static bool on_audio(void *user, uint64_t item, const float *samples, size_t count, int rate) {
@@ -120,11 +126,24 @@ static void make_name(const char *id, char out[MAXIMUM_NAME + 1]) {
     out[length] = '\0';
 }
 
-/* Keeps the name, after making it different from all before. */
-static bool claim_name(batch *b, char name[MAXIMUM_NAME + 32], size_t line) {
-    if (json_object_get(b->names, name) != NULL)
-        (void)snprintf(name + strlen(name), 32, "-%zu", line);
-    return json_object_set_new(b->names, name, json_true()) == 0;
+/* Keeps the name, after making it different from all before: also from those that differ in case alone, since not every
+ * file system tells them apart. */
+static bool claim_name(batch *b, char name[MAXIMUM_NAME + 64], size_t line) {
+    size_t length = strlen(name);
+    for (unsigned long long attempt = 1;; attempt++) {
+        char *key = cli_name_key(name);
+        bool taken = key != NULL && json_object_get(b->names, key) != NULL;
+        bool kept = key != NULL && !taken && json_object_set_new_nocheck(b->names, key, json_true()) == 0;
+        free(key);
+        if (!taken) {
+            return kept;
+        }
+        if (attempt == 1) {
+            (void)snprintf(name + length, 64, "-%zu", line);
+        } else {
+            (void)snprintf(name + length, 64, "-%zu-%llu", line, attempt);
+        }
+    }
 }
 
 static char *join(const char *folder, const char *name, const char *ending) {
@@ -149,9 +168,42 @@ static running *wait_for_slot(batch *b) {
     return found;
 }
 
+/* What an item reads; false and an error if another item writes it. */
+static bool claim_inputs(batch *b, const cli_item *item, tmb_error *error) {
+    char who[MAXIMUM_NAME + 8];
+    (void)snprintf(who, sizeof(who), "%.*s", MAXIMUM_NAME, item->request.custom_id);
+    return cli_claim_input(b->claims, item->request.ref_audio, who, error) &&
+           cli_claim_input(b->claims, item->request.voice, who, error);
+}
+
+/* Nothing that an item writes replaces what this or another item reads. */
+static tmb_status claim_item(batch *b, const cli_item *item, const running *r, tmb_error *error) {
+    const char *const written[] = {r->audio, r->codes};
+    if (!claim_inputs(b, item, error)) {
+        return error->status;
+    }
+    for (size_t i = 0; i < CLI_LENGTH(written); i++) {
+        if (written[i] == NULL) {
+            continue;
+        }
+        if (!b->known && cli_would_replace(written[i])) {
+            error->status = TMB_ERROR_ARGUMENT;
+            (void)snprintf(error->message, sizeof(error->message),
+                           "%s exists, and items that come through a pipe replace no file: a later item may read it; "
+                           "choose another --out-dir, or give the batch as a file",
+                           written[i]);
+            return error->status;
+        }
+        if (!cli_claim_output(b->claims, written[i], item->request.custom_id, error)) {
+            return error->status;
+        }
+    }
+    return TMB_OK;
+}
+
 static tmb_status submit(batch *b, cli_item *item, size_t line, tmb_error *error) {
     const clone_options *o = b->options;
-    char name[MAXIMUM_NAME + 32];
+    char name[MAXIMUM_NAME + 64];
     tmb_container container =
         item->container != TMB_CONTAINER_AUTO ? item->container : (tmb_container)o->output.container;
     running *r = wait_for_slot(b);
@@ -165,6 +217,11 @@ static tmb_status submit(batch *b, cli_item *item, size_t line, tmb_error *error
         cli_set_error(error, TMB_ERROR_MEMORY, "no memory for the item");
         release(r);
         return TMB_ERROR_MEMORY;
+    }
+    tmb_status claimed = claim_item(b, item, r, error);
+    if (claimed != TMB_OK) {
+        release(r);
+        return claimed;
     }
     r->batch = b;
     r->sink = (cli_sink){.path = r->audio, .container = container, .encoding = (tmb_encoding)o->output.encoding};
@@ -189,11 +246,13 @@ static tmb_status submit(batch *b, cli_item *item, size_t line, tmb_error *error
     return TMB_OK;
 }
 
+static void name_line(size_t number, char out[32]) { (void)snprintf(out, 32, "%04zu", number); }
+
 static void handle_line(batch *b, const char *line, size_t size, size_t number, bool too_long) {
     cli_item item = {0};
     tmb_error error = {0};
     char id[32];
-    (void)snprintf(id, sizeof(id), "%04zu", number);
+    name_line(number, id);
     tmb_status status = TMB_ERROR_LIMIT;
     if (too_long) {
         cli_set_error(&error, TMB_ERROR_FORMAT, "the line is longer than 4 MiB");
@@ -234,10 +293,63 @@ static bool read_line(FILE *file, char **line, size_t *capacity, size_t *size, b
     return byte != EOF || *size > 0;
 }
 
+/* Editors on Windows begin a file with a byte order mark, which is no part of its first line. */
+static void drop_mark(char *line, size_t *size) {
+    if (*size >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) {
+        *size -= 3;
+        memmove(line, line + 3, *size);
+    }
+}
+
 static bool is_blank(const char *line, size_t size) {
     while (size > 0 && strchr(" \t\r", line[size - 1]) != NULL)
         size--;
     return size == 0;
+}
+
+/* Goes through a batch that is a file, claims what all its items read, and goes back to its beginning. What is wrong
+ * with a line is said when its turn comes. */
+static void look_ahead(batch *b, FILE *file) {
+    struct stat status;
+    off_t begin = ftello(file);
+    if (begin < 0 || fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode)) {
+        return;
+    }
+    char *line = NULL;
+    size_t capacity = 0, size = 0;
+    bool too_long = false;
+    for (size_t number = 1; !cli_interrupted() && read_line(file, &line, &capacity, &size, &too_long); number++) {
+        if (number == 1) {
+            drop_mark(line, &size);
+        }
+        cli_item item = {0};
+        tmb_error error = {0};
+        char id[32];
+        if (!too_long && is_blank(line, size)) {
+            continue;
+        }
+        b->total++;
+        name_line(number, id);
+        if (!too_long && cli_item_parse(&item, line, size, &b->options->request, b->folder, &error) == TMB_OK) {
+            if (item.request.custom_id == NULL || item.request.custom_id[0] == '\0') {
+                item.request.custom_id = id;
+            }
+            (void)claim_inputs(b, &item, &error);
+        }
+        cli_item_free(&item);
+    }
+    free(line);
+    clearerr(file);
+    b->known = fseeko(file, begin, SEEK_SET) == 0;
+}
+
+/* What is read whatever the items say. */
+static bool claim_common(batch *b) {
+    const clone_options *o = b->options;
+    const cli_claim claims[] = {{o->batch, "--batch", false},         {o->request.ref_audio, "--ref", false},
+                                {o->request.voice, "--voice", false}, {o->ref_text_file, "--ref-text-file", false},
+                                {o->engine.model, "--model", false},  {o->runtime.denoiser, "--denoiser", false}};
+    return cli_claim_all(b->claims, claims, CLI_LENGTH(claims));
 }
 
 static int read_items(batch *b, FILE *file) {
@@ -245,6 +357,9 @@ static int read_items(batch *b, FILE *file) {
     size_t capacity = 0, size = 0;
     bool too_long = false;
     for (size_t number = 1; !cli_interrupted() && read_line(file, &line, &capacity, &size, &too_long); number++) {
+        if (number == 1) {
+            drop_mark(line, &size);
+        }
         if (!too_long && is_blank(line, size))
             continue;
         (void)pthread_mutex_lock(&b->lock);
@@ -275,19 +390,27 @@ int cli_clone_batch(clone_options *o, tmb_context *context) {
         b->options = o;
         b->context = context;
         b->names = json_object();
+        b->claims = cli_claims_create();
         b->folder = standard ? "" : dirname(copy);
         for (size_t i = 0; i < IN_FLIGHT; i++)
             b->slots[i].batch = b;
         (void)pthread_mutex_init(&b->lock, NULL);
         (void)pthread_cond_init(&b->room, NULL);
         cli_on_interrupt(cancel_all, b);
-        status = read_items(b, file);
+        status = claim_common(b) ? CLI_EXIT_OK : CLI_EXIT_USAGE;
+        if (status == CLI_EXIT_OK) {
+            look_ahead(b, file);
+            cli_progress(b->known ? 0 : -1, "the engine gets ready");
+            status = read_items(b, file);
+        }
         if (cli_interrupted())
             cancel_all(b);
         tmb_clone_wait(context);
         cli_on_interrupt(NULL, NULL);
         cli_progress_clear();
-        cli_note("%zu of %zu items done%s", b->done - b->failed, b->read, b->failed > 0 ? ", the others failed" : "");
+        if (status != CLI_EXIT_USAGE)
+            cli_note("%zu of %zu items done%s", b->done - b->failed, b->read,
+                     b->failed > 0 ? ", the others failed" : "");
         if (b->worst > status)
             status = b->worst;
         if (b->read == 0 && status == CLI_EXIT_OK) {
@@ -297,6 +420,7 @@ int cli_clone_batch(clone_options *o, tmb_context *context) {
         (void)pthread_mutex_destroy(&b->lock);
         (void)pthread_cond_destroy(&b->room);
         json_decref(b->names);
+        cli_claims_destroy(&b->claims);
     }
     if (file != NULL && !standard)
         (void)fclose(file);

@@ -1,27 +1,34 @@
+#include "claims.h"
 #include "commands.h"
 #include "speech.h"
+#include "voices.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAXIMUM_TEXT = 16 * 1024 * 1024 };
 
+static const char *const languages[] = {"auto", "en", "zh", "ja", "ko", "de", "fr", "ru", "pt", "es", "it", NULL};
+
 const cli_option cli_reference_options[10] = {
     {.name = "ref",
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, request.ref_audio),
      .argument = "FILE",
+     .also = "reference ref-audio reference-audio reference-file prompt-audio audio-prompt prompt-wav speaker-wav",
      .help = "recording of the voice, a few seconds of one speaker; - is standard input"},
     {.name = "ref-text",
      .kind = CLI_TEXT,
      .offset = offsetof(clone_options, request.ref_text),
      .argument = "TEXT",
+     .also = "reference-text ref-transcript transcript prompt-text",
      .help =
          "what is said in it, word for word; makes the clone closer. Without it the voice's colour alone is cloned"},
     {.name = "ref-text-file",
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, ref_text_file),
      .argument = "FILE",
+     .also = "reference-text-file transcript-file",
      .help = "the same from a file"},
     {.name = "x-vector-only",
      .kind = CLI_FLAG,
@@ -69,22 +76,33 @@ static const cli_option text_options[] = {
      .kind = CLI_TEXT,
      .offset = offsetof(clone_options, request.text),
      .argument = "TEXT",
+     .also = "input say prompt sentence",
      .help = "what to say; - reads it from standard input"},
     {.name = "text-file",
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, text_file),
      .argument = "FILE",
+     .also = "input-file textfile",
      .help = "the same from a file"},
     {.name = "voice",
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, request.voice),
-     .argument = "FILE",
-     .help = "a saved voice (`timbre voice create`) instead of --ref"},
+     .argument = "VOICE",
+     .also = "speaker voice-file",
+     .help = "a voice instead of --ref: a file from `timbre voice create`, or a name that `timbre voice list` has"},
+    {.name = "voices",
+     .kind = CLI_FOLDER,
+     .offset = offsetof(clone_options, voices),
+     .argument = "DIR",
+     .environment = "TIMBRE_VOICES",
+     .help = "look here first for a name: voice files, and recordings with a .txt of the same name beside them"},
     {.name = "language",
      .letter = 'l',
      .kind = CLI_TEXT,
      .offset = offsetof(clone_options, request.language),
      .argument = "NAME",
+     .choices = languages,
+     .also = "lang locale",
      .help = "of the text: a code or a name, as en or English; default auto"},
     {.name = "non-streaming-text",
      .kind = CLI_FLAG,
@@ -107,6 +125,7 @@ static const cli_option text_options[] = {
      .kind = CLI_INTEGER,
      .offset = offsetof(clone_options, request.max_frames),
      .argument = "N",
+     .also = "max-new-tokens max-tokens",
      .minimum = 0,
      .maximum = 1000000,
      .help = "at most N - 1 frames of 80 ms, as the official max_new_tokens; 0, the default, is the model's"},
@@ -192,6 +211,8 @@ static const cli_option result_options[] = {
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, path),
      .argument = "FILE",
+     .writes = true,
+     .also = "out outfile out-file output-file",
      .help = "where the speech goes; - streams it to standard output while it is made"},
     {.name = "no-post",
      .kind = CLI_UNFLAG,
@@ -215,11 +236,13 @@ static const cli_option result_options[] = {
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, reference_out),
      .argument = "FILE",
+     .writes = true,
      .help = "write the cleaned recording as well"},
     {.name = "codes-out",
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, codes),
      .argument = "NPY|DIR",
+     .writes = true,
      .help = "write the generated codes, int16 [frames, codebooks], as a NumPy file; a folder with --batch"},
 };
 static const cli_option batch_options[] = {
@@ -228,6 +251,7 @@ static const cli_option batch_options[] = {
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, batch),
      .argument = "FILE",
+     .also = "jsonl items batch-file manifest",
      .help =
          "many items: a JSON object a line with text, ref_audio, ref_text, language, custom_id, voice, temperature, "
          "top_k, top_p, repetition_penalty, seed, max_seconds, x_vector_only, run_pre_processing, "
@@ -236,6 +260,8 @@ static const cli_option batch_options[] = {
      .kind = CLI_FOLDER,
      .offset = offsetof(clone_options, folder),
      .argument = "DIR",
+     .writes = true,
+     .also = "output-dir outdir output-folder",
      .help = "where a batch's files go, named by custom_id or by line"},
 };
 static const cli_group groups[] = {
@@ -293,6 +319,23 @@ int cli_finish_reference(clone_options *o, char **text) {
     return *text != NULL ? CLI_EXIT_OK : CLI_EXIT_INPUT;
 }
 
+/* No output of one text replaces what the command reads; a batch looks at its items itself. */
+static bool claim_files(const clone_options *o) {
+    const cli_claim claims[] = {
+        {o->request.ref_audio, "--ref", false},
+        {o->request.voice, "--voice", false},
+        {o->ref_text_file, "--ref-text-file", false},
+        {o->text_file, "--text-file", false},
+        {cli_is_standard(o->request.text) ? "-" : NULL, "--text", false},
+        {o->engine.model, "--model", false},
+        {o->runtime.denoiser, "--denoiser", false},
+        {o->path, "-o", true},
+        {o->reference_out, "--reference-out", true},
+        {o->codes, "--codes-out", true},
+    };
+    return cli_claims_agree(claims, CLI_LENGTH(claims));
+}
+
 /* Says which combination makes no sense. */
 static bool check(const clone_options *o) {
     const tmb_clone_request *r = &o->request;
@@ -321,21 +364,25 @@ static bool check(const clone_options *o) {
         cli_error("the reference cannot come from standard input together with something else");
     else if (writes_audio && o->common.json)
         cli_error("--json and -o - both want standard output");
-    else if (o->path != NULL && r->ref_audio != NULL && cli_same_file(r->ref_audio, o->path))
-        cli_error("%s would replace the reference; choose another -o", o->path);
     else
-        return true;
+        return o->batch != NULL || (cli_spares_terminal(o->path, &o->output) && claim_files(o));
     return false;
 }
 
 static int run_clone(void *options, int count, char **arguments) {
     clone_options *o = options;
     tmb_context *context = NULL;
-    char *text = NULL, *ref_text = NULL;
+    char *text = NULL, *ref_text = NULL, *voice_text = NULL;
+    cli_voice voice = {0};
     (void)count;
     (void)arguments;
-    if (!check(o))
+    if (o->request.ref_audio == NULL && !cli_voice_resolve(o->voices, &o->request, &voice, &voice_text))
+        return CLI_EXIT_INPUT;
+    if (!check(o)) {
+        cli_voice_free(&voice);
+        free(voice_text);
         return CLI_EXIT_USAGE;
+    }
     o->request.stream = cli_is_standard(o->path);
     o->request.split_length = (size_t)o->split;
     int status = cli_finish_reference(o, &ref_text);
@@ -352,6 +399,8 @@ static int run_clone(void *options, int count, char **arguments) {
     tmb_close(&context);
     free(text);
     free(ref_text);
+    free(voice_text);
+    cli_voice_free(&voice);
     return status;
 }
 

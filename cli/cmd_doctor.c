@@ -31,8 +31,8 @@ static void add(report *r, const char *name, bool ok, bool needed, int status, c
     if (!ok && needed && status > r->status)
         r->status = status;
     if (r->options->common.json) {
-        (void)json_array_append_new(
-            r->checks, json_pack("{s:s, s:b, s:b, s:s}", "name", name, "ok", ok, "needed", needed, "detail", detail));
+        (void)json_array_append_new(r->checks, json_pack("{s:s, s:b, s:b, s:o}", "name", name, "ok", ok, "needed",
+                                                         needed, "detail", cli_json_text(detail)));
         return;
     }
     (void)snprintf(line, sizeof(line), "%s%-4s%s  %-18s %s",

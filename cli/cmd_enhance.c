@@ -1,3 +1,4 @@
+#include "claims.h"
 #include "commands.h"
 #include "loudness.h"
 #include "shared.h"
@@ -27,12 +28,16 @@ static const cli_option own_options[] = {
      .kind = CLI_FILE,
      .offset = offsetof(enhance_options, path),
      .argument = "FILE|DIR",
+     .writes = true,
+     .also = "out outfile out-file output-file",
      .help = "where the clean audio goes: a file, - for standard output, or a folder (needed for "
              "several inputs), where the files are named NAME_enhanced"},
     {.name = "output-dir",
      .kind = CLI_FOLDER,
      .offset = offsetof(enhance_options, folder),
      .argument = "DIR",
+     .writes = true,
+     .also = "out-dir outdir output-folder",
      .help = "the same, always a folder; it is made where it is missing"},
     {.name = "no-suffix",
      .kind = CLI_FLAG,
@@ -80,7 +85,7 @@ static const cli_option own_options[] = {
      .offset = offsetof(enhance_options, low_latency),
      .help = "work in pieces of 10 ms and write each at once, for live pipes; same samples, more time"},
     {.name = "output-rate",
-     .kind = CLI_INTEGER,
+     .kind = CLI_RATE,
      .offset = offsetof(enhance_options, output_rate),
      .argument = "HZ",
      .minimum = 4000,
@@ -96,7 +101,9 @@ static const cli_option own_options[] = {
      .kind = CLI_FILE,
      .offset = offsetof(enhance_options, plot),
      .argument = "PNG|DIR",
-     .help = "draw spectrograms of before and after; a folder for several inputs"},
+     .writes = true,
+     .also = "spectrogram image picture",
+     .help = "draw spectrograms of before and after into a .png; a folder for several inputs"},
     {.name = "jobs",
      .letter = 'j',
      .kind = CLI_INTEGER,
@@ -109,7 +116,8 @@ static const cli_option own_options[] = {
 static const cli_option raw_rate_option[] = {
     {.name = "rate",
      .letter = 'r',
-     .kind = CLI_INTEGER,
+     .kind = CLI_RATE,
+     .also = "sample-rate samplerate sr input-rate",
      .offset = offsetof(cli_raw, rate),
      .argument = "HZ",
      .minimum = 4000,
@@ -296,9 +304,9 @@ static void print_result(const work *w, const job *j, const stream *s, double se
     double duration = (double)cli_loudness_length(s->after) / w->options->output_rate;
     if (w->options->common.json) {
         json_t *object = json_object();
-        (void)json_object_set_new(object, "input", json_string(j->input));
-        (void)json_object_set_new(object, "audio", json_string(j->output));
-        (void)json_object_set_new(object, "plot", j->plot != NULL ? json_string(j->plot) : json_null());
+        (void)json_object_set_new(object, "input", cli_json_text(j->input));
+        (void)json_object_set_new(object, "audio", cli_json_text(j->output));
+        (void)json_object_set_new(object, "plot", cli_json_text(j->plot));
         (void)json_object_set_new(object, "sample_rate", json_integer(w->options->output_rate));
         (void)json_object_set_new(object, "channels", json_integer(s->info.channels));
         (void)json_object_set_new(object, "samples", json_integer((json_int_t)cli_loudness_length(s->after)));
@@ -339,7 +347,8 @@ static int enhance_one(work *w, job *j) {
 static void *run_worker(void *user) {
     work *w = user;
     for (size_t i; !cli_interrupted() && (i = atomic_fetch_add(&w->next, 1)) < w->count;) {
-        w->jobs[i].status = enhance_one(w, &w->jobs[i]);
+        if (w->jobs[i].status == CLI_EXIT_OK)
+            w->jobs[i].status = enhance_one(w, &w->jobs[i]);
         w->jobs[i].progress = 1;
         (void)atomic_fetch_add(&w->done, 1);
     }
@@ -365,40 +374,81 @@ static int run_jobs(work *w) {
     return status;
 }
 
-/* Names the outputs; refuses those that would destroy an input or one another. */
+/* The file of one input; `folder` is NULL for a file of its own. */
+static bool name_one(const enhance_options *o, job *j, const char *folder, bool plot_folder) {
+    tmb_container container = (tmb_container)o->output.container;
+    if (container == TMB_CONTAINER_AUTO && o->raw.raw) {
+        container = TMB_CONTAINER_RAW;
+    }
+    j->output = folder != NULL ? cli_output_path(folder, j->input, o->no_suffix ? "" : "_enhanced", container)
+                               : strdup(o->path);
+    if (o->plot != NULL) {
+        j->plot = plot_folder ? cli_output_path(o->plot, j->input, "", TMB_CONTAINER_WAV) : strdup(o->plot);
+        if (plot_folder && j->plot != NULL) {
+            (void)strcpy(j->plot + strlen(j->plot) - strlen("wav"), "png");
+        }
+    }
+    return j->output != NULL && (o->plot == NULL || j->plot != NULL);
+}
+
+/* Refuses outputs that would destroy an input or one another, whatever their paths look like. */
+static bool claim_files(const enhance_options *o, const job *jobs, size_t count) {
+    cli_claims *claims = cli_claims_create();
+    const cli_claim denoiser = {o->runtime.denoiser, "--denoiser", false};
+    bool good = cli_claim_all(claims, &denoiser, 1);
+    for (size_t i = 0; i < count && good; i++) {
+        good = cli_claim_all(claims, &(cli_claim){jobs[i].input, "this command", false}, 1);
+    }
+    for (size_t i = 0; i < count && good; i++) {
+        const cli_claim written[] = {{jobs[i].output, jobs[i].input, true}, {jobs[i].plot, "--plot", true}};
+        good = cli_claim_all(claims, written, CLI_LENGTH(written));
+    }
+    cli_claims_destroy(&claims);
+    return good;
+}
+
 static int name_outputs(const enhance_options *o, job *jobs, size_t count) {
     const char *folder = o->folder != NULL ? o->folder : cli_is_folder(o->path) || count > 1 ? o->path : NULL;
-    if (folder != NULL && !cli_make_folder(folder))
-        return CLI_EXIT_FAILED;
     bool plot_folder = o->plot != NULL && (count > 1 || cli_is_folder(o->plot));
-    if (plot_folder && !cli_make_folder(o->plot))
+    if (folder != NULL && !cli_make_folder(folder)) {
         return CLI_EXIT_FAILED;
+    }
+    if (plot_folder && !cli_make_folder(o->plot)) {
+        return CLI_EXIT_FAILED;
+    }
     for (size_t i = 0; i < count; i++) {
-        job *j = &jobs[i];
-        tmb_container container = (tmb_container)o->output.container;
-        if (container == TMB_CONTAINER_AUTO && o->raw.raw)
-            container = TMB_CONTAINER_RAW;
-        j->output = folder != NULL ? cli_output_path(folder, j->input, o->no_suffix ? "" : "_enhanced", container)
-                                   : strdup(o->path);
-        if (o->plot != NULL) {
-            j->plot = plot_folder ? cli_output_path(o->plot, j->input, "", TMB_CONTAINER_WAV) : strdup(o->plot);
-            if (plot_folder && j->plot != NULL)
-                (void)strcpy(j->plot + strlen(j->plot) - strlen("wav"), "png");
-        }
-        if (j->output == NULL || (o->plot != NULL && j->plot == NULL)) {
+        if (!name_one(o, &jobs[i], folder, plot_folder)) {
             cli_error("no memory");
             return CLI_EXIT_FAILED;
         }
-        if (!cli_spares_input(j->input, j->output))
-            return CLI_EXIT_USAGE;
-        for (size_t k = 0; k < i; k++)
-            if (strcmp(jobs[k].output, j->output) == 0) {
-                cli_error("%s and %s would both become %s; enhance them one by one", jobs[k].input, j->input,
-                          j->output);
-                return CLI_EXIT_USAGE;
-            }
     }
-    return CLI_EXIT_OK;
+    return claim_files(o, jobs, count) ? CLI_EXIT_OK : CLI_EXIT_USAGE;
+}
+
+/* What cannot be opened is said before any work begins; the other files are enhanced all the same. */
+static void check_inputs(const work *w) {
+    for (size_t i = 0; i < w->count; i++) {
+        job *j = &w->jobs[i];
+        if (!cli_is_readable(j->input, &j->error)) {
+            cli_report_failure(j->input, &j->error, w->options->common.json);
+            j->status = CLI_EXIT_INPUT;
+        }
+    }
+}
+
+/* Says which name of an output cannot be meant. */
+static bool check_names(const enhance_options *o, int count) {
+    bool plot_folder = o->plot != NULL && cli_is_folder(o->plot);
+    if (count > 1 && o->path != NULL && cli_is_audio_name(o->path) && !cli_is_folder(o->path)) {
+        cli_error("%d inputs cannot become one file, %s; for several -o is a folder", count, o->path);
+    } else if (count > 1 && o->plot != NULL && cli_has_ending(o->plot, ".png") && !plot_folder) {
+        cli_error("%d inputs cannot be drawn into one picture, %s; for several --plot is a folder", count, o->plot);
+    } else if (count == 1 && o->plot != NULL && !plot_folder && !cli_has_ending(o->plot, ".png")) {
+        cli_error("--plot draws a PNG, and %s does not end in .png", o->plot);
+    } else {
+        return true;
+    }
+    return false;
 }
 
 static int check(const enhance_options *o, int count, char **arguments) {
@@ -416,7 +466,13 @@ static int check(const enhance_options *o, int count, char **arguments) {
         cli_error("\"-\" was given more than once");
     else if (o->common.json && cli_is_standard(o->path))
         cli_error("--json and -o - both want standard output");
-    else if (cli_raw_format(&o->raw, &o->output, &unused))
+    else if (!o->raw.raw && (o->raw.rate > 0 || o->raw.channels > 0 || o->raw.encoding > 0))
+        cli_error("%s describes raw input and needs --raw; the output's rate is --output-rate",
+                  o->raw.rate > 0       ? "--rate"
+                  : o->raw.channels > 0 ? "--channels"
+                                        : "--raw-encoding");
+    else if (check_names(o, count) && cli_spares_terminal(o->path, &o->output) &&
+             cli_raw_format(&o->raw, &o->output, &unused))
         return CLI_EXIT_OK;
     return CLI_EXIT_USAGE;
 }
@@ -435,6 +491,8 @@ static int run_enhance(void *options, int count, char **arguments) {
     for (int i = 0; i < count; i++)
         w.jobs[i].input = arguments[i];
     status = name_outputs(o, w.jobs, w.count);
+    if (status == CLI_EXIT_OK)
+        check_inputs(&w);
     if (status == CLI_EXIT_OK)
         status = cli_open(&o->runtime, NULL, NULL, &w.context);
     if (status == CLI_EXIT_OK)
@@ -476,5 +534,6 @@ const cli_command cli_command_enhance = {
     .defaults = set_defaults,
     .minimum_arguments = 1,
     .maximum_arguments = -1,
+    .needs = "which recordings? name them, or - for standard input",
     .run = run_enhance,
 };

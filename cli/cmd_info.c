@@ -1,3 +1,4 @@
+#include "claims.h"
 #include "commands.h"
 #include "loudness.h"
 #include "shared.h"
@@ -36,8 +37,8 @@ static tmb_status measure(tmb_audio_reader *reader, const tmb_audio_info *info, 
 
 static void print_json(const char *path, const tmb_audio_info *info, const cli_loudness *loudness) {
     uint64_t length = loudness != NULL ? cli_loudness_length(loudness) : info->length;
-    json_t *object = json_pack("{s:s, s:s, s:i, s:i, s:I}", "input", path, "format", info->format, "sample_rate",
-                               info->rate, "channels", info->channels, "samples", (json_int_t)length);
+    json_t *object = json_pack("{s:o, s:s, s:i, s:i, s:I}", "input", cli_json_text(path), "format", info->format,
+                               "sample_rate", info->rate, "channels", info->channels, "samples", (json_int_t)length);
     (void)json_object_set_new(object, "duration", cli_json_number((double)length / info->rate, 6));
     if (loudness != NULL) {
         (void)json_object_set_new(object, "peak", cli_json_number(cli_loudness_peak(loudness), 2));
@@ -68,6 +69,9 @@ static int show(const info_options *o, const char *path) {
     tmb_audio_info info;
     tmb_error error = {0};
     cli_loudness *loudness = NULL;
+    if (cli_has_ending(path, ".tmbvoice")) {
+        return cli_show_voice(path, path, o->common.json);
+    }
     tmb_status status = tmb_audio_open(path, NULL, &no_limits, &reader, &info, &error);
     if (status == TMB_OK && o->measure) {
         loudness = cli_loudness_create(info.rate, info.channels);
@@ -88,6 +92,12 @@ static int show(const info_options *o, const char *path) {
 
 static int run_info(void *options, int count, char **arguments) {
     int worst = CLI_EXIT_OK;
+    /* `timbre info x >> x` */
+    for (int i = 0; i < count; i++) {
+        if (!cli_claims_agree(&(cli_claim){arguments[i], "this command", false}, 1)) {
+            return CLI_EXIT_USAGE;
+        }
+    }
     for (int i = 0; i < count && !cli_interrupted(); i++) {
         int status = show(options, arguments[i]);
         worst = status > worst ? status : worst;
@@ -97,7 +107,7 @@ static int run_info(void *options, int count, char **arguments) {
 
 const cli_command cli_command_info = {
     .name = "info",
-    .summary = "what is in an audio file",
+    .summary = "what is in an audio file or a saved voice",
     .usage = "FILE... [OPTION...]",
     .description =
         "Prints format, rate, channels and length of audio files; with --measure peak, level (dB of full scale) "
@@ -108,5 +118,6 @@ const cli_command cli_command_info = {
     .options_size = sizeof(info_options),
     .minimum_arguments = 1,
     .maximum_arguments = -1,
+    .needs = "which files? name them, or - for standard input",
     .run = run_info,
 };

@@ -24,7 +24,7 @@ static void print_model(void *user, const tmb_model_info *model) {
                                   model->short_name != NULL ? json_string(model->short_name) : json_null());
         (void)json_object_set_new(object, "repository",
                                   model->repository != NULL ? json_string(model->repository) : json_null());
-        (void)json_object_set_new(object, "path", model->path != NULL ? json_string(model->path) : json_null());
+        (void)json_object_set_new(object, "path", cli_json_text(model->path));
         cli_print_json(object);
         return;
     }

@@ -198,5 +198,7 @@ const cli_command cli_command_pull = {
     .options_size = sizeof(pull_options),
     .minimum_arguments = 1,
     .maximum_arguments = -1,
+    .needs = "which model? `timbre models` lists them",
+    .completion = CLI_COMPLETES_MODELS,
     .run = run_pull,
 };

@@ -1,3 +1,4 @@
+#include "claims.h"
 #include "commands.h"
 #include "shared.h"
 
@@ -18,18 +19,23 @@ typedef struct resample_options {
 static const cli_option own_options[] = {
     {.name = "rate",
      .letter = 'r',
-     .kind = CLI_INTEGER,
+     .kind = CLI_RATE,
+     .also = "output-rate sample-rate samplerate sr",
      .offset = offsetof(resample_options, rate),
      .argument = "HZ",
      .minimum = 4000,
      .maximum = 192000,
-     .help = "rate of the output (needed)"},
+     .help = "rate of the output, as 16000, 16k or 44.1kHz (needed)"},
     {.name = "output",
      .letter = 'o',
      .kind = CLI_FILE,
      .offset = offsetof(resample_options, path),
-     .argument = "FILE",
-     .help = "where it goes (needed); - is standard output"},
+     .argument = "FILE|DIR",
+     .writes = true,
+     .also = "out outfile out-file output-file output-dir",
+     .help =
+         "where it goes (needed): a file, - for standard output, or a folder (needed for several inputs), where the "
+         "files keep their names"},
     {.name = "resampler",
      .kind = CLI_CHOICE,
      .offset = offsetof(resample_options, resampler),
@@ -40,7 +46,7 @@ static const cli_option own_options[] = {
 };
 static const cli_option raw_rate_option[] = {
     {.name = "input-rate",
-     .kind = CLI_INTEGER,
+     .kind = CLI_RATE,
      .offset = offsetof(cli_raw, rate),
      .argument = "HZ",
      .minimum = 4000,
@@ -66,12 +72,8 @@ typedef struct stream {
     uint64_t read, written;
 } stream;
 
-static int open_stream(const resample_options *o, const char *input, tmb_context *context, stream *s,
-                       tmb_error *error) {
-    if (o->raw.raw && o->raw.rate == 0) {
-        cli_error("--raw needs --input-rate: the input does not say it itself");
-        return CLI_EXIT_USAGE;
-    }
+static int open_stream(const resample_options *o, const char *input, const char *output, tmb_context *context,
+                       stream *s, tmb_error *error) {
     int status = cli_open_input(input, &o->raw, &o->output, &o->limits, &s->reader, &s->info, error);
     if (status != CLI_EXIT_OK)
         return status;
@@ -85,7 +87,7 @@ static int open_stream(const resample_options *o, const char *input, tmb_context
         cli_set_error(error, TMB_ERROR_MEMORY, "no memory for the stream");
         return CLI_EXIT_FAILED;
     }
-    return cli_create_output(o->path, &o->raw, &o->output, o->rate, s->info.channels, &s->writer, error);
+    return cli_create_output(output, &o->raw, &o->output, o->rate, s->info.channels, &s->writer, error);
 }
 
 static void close_stream(stream *s) {
@@ -144,69 +146,164 @@ static int copy_stream(const char *input, stream *s, tmb_error *error) {
     return status;
 }
 
-static void print_result(const resample_options *o, const char *input, const stream *s, double seconds) {
+static void print_result(const resample_options *o, const char *input, const char *output, const stream *s,
+                         double seconds) {
     const char *name = tmb_resample_name(s->channels[0]);
     if (!o->common.json) {
-        cli_note("%s -> %s: %d to %d Hz by %s, %.2f s in %.2f s", input, o->path, s->info.rate, o->rate, name,
+        cli_note("%s -> %s: %d to %d Hz by %s, %.2f s in %.2f s", input, output, s->info.rate, o->rate, name,
                  (double)s->written / o->rate, seconds);
         return;
     }
-    json_t *object = json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:s}", "input", input, "audio", o->path, "input_rate",
-                               s->info.rate, "sample_rate", o->rate, "channels", s->info.channels, "samples",
-                               (json_int_t)s->written, "resampler", name);
+    json_t *object = json_pack("{s:o, s:o, s:i, s:i, s:i, s:I, s:s}", "input", cli_json_text(input), "audio",
+                               cli_json_text(output), "input_rate", s->info.rate, "sample_rate", o->rate, "channels",
+                               s->info.channels, "samples", (json_int_t)s->written, "resampler", name);
     (void)json_object_set_new(object, "duration", cli_json_number((double)s->written / o->rate, 6));
     (void)json_object_set_new(object, "seconds", cli_json_number(seconds, 4));
     cli_print_json(object);
 }
 
-static int run_resample(void *options, int count, char **arguments) {
-    const resample_options *o = options;
-    const char *input = arguments[0];
-    const cli_runtime runtime = {0};
-    tmb_context *context = NULL;
+static int resample_one(const resample_options *o, const char *input, const char *output, tmb_context *context) {
     tmb_error error = {0};
     stream s = {0};
-    (void)count;
-    if (o->rate == 0 || o->path == NULL) {
-        cli_error("%s", o->rate == 0 ? "to which rate? -r HZ" : "where to? -o FILE, or -o - for standard output");
-        return CLI_EXIT_USAGE;
-    }
-    if (o->common.json && cli_is_standard(o->path)) {
-        cli_error("--json and -o - both want standard output");
-        return CLI_EXIT_USAGE;
-    }
-    if (!cli_spares_input(input, o->path))
-        return CLI_EXIT_USAGE;
     double start = cli_now();
-    int status = cli_open(&runtime, NULL, NULL, &context);
-    if (status == CLI_EXIT_OK)
-        status = open_stream(o, input, context, &s, &error);
-    if (status == CLI_EXIT_OK)
+    int status = open_stream(o, input, output, context, &s, &error);
+    if (status == CLI_EXIT_OK) {
         status = copy_stream(input, &s, &error);
-    if (status == CLI_EXIT_OK && tmb_audio_finish(&s.writer, &error) != TMB_OK)
+    }
+    if (status == CLI_EXIT_OK && tmb_audio_finish(&s.writer, &error) != TMB_OK) {
         status = CLI_EXIT_FAILED;
-    if (status == CLI_EXIT_OK)
-        print_result(o, input, &s, cli_now() - start);
-    else
+    }
+    cli_progress_clear();
+    if (status == CLI_EXIT_OK) {
+        print_result(o, input, output, &s, cli_now() - start);
+    } else {
         cli_report_failure(input, &error, o->common.json);
+    }
     close_stream(&s);
+    return status;
+}
+
+static bool check(const resample_options *o, int count, char **arguments) {
+    int standard_inputs = 0;
+    for (int i = 0; i < count; i++) {
+        standard_inputs += cli_is_standard(arguments[i]);
+    }
+    if (o->rate == 0) {
+        cli_error("to which rate? -r HZ");
+    } else if (o->path == NULL) {
+        cli_error("where to? -o FILE, -o DIR, or -o - for standard output");
+    } else if (o->common.json && cli_is_standard(o->path)) {
+        cli_error("--json and -o - both want standard output");
+    } else if (count > 1 && cli_is_standard(o->path)) {
+        cli_error("several inputs cannot share standard output; -o must be a folder");
+    } else if (count > 1 && cli_is_audio_name(o->path) && !cli_is_folder(o->path)) {
+        cli_error("%d inputs cannot become one file, %s; for several -o is a folder", count, o->path);
+    } else if (standard_inputs > 1) {
+        cli_error("\"-\" was given more than once");
+    } else if (o->raw.raw && o->raw.rate == 0) {
+        cli_error("--raw needs --input-rate: the input does not say it itself");
+    } else if (!o->raw.raw && (o->raw.rate > 0 || o->raw.channels > 0 || o->raw.encoding > 0)) {
+        cli_error("%s describes raw input and needs --raw", o->raw.rate > 0       ? "--input-rate"
+                                                            : o->raw.channels > 0 ? "--channels"
+                                                                                  : "--raw-encoding");
+    } else {
+        return cli_spares_terminal(o->path, &o->output);
+    }
+    return false;
+}
+
+/* The outputs of all inputs, allocated, in `outputs`; the exit status. */
+static int name_outputs(const resample_options *o, int count, char **inputs, char **outputs) {
+    bool folder = count > 1 || cli_is_folder(o->path);
+    tmb_container container = (tmb_container)o->output.container;
+    if (container == TMB_CONTAINER_AUTO && o->raw.raw) {
+        container = TMB_CONTAINER_RAW;
+    }
+    cli_claims *claims = cli_claims_create();
+    bool good = !folder || cli_make_folder(o->path);
+    int status = good ? CLI_EXIT_OK : CLI_EXIT_FAILED;
+    for (int i = 0; i < count && good; i++) {
+        outputs[i] = folder ? cli_output_path(o->path, inputs[i], "", container) : strdup(o->path);
+        if (outputs[i] == NULL) {
+            cli_error("no memory");
+            good = false;
+            status = CLI_EXIT_FAILED;
+        } else if (!cli_claim_all(claims, &(cli_claim){inputs[i], "this command", false}, 1)) {
+            good = false;
+            status = CLI_EXIT_USAGE;
+        }
+    }
+    for (int i = 0; i < count && good; i++) {
+        if (!cli_claim_all(claims, &(cli_claim){outputs[i], inputs[i], true}, 1)) {
+            good = false;
+            status = CLI_EXIT_USAGE;
+        }
+    }
+    cli_claims_destroy(&claims);
+    return status;
+}
+
+/* All files, one after the other; what cannot be opened is said first. The highest exit status. */
+static int resample_all(const resample_options *o, int count, char **inputs, char **outputs, tmb_context *context) {
+    int worst = CLI_EXIT_OK;
+    for (int i = 0; i < count; i++) {
+        tmb_error error = {0};
+        if (!cli_is_readable(inputs[i], &error)) {
+            cli_report_failure(inputs[i], &error, o->common.json);
+            worst = CLI_EXIT_INPUT;
+            free(outputs[i]);
+            outputs[i] = NULL;
+        }
+    }
+    for (int i = 0; i < count && !cli_interrupted(); i++) {
+        int status = outputs[i] != NULL ? resample_one(o, inputs[i], outputs[i], context) : CLI_EXIT_OK;
+        worst = status > worst ? status : worst;
+    }
+    return worst;
+}
+
+static int run_resample(void *options, int count, char **arguments) {
+    const resample_options *o = options;
+    const cli_runtime runtime = {0};
+    tmb_context *context = NULL;
+    if (!check(o, count, arguments)) {
+        return CLI_EXIT_USAGE;
+    }
+    char **outputs = calloc((size_t)count, sizeof(*outputs));
+    if (outputs == NULL) {
+        cli_error("no memory");
+        return CLI_EXIT_FAILED;
+    }
+    int status = name_outputs(o, count, arguments, outputs);
+    if (status == CLI_EXIT_OK) {
+        status = cli_open(&runtime, NULL, NULL, &context);
+    }
+    if (status == CLI_EXIT_OK) {
+        status = resample_all(o, count, arguments, outputs, context);
+    }
+    for (int i = 0; i < count; i++) {
+        free(outputs[i]);
+    }
+    free(outputs);
     tmb_close(&context);
     return status;
 }
 
 const cli_command cli_command_resample = {
     .name = "resample",
-    .summary = "change the rate of a recording",
-    .usage = "IN -r RATE -o OUT [OPTION...]",
+    .summary = "change the rate of recordings",
+    .usage = "IN... -r RATE -o OUT|DIR [OPTION...]",
     .description =
         "Resamples with soxr or one of two built-in methods. At equal rates the samples pass untouched, bit for "
         "bit. Files are streamed, channels are kept.",
-    .examples = "timbre resample song.flac -r 16000 -o song16.wav\n"
+    .examples = "timbre resample song.flac -r 16k -o song16.wav\n"
+                "timbre resample *.wav -r 24000 -o at24k/\n"
                 "timbre resample in.wav -r 48000 --resampler sinc --encoding float -o - | sox -t wav - -n stat",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),
     .options_size = sizeof(resample_options),
     .minimum_arguments = 1,
-    .maximum_arguments = 1,
+    .maximum_arguments = -1,
+    .needs = "which recording? name it, or - for standard input",
     .run = run_resample,
 };

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAXIMUM_OPTIONS = 90, MAXIMUM_TABLE = 32 * 1024 };
+enum { MAXIMUM_OPTIONS = 120, MAXIMUM_TABLE = 32 * 1024 };
 
 static char text[MAXIMUM_TABLE]; /* the table's file; the options' strings lie in it */
 static cli_option options[MAXIMUM_OPTIONS];
+static const char *choice_lists[200];
+static size_t choice_count;
 static cli_group group = {"Server", options, 0, 0};
 
 static const cli_option own_options[] = {
@@ -56,29 +58,99 @@ const cli_command cli_command_serve = {
         "Serves voice cloning over HTTP: the API of OpenAI's speech endpoint, timbre's own, saved voices, jobs, and "
         "a page. Every option can also come from the environment (--state-dir as TIMBRE_STATE_DIR) or from the "
         "config file. SIGTERM finishes what runs and ends; a second one ends at once.",
+    .examples = "timbre serve\n"
+                "timbre serve --model 0.6b --preload --state-dir /srv/timbre\n"
+                "timbre serve --host 0.0.0.0 --keys-file keys",
     .groups = &group,
     .group_count = 1,
     .maximum_arguments = -1,
     .run = run_serve,
 };
 
+/* The next field of a line, which becomes a text of its own; "" at the end. */
+static char *take_field(char **rest) {
+    char *field = *rest;
+    char *tab = strchr(field, '\t');
+    *rest = tab != NULL ? tab + 1 : field + strlen(field);
+    if (tab != NULL) {
+        *tab = '\0';
+    }
+    return field;
+}
+
+/* "text|json" as a list that ends with NULL; NULL if there is no room or no choice. */
+static const char *const *take_choices(char *field) {
+    const char **first = choice_lists + choice_count;
+    char *rest = NULL;
+    if (*field == '\0') {
+        return NULL;
+    }
+    for (char *word = strtok_r(field, "|", &rest); word != NULL; word = strtok_r(NULL, "|", &rest)) {
+        if (choice_count + 1 >= CLI_LENGTH(choice_lists)) {
+            return NULL;
+        }
+        choice_lists[choice_count++] = word;
+    }
+    choice_lists[choice_count++] = NULL;
+    return first;
+}
+
+static cli_kind kind_of(const char *argument, bool choices) {
+    if (*argument == '\0') {
+        return CLI_FLAG;
+    }
+    if (choices) {
+        return CLI_TEXT;
+    }
+    return strcmp(argument, "FILE") == 0 ? CLI_FILE : strcmp(argument, "DIR") == 0 ? CLI_FOLDER : CLI_TEXT;
+}
+
+/* What the help says, with the default behind it, and the variable that stands in for the option. */
+static void describe(cli_option *option, const char *help, const char *fallback) {
+    char line[600], name[100];
+    (void)snprintf(line, sizeof(line), "%s%s%s", help, *fallback != '\0' ? "; default " : "", fallback);
+    size_t used = (size_t)snprintf(name, sizeof(name), "TIMBRE_");
+    for (const char *c = option->name; *c != '\0' && used + 1 < sizeof(name); c++) {
+        name[used++] = (char)(*c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? *c - 32 : *c);
+    }
+    name[used] = '\0';
+    option->help = strdup(line); /* for the rest of a process that prints one document */
+    option->environment = strdup(name);
+}
+
 bool cli_load_serve_options(const char *path) {
     FILE *file = fopen(path, "rb");
     size_t size = file != NULL ? fread(text, 1, sizeof(text) - 1, file) : 0;
     char *rest = NULL;
-    if (file != NULL)
+    if (file != NULL) {
         (void)fclose(file);
+    }
     text[size] = '\0';
     memcpy(options, own_options, sizeof(own_options));
     group.count = CLI_LENGTH(own_options);
     for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
-        char *argument = strchr(line, '\t'), *help = argument != NULL ? strchr(argument + 1, '\t') : NULL;
-        if (help == NULL || group.count == MAXIMUM_OPTIONS)
+        if (group.count == MAXIMUM_OPTIONS) {
             return false;
-        *argument++ = '\0';
-        *help++ = '\0';
-        options[group.count++] = (cli_option){
-            .name = line, .kind = *argument != '\0' ? CLI_TEXT : CLI_FLAG, .argument = argument, .help = help};
+        }
+        cli_option *option = &options[group.count];
+        char *next = line;
+        char *name = take_field(&next), *argument = take_field(&next), *fallback = take_field(&next);
+        const char *const *choices = take_choices(take_field(&next));
+        if (*next == '\0') {
+            return false;
+        }
+        *option = (cli_option){
+            .name = name, .kind = kind_of(argument, choices != NULL), .argument = argument, .choices = choices};
+        if (strcmp(name, "model") == 0) {
+            static const char *const models[] = {"0.6b", "1.7b", NULL};
+            option->choices = models;
+            option->kind = CLI_FOLDER;
+        }
+        describe(option, take_field(&next), fallback);
+        if (option->help == NULL || option->environment == NULL) {
+            return false;
+        }
+        group.count++;
     }
     return group.count > CLI_LENGTH(own_options);
 }

@@ -30,8 +30,10 @@ static int print_tokens(const char *model, const char *text, size_t size) {
     tmb_error error = {0};
     int32_t *ids = NULL;
     size_t count = 0;
-    if (tmb_tokenize(model, text, size, &ids, &count, &error) != TMB_OK)
-        return cli_fail(&error);
+    if (tmb_tokenize(model, text, size, &ids, &count, &error) != TMB_OK) {
+        (void)cli_fail(&error);
+        return cli_exit_of_model(error.status);
+    }
     (void)putchar('[');
     for (size_t i = 0; i < count; i++)
         (void)printf("%s%d", i > 0 ? ", " : "", ids[i]);

@@ -1,5 +1,7 @@
+#include "claims.h"
 #include "commands.h"
 #include "speech.h"
+#include "voices.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +12,15 @@ static const cli_option own_options[] = {
      .kind = CLI_FILE,
      .offset = offsetof(clone_options, path),
      .argument = "FILE",
-     .help = "where the voice goes (needed)"},
+     .writes = true,
+     .also = "out outfile out-file output-file voice",
+     .help = "where the voice goes: a file (this or --name is needed)"},
+    {.name = "name",
+     .letter = 'n',
+     .kind = CLI_TEXT,
+     .offset = offsetof(clone_options, voice_name),
+     .argument = "NAME",
+     .help = "store it under a name, in the user's folder of voices, for `timbre clone --voice NAME`"},
 };
 static const cli_group groups[] = {
     {"Voice", own_options, CLI_LENGTH(own_options), 0},
@@ -24,15 +34,43 @@ static int run_voice_create(void *options, int count, char **arguments) {
     clone_options *o = options;
     tmb_context *context = NULL;
     tmb_error error = {0};
-    char *ref_text = NULL;
+    char *ref_text = NULL, *stored = NULL;
     if (count > 0 && o->request.ref_audio != NULL) {
         cli_error("\"%s\" and --ref: one recording makes a voice", arguments[0]);
         return CLI_EXIT_USAGE;
     }
     if (count > 0)
         o->request.ref_audio = arguments[0];
+    if (o->path != NULL && o->voice_name != NULL) {
+        cli_error("-o and --name exclude each other");
+        return CLI_EXIT_USAGE;
+    }
+    if (o->request.ref_audio != NULL && o->voice_name != NULL) {
+        o->path = stored = cli_voice_path(o->voice_name);
+        if (stored == NULL) {
+            return CLI_EXIT_USAGE;
+        }
+    }
     if (o->request.ref_audio == NULL || o->path == NULL) {
-        cli_error("%s", o->path == NULL ? "where to? -o FILE" : "whose voice? name the recording, or --ref FILE");
+        cli_error("%s", o->path == NULL && o->voice_name == NULL ? "where to? -o FILE, or --name NAME"
+                                                                 : "whose voice? name the recording, or --ref FILE");
+        return CLI_EXIT_USAGE;
+    }
+    if (cli_is_standard(o->path)) {
+        cli_error("a voice is saved to a file, not to standard output");
+        return CLI_EXIT_USAGE;
+    }
+    if (cli_is_audio_name(o->path)) {
+        cli_error("%s would not be audio: a voice's file is named NAME.tmbvoice", o->path);
+        return CLI_EXIT_USAGE;
+    }
+    const cli_claim claims[] = {{o->request.ref_audio, "the voice", false},
+                                {o->ref_text_file, "--ref-text-file", false},
+                                {o->engine.model, "--model", false},
+                                {o->runtime.denoiser, "--denoiser", false},
+                                {o->path, "-o", true}};
+    if (!cli_claims_agree(claims, CLI_LENGTH(claims))) {
+        free(stored);
         return CLI_EXIT_USAGE;
     }
     int status = cli_finish_reference(o, &ref_text);
@@ -40,19 +78,24 @@ static int run_voice_create(void *options, int count, char **arguments) {
         status = cli_open(&o->runtime, &o->engine, NULL, &context);
     if (status == CLI_EXIT_OK && tmb_voice_save(context, &o->request, o->path, &error) != TMB_OK)
         status = cli_fail(&error);
+    if (error.status != TMB_OK && o->common.json && !cli_interrupted())
+        cli_print_json(
+            json_pack("{s:o, s:o}", "input", cli_json_text(o->request.ref_audio), "error", cli_json_error(&error)));
     if (status == CLI_EXIT_OK && o->common.json)
-        cli_print_json(json_pack("{s:s, s:s}", "voice", o->path, "input", o->request.ref_audio));
+        cli_print_json(
+            json_pack("{s:o, s:o}", "voice", cli_json_text(o->path), "input", cli_json_text(o->request.ref_audio)));
     else if (status == CLI_EXIT_OK)
-        cli_note("%s: use it with `timbre clone --voice %s`", o->path, o->path);
+        cli_note("%s: use it with `timbre clone --voice %s`", o->path, stored != NULL ? o->voice_name : o->path);
     tmb_close(&context);
     free(ref_text);
+    free(stored);
     return status;
 }
 
 const cli_command cli_command_voice_create = {
     .name = "voice create",
     .summary = "prepare a voice once and save it",
-    .usage = "FILE [--ref-text TEXT] -o VOICE [OPTION...]",
+    .usage = "FILE [--ref-text TEXT] -o VOICE | --name NAME [OPTION...]",
     .description = "Cleans a recording, runs the engine's encoders over it and saves the result, so that `timbre clone "
                    "--voice` begins to speak at once. The file fits the models of one size, whatever their precision.",
     .examples = "timbre voice create me.wav --ref-text \"What I say in it.\" -o me.tmbvoice\n"

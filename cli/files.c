@@ -80,17 +80,32 @@ bool cli_is_regular(const char *path) {
     return !cli_is_standard(path) && stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
-bool cli_same_file(const char *a, const char *b) {
-    struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
-           first.st_ino == second.st_ino;
+bool cli_has_ending(const char *path, const char *ending) {
+    size_t length = strlen(path), tail = strlen(ending);
+    return length > tail && strcasecmp(path + length - tail, ending) == 0;
 }
 
-bool cli_spares_input(const char *input, const char *output) {
-    bool same = cli_same_file(input, output);
-    if (same)
-        cli_error("%s would replace its own input; choose another -o", output);
-    return !same;
+bool cli_is_audio_name(const char *path) {
+    const char *dot = strrchr(base_name(path), '.');
+    for (size_t i = 0; dot != NULL && i < CLI_LENGTH(endings); i++) {
+        if (strcasecmp(dot + 1, endings[i].ending) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool cli_is_readable(const char *path, tmb_error *error) {
+    struct stat status;
+    if (cli_is_standard(path) || (stat(path, &status) == 0 && !S_ISDIR(status.st_mode) && access(path, R_OK) == 0)) {
+        return true;
+    }
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+        errno = EISDIR;
+    }
+    error->status = TMB_ERROR_IO;
+    (void)snprintf(error->message, sizeof(error->message), "%s: cannot be read: %s", path, strerror(errno));
+    return false;
 }
 
 char *cli_read_text(const char *path, size_t limit, size_t *size) {
@@ -127,6 +142,11 @@ char *cli_read_text(const char *path, size_t limit, size_t *size) {
         return NULL;
     }
     data[used] = '\0';
+    /* Editors on Windows begin a file with a byte order mark, which is no part of the text. */
+    if (used >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {
+        used -= 3;
+        memmove(data, data + 3, used + 1);
+    }
     *size = used;
     return data;
 }
@@ -151,6 +171,10 @@ bool cli_write_file(const char *path, const void *data, size_t size) {
             cli_error("cannot write to standard output: %s", strerror(errno));
         return written;
     }
+    /* A link is followed: its target is replaced, as by the library's writers. */
+    char *target = realpath(path, NULL);
+    if (target != NULL)
+        path = target;
     size_t room = strlen(path) + 16;
     char *temporary = malloc(room);
     int file = -1;
@@ -174,5 +198,6 @@ bool cli_write_file(const char *path, const void *data, size_t size) {
         cli_temporary_drop(temporary);
     }
     free(temporary);
+    free(target);
     return written;
 }

@@ -5,8 +5,10 @@
 #include <string.h>
 
 const cli_command *const cli_commands[] = {
-    &cli_command_clone,  &cli_command_enhance, &cli_command_resample, &cli_command_info,   &cli_command_voice_create,
-    &cli_command_models, &cli_command_pull,    &cli_command_tokenize, &cli_command_doctor, &cli_command_serve,
+    &cli_command_clone,        &cli_command_enhance,    &cli_command_resample,   &cli_command_info,
+    &cli_command_voice_create, &cli_command_voice_list, &cli_command_voice_show, &cli_command_voice_rm,
+    &cli_command_models,       &cli_command_pull,       &cli_command_tokenize,   &cli_command_doctor,
+    &cli_command_serve,
 };
 const size_t cli_command_count = CLI_LENGTH(cli_commands);
 
@@ -14,11 +16,18 @@ const char cli_description[] = "Clones a voice from a short recording and speaks
                                "sound: noise and reverberation "
                                "go out of the recording before it is cloned, and out of what was spoken.";
 const char cli_environment_help[] =
-    "Options marked [environment: NAME] can be given by that variable; the option on the command line wins. NO_COLOR "
-    "turns colours off. TIMBRE_CPU=generic, avx2 or avx512 holds the kernels to that instruction set.";
-const char cli_exit_help[] =
-    "0 success; 1 processing or writing failed; 2 the command line is wrong; 3 an input cannot be read; 4 a model is "
-    "missing; 130 interrupted. Of several inputs each is reported, and the highest status counts.";
+    "An option whose help names a variable can be given by it; the option on the command line wins. NO_COLOR turns "
+    "colours off. TIMBRE_CPU=generic, avx2, avx512 or amx holds the kernels to that instruction set; another value is "
+    "refused. TIMBRE_REMOTE_KEY is the key for --remote-url.";
+const cli_exit_meaning cli_exit_help[] = {
+    {"0", "success"},
+    {"1", "processing or writing failed"},
+    {"2", "the command line is wrong"},
+    {"3", "an input, or the speech server of --engine remote, cannot be read or is not what it should be"},
+    {"4", "a model is missing or does not fit"},
+    {"130", "interrupted"},
+};
+const size_t cli_exit_count = CLI_LENGTH(cli_exit_help);
 
 static void print_overview(FILE *out) {
     const char *bold = cli_style(out, CLI_BOLD), *plain = cli_style(out, CLI_PLAIN);
@@ -30,8 +39,12 @@ static void print_overview(FILE *out) {
         (void)fprintf(out, "  %-14s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     (void)fprintf(out,
                   "\n`timbre COMMAND --help` explains a command; `timbre --version` prints the version.\n"
-                  "\"-\" is standard input or output wherever a file is named.\n\n%sExit status:%s %s\n",
-                  bold, plain, cli_exit_help);
+                  "\"-\" is standard input or output wherever a file is named.\n\n%sExit status:%s\n",
+                  bold, plain);
+    for (size_t i = 0; i < cli_exit_count; i++) {
+        (void)fprintf(out, "  %-4s %s\n", cli_exit_help[i].status, cli_exit_help[i].meaning);
+    }
+    (void)fputs("Of several inputs each is reported, and the highest status counts.\n", out);
 }
 
 /* The command that argv begins with; *words is 1 or 2. */
@@ -48,27 +61,81 @@ static const cli_command *find_command(int argc, char **argv, int *words) {
     return NULL;
 }
 
-static int say_unknown(int argc, char **argv) {
-    const char *names[64];
-    size_t count = 0;
+/* The commands that begin with the word argv[1] and have a second: prints them; their number. */
+static size_t print_family(int argc, char **argv, FILE *out) {
+    size_t found = 0, length = strlen(argv[1]);
+    (void)argc;
     for (size_t i = 0; i < cli_command_count; i++) {
         const char *name = cli_commands[i]->name;
-        size_t length = strlen(argv[1]);
-        if (strncmp(name, argv[1], length) == 0 && name[length] == ' ') {
-            /* The first of two words: only the second can be wrong. */
-            if (argc > 2 && argv[2][0] != '-')
-                cli_error("unknown command \"%s %s\"; did you mean \"%s\"?", argv[1], argv[2], name);
-            else
-                cli_print_help(cli_commands[i], stderr);
-            return CLI_EXIT_USAGE;
+        if (strncmp(name, argv[1], length) != 0 || name[length] != ' ') {
+            continue;
         }
-        names[count++] = name;
+        if (found++ == 0) {
+            (void)fprintf(out, "%sUsage:%s timbre %s COMMAND [OPTION...]\n\n", cli_style(out, CLI_BOLD),
+                          cli_style(out, CLI_PLAIN), argv[1]);
+        }
+        (void)fprintf(out, "  %-14s %s\n", name, cli_commands[i]->summary);
+    }
+    if (found > 0) {
+        (void)fprintf(out, "\n`timbre %s COMMAND --help` explains a command.\n", argv[1]);
+    }
+    return found;
+}
+
+static bool is_family(const char *word) {
+    size_t length = strlen(word);
+    for (size_t i = 0; i < cli_command_count; i++) {
+        if (strncmp(cli_commands[i]->name, word, length) == 0 && cli_commands[i]->name[length] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "timbre voice", "timbre voice --help", "timbre voice craete". */
+static int handle_family(int argc, char **argv) {
+    const char *names[64];
+    size_t count = 0, length = strlen(argv[1]);
+    if (argc < 3) {
+        (void)print_family(argc, argv, stderr);
+        return CLI_EXIT_USAGE;
+    }
+    if (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0 || strcmp(argv[2], "help") == 0) {
+        (void)print_family(argc, argv, stdout);
+        return CLI_EXIT_OK;
+    }
+    for (size_t i = 0; i < cli_command_count && count < CLI_LENGTH(names); i++) {
+        if (strncmp(cli_commands[i]->name, argv[1], length) == 0 && cli_commands[i]->name[length] == ' ') {
+            names[count++] = cli_commands[i]->name + length + 1;
+        }
+    }
+    const char *nearest = cli_nearest(argv[2], names, count);
+    if (argv[2][0] == '-') {
+        cli_error("unknown option %s: name a command first; `timbre %s --help` lists them", argv[2], argv[1]);
+    } else if (nearest != NULL) {
+        cli_error("unknown command \"%s %s\"; did you mean \"%s %s\"?", argv[1], argv[2], argv[1], nearest);
+    } else {
+        cli_error("unknown command \"%s %s\"; `timbre %s --help` lists what there is", argv[1], argv[2], argv[1]);
+    }
+    return CLI_EXIT_USAGE;
+}
+
+static int say_unknown(char **argv) {
+    const char *names[64];
+    size_t count = 0;
+    if (argv[1][0] == '-') {
+        cli_error("unknown option %s: `timbre COMMAND %s`? `timbre --help` lists the commands", argv[1], argv[1]);
+        return CLI_EXIT_USAGE;
+    }
+    for (size_t i = 0; i < cli_command_count && count < CLI_LENGTH(names); i++) {
+        names[count++] = cli_commands[i]->name;
     }
     const char *nearest = cli_nearest(argv[1], names, count);
-    if (nearest != NULL)
+    if (nearest != NULL) {
         cli_error("unknown command \"%s\"; did you mean \"%s\"?", argv[1], nearest);
-    else
+    } else {
         cli_error("unknown command \"%s\"; `timbre --help` lists what there is", argv[1]);
+    }
     return CLI_EXIT_USAGE;
 }
 
@@ -129,14 +196,19 @@ int main(int argc, char **argv) {
         status = cli_exec_serve((char *[]){argv[0], (char[]){"--help"}, NULL});
     } else if (strcmp(word, "help") == 0) {
         command = find_command(argc - 1, argv + 1, &words);
-        if (command != NULL)
+        if (command != NULL) {
             cli_print_help(command, stdout);
-        else
-            status = say_unknown(argc - 1, argv + 1);
+        } else if (is_family(argv[2]) && argc == 3) {
+            (void)print_family(argc - 1, argv + 1, stdout);
+        } else {
+            status = is_family(argv[2]) ? handle_family(argc - 1, argv + 1) : say_unknown(argv + 1);
+        }
     } else if (strcmp(word, "__document") == 0 && argc == 4) {
         status = cli_print_document(argv[2], argv[3]);
+    } else if (is_family(word)) {
+        status = handle_family(argc, argv);
     } else {
-        status = say_unknown(argc, argv);
+        status = say_unknown(argv);
     }
     if (!cli_flush_output() && status == CLI_EXIT_OK)
         status = CLI_EXIT_FAILED;

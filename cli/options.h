@@ -17,6 +17,7 @@ typedef enum cli_kind {
     CLI_FILE,     /* const char *, completed as a file */
     CLI_FOLDER,   /* const char *, completed as a folder */
     CLI_INTEGER,  /* int, minimum to maximum */
+    CLI_RATE,     /* int, minimum to maximum; "44100", "44.1k", "48kHz" */
     CLI_NUMBER,   /* double, minimum to maximum */
     CLI_BYTES,    /* uint64_t: a number with K, M, G or none */
     CLI_UNSIGNED, /* cli_unsigned: any 64-bit number, and whether it was given */
@@ -38,12 +39,15 @@ typedef struct cli_option {
     const char *name; /* without the dashes */
     char letter;      /* short form, or 0 */
     cli_kind kind;
-    size_t offset;              /* of the field, within its group's struct */
-    const char *argument;       /* what --help calls the value */
-    const char *help;           /* says the default too */
-    const char *environment;    /* variable that stands in for the option, or NULL */
-    double minimum, maximum;    /* INTEGER and NUMBER */
-    const char *const *choices; /* CHOICE: NULL-terminated */
+    size_t offset;           /* of the field, within its group's struct */
+    const char *argument;    /* what --help calls the value */
+    const char *help;        /* says the default too */
+    const char *environment; /* variable that stands in for the option, or NULL */
+    double minimum, maximum; /* INTEGER and NUMBER */
+    const char *const
+        *choices;     /* NULL-terminated. CHOICE: every legal value; TEXT and FOLDER: what completion offers */
+    bool writes;      /* the value names what is written: an abbreviation never reaches this option */
+    const char *also; /* names that people try for it, separated by spaces, for "did you mean"; or NULL */
 } cli_option;
 
 /* Options that appear under one title. A group may serve several commands: `base` is where its struct
@@ -58,6 +62,9 @@ typedef struct cli_group {
 /* The elements of an array, for cli_group.count and the like. */
 #define CLI_LENGTH(array) (sizeof(array) / sizeof(*(array)))
 
+/* What completion offers for a command's arguments. */
+typedef enum cli_completion { CLI_COMPLETES_FILES, CLI_COMPLETES_MODELS, CLI_COMPLETES_VOICES } cli_completion;
+
 typedef struct cli_command {
     const char *name;        /* one word or two ("voice create") */
     const char *summary;     /* one line, for the list of commands */
@@ -69,6 +76,8 @@ typedef struct cli_command {
     size_t options_size; /* of the struct that the options fill; born zeroed, then `defaults` */
     void (*defaults)(void *options);
     int minimum_arguments, maximum_arguments;               /* beside options; maximum < 0: any number */
+    const char *needs;                                      /* what is said when there are too few arguments */
+    cli_completion completion;                              /* of the arguments */
     int (*run)(void *options, int count, char **arguments); /* the exit status */
 } cli_command;
 
@@ -88,7 +97,9 @@ bool cli_option_takes_value(const cli_option *option);
 
 void cli_print_help(const cli_command *command, FILE *out);
 
-/* The word of `words` [count] nearest to `word`, or NULL where none is near. */
+/* The word of `words` [count] nearest to `word`, or NULL if none is near. */
 const char *cli_nearest(const char *word, const char *const *words, size_t count);
+/* The option that somebody who wrote --`word` may have meant: by its name, by one of its other names. NULL if none. */
+const cli_option *cli_nearest_option(const char *word, const cli_option *const *options, size_t count);
 
 #endif

@@ -11,7 +11,8 @@ int main(int argc, char **argv) {
     if (argc != 2 || strcmp(argv[1], "__options") != 0)
         return tmb_server_command(argc - 1, argv + 1);
     for (size_t i = 0; i < count; i++)
-        (void)printf("%s\t%s\t%s\n", options[i].name, options[i].argument != NULL ? options[i].argument : "",
-                     options[i].help);
+        (void)printf("%s\t%s\t%s\t%s\t%s\n", options[i].name, options[i].argument != NULL ? options[i].argument : "",
+                     options[i].fallback != NULL ? options[i].fallback : "",
+                     options[i].choices != NULL ? options[i].choices : "", options[i].help);
     return fflush(stdout) == 0 ? 0 : 1;
 }

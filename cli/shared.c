@@ -2,11 +2,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <utf8proc.h>
 
 const char *const cli_encodings[] = {"s16", "s24", "float", NULL};
 const char *const cli_levels[] = {"auto", "off", NULL};
 const char *const cli_resamplers[] = {"auto", "soxr", "polyphase", "sinc", NULL};
 static const char *const containers[] = {"auto", "wav", "flac", "ogg", "opus", "mp3", "raw", NULL};
+static const char *const engines[] = {"auto", "qwen3", "preview", "remote", NULL};
+static const char *const models[] = {"0.6b", "1.7b", NULL};
+static const char *const precisions[] = {"auto", "f32", "bf16", "int8", "int4", NULL};
 static const char *const raw_encodings[] = {"as-output", "s16", "s24", "float", NULL};
 
 const cli_option cli_common_options[] = {
@@ -38,8 +43,9 @@ const cli_option cli_runtime_options[] = {
      .offset = offsetof(cli_runtime, threads),
      .argument = "N",
      .minimum = 0,
-     .maximum = 1024,
+     .maximum = 256,
      .environment = "TIMBRE_THREADS",
+     .also = "num-threads cpu-threads cores",
      .help = "processors to use; 0, the default, is all that this process may use"},
     {.name = "denoiser",
      .kind = CLI_FILE,
@@ -52,6 +58,7 @@ const cli_option cli_runtime_options[] = {
      .offset = offsetof(cli_runtime, memory_budget),
      .argument = "BYTES",
      .environment = "TIMBRE_MEMORY",
+     .also = "memory-budget max-memory ram",
      .help = "budget for models and running sequences, as 2G; the default is three quarters of the machine's or "
              "control group's memory"},
 };
@@ -62,6 +69,7 @@ const cli_option cli_engine_options[] = {
      .offset = offsetof(cli_engine, engine),
      .argument = "NAME",
      .environment = "TIMBRE_ENGINE",
+     .choices = engines,
      .help = "qwen3 (the voice clone), preview (a built-in voice that needs no download and is no clone), remote (a "
              "speech server), or auto, the default: qwen3 where its model is installed, else preview"},
     {.name = "model",
@@ -69,12 +77,16 @@ const cli_option cli_engine_options[] = {
      .offset = offsetof(cli_engine, model),
      .argument = "MODEL",
      .environment = "TIMBRE_MODEL",
+     .choices = models,
+     .also = "checkpoint model-path model-dir model-id",
      .help = "folder of a Qwen3-TTS Base checkpoint, or 0.6b or 1.7b as installed; default: the smallest installed"},
     {.name = "precision",
      .kind = CLI_TEXT,
      .offset = offsetof(cli_engine, precision),
      .argument = "KIND",
      .environment = "TIMBRE_PRECISION",
+     .choices = precisions,
+     .also = "dtype quantization quantize quant",
      .help = "f32, bf16, int8, int4, or by network as talker=int8,predictor=int4,codec=bf16; default auto: the fastest "
              "that is documented as safe"},
     {.name = "remote-url",
@@ -82,6 +94,7 @@ const cli_option cli_engine_options[] = {
      .offset = offsetof(cli_engine, remote_url),
      .argument = "URL",
      .environment = "TIMBRE_REMOTE_URL",
+     .also = "url server server-url base-url api-base",
      .help = "the speech server of --engine remote; its key comes from TIMBRE_REMOTE_KEY"},
     {.name = "max-batch",
      .kind = CLI_INTEGER,
@@ -105,6 +118,10 @@ const cli_option cli_output_options[] = {
      .argument = "KIND",
      .choices = containers,
      .help = "wav, flac, ogg, opus, mp3, raw; default auto: by the output's ending, WAV for -"},
+    {.name = "force",
+     .kind = CLI_FLAG,
+     .offset = offsetof(cli_output, force),
+     .help = "write audio to standard output even if that is a terminal"},
 };
 
 const cli_option cli_raw_options[] = {
@@ -188,6 +205,15 @@ int cli_open_input(const char *path, const cli_raw *raw, const cli_output *outpu
     return cli_exit_of_input(tmb_audio_open(path, raw->raw ? &format : NULL, limits, reader, info, error));
 }
 
+bool cli_spares_terminal(const char *path, const cli_output *output) {
+    bool spares = !cli_is_standard(path) || output->force || !isatty(STDOUT_FILENO);
+    if (!spares) {
+        cli_error("standard output is a terminal and audio is not for reading: -o FILE, a pipe (`-o - | aplay`), or "
+                  "--force");
+    }
+    return spares;
+}
+
 int cli_create_output(const char *path, const cli_raw *raw, const cli_output *output, int rate, int channels,
                       tmb_audio_writer **writer, tmb_error *error) {
     tmb_container container = (tmb_container)output->container;
@@ -201,12 +227,43 @@ int cli_create_output(const char *path, const cli_raw *raw, const cli_output *ou
 void cli_print_json(json_t *object) {
     char *line =
         object == NULL ? NULL : json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
-    if (line != NULL)
+    if (line != NULL) {
         cli_print_line(line);
-    else
+    } else {
         cli_error("no memory for the result");
+        cli_output_failed();
+    }
     free(line);
     json_decref(object);
+}
+
+/* The bytes of a character at `text`, or 0 if they are not UTF-8. */
+static size_t character_length(const char *text) {
+    utf8proc_int32_t code;
+    utf8proc_ssize_t length =
+        utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)strnlen(text, 4), &code);
+    return length > 0 ? (size_t)length : 0;
+}
+
+json_t *cli_json_text(const char *text) {
+    static const char replacement[] = "\xef\xbf\xbd";
+    if (text == NULL) {
+        return json_null();
+    }
+    char *valid = malloc(3 * strlen(text) + 1);
+    size_t used = 0;
+    if (valid == NULL) {
+        return NULL;
+    }
+    while (*text != '\0') {
+        size_t length = character_length(text);
+        memcpy(valid + used, length > 0 ? text : replacement, length > 0 ? length : 3);
+        used += length > 0 ? length : 3;
+        text += length > 0 ? length : 1;
+    }
+    json_t *json = json_stringn(valid, used);
+    free(valid);
+    return json;
 }
 
 json_t *cli_json_number(double value, int digits) {
@@ -221,7 +278,7 @@ json_t *cli_json_number(double value, int digits) {
 json_t *cli_json_error(const tmb_error *error) {
     json_t *object = json_object();
     (void)json_object_set_new(object, "type", json_string(tmb_status_name(error->status)));
-    (void)json_object_set_new(object, "message", json_string(error->message));
+    (void)json_object_set_new(object, "message", cli_json_text(error->message));
     return object;
 }
 
@@ -233,5 +290,5 @@ void cli_report_failure(const char *input, const tmb_error *error, bool json) {
     const bool named = error->name_bytes > 0;
     cli_error("%s%s%s", named ? "" : name, named ? "" : ": ", error->message);
     if (json)
-        cli_print_json(json_pack("{s:s, s:o}", "input", input, "error", cli_json_error(error)));
+        cli_print_json(json_pack("{s:o, s:o}", "input", cli_json_text(input), "error", cli_json_error(error)));
 }

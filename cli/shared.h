@@ -36,8 +36,9 @@ extern const cli_option cli_engine_options[5];
 typedef struct cli_output {
     int encoding;  /* tmb_encoding */
     int container; /* tmb_container */
+    bool force;    /* write to a terminal too */
 } cli_output;
-extern const cli_option cli_output_options[2];
+extern const cli_option cli_output_options[3];
 
 /* Headerless input. */
 typedef struct cli_raw {
@@ -80,10 +81,14 @@ bool cli_is_folder(const char *path);
 bool cli_make_folder(const char *path);
 /* Whether `path` names an ordinary file, which can be read twice. */
 bool cli_is_regular(const char *path);
-/* Do both paths lead to one existing file? */
-bool cli_same_file(const char *a, const char *b);
-/* Do they not? Else says that the output must go elsewhere. */
-bool cli_spares_input(const char *input, const char *output);
+/* Does a path end like an audio file that can be written ("x.wav")? */
+bool cli_is_audio_name(const char *path);
+/* Does it end in `ending` (".png"), in any case? */
+bool cli_has_ending(const char *path, const char *ending);
+/* Can this input be opened for reading? Otherwise `error` says why (TMB_ERROR_IO). "-" can. */
+bool cli_is_readable(const char *path, tmb_error *error);
+/* Says no to audio on a terminal, unless --force; `path` is the output, or NULL. */
+bool cli_spares_terminal(const char *path, const cli_output *output);
 
 /* A whole file or "-", at most `limit` bytes; ends with a 0 byte that is not counted. Allocated; NULL:
  * said why. */
@@ -99,6 +104,8 @@ void cli_report_failure(const char *input, const tmb_error *error, bool json);
 void cli_print_json(json_t *object);
 /* {"type": "format", "message": "..."}: what every failed result has as "error". */
 json_t *cli_json_error(const tmb_error *error);
+/* A text that may be a path: what is not UTF-8 in it becomes U+FFFD, so that the line is JSON. NULL becomes null. */
+json_t *cli_json_text(const char *text);
 /* A number that JSON can hold, rounded to `digits` behind the point. */
 json_t *cli_json_number(double value, int digits);
 

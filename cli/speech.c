@@ -48,7 +48,7 @@ json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const
         (void)json_object_set_new(object, "error", cli_json_error(&result->error));
         return object;
     }
-    (void)json_object_set_new(object, "audio", json_string(audio));
+    (void)json_object_set_new(object, "audio", cli_json_text(audio));
     (void)json_object_set_new(object, "sample_rate", json_integer(result->sample_rate));
     (void)json_object_set_new(object, "duration", cli_json_number(result->duration, 6));
     (void)json_object_set_new(object, "engine", json_string(result->engine));
@@ -56,7 +56,7 @@ json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const
     (void)json_object_set_new(object, "finish_reason", json_string(result->finish_reason));
     (void)json_object_set_new(object, "seed", seed_json(result->seed));
     if (codes != NULL)
-        (void)json_object_set_new(object, "codes", json_string(codes));
+        (void)json_object_set_new(object, "codes", cli_json_text(codes));
     (void)json_object_set_new(object, "timings", timings_json(result));
     if (result->segment_count > 0) {
         json_t *segments = json_array();

@@ -1,5 +1,6 @@
 #include "ui.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -9,7 +10,8 @@
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool quiet;
+static bool quiet, output_failed;
+static int output_problem; /* errno of the first line that could not be written */
 static int verbosity;
 static bool bar_shown;
 static double bar_drawn_at;
@@ -32,7 +34,9 @@ int cli_exit_of(tmb_status status) {
 }
 
 int cli_exit_of_model(tmb_status status) {
-    return status == TMB_ERROR_IO || status == TMB_ERROR_FORMAT ? CLI_EXIT_MODEL : cli_exit_of(status);
+    return status == TMB_ERROR_IO || status == TMB_ERROR_FORMAT || status == TMB_ERROR_UNSUPPORTED
+               ? CLI_EXIT_MODEL
+               : cli_exit_of(status);
 }
 
 int cli_exit_of_input(tmb_status status) {
@@ -176,16 +180,27 @@ void cli_print_line(const char *line) {
     (void)pthread_mutex_lock(&lock);
     if (isatty(STDOUT_FILENO))
         clear_bar();
-    (void)puts(line);
-    (void)fflush(stdout); /* a reader of a pipe wants each line at once; errors are seen at the end */
+    errno = 0;
+    /* A reader of a pipe wants each line at once. */
+    if ((puts(line) == EOF || fflush(stdout) != 0) && output_problem == 0)
+        output_problem = errno != 0 ? errno : EIO;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void cli_output_failed(void) {
+    (void)pthread_mutex_lock(&lock);
+    output_failed = true;
     (void)pthread_mutex_unlock(&lock);
 }
 
 bool cli_flush_output(void) {
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return true;
-    cli_error("standard output could not be written");
-    return false;
+    errno = 0;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && output_problem == 0)
+        output_problem = errno != 0 ? errno : EIO;
+    /* `| head` has what it wants: that is worth a status, but no line. */
+    if (output_problem != 0 && output_problem != EPIPE)
+        cli_error("standard output could not be written: %s", strerror(output_problem));
+    return output_problem == 0 && !output_failed;
 }
 
 const char *cli_format_bytes(uint64_t bytes, char *out, size_t size) {

@@ -54,7 +54,9 @@ void cli_progress_clear(void);
 
 /* One line of results on standard output, whole even when threads print at once. */
 void cli_print_line(const char *line);
-/* Flushes standard output; false (and said so) where it could not be written. */
+/* A result could not be printed: the command does not end with success. */
+void cli_output_failed(void);
+/* Flushes standard output; false if a result could not be written, and said so, unless the reader of a pipe left. */
 bool cli_flush_output(void);
 
 /* Seconds on a clock that only goes forward. */

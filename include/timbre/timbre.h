@@ -467,6 +467,17 @@ TMB_API const tmb_clone_field *tmb_clone_field_find(const char *name);
 TMB_API tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request, const char *path,
                                   tmb_error *error);
 
+/* What is in a saved voice. */
+typedef struct tmb_saved_voice {
+    char model[64];        /* the kind of model that it fits */
+    char transcript[1024]; /* what is said in the reference, as much as fits; "": none */
+    double seconds;        /* length of the reference */
+    bool in_context;       /* false: the x-vector alone */
+} tmb_saved_voice;
+
+/* Reads a voice file without a model. TMB_ERROR_FORMAT and TMB_ERROR_UNSUPPORTED name the file. Thread-safe. */
+TMB_API tmb_status tmb_saved_voice_read(const char *path, tmb_saved_voice *out, tmb_error *error);
+
 /* ---- Models -------------------------------------------------------------------------------- */
 
 typedef enum tmb_model_state {

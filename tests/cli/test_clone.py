@@ -352,6 +352,52 @@ class Qwen(Case):
         self.check(OK, "clone", *model, "--voice", voice, *say, "--x-vector-only", "-o", self.folder / "x.wav")
         self.assertNotEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "x.wav"))
 
+    def test_a_pause_alone_is_exactly_silence(self):
+        model = ("--engine", "qwen3", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--pauses",
+                 "-o", self.folder / "out.wav")
+        for ref, post in (((), ("--no-post",)), (("--ref-text", "A short reference sentence."), ("--no-post",)), ((), ())):
+            self.check(OK, "clone", *model, *ref, *post, "--text", " [pause:1s] [pause:250ms]\n")
+            rate, _, samples = read_wav(self.folder / "out.wav")
+            self.assertEqual(len(samples), rate * 5 // 4)
+            self.assertEqual(set(samples), {0.0})
+        done = self.check(USAGE, "clone", *model, "--text", "Hi. [pause:31s]")
+        self.assertIn("30 s is the most", done.stderr)
+
+    def test_another_kind_of_model(self):
+        """Exit status 4 and what to do, whichever file says that it is another model."""
+        for file, change in (("config.json", {"tts_model_type": "custom_voice_of_another_kind"}), ("config.json", {"model_type": "llama"}),
+                             ("config.json", {"tokenizer_type": "other"})):
+            model = self.folder / "model"
+            shutil.copytree(QWEN / "sample-c/model", model)
+            (model / file).chmod(0o644)
+            config = json.loads((model / file).read_text())
+            (model / file).unlink()
+            (model / file).write_text(json.dumps({**config, **change}))
+            done = self.check(MODEL, "clone", "--engine", "qwen3", "--model", model, "--ref", QWEN / "references/ref_en.wav", "--text",
+                              "Hi.", "--no-pre", "--no-post", "-o", self.folder / "out.wav")
+            self.assertIn(file, done.stderr)
+            shutil.rmtree(model)
+        self.assertEqual(self.files(), [])
+
+    def test_byte_order_marks(self):
+        """Editors on Windows write one; it is no part of a text, a transcript or a batch."""
+        bom = b"\xef\xbb\xbf"
+        (self.folder / "text.txt").write_bytes(bom + b"Good morning.\r\n")
+        (self.folder / "ref.txt").write_bytes(bom + b"A short reference sentence.\r\n")
+        line = {"text": "Good morning.", "ref_text": "A short reference sentence.", "ref_audio": str(QWEN / "references/ref_en.wav"),
+                "custom_id": "b"}
+        (self.folder / "items.jsonl").write_bytes(bom + json.dumps(line).encode() + b"\r\n")
+        model = ("--engine", "qwen3", "--model", QWEN / "sample-c/model", "--precision", "f32", "--greedy", "--no-pre", "--no-post",
+                 "--max-frames", "12")
+        ref = ("--ref", QWEN / "references/ref_en.wav")
+        self.check(OK, "clone", *model, *ref, "--text", "Good morning.", "--ref-text", line["ref_text"], "-o", self.folder / "a.wav")
+        self.check(OK, "clone", *model, *ref, "--text-file", self.folder / "text.txt", "--ref-text-file", self.folder / "ref.txt", "-o",
+                   self.folder / "c.wav")
+        self.check(OK, "clone", *model, "--batch", self.folder / "items.jsonl", "--out-dir", self.folder)
+        whole = read_wav(self.folder / "a.wav")
+        self.assertEqual(read_wav(self.folder / "c.wav"), whole)
+        self.assertEqual(read_wav(self.folder / "b.wav"), whole)
+
     def test_bad_voices(self):
         say = ("--text", "Hello.", "--no-post", "--max-frames", "4", "-o", self.folder / "out.wav")
         voice = self.folder / "me.tmbvoice"

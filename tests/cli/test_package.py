@@ -71,6 +71,21 @@ class Package(Case):
         self.assertNotIn("libtimbre", linked)
         self.run_program(str(program))
 
+    def test_the_unit_names_what_is_installed(self):
+        unit = next(self.root.rglob("timbre.service"))
+        self.assertEqual(len(list(self.root.rglob("timbre.socket"))), 1)
+        text = unit.read_text()
+        program = next(line for line in text.splitlines() if line.startswith("ExecStart=")).split("=")[1].split()[0]
+        self.assertTrue(os.access(str(self.root) + program, os.X_OK), program)
+        if not shutil.which("systemd-analyze"):
+            self.skipTest("systemd-analyze is not installed")
+        # The folder is not the system's root: the unit is judged with the program at the place where it lies now.
+        copy = self.folder / "timbre.service"
+        copy.write_text(text.replace(program, str(self.root) + program))
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", copy], capture_output=True, text=True,
+                              timeout=120)
+        self.assertEqual((done.returncode, [line for line in done.stderr.splitlines() if "timbre" in line]), (0, []), done.stderr)
+
     def test_only_public_names_are_visible(self):
         library = next(self.root.rglob("libtimbre.so"))
         names = [line.split()[-1] for line in self.run_program("nm", "-D", "--defined-only", str(library)).splitlines()]

@@ -2,14 +2,29 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 from support import FAILED, OK, TIMBRE, USAGE, Case, environment, run
 
-COMMANDS = ["clone", "enhance", "resample", "info", "voice create", "models", "pull", "tokenize", "doctor"]
+COMMANDS = ["clone", "enhance", "resample", "info", "voice create", "voice list", "voice show", "voice rm", "models", "pull", "tokenize", "doctor"]
 BUILD = pathlib.Path(os.environ["TIMBRE_BUILD"])
 ALL_COMMANDS = [*COMMANDS, "serve"]
+
+
+# zsh without its line editor: what the completion hands to it is printed.
+ZSH_TRIAL = """
+compdef() { : }
+compadd() { print -rl -- "$@" }
+_describe() { print -rl -- $commands }
+_arguments() { print -rl -- "$@" }
+source ./_timbre
+words=("$@")
+CURRENT=$#
+_timbre
+"""
 
 
 def options_of(help_text):
@@ -39,6 +54,14 @@ class Usage(Case):
     def test_unknown_command_suggests(self):
         self.assertIn('did you mean "enhance"', self.check(USAGE, "enhanse", "x").stderr)
         self.assertIn('did you mean "voice create"', self.check(USAGE, "voice", "craete").stderr)
+        self.assertIn("voice show", self.check(USAGE, "voice").stderr)
+        for words in (("voice", "--help"), ("help", "voice"), ("voice", "help"), ("voice", "-h")):
+            done = self.check(OK, *words)
+            self.assertEqual(done.stderr, "")
+            for name in ("create", "list", "show", "rm"):
+                self.assertIn(f"voice {name}", done.stdout.decode())
+        self.assertIn("unknown option --bogus", self.check(USAGE, "--bogus").stderr)
+        self.assertIn("unknown option --bogus", self.check(USAGE, "voice", "--bogus").stderr)
         self.assertNotIn("did you mean", self.check(USAGE, "quux").stderr)
 
     def test_unknown_option_suggests(self):
@@ -131,24 +154,85 @@ class Documents(Case):
             self.skipTest("groff is not installed")
         self.assertEqual(done.stderr, "")
 
+    def test_man_page_says_everything(self):
+        man = self.document("man").replace("\\-", "-")
+        for text in (".SH FILES", ".SH SEE ALSO", ".SH EXIT STATUS", "\\fISampling:\\fR", "\\fIExamples:\\fR", "amx", "default 8077",
+                     "TIMBRE_STATE_DIR", "/var/lib/timbre-models"):
+            self.assertIn(text, man)
+        self.assertNotIn("[environment", man)
+
     def complete(self, *words):
-        script = self.folder / "timbre.bash"
+        script = pathlib.Path(self.scripts.name) / "timbre.bash"
         script.write_text(self.document("bash"))
         line = " ".join(f"'{w}'" for w in words)
         done = subprocess.run(["bash", "-c", f"source '{script}'; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _timbre; "
                                              'printf "%s\\n" "${COMPREPLY[@]}"'], capture_output=True, text=True, cwd=self.folder,
-                              env={**os.environ, "LC_ALL": "C"})
+                              env={**os.environ, "LC_ALL": "C", "XDG_DATA_HOME": str(self.folder / "data")})
         self.assertEqual(done.stderr, "")
-        return done.stdout.split()
+        return done.stdout.splitlines()
+
+    def setUp(self):
+        super().setUp()
+        self.scripts = tempfile.TemporaryDirectory()
+        self.addCleanup(self.scripts.cleanup)
 
     def test_bash_completion_works(self):
         self.assertEqual(self.complete("timbre", "enh"), ["enhance"])
-        self.assertEqual(self.complete("timbre", "voice", ""), ["create"])
+        self.assertEqual(self.complete("timbre", "voice", ""), ["create", "list", "show", "rm"])
+        self.assertEqual(self.complete("timbre", "vo"), ["voice"])
         self.assertIn("--atten-lim-db", self.complete("timbre", "enhance", "--at"))
         self.assertEqual(self.complete("timbre", "resample", "--resampler", "p"), ["polyphase"])
         self.assertEqual(self.complete("timbre", "enhance", "--encoding", "s"), ["s16", "s24"])
         (self.folder / "voice.wav").touch()
         self.assertEqual(self.complete("timbre", "enhance", "voi"), ["voice.wav"])
+
+    def test_bash_completes_names_with_spaces(self):
+        (self.folder / "my voice.wav").touch()
+        (self.folder / "my other  voice*.wav").touch()
+        (self.folder / "my folder").mkdir()
+        both = ["my folder", "my other  voice*.wav", "my voice.wav"]
+        self.assertEqual(sorted(self.complete("timbre", "enhance", "my")), both)
+        self.assertEqual(sorted(self.complete("timbre", "clone", "--ref", "my\\ ")), both)
+        self.assertEqual(self.complete("timbre", "clone", "--ref", '"my v'), ["my voice.wav"])
+        self.assertEqual(self.complete("timbre", "clone", "--out-dir", "my"), ["my folder"])
+
+    def test_bash_completes_values(self):
+        self.assertIn("qwen3-tts-0.6b", self.complete("timbre", "pull", "q"))
+        self.assertEqual(self.complete("timbre", "clone", "--engine", ""), ["auto", "qwen3", "preview", "remote"])
+        self.assertIn("zh", self.complete("timbre", "clone", "-l", ""))
+        self.assertIn("0.6b", self.complete("timbre", "clone", "--model", "0"))
+        self.assertIn("int8", self.complete("timbre", "clone", "--precision", "i"))
+        self.assertEqual(self.complete("timbre", "clone", "--precision", "=", "f"), ["f32"])
+        self.assertIn("json", self.complete("timbre", "serve", "--log-format", ""))
+        self.assertIn("qwen3", self.complete("timbre", "serve", "--engine", "q"))
+        self.assertEqual(self.complete("timbre", "clone", "--text", ""), [""])
+        voices = self.folder / "data/timbre/voices"
+        voices.mkdir(parents=True)
+        for name in ("anna.tmbvoice", "\u00fcber mich.wav", "\u00fcber mich.txt"):
+            (voices / name).touch()
+        self.assertEqual(self.complete("timbre", "voice", "show", ""), ["anna", "\u00fcber mich"])
+
+    def test_zsh_completion_works(self):
+        if not shutil.which("zsh"):
+            self.skipTest("zsh is not installed")
+        (self.folder / "_timbre").write_text(self.document("zsh"))
+        (self.folder / "trial.zsh").write_text(ZSH_TRIAL)
+
+        def complete(*words):
+            done = subprocess.run(["zsh", "-f", "trial.zsh", *words], capture_output=True, text=True, cwd=self.folder, timeout=60)
+            self.assertEqual(done.stderr, "")
+            return done.stdout
+        self.assertIn("enhance:take noise", complete("timbre", ""))
+        self.assertEqual(complete("timbre", "").count("\nvoice:"), 1)
+        self.assertIn("--atten-lim-db", complete("timbre", "enhance", ""))
+        self.assertIn("*:file:_files", complete("timbre", "enhance", ""))
+        self.assertIn("(auto soxr polyphase sinc)", complete("timbre", "resample", ""))
+        self.assertIn("qwen3-tts-0.6b", complete("timbre", "pull", ""))
+        self.assertEqual(complete("timbre", "voice", "").split(), ["--", "create", "list", "show", "rm"])
+        self.assertIn("--ref-text", complete("timbre", "voice", "create", ""))
+        self.assertRegex(complete("timbre", "clone", ""), r"--engine\[.*:NAME:\(auto qwen3 preview remote\)")
+        self.assertRegex(complete("timbre", "clone", ""), r"--model\[.*0\.6b 1\.7b")
+        self.assertRegex(complete("timbre", "serve", ""), r"--log-format\[.*\(text json\)")
 
     def test_closed_output_is_an_error(self):
         with open("/dev/full", "wb") as full:
