@@ -199,7 +199,7 @@ static const cli_option sampling_options[] = {
     {.name = "runaway-guard",
      .kind = CLI_FLAG,
      .offset = offsetof(clone_options, request.guard_runaway),
-     .help = "bound the speech by the text's length: try once more (not with -o -), then cut"},
+     .help = "bound the speech by the text's length: try once more (not with -o -), then cut (default)"},
     {.name = "no-runaway-guard",
      .kind = CLI_UNFLAG,
      .offset = offsetof(clone_options, request.guard_runaway),
@@ -279,6 +279,7 @@ static const cli_group groups[] = {
 void cli_clone_defaults(void *options) {
     clone_options *o = options;
     tmb_clone_request_default(&o->request);
+    o->request.guard_runaway = true; /* the released models miss their end in some of a thousand texts */
     o->pre_attenuation = (double)o->request.pre.attenuation_limit_db;
     o->pre_beta = (double)o->request.pre.post_filter_beta;
     o->post_attenuation = (double)o->request.post.attenuation_limit_db;

@@ -98,7 +98,11 @@ static float *constant(tmb_graph_reader *reader, const tmb_onnx_node *node, size
         tmb_onnx_read_floats(*tensor, values);
         for (size_t i = 0; i < (*tensor)->elements; i++) {
             if (!isfinite(values[i])) {
-                fail_shape(reader, node, "weights that are no finite numbers");
+                reader->status =
+                    tmb_fail(reader->error, TMB_ERROR_MODEL,
+                             "%s: tensor \"%.*s\": its element %zu of %zu is %s: the file is damaged", reader->name,
+                             (*tensor)->name.length < 100 ? (int)(*tensor)->name.length : 100, (*tensor)->name.bytes, i,
+                             (*tensor)->elements, isnan(values[i]) ? "not a number (NaN)" : "infinite");
                 free(values);
                 return NULL;
             }

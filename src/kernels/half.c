@@ -46,6 +46,10 @@ uint16_t tmb_float_to_half(float value) {
     return (uint16_t)(sign | (uint16_t)((rounded - 0x38000000u) >> 13));
 }
 
+uint16_t tmb_float_to_half_saturated(float value) {
+    return tmb_float_to_half(value > 65504.0f ? 65504.0f : value < -65504.0f ? -65504.0f : value);
+}
+
 uint16_t tmb_float_to_bf16(float value) {
     uint32_t bits = bits_of(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) {

@@ -91,9 +91,11 @@ static inline const tmb_matmul *tmb_matmul_choose(const tmb_matmul_kernels *kern
     }
 }
 
-/* f16 and bf16 without help from the CPU. Both round to nearest even; f16 goes to infinity over 65504. */
+/* f16 and bf16 without help from the CPU. Both round to nearest even; f16 goes to infinity over 65504, and saturated to
+ * 65504. */
 float tmb_half_to_float(uint16_t half);
 uint16_t tmb_float_to_half(float value);
+uint16_t tmb_float_to_half_saturated(float value);
 static inline float tmb_bf16_to_float(uint16_t value) {
     union {
         uint32_t bits;

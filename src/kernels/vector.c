@@ -80,7 +80,7 @@ static void mix_f16(const float *scores, size_t stride, size_t heads, size_t siz
 
 static void to_f16(const float *x, size_t n, uint16_t *out) {
     for (size_t i = 0; i < n; i++) {
-        out[i] = tmb_float_to_half(x[i]);
+        out[i] = tmb_float_to_half_saturated(x[i]);
     }
 }
 

@@ -26,7 +26,8 @@ typedef struct tmb_vector_kernels {
                     float *out);
     void (*mix_f16)(const float *scores, size_t stride, size_t heads, size_t size, const uint16_t *values, size_t count,
                     float *out);
-    /* Rounds to f16 to nearest even; over 65504 to infinity. n in units. */
+    /* Rounds to f16 to nearest even. What is beyond the largest f16, infinity too, becomes that (65504): one such key
+     * or value must not turn a whole head into NaN. NaN stays NaN. n in units. */
     void (*to_f16)(const float *x, size_t n, uint16_t *out);
 } tmb_vector_kernels;
 

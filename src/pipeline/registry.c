@@ -90,6 +90,18 @@ static tmb_status settle(tmb_registry *registry, tmb_model_kind kind, void *mode
     return TMB_OK;
 }
 
+/* A model's file that is malformed, of an unknown kind or not readable is a model that does not fit: callers ask
+ * whether to look for another model, and not which of its files is wrong. */
+static tmb_status as_model_error(tmb_status status, tmb_error *error) {
+    if (status != TMB_ERROR_FORMAT && status != TMB_ERROR_UNSUPPORTED && status != TMB_ERROR_IO) {
+        return status;
+    }
+    if (error != NULL) {
+        error->status = TMB_ERROR_MODEL;
+    }
+    return TMB_ERROR_MODEL;
+}
+
 /* Reserves and loads; `choice` is the engine's. */
 static tmb_status load_chosen(tmb_registry *registry, tmb_model_kind kind, const tmb_engine_choice *choice, void **out,
                               uint64_t *reserved, tmb_error *error) {
@@ -97,6 +109,7 @@ static tmb_status load_chosen(tmb_registry *registry, tmb_model_kind kind, const
     tmb_status status = TMB_OK;
     if (kind == TMB_MODEL_ENGINE) {
         status = choice->kind->estimate(&registry->settings, choice->folder, &estimate, error);
+        status = choice->folder != NULL ? as_model_error(status, error) : status;
     }
     if (status != TMB_OK) {
         return status;
@@ -110,9 +123,10 @@ static tmb_status load_chosen(tmb_registry *registry, tmb_model_kind kind, const
     *reserved = estimate;
     double start = tmb_now();
     if (kind == TMB_MODEL_DENOISER) {
-        status = load_denoiser(registry, (tmb_dfn_model **)out, error);
+        status = as_model_error(load_denoiser(registry, (tmb_dfn_model **)out, error), error);
     } else {
         status = choice->kind->create(&registry->settings, choice->folder, (tmb_engine **)out, error);
+        status = choice->folder != NULL ? as_model_error(status, error) : status;
     }
     if (status == TMB_OK) {
         status = settle(registry, kind, *out, reserved, error);

@@ -83,11 +83,17 @@ tmb_status tmb_safetensors_check(const tmb_safetensors *safetensors, tmb_error *
 tmb_status tmb_tensor_require(const tmb_safetensors *safetensors, const char *name, int rank, const size_t *dims,
                               const tmb_tensor **out, tmb_error *error);
 
+/* Whether `count` elements of the tensor, which lie at `data` in the tensor's own dtype (F32, F16 or BF16) and begin at
+ * its element `begin`, are numbers: TMB_ERROR_MODEL names the tensor and the first element that is infinite or NaN. A
+ * single one would make noise of everything that is spoken. */
+tmb_status tmb_tensor_check_finite(const tmb_tensor *tensor, const void *data, size_t begin, size_t count,
+                                   tmb_error *error);
+
 /* Copies bytes [begin, begin + bytes) of the tensor by reading the file, not the mapping. */
 tmb_status tmb_tensor_read(const tmb_tensor *tensor, size_t begin, size_t bytes, void *out, tmb_error *error);
 
 /* Reads `count` elements from element `begin` on as floats (F32, F16, BF16 exactly; others:
- * TMB_ERROR_MODEL), by reading the file. */
+ * TMB_ERROR_MODEL), by reading the file. Every element must be finite (tmb_tensor_check_finite). */
 tmb_status tmb_tensor_read_f32(const tmb_tensor *tensor, size_t begin, size_t count, float *out, tmb_error *error);
 
 /* Lets go of the memory that the mapping's pages of this tensor take; reading `data` brings them back. */

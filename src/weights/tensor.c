@@ -93,6 +93,46 @@ static void convert(tmb_dtype dtype, const void *in, size_t count, float *out) {
     }
 }
 
+/* Whether all bits of an exponent are set in any element: infinity or NaN. Plain loops, which compilers turn into
+ * vectors. */
+static bool any_special_16(const uint16_t *values, size_t count, uint16_t exponent) {
+    uint16_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        found |= (uint16_t) - ((values[i] & exponent) == exponent);
+    }
+    return found != 0;
+}
+
+static bool any_special_32(const uint32_t *values, size_t count) {
+    uint32_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        found |= (uint32_t) - ((values[i] & 0x7f800000u) == 0x7f800000u);
+    }
+    return found != 0;
+}
+
+static bool any_special(tmb_dtype dtype, const void *data, size_t count) {
+    return dtype == TMB_DTYPE_F32 ? any_special_32(data, count)
+                                  : any_special_16(data, count, dtype == TMB_DTYPE_BF16 ? 0x7f80u : 0x7c00u);
+}
+
+tmb_status tmb_tensor_check_finite(const tmb_tensor *tensor, const void *data, size_t begin, size_t count,
+                                   tmb_error *error) {
+    if (!any_special(tensor->dtype, data, count)) {
+        return TMB_OK;
+    }
+    size_t size = tmb_dtype_size(tensor->dtype);
+    size_t first = 0;
+    while (!any_special(tensor->dtype, (const char *)data + first * size, 1)) {
+        first++;
+    }
+    float value = 0;
+    convert(tensor->dtype, (const char *)data + first * size, 1, &value);
+    return tmb_fail(error, TMB_ERROR_MODEL,
+                    "tensor \"%.100s\": its element %zu of %zu is %s: the file is damaged, or the training failed",
+                    tensor->name, begin + first, tensor->count, value != value ? "not a number (NaN)" : "infinite");
+}
+
 static tmb_status check_dtype(const tmb_tensor *tensor, tmb_error *error) {
     if (tensor->dtype != TMB_DTYPE_F32 && tensor->dtype != TMB_DTYPE_F16 && tensor->dtype != TMB_DTYPE_BF16) {
         return tmb_fail(error, TMB_ERROR_MODEL, "tensor \"%.100s\" has the dtype %s; F32, F16 and BF16 can be used",
@@ -103,6 +143,9 @@ static tmb_status check_dtype(const tmb_tensor *tensor, tmb_error *error) {
 
 tmb_status tmb_tensor_to_f32(const tmb_tensor *tensor, float *out, tmb_error *error) {
     tmb_status status = check_dtype(tensor, error);
+    if (status == TMB_OK) {
+        status = tmb_tensor_check_finite(tensor, tensor->data, 0, tensor->count, error);
+    }
     if (status == TMB_OK) {
         convert(tensor->dtype, tensor->data, tensor->count, out);
     }
@@ -127,12 +170,16 @@ tmb_status tmb_tensor_read_f32(const tmb_tensor *tensor, size_t begin, size_t co
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "tensor \"%.100s\" has %zu elements", tensor->name, tensor->count);
     }
     if (tensor->dtype == TMB_DTYPE_F32) {
-        return tmb_tensor_read(tensor, begin * sizeof *out, count * sizeof *out, out, error);
+        status = tmb_tensor_read(tensor, begin * sizeof *out, count * sizeof *out, out, error);
+        return status == TMB_OK ? tmb_tensor_check_finite(tensor, out, begin, count, error) : status;
     }
     uint16_t buffer[8192];
     while (count != 0 && status == TMB_OK) {
         size_t part = count < 8192 ? count : 8192;
         status = tmb_tensor_read(tensor, begin * sizeof *buffer, part * sizeof *buffer, buffer, error);
+        if (status == TMB_OK) {
+            status = tmb_tensor_check_finite(tensor, buffer, begin, part, error);
+        }
         if (status == TMB_OK) {
             convert(tensor->dtype, buffer, part, out);
         }

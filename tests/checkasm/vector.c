@@ -2,6 +2,7 @@
 
 #include "kernels/vector.h"
 
+#include <math.h>
 #include <string.h>
 
 static void check_rms_norm(const tmb_vector_kernels *kernels) {
@@ -111,15 +112,25 @@ static void check_mix(void (*function)(void), bool half) {
 static void check_to_f16(const tmb_vector_kernels *kernels) {
     CHECKASM_DECLARE(void, const float *, size_t, uint16_t *);
     if (checkasm_check(kernels->to_f16, "to_f16")) {
-        static const float ranges[] = {1e-7f, 1e-4f, 1, 1000, 70000};
+        static const float ranges[] = {1e-7f, 1e-4f, 1, 1000, 70000, 1e30f};
+        static const float special[] = {65504, 65519.99f, 65520, -65520, INFINITY, -INFINITY, NAN, -0.0f};
         for (size_t n = 0; n <= 8 * TMB_VECTOR_UNIT; n += TMB_VECTOR_UNIT) {
-            for (size_t r = 0; r < 5; r++) {
+            for (size_t r = 0; r < 6; r++) {
                 float *x = checkasm_alloc_f32(n);
                 uint16_t *expected = checkasm_alloc(n * 2), *actual = checkasm_alloc(n * 2);
                 checkasm_random_f32(x, n, -ranges[r], ranges[r]);
+                if (r == 5) {
+                    memcpy(x, special, n < 8 ? n * sizeof *x : sizeof special);
+                }
                 checkasm_reference(x, n, expected);
                 checkasm_new(x, n, actual);
                 (void)checkasm_compare_bytes(expected, actual, n * 2, "n %zu, range %g", n, (double)ranges[r]);
+                for (size_t i = 0; i < n; i++) {
+                    /* No kernel, the reference included, makes an infinity. */
+                    if ((actual[i] & 0x7fffu) == 0x7c00u || (expected[i] & 0x7fffu) == 0x7c00u) {
+                        checkasm_fail("%g becomes infinite", (double)x[i]);
+                    }
+                }
                 checkasm_release();
             }
         }

@@ -1,5 +1,6 @@
 """models and pull, against an emulation of the hub."""
 import atexit
+import json
 import os
 import shutil
 import subprocess
@@ -139,6 +140,65 @@ class Incomplete(HubCase):
         done = self.check(MODEL, "clone", "--ref", REFERENCE, "--text", "Hi.", "--model", model, "--no-pre", "--no-post", "-o",
                           self.folder / "out.wav", env=self.env)
         self.assertIn("model.safetensors is a Git LFS pointer", done.stderr)
+
+
+def tensor_place(path, name):
+    """Where a tensor's bytes begin in a safetensors file, and how many there are."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    begin, end = json.loads(data[8:8 + length])[name]["data_offsets"]
+    return 8 + length + begin, end - begin
+
+
+class Unfit(HubCase):
+    """A model that does not fit is exit status 4 whatever is wrong with it, and is named."""
+
+    def say(self, model, *more):
+        return ("clone", "--ref", REFERENCE, "--text", "Hi.", "--model", model, "--no-pre", "--no-post", "-o",
+                self.folder / "out.wav", *more)
+
+    def test_numbers_that_are_none(self):
+        cases = [("model.safetensors", "talker.model.layers.0.mlp.up_proj.weight"),
+                 ("model.safetensors", "talker.model.text_embedding.weight"),
+                 ("model.safetensors", "talker.code_predictor.model.norm.weight"),
+                 ("model.safetensors", "speaker_encoder.fc.weight"),
+                 ("speech_tokenizer/model.safetensors", "decoder.decoder.0.conv.weight"),
+                 ("speech_tokenizer/model.safetensors", "encoder.downsample.conv.weight")]
+        for file, name in cases:
+            model = self.folder / "model"
+            shutil.copytree(SAMPLE, model)
+            at, size = tensor_place(model / file, name)
+            with open(model / file, "r+b") as weights:
+                weights.seek(at + size // 8 * 4)
+                weights.write(b"\xff\xff\xff\xff")  # NaN in every dtype
+            with self.subTest(tensor=name):
+                more = ("--ref-text", "Some words.") if name.startswith("encoder.") else ()
+                done = self.check(MODEL, *self.say(model, *more), env=self.env)
+                self.assertIn(name, done.stderr)
+                self.assertIn("NaN", done.stderr)
+                self.assertFalse((self.folder / "out.wav").exists())
+            shutil.rmtree(model)
+
+    def test_other_kinds(self):
+        for path, member, value in (("config.json", "tts_model_type", "something_else"), ("config.json", "model_type", "bert"),
+                                    ("speech_tokenizer/config.json", "model_type", "encodec")):
+            model = self.folder / "model"
+            shutil.copytree(SAMPLE, model)
+            config = json.loads((model / path).read_text())
+            config[member] = value
+            (model / path).write_text(json.dumps(config))
+            with self.subTest(member=member):
+                self.assertIn(value, self.check(MODEL, *self.say(model), env=self.env).stderr)
+            shutil.rmtree(model)
+
+    def test_the_guard_is_on(self):
+        """Random weights never find their end: the text's length bounds the speech, and the option lets it run."""
+        result, = json_lines(self.check(OK, *self.say(SAMPLE, "--json", "--seed", "1"), env=self.env).stdout)
+        self.assertEqual(result["finish_reason"], "runaway")
+        self.assertLess(result["duration"], 6)
+        free, = json_lines(self.check(OK, *self.say(SAMPLE, "--json", "--seed", "1", "--no-runaway-guard", "--max-seconds", "8"),
+                                      env=self.env).stdout)
+        self.assertEqual(free["finish_reason"], "length")
 
 
 if __name__ == "__main__":

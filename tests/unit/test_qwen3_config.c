@@ -195,15 +195,14 @@ static void test_refusals(void **state) {
         {"t/decoder_config/upsample_rates", "[64, 64, 64, 64, 64, 64, 64, 64]", "decoder_dim"},
         {"t/decoder_config/upsample_rates", "[1, 1]", "decode_upsample_rate is 1920"},
         {"t/encoder_config/num_filters", NULL, "encoder_config: num_filters is missing"},
-        {"t/encoder_config/num_filters", "5", "compress 2 does not divide num_filters 5"},
+        {"t/encoder_config/num_filters", "1", "compress 2 leaves nothing of num_filters 1"},
         {"t/encoder_config/num_filters", "4096", "num_filters 4096"},
         {"t/encoder_config/codebook_size", "512", "codebook_size of encoder (512) and decoder (256) differ"},
         {"t/encoder_config/vector_quantization_hidden_dimension", "17", "vector_quantization_hidden_dimension"},
         {"t/encoder_config/use_causal_conv", "false", "use_causal_conv"},
         {"t/encoder_config/pad_mode", "\"reflect\"", "pad_mode"},
         {"t/encoder_config/num_quantizers", "12", "num_quantizers are 12"},
-        {"t/decoder_config/codebook_dim", "33", "codebook_dim 33 is odd"},
-        {"t/decoder_config/decoder_dim", "104", "cannot be halved 4 times"},
+        {"t/decoder_config/decoder_dim", "15", "decoder_dim 15 cannot be halved 4 times"},
         {"t/decoder_config/num_attention_heads", "6", "num_key_value_heads 4 does not divide"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -298,6 +297,23 @@ static void test_speakers(void **state) {
     assert_int_equal(config.kind, TMB_QWEN3_VOICE_DESIGN);
 }
 
+/* Widths that do not divide are rounded down, as the official code does. */
+static void test_odd_widths(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *value;
+    } cases[] = {
+        {"t/encoder_config/num_filters", "5"},   {"t/encoder_config/compress", "3"},
+        {"t/decoder_config/codebook_dim", "33"}, {"t/decoder_config/decoder_dim", "104"},
+        {"t/decoder_config/decoder_dim", "31"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tmb_error error = {0};
+        tmb_qwen3_config config;
+        assert_ok(parse_changed(cases[i].path, cases[i].value, true, &config, &error), error);
+    }
+}
+
 static void test_broken_json(void **state) {
     (void)state;
     tmb_error error = {0};
@@ -317,8 +333,8 @@ static void test_broken_json(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sample_c), cmocka_unit_test(test_defaults),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_speakers), cmocka_unit_test(test_broken_json),
+        cmocka_unit_test(test_sample_c), cmocka_unit_test(test_defaults),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_speakers), cmocka_unit_test(test_odd_widths), cmocka_unit_test(test_broken_json),
     };
     return cmocka_run_group_tests_name("qwen3-config", tests, NULL, NULL);
 }

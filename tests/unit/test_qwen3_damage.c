@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include "tts/qwen3/batch/model.h"
+#include "tts/qwen3/cpu/codec/encoder.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -265,6 +266,79 @@ static void test_tensors(void **state) {
     assert_true(used > 250);
 }
 
+/* One element of a tensor as NaN or an infinity, in the tensor's own dtype. */
+static void damage_element(const weights *w, const json_t *entry, size_t turn) {
+    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
+    const json_t *offsets = json_object_get(entry, "data_offsets");
+    size_t begin = (size_t)json_integer_value(json_array_get(offsets, 0));
+    size_t end = (size_t)json_integer_value(json_array_get(offsets, 1));
+    static const uint32_t wide[] = {0x7fc00000u, 0x7f800000u, 0xff800000u};
+    static const uint16_t brain[] = {0x7fc0u, 0x7f80u, 0xff80u}, half[] = {0x7e00u, 0x7c00u, 0xfc00u};
+    size_t size = strcmp(dtype, "F32") == 0 ? 4 : 2;
+    size_t count = (end - begin) / size;
+    size_t element = turn % 4 == 0 ? 0 : turn % 4 == 1 ? count - 1 : turn % 4 == 2 ? count / 2 : count / 3;
+    const void *value = size == 4                    ? (const void *)&wide[turn % 3]
+                        : strcmp(dtype, "BF16") == 0 ? (const void *)&brain[turn % 3]
+                                                     : (const void *)&half[turn % 3];
+    char *bytes = malloc(w->size);
+    assert_non_null(bytes);
+    memcpy(bytes, w->bytes, w->size);
+    memcpy(bytes + w->start + begin + element * size, value, size);
+    write_file(w->file, bytes, w->size);
+    free(bytes);
+}
+
+/* The codec encoder is loaded when a recording is first encoded. */
+static tmb_status load_encoder(tmb_error *error) {
+    char path[128];
+    tmb_qwen3_config config;
+    tmb_safetensors *file = NULL;
+    tmb_codec_encoder *encoder = NULL;
+    (void)snprintf(path, sizeof path, "%s/speech_tokenizer/model.safetensors", folder);
+    assert_ok(tmb_qwen3_config_read(folder, &config, error), *error);
+    assert_ok(tmb_safetensors_open(path, &file, error), *error);
+    tmb_status status = tmb_codec_encoder_load(&config.codec, file, &encoder, error);
+    tmb_codec_encoder_destroy(&encoder);
+    tmb_safetensors_close(&file);
+    return status;
+}
+
+/* One of sample-c's acoustic books behind the 15 that a frame has. */
+static bool is_spare_book(const char *name) {
+    static const char books[] = "encoder.quantizer.acoustic_residual_vector_quantizer.layers.";
+    return strncmp(name, books, sizeof books - 1) == 0 && atoi(name + sizeof books - 1) >= 15;
+}
+
+/* NaN or an infinity in any tensor that is used, in all dtypes: the tensor is named. */
+static void test_not_finite(void **state) {
+    (void)state;
+    static const char *const samples[] = {"sample-e", "sample-c"};
+    static const char *const both[] = {"model.safetensors", "speech_tokenizer/model.safetensors"};
+    size_t turn = 0;
+    for (size_t i = 0; i < 4; i++) {
+        restore(samples[i / 2]);
+        weights w = open_weights(both[i % 2]);
+        const char *name;
+        json_t *entry;
+        json_object_foreach(w.header, name, entry) {
+            /* Of the second sample every seventh: it differs in dtypes, not in names. */
+            if (strcmp(name, "__metadata__") == 0 || is_unused(name) ||
+                (i >= 2 && (is_spare_book(name) || turn++ % 7 != 0))) {
+                continue;
+            }
+            damage_element(&w, entry, turn++);
+            tmb_error error = {0};
+            tmb_status status = strncmp(name, "encoder.", 8) == 0 ? load_encoder(&error) : load(&error);
+            if (status != TMB_ERROR_MODEL || strstr(error.message, name) == NULL ||
+                (strstr(error.message, "NaN") == NULL && strstr(error.message, "infinite") == NULL)) {
+                fail_msg("%s: %s, \"%s\"", name, tmb_status_name(status), error.message);
+            }
+        }
+        close_weights(&w);
+    }
+    restore("sample-e");
+}
+
 static void test_offsets(void **state) {
     (void)state;
     restore("sample-e");
@@ -426,8 +500,10 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sound),   cmocka_unit_test(test_missing_files), cmocka_unit_test(test_truncated_files),
-        cmocka_unit_test(test_tensors), cmocka_unit_test(test_offsets),       cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_sound),           cmocka_unit_test(test_missing_files),
+        cmocka_unit_test(test_truncated_files), cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_not_finite),      cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_contradictions),
     };
     return cmocka_run_group_tests_name("damaged checkpoints", tests, make_folder, remove_folder);
 }

@@ -128,8 +128,9 @@ static tmb_status check_encoder(const char *path, const json_t *object, tmb_qwen
         status = tmb_fail(error, TMB_ERROR_MODEL, "%s: num_filters %zu doubled %zu times is over %d channels", path,
                           out->filters, out->stages, CHANNELS_MAX);
     }
-    if (status == TMB_OK && out->filters % out->compress != 0) {
-        status = tmb_fail(error, TMB_ERROR_MODEL, "%s: compress %zu does not divide num_filters %zu", path,
+    /* The official code rounds every width down. */
+    if (status == TMB_OK && out->filters / out->compress == 0) {
+        status = tmb_fail(error, TMB_ERROR_MODEL, "%s: compress %zu leaves nothing of num_filters %zu", path,
                           out->compress, out->filters);
     }
     if (status == TMB_OK && out->quantizers <= out->semantic_quantizers) {
@@ -192,10 +193,7 @@ static tmb_status check_decoder(const char *path, const json_t *object, tmb_qwen
     if (status == TMB_OK) {
         status = tmb_qwen3_config_refuse(path, object, "attention_bias", error);
     }
-    if (status == TMB_OK && out->codebook_dim % 2 != 0) {
-        status = tmb_fail(error, TMB_ERROR_MODEL, "%s: codebook_dim %zu is odd", path, out->codebook_dim);
-    }
-    if (status == TMB_OK && out->decoder_dim % ((size_t)1 << out->decoder_stages) != 0) {
+    if (status == TMB_OK && out->decoder_dim >> out->decoder_stages == 0) {
         status = tmb_fail(error, TMB_ERROR_MODEL, "%s: decoder_dim %zu cannot be halved %zu times", path,
                           out->decoder_dim, out->decoder_stages);
     }

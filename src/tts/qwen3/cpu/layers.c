@@ -64,16 +64,17 @@ tmb_status tmb_layer_require(const tmb_safetensors *weights, size_t dim0, size_t
     return status == TMB_OK ? tmb_tensor_read_f32(tensor, 0, 1, &first, error) : status;
 }
 
-/* A tensor's floats: in the mapping where it has floats, else converted in new memory. Used at once, as safetensors.h
- * asks for what is read from the mapping, and closed then. */
+/* A tensor's floats: in the mapping where it has floats, otherwise converted in new memory. It is used at once, as
+ * safetensors.h asks for what is read from the mapping, and then closed. With `look` the values are going to be read,
+ * so they must be numbers; without it only the shape counts, and no page of the mapping is touched. */
 typedef struct view {
     const float *values;
     float *owned;             /* NULL: mapped */
     const tmb_tensor *mapped; /* NULL: owned */
 } view;
 
-static tmb_status open_view(const tmb_safetensors *weights, const size_t dims[3], view *out, tmb_error *error,
-                            const char *name) {
+static tmb_status open_view(const tmb_safetensors *weights, const size_t dims[3], bool look, view *out,
+                            tmb_error *error, const char *name) {
     *out = (view){0};
     const tmb_tensor *tensor = tmb_safetensors_find(weights, name);
     if (tensor == NULL || tensor->dtype != TMB_DTYPE_F32) {
@@ -85,6 +86,9 @@ static tmb_status open_view(const tmb_safetensors *weights, const size_t dims[3]
     tmb_status status = tmb_tensor_require(weights, name, rank, dims, &tensor, error);
     if (status == TMB_OK) {
         status = tmb_safetensors_check(weights, error);
+    }
+    if (status == TMB_OK && look) {
+        status = tmb_tensor_check_finite(tensor, tensor->data, 0, tensor->count, error);
     }
     if (status == TMB_OK) {
         out->mapped = tensor;
@@ -108,7 +112,7 @@ static tmb_status load_and_pack(tmb_conv *conv, const tmb_safetensors *weights, 
     float *bias = NULL;
     char name[TMB_LAYER_NAME_MAX + 8];
     (void)snprintf(name, sizeof name, "%s.weight", stem);
-    tmb_status status = open_view(weights, dims, &weight, error, name);
+    tmb_status status = open_view(weights, dims, shape->type != TMB_CONV_EMPTY, &weight, error, name);
     if (status == TMB_OK && shape->bias) {
         (void)snprintf(name, sizeof name, "%s.bias", stem);
         status = load(weights, (size_t[]){source.group, 0, 0}, &bias, error, name);
@@ -202,7 +206,7 @@ tmb_status tmb_layer_joined(tmb_conv *conv, const tmb_safetensors *weights, tmb_
         view weight;
         char name[TMB_LAYER_NAME_MAX];
         (void)snprintf(name, sizeof name, "%s%s.weight", prefix, names[i]);
-        status = open_view(weights, (size_t[]){outs[i], in, 0}, &weight, error, name);
+        status = open_view(weights, (size_t[]){outs[i], in, 0}, type != TMB_CONV_EMPTY, &weight, error, name);
         if (status == TMB_OK && type != TMB_CONV_EMPTY) {
             memcpy(next, weight.values, outs[i] * in * sizeof *next);
             next += outs[i] * in;

@@ -159,6 +159,11 @@ static tmb_status make_plan(tmb_lm *lm, const tmb_qwen3_config *config, const tm
     size_t dims[2] = {config->talker.text_vocab_size, config->talker.text_hidden_size};
     tmb_status status =
         tmb_tensor_require(weights, "talker.model.text_embedding.weight", 2, dims, &lm->text_embedding, error);
+    if (status == TMB_OK) {
+        float first = 0; /* whether its dtype can be read */
+        status = tmb_tensor_read_f32(lm->text_embedding, 0, 1, &first, error);
+    }
+    lm->plan.looked_through = lm->text_embedding;
     if (status != TMB_OK ||
         (status = add_stack(&lm->plan, &config->talker.transformer, options->talker, "talker.model",
                             &lm->entries.talker, error)) != TMB_OK ||

@@ -144,12 +144,6 @@ static tmb_status fill_panel(const tmb_pack_entry *entry, size_t panel, float *r
         }
         r += count;
     }
-    for (size_t i = 0; i < TMB_PANEL_ROWS * columns; i++) {
-        if (!(rows[i] - rows[i] == 0)) { /* not for infinity and NaN */
-            return tmb_fail(error, TMB_ERROR_MODEL, "tensor %s has a value that is not finite",
-                            entry->sources[0]->name);
-        }
-    }
     tmb_matrix_pack_panel(&entry->matrix, rows, columns, TMB_PANEL_ROWS,
                           data + entry->offset + panel * entry->matrix.panel_bytes);
     return TMB_OK;
@@ -163,15 +157,38 @@ static tmb_status fill_unit(const tmb_pack_entry *entry, size_t unit, float *scr
     size_t count = entry->rows - first < 16 ? entry->rows - first : 16;
     size_t begin = first * entry->columns;
     if (entry->bf16) {
-        return tmb_tensor_read(entry->sources[0], begin * 2, count * entry->columns * 2,
-                               data + entry->offset + begin * 2, error);
+        uint8_t *rows = data + entry->offset + begin * 2;
+        tmb_status status = tmb_tensor_read(entry->sources[0], begin * 2, count * entry->columns * 2, rows, error);
+        return status == TMB_OK ? tmb_tensor_check_finite(entry->sources[0], rows, begin, count * entry->columns, error)
+                                : status;
     }
     return tmb_tensor_read_f32(entry->sources[0], begin, count * entry->columns,
                                (float *)(void *)(data + entry->offset) + begin, error);
 }
 
+/* Reads a part of a tensor that is not packed. */
+#define LOOK_ELEMENTS ((size_t)1 << 14)
+
+static tmb_status look_through(const tmb_tensor *tensor, int part, int parts, tmb_error *error) {
+    float elements[LOOK_ELEMENTS]; /* of any dtype: none is wider */
+    size_t size = tmb_dtype_size(tensor->dtype);
+    size_t end = tmb_team_begin(tensor->count, LOOK_ELEMENTS, part + 1, parts);
+    size_t at = tmb_team_begin(tensor->count, LOOK_ELEMENTS, part, parts);
+    tmb_status status = TMB_OK;
+    while (at < end && status == TMB_OK) {
+        size_t count = end - at < LOOK_ELEMENTS ? end - at : LOOK_ELEMENTS;
+        status = tmb_tensor_read(tensor, at * size, count * size, elements, error);
+        if (status == TMB_OK) {
+            status = tmb_tensor_check_finite(tensor, elements, at, count, error);
+        }
+        at += count;
+    }
+    return status;
+}
+
 typedef struct filling {
     const tmb_pack_entry *entry;
+    const tmb_tensor *looked_through;
     uint8_t *data;
     float *scratch; /* [parts, scratch_stride] */
     size_t scratch_stride;
@@ -193,6 +210,14 @@ static void fill_part(void *argument, int part, int parts) {
     }
 }
 
+static void look_part(void *argument, int part, int parts) {
+    filling *f = argument;
+    tmb_error error = {0};
+    if (look_through(f->looked_through, part, parts, &error) != TMB_OK && atomic_exchange(&f->failed, 1) == 0) {
+        f->error = error;
+    }
+}
+
 static tmb_status pack_all(tmb_pack_plan *plan, tmb_team *team, uint8_t *data, tmb_error *error) {
     size_t widest = 0;
     for (size_t i = 0; i < plan->count; i++) {
@@ -209,6 +234,10 @@ static tmb_status pack_all(tmb_pack_plan *plan, tmb_team *team, uint8_t *data, t
     for (size_t i = 0; i < plan->count && atomic_load(&f.failed) == 0; i++) {
         f.entry = &plan->entries[i];
         tmb_team_run(team, fill_part, &f);
+    }
+    f.looked_through = plan->looked_through;
+    if (f.looked_through != NULL && atomic_load(&f.failed) == 0) {
+        tmb_team_run(team, look_part, &f);
     }
     free(f.scratch);
     if (atomic_load(&f.failed) != 0) {

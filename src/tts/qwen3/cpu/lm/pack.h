@@ -40,7 +40,8 @@ typedef struct tmb_pack_plan {
     const tmb_safetensors *weights;
     tmb_pack_entry *entries;
     size_t count, capacity;
-    size_t bytes; /* of the arena */
+    size_t bytes;                     /* of the arena */
+    const tmb_tensor *looked_through; /* used from its file, not packed: packing makes sure that it has numbers only */
 } tmb_pack_plan;
 
 void tmb_pack_plan_free(tmb_pack_plan *plan);
