@@ -65,6 +65,27 @@ size_t tmb_utf8_valid_prefix(const char *text, size_t bytes) {
     return position;
 }
 
+size_t tmb_utf8_clean(const char *text, size_t bytes, char *out, size_t size) {
+    size_t used = 0;
+    for (size_t at = 0; at < bytes;) {
+        uint32_t code = 0;
+        size_t length = tmb_utf8_decode(text + at, bytes - at, &code);
+        at += length ? length : 1;
+        if (length == 0 || code == 0) {
+            code = 0xfffd;
+        }
+        char letter[4];
+        size_t needed = tmb_utf8_encode(code, letter);
+        if (needed >= size - used) {
+            break;
+        }
+        memcpy(out + used, letter, needed);
+        used += needed;
+    }
+    out[used] = 0;
+    return used;
+}
+
 bool tmb_utf8_is_space(uint32_t code) {
     return (code >= 0x09 && code <= 0x0d) || code == 0x20 || code == 0x85 || code == 0xa0 || code == 0x1680 ||
            (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f ||

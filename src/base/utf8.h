@@ -16,6 +16,10 @@ size_t tmb_utf8_encode(uint32_t code, char out[4]);
 /* How many bytes at the start are valid: `bytes` where all are. */
 size_t tmb_utf8_valid_prefix(const char *text, size_t bytes);
 
+/* Copies text to `out` [size > 0] as valid UTF-8, NUL-terminated and cut where a letter ends: each byte that is not
+ * part of a letter, and NUL, becomes U+FFFD. Returns the bytes without the NUL. */
+size_t tmb_utf8_clean(const char *text, size_t bytes, char *out, size_t size);
+
 /* Unicode's White_Space. */
 bool tmb_utf8_is_space(uint32_t code);
 

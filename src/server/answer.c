@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "server/request.h"
 #include "server/rope.h"
 #include "server/state.h"
@@ -68,13 +69,21 @@ static const char *error_type(unsigned status) {
 }
 
 static json_t *error_body(const tmb_request *request, unsigned status, const char *field, const char *message) {
+    char raw[2400];
     char detail[1024];
+    char name[128];
     if (status == 400 && field) {
-        (void)snprintf(detail, sizeof(detail), "Invalid Input: %s: %s", field, message);
+        (void)snprintf(raw, sizeof(raw), "Invalid Input: %s: %s", field, message);
     } else if (status == 400) {
-        (void)snprintf(detail, sizeof(detail), "Invalid Input: %s", message);
+        (void)snprintf(raw, sizeof(raw), "Invalid Input: %s", message);
     } else {
-        (void)snprintf(detail, sizeof(detail), "%s", message);
+        (void)snprintf(raw, sizeof(raw), "%s", message);
+    }
+    /* A message may quote what is no text. */
+    (void)tmb_utf8_clean(raw, strlen(raw), detail, sizeof(detail));
+    if (field) {
+        (void)tmb_utf8_clean(field, strlen(field), name, sizeof(name));
+        field = name;
     }
     bool openai =
         request->route ? (request->route->flags & TMB_ROUTE_OPENAI) != 0 : strncmp(request->path, "/v1/", 4) == 0;
@@ -121,7 +130,7 @@ static void refuse(tmb_request *request, unsigned status, double retry_seconds, 
 }
 
 void tmb_refuse(tmb_request *request, unsigned status, const char *field, const char *format, ...) {
-    char message[768];
+    char message[2048];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof(message), format, arguments);
@@ -130,7 +139,7 @@ void tmb_refuse(tmb_request *request, unsigned status, const char *field, const 
 }
 
 void tmb_refuse_for_now(tmb_request *request, unsigned status, double retry_seconds, const char *format, ...) {
-    char message[768];
+    char message[2048];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof(message), format, arguments);

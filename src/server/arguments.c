@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "server/form.h"
+#include "server/json_scan.h"
 #include "server/state.h"
 
 #include <stdlib.h>
@@ -65,19 +66,69 @@ static json_t *read_query(tmb_request *request) {
     return object;
 }
 
+/* The most values that these fields can use. */
+static size_t count_values(const tmb_field *fields, const tmb_server_config *config) {
+    double count = 1;
+    for (const tmb_field *field = fields; field && field->name; field++) {
+        double each = 1;
+        if (field->kind == TMB_FIELD_ITEMS) {
+            each = 1 + tmb_field_maximum(field, config) * (double)count_values(field->fields, config);
+        } else if (field->kind == TMB_FIELD_VOICE) {
+            each = 2;
+        }
+        if (field->flags & TMB_FIELD_LIST) {
+            each = 1 + each * (double)config->max_items;
+        }
+        count += each;
+    }
+    return count < 1e9 ? (size_t)count : (size_t)1e9;
+}
+
+static bool scan_json(tmb_request *request, const char *text, size_t size) {
+    /* A few more than fit are told by their field's name, and some routes ignore fields that they do not know. */
+    tmb_json_limits limits = {.values = 4096 + 2 * count_values(request->route->fields, request->server->config),
+                              .depth = 64};
+    switch (tmb_json_scan(text, size, &limits)) {
+    case TMB_JSON_TOO_MANY: tmb_refuse(request, 400, "body", "has more than %zu values", limits.values); return false;
+    case TMB_JSON_TOO_DEEP:
+        tmb_refuse(request, 400, "body", "is nested deeper than %zu levels", limits.depth);
+        return false;
+    case TMB_JSON_WITHIN:
+    default: return true;
+    }
+}
+
+static void refuse_json(tmb_request *request, const json_error_t *error) {
+    if (json_error_code(error) == json_error_out_of_memory) {
+        tmb_refuse_for_now(request, 503, 5, "The server is out of memory");
+        return;
+    }
+    /* jansson quotes the input near the error; say where it is, not what it is. */
+    size_t length = strcspn(error->text, "'");
+    while (length && strchr(" ,:", error->text[length - 1])) {
+        length--;
+    }
+    tmb_refuse(request, 400, "body", "is not valid JSON: %.*s (line %d, column %d)", (int)length, error->text,
+               error->line, error->column);
+}
+
 static json_t *read_json(tmb_request *request) {
-    json_error_t error;
-    json_t *value =
-        json_loadb(request->body.data ? request->body.data : "", request->body.size, JSON_REJECT_DUPLICATES, &error);
+    const char *text = request->body.data ? request->body.data : "";
+    size_t size = request->body.size;
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        /* A byte order mark, as some editors write it. */
+        text += 3;
+        size -= 3;
+    }
+    if (!scan_json(request, text, size)) {
+        tmb_buffer_free(&request->body);
+        return NULL;
+    }
+    json_error_t error = {.line = -1};
+    json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     tmb_buffer_free(&request->body);
     if (!value) {
-        /* jansson quotes the input near the error; say where it is, not what it is. */
-        size_t length = strcspn(error.text, "'");
-        while (length && strchr(" ,:", error.text[length - 1])) {
-            length--;
-        }
-        tmb_refuse(request, 400, "body", "is not valid JSON: %.*s (line %d, column %d)", (int)length, error.text,
-                   error.line, error.column);
+        refuse_json(request, &error);
         return NULL;
     }
     if (!json_is_object(value)) {
@@ -97,7 +148,7 @@ static json_t *read_form(tmb_request *request) {
         if (status) {
             tmb_refuse(request, status, field, "%s", message);
         } else {
-            tmb_refuse(request, 500, NULL, "Internal Error");
+            tmb_refuse_for_now(request, 503, 5, "The server is out of memory");
         }
     }
     return object;

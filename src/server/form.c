@@ -1,6 +1,8 @@
 #include "server/form.h"
 
 #include "base/memory.h"
+#include "base/utf8.h"
+#include "server/multipart.h"
 #include "server/state.h"
 
 #include <stdlib.h>
@@ -11,27 +13,29 @@ enum { part_limit = 24 };
 typedef struct part {
     const tmb_field *field;
     tmb_buffer text;
-    tmb_upload *upload;
+    tmb_upload *upload; /* or NULL: a text, or a file that was taken */
+    bool is_file;
     char file_name[256], content_type[80];
 } part;
 
 struct tmb_form {
     tmb_request *request;
     const tmb_field *fields;
-    struct MHD_PostProcessor *processor;
+    tmb_multipart *multipart;
     part parts[part_limit];
     size_t count;
+    part *open; /* the one whose bytes come */
     unsigned problem;
     char field[64], message[192];
 };
 
-static enum MHD_Result fail(tmb_form *form, unsigned status, const char *field, const char *message) {
+static bool fail(tmb_form *form, unsigned status, const char *field, const char *message) {
     if (!form->problem) {
         form->problem = status;
         (void)snprintf(form->field, sizeof(form->field), "%s", field);
         (void)snprintf(form->message, sizeof(form->message), "%s", message);
     }
-    return MHD_NO;
+    return false;
 }
 
 static part *find_part(const tmb_form *form, const char *name) {
@@ -43,7 +47,7 @@ static part *find_part(const tmb_form *form, const char *name) {
     return NULL;
 }
 
-static enum MHD_Result fail_store(tmb_form *form, tmb_store_status status, const char *field) {
+static bool fail_store(tmb_form *form, tmb_store_status status, const char *field) {
     char message[sizeof(form->message)];
     unsigned code = tmb_store_problem(status, "file", message, sizeof(message));
     return fail(form, code, field, message);
@@ -77,60 +81,64 @@ static void copy_content_type(const char *type, char out[80]) {
     (void)snprintf(out, 80, "%.*s", (int)length, type);
 }
 
-static enum MHD_Result on_new_part(tmb_form *form, const char *name, const char *file_name, const char *content_type) {
-    const tmb_field *field = tmb_field_find(form->fields, name);
-    if (!field) {
-        char short_name[48];
-        (void)snprintf(short_name, sizeof(short_name), "%.40s", name);
-        return fail(form, MHD_HTTP_BAD_REQUEST,
-                    tmb_utf8_length(short_name, strlen(short_name)) == SIZE_MAX ? "form" : short_name,
-                    "is not a field of this form");
-    }
-    if (form->count == part_limit) {
-        return fail(form, MHD_HTTP_BAD_REQUEST, name, "the form has too many parts");
-    }
-    part *added = &form->parts[form->count];
-    memset(added, 0, sizeof(*added));
-    added->field = field;
-    if (field->kind == TMB_FIELD_FILE || ((field->flags & TMB_FIELD_REFERENCE) && file_name)) {
-        const tmb_server_config *config = form->request->server->config;
-        tmb_store_status status =
-            tmb_upload_begin(form->request->server->store, config->max_upload_bytes, &added->upload);
-        if (status != TMB_STORE_OK) {
-            return fail_store(form, status, name);
-        }
-        copy_file_name(file_name ? file_name : "", added->file_name);
-        copy_content_type(content_type ? content_type : "", added->content_type);
-    } else {
-        added->text.maximum = (size_t)form->request->server->config->max_text * 4 + 4096;
-    }
-    form->count++;
-    return MHD_YES;
+/* What a problem is about, in a place that is short. */
+static bool fail_unknown(tmb_form *form, const char *name) {
+    char short_name[64];
+    tmb_utf8_clean(name, strlen(name), short_name, sizeof(short_name));
+    return fail(form, MHD_HTTP_BAD_REQUEST, short_name, "is not a field of this form");
 }
 
-static enum MHD_Result on_part(void *argument, enum MHD_ValueKind kind, const char *name, const char *file_name,
-                               const char *content_type, const char *transfer_encoding, const char *data,
-                               uint64_t offset, size_t size) {
-    (void)kind;
-    (void)transfer_encoding;
-    tmb_form *form = argument;
-    part *at = find_part(form, name);
-    bool is_empty = at && (at->upload ? tmb_upload_bytes(at->upload) == 0 : at->text.size == 0);
-    if (!at) {
-        if (on_new_part(form, name, file_name, content_type) == MHD_NO) {
-            return MHD_NO;
-        }
-        at = &form->parts[form->count - 1];
-    } else if (offset == 0 && size && !is_empty) {
-        return fail(form, MHD_HTTP_BAD_REQUEST, name, "comes twice");
+static bool begin_upload(tmb_form *form, part *at, const tmb_part *head) {
+    const tmb_server_config *config = form->request->server->config;
+    tmb_store_status status = tmb_upload_begin(form->request->server->store, config->max_upload_bytes, &at->upload);
+    if (status != TMB_STORE_OK) {
+        return fail_store(form, status, head->name);
     }
-    if (!at->upload) {
-        return tmb_buffer_append(&at->text, data, size) ? MHD_YES
-                                                        : fail(form, MHD_HTTP_BAD_REQUEST, name, "is too long");
+    at->is_file = true;
+    copy_file_name(head->file_name, at->file_name);
+    copy_content_type(head->content_type, at->content_type);
+    return true;
+}
+
+static bool on_part(void *user, const tmb_part *head) {
+    tmb_form *form = user;
+    const tmb_field *field = tmb_field_find(form->fields, head->name);
+    if (!field) {
+        return fail_unknown(form, head->name);
+    }
+    part *at = find_part(form, head->name);
+    if (at) {
+        /* A page's form sends an input that was left alone as an empty part. */
+        bool is_empty = at->upload ? tmb_upload_bytes(at->upload) == 0 : at->text.size == 0;
+        if (!is_empty) {
+            return fail(form, MHD_HTTP_BAD_REQUEST, head->name, "comes twice");
+        }
+        tmb_upload_abort(&at->upload);
+        tmb_buffer_free(&at->text);
+    } else if (form->count == part_limit) {
+        return fail(form, MHD_HTTP_BAD_REQUEST, head->name, "the form has too many parts");
+    } else {
+        at = &form->parts[form->count++];
+    }
+    *at = (part){.field = field};
+    form->open = at;
+    if (field->kind == TMB_FIELD_FILE || ((field->flags & TMB_FIELD_REFERENCE) && head->has_file_name)) {
+        return begin_upload(form, at, head);
+    }
+    at->text.maximum = (size_t)form->request->server->config->max_text * 4 + 4096;
+    return true;
+}
+
+static bool on_data(void *user, const char *data, size_t size) {
+    tmb_form *form = user;
+    part *at = form->open;
+    const char *name = at->field->name;
+    if (!at->is_file) {
+        return tmb_buffer_append(&at->text, data, size) || fail(form, MHD_HTTP_BAD_REQUEST, name, "is too long");
     }
     tmb_store_status status = tmb_upload_write(at->upload, data, size);
     if (status == TMB_STORE_OK) {
-        return MHD_YES;
+        return true;
     }
     char message[96];
     (void)snprintf(message, sizeof(message), "the file is larger than %llu bytes",
@@ -139,15 +147,26 @@ static enum MHD_Result on_part(void *argument, enum MHD_ValueKind kind, const ch
                                          : fail_store(form, status, name);
 }
 
+static bool on_end(void *user) {
+    tmb_form *form = user;
+    form->open = NULL;
+    return true;
+}
+
+static const tmb_part_reader part_reader = {.begin = on_part, .data = on_data, .end = on_end};
+
 tmb_form *tmb_form_create(tmb_request *request, const tmb_field *fields) {
     tmb_form *form = tmb_calloc(1, sizeof(*form));
     if (!form) {
         return NULL;
     }
+    const char *problem = NULL;
     form->request = request;
     form->fields = fields;
-    form->processor = MHD_create_post_processor(request->connection, 32 * 1024, on_part, form);
-    if (!form->processor) {
+    form->multipart = tmb_multipart_create(request->content_type, &part_reader, form, &problem);
+    if (!form->multipart && problem) {
+        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", problem);
+    } else if (!form->multipart) {
         free(form);
         return NULL;
     }
@@ -158,9 +177,7 @@ void tmb_form_destroy(tmb_form *form) {
     if (!form) {
         return;
     }
-    if (form->processor) {
-        (void)MHD_destroy_post_processor(form->processor);
-    }
+    tmb_multipart_destroy(form->multipart);
     for (size_t i = 0; i < form->count; i++) {
         tmb_buffer_free(&form->parts[i].text);
         tmb_upload_abort(&form->parts[i].upload);
@@ -169,25 +186,24 @@ void tmb_form_destroy(tmb_form *form) {
 }
 
 bool tmb_form_write(tmb_form *form, const char *data, size_t size) {
-    if (!form->problem && MHD_post_process(form->processor, data, size) == MHD_NO) {
-        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", "is not well-formed multipart/form-data");
+    if (!form->problem && !tmb_multipart_write(form->multipart, data, size)) {
+        const char *problem = tmb_multipart_problem(form->multipart);
+        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", problem ? problem : "is not well-formed multipart/form-data");
     }
     return !form->problem;
 }
 
 json_t *tmb_form_finish(tmb_form *form) {
-    enum MHD_Result complete = MHD_destroy_post_processor(form->processor);
-    form->processor = NULL;
-    if (complete == MHD_NO) {
-        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", "ends before its closing boundary");
+    if (!form->problem && !tmb_multipart_finish(form->multipart)) {
+        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", tmb_multipart_problem(form->multipart));
     }
     json_t *object = form->problem ? NULL : json_object();
     for (size_t i = 0; object && i < form->count; i++) {
         part *at = &form->parts[i];
-        if (at->upload) {
+        if (at->is_file) {
             continue;
         }
-        tmb_field_problem problem;
+        tmb_field_problem problem = {.field = ""};
         json_t *value = tmb_field_parse(at->field, at->text.data ? at->text.data : "", at->text.size, &problem);
         /* An empty part is how a page's form says "nothing". */
         if (!value || (at->text.size == 0 && !(at->field->flags & TMB_FIELD_REQUIRED))) {

@@ -4,7 +4,7 @@
 
 #include "server/request.h"
 
-/* NULL where the content type has no boundary or memory is out. */
+/* NULL if there is no memory. What is wrong with the content type, tmb_form_problem says at once. */
 tmb_form *tmb_form_create(tmb_request *request, const tmb_field *fields);
 void tmb_form_destroy(tmb_form *form);
 

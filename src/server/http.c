@@ -1,5 +1,6 @@
 /* The listener: libmicrohttpd's callbacks, and a request's way through them to its handler. */
 #include "base/error.h"
+#include "base/memory.h"
 #include "server/arguments.h"
 #include "server/http_parts.h"
 #include "server/state.h"
@@ -58,6 +59,7 @@ static enum MHD_Result begin(tmb_server *server, struct MHD_Connection *connecti
     *context = request;
     request->connection = connection;
     request->slot = slot;
+    request->address = tmb_strdup(tmb_connection_address(slot));
     request->method = method_of(line->method, &request->is_head);
     tmb_connection_own(slot, request, abandon);
     tmb_connection_begin(server->connections, slot);

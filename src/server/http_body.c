@@ -6,24 +6,26 @@
 
 #include <strings.h>
 
-static bool reserve_memory(tmb_request *request, uint64_t bytes) {
-    tmb_server *server = request->server;
-    if (bytes <= request->reserved_memory) {
-        return true;
-    }
-    uint64_t more = bytes - request->reserved_memory;
-    uint64_t before = atomic_fetch_add(&server->body_memory, more);
-    if (before + more > server->config->max_body_memory) {
-        atomic_fetch_sub(&server->body_memory, more);
-        tmb_refuse_for_now(request, 503, 5, "Too much is being received at the moment");
-        return false;
-    }
-    request->reserved_memory = bytes;
-    return true;
-}
-
 /* Text, parsed text and decoded audio are in memory together for a moment. */
 static const uint64_t memory_per_byte = 3;
+
+/* Books memory for the body as it comes, in steps: what a head promises costs nothing yet. */
+static bool reserve_memory(tmb_request *request, uint64_t body_bytes) {
+    static const uint64_t step = 16 * 1024;
+    uint64_t wanted = memory_per_byte * ((body_bytes + step - 1) / step * step);
+    if (wanted <= request->reserved_memory) {
+        return true;
+    }
+    switch (
+        tmb_budget_take(request->server->body_memory, tmb_request_client(request), wanted - request->reserved_memory)) {
+    case TMB_BUDGET_GRANTED: request->reserved_memory = wanted; return true;
+    case TMB_BUDGET_SHARE:
+        tmb_refuse_for_now(request, 503, 5, "Too much is being received from you at the moment");
+        return false;
+    case TMB_BUDGET_FULL:
+    default: tmb_refuse_for_now(request, 503, 5, "Too much is being received at the moment"); return false;
+    }
+}
 
 static bool check_length(tmb_request *request, uint64_t length, uint64_t limit, const char *what) {
     if (length != UINT64_MAX && length > limit) {
@@ -35,6 +37,22 @@ static bool check_length(tmb_request *request, uint64_t length, uint64_t limit, 
 
 /* A form's parts carry heads of their own. */
 static uint64_t form_limit(const tmb_server_config *config) { return config->max_upload_bytes + (1 << 20); }
+
+static bool refuse_memory(tmb_request *request) {
+    tmb_refuse_for_now(request, 503, 5, "The server is out of memory");
+    return false;
+}
+
+/* Whether the form is well so far. */
+static bool check_form(tmb_request *request) {
+    const char *field = NULL;
+    const char *message = NULL;
+    unsigned status = tmb_form_problem(request->form, &field, &message);
+    if (status) {
+        tmb_refuse(request, status, field, "%s", message);
+    }
+    return !status;
+}
 
 bool tmb_body_prepare(tmb_request *request, uint64_t length) {
     const tmb_route *route = request->route;
@@ -49,10 +67,7 @@ bool tmb_body_prepare(tmb_request *request, uint64_t length) {
             return false;
         }
         request->form = tmb_form_create(request, route->fields);
-        if (!request->form) {
-            tmb_refuse(request, 400, "form", "its content type has no boundary");
-        }
-        return request->form != NULL;
+        return request->form ? check_form(request) : refuse_memory(request);
     }
     if (route->body == TMB_BODY_FILE && type &&
         (strncasecmp(type, "audio/", 6) == 0 || tmb_content_type_is(type, "application/octet-stream"))) {
@@ -67,8 +82,7 @@ bool tmb_body_prepare(tmb_request *request, uint64_t length) {
         return status == TMB_STORE_OK;
     }
     if (tmb_content_type_is(type, "application/json") && route->body != TMB_BODY_FORM && route->body != TMB_BODY_FILE) {
-        return check_length(request, length, config->max_json_bytes, "body") &&
-               reserve_memory(request, memory_per_byte * (length == UINT64_MAX ? 4096 : length));
+        return check_length(request, length, config->max_json_bytes, "body") && reserve_memory(request, 1);
     }
     tmb_refuse(request, 415, NULL, "Content-Type must be %s",
                route->body == TMB_BODY_JSON   ? "application/json"
@@ -86,14 +100,7 @@ bool tmb_body_append(tmb_request *request, const char *data, size_t size) {
                        (unsigned long long)form_limit(config));
             return false;
         }
-        if (!tmb_form_write(request->form, data, size)) {
-            const char *field = NULL;
-            const char *message = NULL;
-            unsigned status = tmb_form_problem(request->form, &field, &message);
-            tmb_refuse(request, status, field, "%s", message);
-            return false;
-        }
-        return true;
+        return tmb_form_write(request->form, data, size) || check_form(request);
     }
     if (request->raw_upload) {
         tmb_store_status status = tmb_upload_write(request->raw_upload, data, size);
@@ -105,10 +112,14 @@ bool tmb_body_append(tmb_request *request, const char *data, size_t size) {
     if (request->route->body == TMB_BODY_NONE) {
         return check_length(request, request->body_bytes, 64 * 1024, "body");
     }
-    if (!reserve_memory(request, memory_per_byte * request->body_bytes)) {
+    if (!reserve_memory(request, request->body_bytes)) {
         return false;
     }
-    if (!tmb_buffer_append(&request->body, data, size)) {
+    bool fits = request->body_bytes <= config->max_json_bytes;
+    if (!tmb_buffer_append(&request->body, data, size) && fits) {
+        return refuse_memory(request);
+    }
+    if (!fits) {
         tmb_refuse(request, 413, NULL, "The body is larger than %llu bytes",
                    (unsigned long long)config->max_json_bytes);
         return false;
@@ -121,4 +132,5 @@ void tmb_body_drop(tmb_request *request) {
     request->form = NULL;
     tmb_upload_abort(&request->raw_upload);
     tmb_buffer_free(&request->body);
+    tmb_request_free_memory(request);
 }

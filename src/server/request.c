@@ -59,6 +59,15 @@ tmb_request *tmb_request_create(tmb_server *server, const char *target) {
     return request;
 }
 
+const char *tmb_request_client(const tmb_request *request) {
+    return request->key_name[0] ? request->key_name : request->address ? request->address : "";
+}
+
+void tmb_request_free_memory(tmb_request *request) {
+    tmb_budget_give_back(request->server->body_memory, tmb_request_client(request), request->reserved_memory);
+    request->reserved_memory = 0;
+}
+
 void tmb_request_retain(tmb_request *request) { atomic_fetch_add(&request->references, 1); }
 
 void tmb_request_release(tmb_request *request) {
@@ -81,8 +90,9 @@ void tmb_request_release(tmb_request *request) {
     json_decref(request->arguments);
     json_decref(request->query);
     tmb_buffer_free(&request->body);
-    atomic_fetch_sub(&request->server->body_memory, request->reserved_memory);
+    tmb_request_free_memory(request);
     free(request->refusal);
+    free(request->address);
     free(request->path);
     free(request->authority);
     free(request->query_text);

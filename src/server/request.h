@@ -32,6 +32,7 @@ struct tmb_request {
     char *authority;      /* of a target that names one, or NULL */
     char *query_text;     /* as it came, or NULL */
     char path_value[128]; /* of the route's {parameter} */
+    char *address;        /* the client's, as text; or NULL */
     char key_name[64];    /* of the API key; "" where none was needed */
     char origin[256];     /* allowed cross-origin caller, to be echoed; or "" */
     double started;       /* monotonic */
@@ -45,7 +46,8 @@ struct tmb_request {
     tmb_form *form;
     json_t *arguments, *query;
     tmb_upload *raw_upload; /* a body that is a file itself */
-    uint64_t body_bytes, reserved_memory;
+    uint64_t body_bytes;
+    uint64_t reserved_memory; /* of the bodies' budget, for this request's client */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
@@ -124,6 +126,10 @@ void tmb_stream_end(tmb_request *request, bool good);
 
 /* `target` as in the first line, without its end. NULL if there is no memory. */
 tmb_request *tmb_request_create(tmb_server *server, const char *target);
+/* Whom limits of one client go by: the name of the key, or the address. */
+const char *tmb_request_client(const tmb_request *request);
+/* Gives back what was booked for the body. */
+void tmb_request_free_memory(tmb_request *request);
 /* Writes the refusal that was given to the client's socket, past MHD. */
 void tmb_request_answer_now(tmb_request *request);
 /* An answer 503 for when there is no memory to make one; NULL if there is none now. */

@@ -158,6 +158,10 @@ static tmb_status start_parts(tmb_server *server, tmb_error *error) {
                                    &server->connections, error);
     }
     if (status == TMB_OK) {
+        server->body_memory = tmb_budget_create(config->max_body_memory);
+        status = server->body_memory ? TMB_OK : tmb_fail_memory(error, "the bodies' budget", 0);
+    }
+    if (status == TMB_OK) {
         /* Mostly waiting for the disk; a fetched URL may hold one for a while. */
         status = tmb_pool_create("tmb-request", 6, 0, &server->workers, error);
     }
@@ -182,6 +186,7 @@ static void stop_parts(tmb_server *server) {
     tmb_pool_destroy(&server->workers);
     tmb_pool_destroy(&server->slow);
     tmb_connections_destroy(&server->connections);
+    tmb_budget_destroy(&server->body_memory);
     tmb_close(&server->timbre);
     tmb_store_close(&server->store);
     tmb_metrics_destroy(&server->metrics);

@@ -37,7 +37,7 @@ void tmb_handle_metrics(tmb_request *request) {
     tmb_metrics_gauges gauges = {
         .connections = tmb_connections_open(server->connections),
         .in_flight = atomic_load(&server->in_flight),
-        .body_memory = atomic_load(&server->body_memory),
+        .body_memory = tmb_budget_used(server->body_memory),
         .stored_bytes = tmb_store_bytes(server->store),
         .ready = !atomic_load(&server->draining),
     };

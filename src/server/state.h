@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "queue/store.h"
 #include "server/auth.h"
+#include "server/budget.h"
 #include "server/config.h"
 #include "server/connections.h"
 #include "server/metrics.h"
@@ -34,10 +35,10 @@ struct tmb_server {
     atomic_size_t in_flight;   /* requests whose handler was called and that are not over */
     atomic_size_t works_begun; /* requests that reached a worker and items of jobs, ever */
     atomic_size_t slow_waiting;
-    _Atomic(uint64_t) body_memory; /* reserved by bodies */
-    _Atomic(uint64_t) group;       /* the last group number given to a request */
-    char model_name[64];           /* "qwen3-tts-0.6b" */
-    int audio_root;                /* open folder, or -1 */
+    tmb_budget *body_memory; /* for bodies */
+    _Atomic(uint64_t) group; /* the last group number given to a request */
+    char model_name[64];     /* "qwen3-tts-0.6b" */
+    int audio_root;          /* open folder, or -1 */
     bool loopback;
     char listen_host[128];
 };
