@@ -24,4 +24,9 @@ unsigned tmb_cpu_detect(void) {
     return flags;
 }
 
+unsigned tmb_cpu_traits(unsigned mask) {
+    (void)mask;
+    return 0;
+}
+
 const char *tmb_cpu_own_name(unsigned flags) { return (flags & TMB_CPU_GENERIC) != 0 ? "generic" : "c"; }

@@ -23,10 +23,12 @@ static atomic_uint allowed = ~0u;
 unsigned tmb_cpu_flags(void) {
     unsigned cached = atomic_load_explicit(&cached_flags, memory_order_acquire);
     if (cached == 0) {
-        cached = (tmb_cpu_detect() & environment_mask()) | (1u << 31);
+        const unsigned mask = environment_mask();
+        cached = (tmb_cpu_detect() & (mask | tmb_cpu_traits(mask))) | (1u << 31);
         atomic_store_explicit(&cached_flags, cached, memory_order_release);
     }
-    return cached & ~(1u << 31) & atomic_load_explicit(&allowed, memory_order_relaxed);
+    const unsigned mask = atomic_load_explicit(&allowed, memory_order_relaxed);
+    return cached & ~(1u << 31) & (mask | tmb_cpu_traits(mask));
 }
 
 void tmb_cpu_mask(unsigned mask) { atomic_store_explicit(&allowed, mask, memory_order_relaxed); }

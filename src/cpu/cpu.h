@@ -15,7 +15,8 @@ enum {
     TMB_CPU_AVX512VNNI = 1 << 3, /* AVX512 level and VNNI */
     TMB_CPU_AVX512BF16 = 1 << 4, /* AVX512 level and BF16 */
     TMB_CPU_AVX512VBMI = 1 << 5, /* AVX512 level and VBMI */
-    TMB_CPU_AMX = 1 << 6, /* AVX512VNNI level, AMX TILE, INT8, BF16, and the system lets this process use tiles */
+    TMB_CPU_AMX = 1 << 6,       /* AVX512VNNI level, AMX TILE, INT8, BF16, and the system lets this process use tiles */
+    TMB_CPU_SLOW_VBMI = 1 << 7, /* no kind of kernels: AVX512VBMI level, but reading floats beats unpacking by it */
 
     /* aarch64, where no kernels ask for them yet */
     TMB_CPU_DOTPROD = 1 << 16, /* SDOT, UDOT */

@@ -12,6 +12,9 @@
 /* The bits that this CPU and its operating system offer. */
 unsigned tmb_cpu_detect(void);
 
+/* The bits that describe kinds of kernels in `mask` and are none themselves: a mask that allows the kind keeps them. */
+unsigned tmb_cpu_traits(unsigned mask);
+
 /* The name of the kernels that `flags` choose; `flags` has bits of this architecture's own. */
 const char *tmb_cpu_own_name(unsigned flags);
 

@@ -1,5 +1,6 @@
 /* x86-64: CPUID says what there is, XGETBV whether the operating system saves the registers. */
 #include "cpu/detect.h"
+#include "cpu/x86_model.h"
 
 #include <cpuid.h>
 #include <stdbool.h>
@@ -35,6 +36,7 @@ static unsigned long long saved_registers(void) {
     return ((unsigned long long)high << 32) | low;
 }
 
+#ifndef TMB_EMULATE_AVX512
 /* Tiles are large, so Linux gives a process their registers only when it asks (arch_prctl(2)). */
 static bool may_use_tiles(void) {
 #if defined(__linux__) && defined(SYS_arch_prctl)
@@ -43,6 +45,13 @@ static bool may_use_tiles(void) {
 #else
     return false;
 #endif
+}
+
+/* Zen 4 runs 512 bits in two passes and reads floats from a large third level faster than it unpacks 22 bits. */
+static bool vbmi_is_slow(void) {
+    unsigned a = 0, vendor = 0, c = 0, d = 0, signature = 0, b = 0;
+    return __get_cpuid(0, &a, &vendor, &c, &d) != 0 && __get_cpuid(1, &signature, &b, &c, &d) != 0 &&
+           tmb_cpu_is_amd_19h(vendor, signature);
 }
 
 /* The bits of AVX-512 and beyond, from the registers of CPUID's leaf 7. */
@@ -56,7 +65,7 @@ static unsigned detect_avx512(unsigned b, unsigned c, unsigned d, unsigned long 
         flags |= TMB_CPU_AVX512VNNI;
     }
     if ((c & (1u << 1)) != 0) {
-        flags |= TMB_CPU_AVX512VBMI;
+        flags |= TMB_CPU_AVX512VBMI | (vbmi_is_slow() ? TMB_CPU_SLOW_VBMI : 0);
     }
     const unsigned amx = (1u << 22) | (1u << 24) | (1u << 25); /* BF16, TILE, INT8 */
     if ((flags & TMB_CPU_AVX512VNNI) != 0 && (saved & 0x60000) == 0x60000 && (d & amx) == amx && may_use_tiles()) {
@@ -68,6 +77,7 @@ static unsigned detect_avx512(unsigned b, unsigned c, unsigned d, unsigned long 
     }
     return flags;
 }
+#endif
 
 unsigned tmb_cpu_detect(void) {
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -96,6 +106,8 @@ unsigned tmb_cpu_detect(void) {
     return AVX2 | detect_avx512(b, c, d, saved);
 #endif
 }
+
+unsigned tmb_cpu_traits(unsigned mask) { return (mask & TMB_CPU_AVX512VBMI) != 0 ? TMB_CPU_SLOW_VBMI : 0; }
 
 const char *tmb_cpu_own_name(unsigned flags) {
     if ((flags & TMB_CPU_AVX512) == 0) {

@@ -1,6 +1,8 @@
 #include "test.h"
 
 #include "cpu/cpu.h"
+#include "cpu/x86_model.h"
+#include "kernels/gemm_fixed.h"
 
 #include <stdlib.h>
 
@@ -31,11 +33,30 @@ static void test_environment_and_mask(void **state) {
     tmb_cpu_mask(~0u);
 }
 
+/* Zen 4's 22-bit weights cost more than they save: the same CPU takes floats for files and for streams. */
+static void test_slow_vbmi(void **state) {
+    (void)state;
+    const unsigned amd = 0x68747541, intel = 0x756e6547;
+    assert_true(tmb_cpu_is_amd_19h(amd, 0x00a10f11));    /* Zen 4, EPYC 9004 */
+    assert_false(tmb_cpu_is_amd_19h(amd, 0x00b00f21));   /* Zen 5, family 1Ah */
+    assert_false(tmb_cpu_is_amd_19h(amd, 0x00830f10));   /* Zen 2, family 17h */
+    assert_false(tmb_cpu_is_amd_19h(intel, 0x000806f8)); /* Sapphire Rapids */
+#if defined(__x86_64__)
+    const unsigned vbmi = TMB_CPU_GENERIC | TMB_CPU_AVX2 | TMB_CPU_AVX512 | TMB_CPU_AVX512VBMI;
+    tmb_gemm_fixed_kernels kernels;
+    tmb_gemm_fixed_kernels_init(&kernels, vbmi);
+    assert_true(kernels.faster);
+    tmb_gemm_fixed_kernels_init(&kernels, vbmi | TMB_CPU_SLOW_VBMI);
+    assert_false(kernels.faster);
+#endif
+}
+
 int main(void) {
     (void)setenv("TIMBRE_CPU", "avx2", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels_imply_each_other),
         cmocka_unit_test(test_environment_and_mask),
+        cmocka_unit_test(test_slow_vbmi),
     };
     return cmocka_run_group_tests_name("cpu", tests, NULL, NULL);
 }
