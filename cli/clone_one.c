@@ -19,10 +19,22 @@ static void cancel(void *user) {
 static void on_progress(void *user, uint64_t item, tmb_stage stage, double fraction) {
     const single *s = user;
     (void)item;
+    static const char *const words[TMB_STAGE_COUNT] = {
+        [TMB_STAGE_QUEUED] = "the engine gets ready",
+        [TMB_STAGE_RESAMPLE_REFERENCE] = "reading the recording",
+        [TMB_STAGE_ENHANCE_REFERENCE] = "cleaning the recording",
+        [TMB_STAGE_SPEECH] = "speaking",
+        [TMB_STAGE_RESAMPLE_SPEECH] = "cleaning the speech",
+        [TMB_STAGE_ENHANCE_SPEECH] = "cleaning the speech",
+        [TMB_STAGE_DONE] = "done",
+    };
     if (stage >= TMB_STAGE_SPEECH && s->sink.rate > 0)
-        cli_progress(-1, "%s: %.1f s of speech", tmb_stage_name(stage), (double)s->sink.count / s->sink.rate);
+        cli_progress(fraction > 0 ? fraction : -1, "%s, %.1f s of speech", words[TMB_STAGE_SPEECH],
+                     (double)s->sink.count / s->sink.rate);
+    else if (stage == TMB_STAGE_ENHANCE_REFERENCE && fraction >= 1)
+        cli_progress(-1, "the engine gets ready"); /* it may be loading its model */
     else
-        cli_progress(fraction > 0 && fraction <= 1 ? fraction : -1, "%s", tmb_stage_name(stage));
+        cli_progress(fraction > 0 && fraction <= 1 ? fraction : -1, "%s", words[stage]);
 }
 
 static bool on_audio(void *user, uint64_t item, const float *samples, size_t count, int rate) {
@@ -77,8 +89,12 @@ static void on_result(void *user, const tmb_clone_result *result) {
         s->status = CLI_EXIT_FAILED;
     if (good && o->reference_out != NULL && !write_reference(o->reference_out, o, result, &error))
         s->status = CLI_EXIT_FAILED;
-    if (error.status != TMB_OK && !cli_interrupted())
-        cli_error("%s", error.message);
+    if (error.status != TMB_OK && !cli_interrupted()) {
+        /* The engine reads a voice's bytes and does not know where they lay. */
+        bool nameless = o->request.voice != NULL && error.name_bytes == 0 &&
+                        (error.status == TMB_ERROR_FORMAT || error.status == TMB_ERROR_UNSUPPORTED);
+        cli_error("%s%s%s", nameless ? o->request.voice : "", nameless ? ": " : "", error.message);
+    }
     if (o->common.json && !cli_interrupted()) {
         tmb_clone_result shown = *result;
         shown.error = error;
@@ -106,6 +122,7 @@ int cli_clone_one(clone_options *o, tmb_context *context) {
         return cli_fail(&error);
     atomic_store(&s.item, item);
     cli_on_interrupt(cancel, &s);
+    cli_progress(-1, "reading the recording");
     tmb_clone_wait(context);
     cli_on_interrupt(NULL, NULL);
     return s.status;

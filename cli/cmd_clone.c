@@ -8,6 +8,10 @@
 
 enum { MAXIMUM_TEXT = 16 * 1024 * 1024 };
 
+/* Longest piece of a long text, in letters: half a minute of speech, over which one generation begins to drift. */
+enum { SPLIT_AUTO = 400 };
+static const char *const splits[] = {"auto", "off", NULL};
+
 static const char *const languages[] = {"auto", "en", "zh", "ja", "ko", "de", "fr", "ru", "pt", "es", "it", NULL};
 
 const cli_option cli_reference_options[10] = {
@@ -109,14 +113,13 @@ static const cli_option text_options[] = {
      .offset = offsetof(clone_options, request.non_streaming_text),
      .help = "give the engine the whole text before it begins"},
     {.name = "split",
-     .kind = CLI_INTEGER,
+     .kind = CLI_TEXT,
      .offset = offsetof(clone_options, split),
-     .argument = "N",
-     .minimum = 0,
-     .maximum = 1000000,
+     .argument = "auto|off|N",
+     .choices = splits,
      .help =
-         "speak a text of more letters in pieces, cut at sentence ends (a character of Chinese, Japanese or Korean is "
-         "three letters); 0, the default, never"},
+         "speak a text of more than N letters in pieces, cut at headings and sentence ends (a character of Chinese, "
+         "Japanese or Korean is three letters); auto, the default, is 400; off is never"},
     {.name = "pauses",
      .kind = CLI_FLAG,
      .offset = offsetof(clone_options, request.pauses),
@@ -286,6 +289,24 @@ void cli_clone_defaults(void *options) {
     o->post_beta = (double)o->request.post.post_filter_beta;
 }
 
+/* --split in letters; 0: never. False: said what is wrong. */
+static bool read_split(const char *text, size_t *length) {
+    const cli_option option = {.kind = CLI_INTEGER, .minimum = 0, .maximum = 1000000};
+    char reason[200];
+    int number = 0;
+    if (text == NULL || strcmp(text, "auto") == 0) {
+        *length = SPLIT_AUTO;
+    } else if (strcmp(text, "off") == 0) {
+        *length = 0;
+    } else if (cli_parse_value(&option, &number, text, reason, sizeof(reason))) {
+        *length = (size_t)number;
+    } else {
+        cli_error("--split: %s; auto and off are legal too", reason);
+        return false;
+    }
+    return true;
+}
+
 /* A text without the line break that ends its file. */
 static char *read_text(const char *path) {
     size_t size;
@@ -377,6 +398,8 @@ static int run_clone(void *options, int count, char **arguments) {
     cli_voice voice = {0};
     (void)count;
     (void)arguments;
+    if (!read_split(o->split, &o->request.split_length))
+        return CLI_EXIT_USAGE;
     if (o->request.ref_audio == NULL && !cli_voice_resolve(o->voices, &o->request, &voice, &voice_text))
         return CLI_EXIT_INPUT;
     if (!check(o)) {
@@ -385,7 +408,6 @@ static int run_clone(void *options, int count, char **arguments) {
         return CLI_EXIT_USAGE;
     }
     o->request.stream = cli_is_standard(o->path);
-    o->request.split_length = (size_t)o->split;
     int status = cli_finish_reference(o, &ref_text);
     bool from_input = cli_is_standard(o->request.text);
     if (status == CLI_EXIT_OK && (from_input || o->text_file != NULL)) {

@@ -22,6 +22,7 @@ typedef struct report {
     const doctor_options *options;
     json_t *checks; /* [{name, ok, needed, detail}] */
     int status;
+    bool clones, previews, slow; /* for the verdict */
 } report;
 
 /* One line. What is needed and not `ok` decides the exit status; what is not needed is only reported. */
@@ -45,6 +46,8 @@ static void add(report *r, const char *name, bool ok, bool needed, int status, c
 
 static void add_model(void *user, const tmb_model_info *model) {
     char size[32], detail[1024];
+    report *r = user;
+    r->clones = r->clones || (model->installed && strncmp(model->name, "qwen3", 5) == 0);
     (void)cli_format_bytes(model->bytes, size, sizeof(size));
     if (model->installed)
         (void)snprintf(detail, sizeof(detail), "%s, %s", size, model->path != NULL ? model->path : "");
@@ -129,6 +132,25 @@ static bool find_program(const char *program, char *out, size_t size) {
     return false;
 }
 
+/* What works here, in one line, and what to do about the rest. */
+static void describe_verdict(const report *r, const doctor_options *o, char *out, size_t size) {
+    bool named = o->engine.model != NULL || (o->engine.engine != NULL && strcmp(o->engine.engine, "remote") == 0);
+    const char *what;
+    if (r->status != CLI_EXIT_OK) {
+        what = r->status == CLI_EXIT_MODEL ? "timbre does not work yet: a model is missing; run `timbre pull dfn3`"
+                                           : "timbre does not work yet: see what is marked FAIL";
+    } else if (r->clones || named) {
+        what = "all is there: recordings are cleaned and voices cloned";
+    } else if (r->previews) {
+        what =
+            "recordings are cleaned, but no voice is cloned: a preview voice speaks until you run `timbre pull 0.6b`";
+    } else {
+        what = "recordings are cleaned, but nothing speaks: run `timbre pull 0.6b`";
+    }
+    (void)snprintf(out, size, "Verdict: %s%s", what,
+                   r->slow ? "; slowly, since this processor (or TIMBRE_CPU) has no AVX2" : "");
+}
+
 static int run_doctor(void *options, int count, char **arguments) {
     const doctor_options *o = options;
     report r = {.options = o, .checks = json_array()};
@@ -139,7 +161,12 @@ static int run_doctor(void *options, int count, char **arguments) {
     (void)arguments;
     add(&r, "version", true, true, 0, tmb_version());
     (void)snprintf(detail, sizeof(detail), "%s, %d processors for this process", tmb_cpu_level(), tmb_cpu_threads());
-    add(&r, "cpu", true, true, 0, detail);
+    r.slow = strcmp(tmb_cpu_level(), "generic") == 0;
+    if (r.slow) {
+        (void)snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail),
+                       "; portable kernels: several times slower than with AVX2");
+    }
+    add(&r, "cpu", !r.slow, false, 0, detail);
     int opened = cli_open(&o->runtime, &o->engine, NULL, &context);
     if (opened == CLI_EXIT_OK) {
         tmb_statistics statistics;
@@ -157,10 +184,17 @@ static int run_doctor(void *options, int count, char **arguments) {
         add(&r, "models", false, true, CLI_EXIT_FAILED, error.message);
     bool espeak = find_program("espeak-ng", detail, sizeof(detail));
     add(&r, "preview voice", espeak, false, 0,
-        espeak ? detail : "espeak-ng is not installed (Debian: apt-get install espeak-ng)");
+        espeak ? detail : "espeak-ng is not installed; the package of this name has it");
+    r.previews = espeak;
     check_formats(&r);
+    char verdict[400];
+    describe_verdict(&r, o, verdict, sizeof(verdict));
+    if (!o->common.json) {
+        cli_print_line(verdict);
+    }
     if (o->common.json)
-        cli_print_json(json_pack("{s:b, s:o}", "ok", r.status == CLI_EXIT_OK, "checks", r.checks));
+        cli_print_json(
+            json_pack("{s:b, s:s, s:o}", "ok", r.status == CLI_EXIT_OK, "verdict", verdict, "checks", r.checks));
     else
         json_decref(r.checks);
     return r.status;

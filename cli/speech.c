@@ -85,9 +85,9 @@ void cli_note_preview(const char *engine) {
         return;
     (void)tmb_models(note_model, how, NULL);
     if (engine != NULL && strcmp(engine, "preview") == 0)
-        cli_note("this was the preview voice and no clone of the recording; for the clone: %s", how);
+        cli_important("this was the preview voice and no clone of the recording; for the clone: %s", how);
     else
-        cli_note("the engine says that this is no clone of the recording");
+        cli_important("the engine says that this is no clone of the recording");
 }
 
 bool cli_write_codes(const char *path, const int16_t *codes, size_t frames, size_t books) {

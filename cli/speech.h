@@ -11,10 +11,9 @@ typedef struct clone_options {
     cli_output output;
     tmb_clone_request request; /* options write into it; for a batch, what its items begin with */
     cli_unsigned seed;
-    int split;
     double pre_attenuation, post_attenuation, pre_beta, post_beta;
     int level; /* of stages 2 and 5 */
-    const char *text_file, *ref_text_file, *path, *codes, *reference_out, *batch, *folder, *voices, *voice_name;
+    const char *split, *text_file, *ref_text_file, *path, *codes, *reference_out, *batch, *folder, *voices, *voice_name;
 } clone_options;
 
 /* The reference of a voice and how it is prepared, within clone_options. */

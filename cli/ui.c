@@ -15,6 +15,7 @@ static int output_problem; /* errno of the first line that could not be written 
 static int verbosity;
 static bool bar_shown;
 static double bar_drawn_at;
+static double bar_begun_at, bar_fraction; /* since when the fraction grows, for the time that is left */
 
 int cli_exit_of(tmb_status status) {
     switch (status) {
@@ -112,6 +113,8 @@ void cli_warning(const char *format, ...) {
         SAY(CLI_YELLOW, "warning: ");
 }
 
+void cli_important(const char *format, ...) { SAY(CLI_YELLOW, "warning: "); }
+
 void cli_note(const char *format, ...) {
     if (!quiet)
         SAY(CLI_PLAIN, "");
@@ -139,6 +142,20 @@ static int terminal_width(void) {
     return 80;
 }
 
+/* "1:23 left" once there is something to go by; the columns that it took. */
+static int print_time_left(double fraction, double now) {
+    char time[32];
+    if (!bar_shown || fraction < bar_fraction) {
+        bar_begun_at = now;
+    }
+    bar_fraction = fraction;
+    double elapsed = now - bar_begun_at;
+    if (elapsed < 2 || fraction < 0.02 || fraction >= 1) {
+        return 0;
+    }
+    return fprintf(stderr, "%s left  ", cli_format_time(elapsed * (1 - fraction) / fraction + 0.5, time, sizeof(time)));
+}
+
 void cli_progress(double fraction, const char *format, ...) {
     enum { BAR = 24 };
     if (quiet || !isatty(STDERR_FILENO))
@@ -159,7 +176,7 @@ void cli_progress(double fraction, const char *format, ...) {
             for (int i = 0; i < BAR; i++)
                 (void)fputc(i < filled ? '=' : i == filled ? '>' : ' ', stderr);
             (void)fprintf(stderr, "] %3d%% ", (int)(100 * (fraction < 1 ? fraction : 1)));
-            width -= BAR + 8;
+            width -= BAR + 8 + print_time_left(fraction, now);
         }
         (void)fprintf(stderr, "%.*s\033[K", width > 0 ? width : 0, text);
         (void)fflush(stderr);

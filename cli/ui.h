@@ -33,6 +33,8 @@ void cli_set_error(tmb_error *error, tmb_status status, const char *message);
  * by --quiet; a detail needs --verbose. */
 void cli_error(const char *format, ...) TMB_PRINTF(1, 2);
 void cli_warning(const char *format, ...) TMB_PRINTF(1, 2);
+/* A warning that --quiet does not silence: the result is not what was asked for. */
+void cli_important(const char *format, ...) TMB_PRINTF(1, 2);
 void cli_note(const char *format, ...) TMB_PRINTF(1, 2);
 void cli_detail(const char *format, ...) TMB_PRINTF(1, 2);
 

@@ -1,8 +1,19 @@
 #include "cpu/detect.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+bool tmb_cpu_environment_is_legal(void) {
+    static const char *const levels[] = {"generic", "avx2", "avx512", "amx"};
+    const char *level = getenv("TIMBRE_CPU");
+    bool legal = level == NULL || level[0] == '\0';
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        legal = legal || strcmp(level, levels[i]) == 0;
+    }
+    return legal;
+}
 
 static unsigned environment_mask(void) {
     const char *name = getenv("TIMBRE_CPU");

@@ -2,6 +2,8 @@
 #ifndef TMB_CPU_CPU_H
 #define TMB_CPU_CPU_H
 
+#include <stdbool.h>
+
 #include <stddef.h>
 
 /* One bit is one kind of kernels; each implies what its comment says. Without any bit only the plain C remains that
@@ -33,6 +35,9 @@ typedef struct tmb_cpu_set {
 /* The sets of this architecture, from plain C ("c") upwards; *count of them, static storage. A set's flags are all that
  * its kernels need, and, as a mask, all that the set allows. */
 const tmb_cpu_set *tmb_cpu_sets(size_t *count);
+
+/* Is TIMBRE_CPU not set, or "generic", "avx2", "avx512" or "amx"? Another value limits nothing and is a mistake. */
+bool tmb_cpu_environment_is_legal(void);
 
 /* The bits that CPU and operating system (saved registers, XGETBV) offer, less what the variable TIMBRE_CPU forbids: it
  * names one of tmb_cpu_sets; an unknown name forbids nothing. Thread-safe; computed once. */

@@ -30,6 +30,10 @@ void tmb_options_default(tmb_options *options) {
 }
 
 static tmb_status check_options(const tmb_options *options, tmb_error *error) {
+    if (!tmb_cpu_environment_is_legal()) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "TIMBRE_CPU is \"%.40s\", not one of generic, avx2, avx512, amx",
+                        getenv("TIMBRE_CPU"));
+    }
     if (options->threads < 0 || options->threads > MAX_WORKERS) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "threads: %d is not in 0 to %d", options->threads, MAX_WORKERS);
     }

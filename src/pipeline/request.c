@@ -12,7 +12,7 @@
 #include <utf8proc.h>
 
 /* Bytes of a text; engines have limits of their own. */
-#define MAX_TEXT (1u << 20)
+#define MAX_TEXT (16u << 20)
 
 void tmb_clone_request_default(tmb_clone_request *request) {
     tmb_speak_request speak;

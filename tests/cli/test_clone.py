@@ -379,6 +379,22 @@ class Qwen(Case):
             shutil.rmtree(model)
         self.assertEqual(self.files(), [])
 
+    def test_long_texts_are_split_by_themselves(self):
+        text = "# One\n\n" + "This is a sentence of a long text. " * 8 + "\n\n## Two\n\n" + "And this is another sentence. " * 8
+        self.assertGreater(len(text), 400)
+        (self.folder / "book.md").write_text(text)
+        model = ("clone", "--engine", "qwen3", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre",
+                 "--no-post", "--seed", "5", "--json", "--max-seconds", "3", "--text-file", self.folder / "book.md", "-o")
+        first, = json_lines(self.check(OK, *model, self.folder / "a.wav").stdout)
+        again, = json_lines(self.check(OK, *model, self.folder / "b.wav", "--split", "auto").stdout)
+        self.assertEqual([s["text"] for s in first["segments"]][:1], ["One"])
+        self.assertIn("Two", [s["text"] for s in first["segments"]])
+        self.assertEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "b.wav"))
+        whole, = json_lines(self.check(OK, *model, self.folder / "c.wav", "--split", "off").stdout)
+        self.assertLessEqual(len(whole.get("segments", [])), 1)
+        self.assertLessEqual(first["duration"], 3.001)
+        self.assertIn("auto and off", self.check(USAGE, *model, self.folder / "d.wav", "--split", "some").stderr)
+
     def test_byte_order_marks(self):
         """Editors on Windows write one; it is no part of a text, a transcript or a batch."""
         bom = b"\xef\xbb\xbf"

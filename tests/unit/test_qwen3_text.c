@@ -273,11 +273,55 @@ static void test_wordless_pieces(void **state) {
     check_split("????", 400, false, "????");
 }
 
+/* Headings are pieces of their own once a text is cut; a text that fits is left alone. */
+static void test_chapters(void **state) {
+    (void)state;
+    check_split("# One\n\nShort text.", 400, false, "# One\n\nShort text.");
+    check_split("# The title\nA first line of text.\n## Part two\nA second line of text.\n", 24, false,
+                "The title|A first line of text.|Part two|A second line of text.");
+    check_split("Chapter 1\n\nA first line of text here.\n\nCHAPTER II: Home\n\nA second line.", 30, false,
+                "Chapter 1|A first line of text here.|CHAPTER II: Home|A second line.");
+    check_split("A chapter of it.\nChapter 3 is a long line of text.\nAnd on.", 34, false,
+                "A chapter of it.|Chapter 3 is a long line of text.|And on.");
+    check_split("\u7b2c\u4e00\u7ae0 "
+                "\u5bb6\n\n\u4eca\u5929\u5929\u6c14\u5f88\u597d\u3002\u6211\u4eec\u56de\u5bb6\u3002\n\n\u7b2c\u5341"
+                "\u4e8c\u7ae0\n\n\u597d\u3002",
+                24, false,
+                "\u7b2c\u4e00\u7ae0 "
+                "\u5bb6|\u4eca\u5929\u5929\u6c14\u5f88\u597d\u3002|\u6211\u4eec\u56de\u5bb6\u3002|"
+                "\u7b2c\u5341\u4e8c\u7ae0|\u597d\u3002");
+    check_split("#hashtag is no heading at all. ####### nor this", 34, false,
+                "#hashtag is no heading at all.|####### nor this");
+    check_split("# A heading at the very end of it\nshort\n# End", 20, true,
+                "A heading at the|very end of it|short|End");
+}
+
 static void test_random_texts(void **state) {
     (void)state;
-    static const char *const parts[] = {
-        "a",  "b ",         ". ",      "! ", "\n", "。", "你",  "é",   "e\xcc\x81", "\xf0\x9f\x99\x82", "\xe2\x80\x8d",
-        ", ", "[pause:1s]", "[pause:", "]",  "\"", "”",  "Mr.", "3.1", "  ",        "\xcc\x81",         "\xc2\xa0"};
+    static const char *const parts[] = {"a",
+                                        "b ",
+                                        ". ",
+                                        "! ",
+                                        "\n",
+                                        "。",
+                                        "你",
+                                        "é",
+                                        "e\xcc\x81",
+                                        "\xf0\x9f\x99\x82",
+                                        "\xe2\x80\x8d",
+                                        ", ",
+                                        "\n# ",
+                                        "\n\nChapter 2\n\n",
+                                        "[pause:1s]",
+                                        "[pause:",
+                                        "]",
+                                        "\"",
+                                        "”",
+                                        "Mr.",
+                                        "3.1",
+                                        "  ",
+                                        "\xcc\x81",
+                                        "\xc2\xa0"};
     uint32_t seed = 12345;
     for (int round = 0; round < 3000; round++) {
         char text[1024] = "";
@@ -307,7 +351,7 @@ int main(void) {
         cmocka_unit_test(test_languages),        cmocka_unit_test(test_languages_of_the_model),
         cmocka_unit_test(test_sentences),        cmocka_unit_test(test_long_sentences),
         cmocka_unit_test(test_pauses),           cmocka_unit_test(test_wordless_pieces),
-        cmocka_unit_test(test_random_texts),
+        cmocka_unit_test(test_chapters),         cmocka_unit_test(test_random_texts),
     };
     return cmocka_run_group_tests_name("qwen3-text", tests, load, unload);
 }

@@ -47,6 +47,7 @@ typedef struct tmb_speech {
     tmb_lm_sampling sampling;
     uint64_t seed;
     size_t frame_limit; /* of the whole */
+    size_t piece_limit; /* of a piece: the model's own limit is of one generation */
     size_t expected;    /* frames, an estimate */
 
     tmb_net_sequence *sequence;

@@ -12,6 +12,8 @@
 
 #define FRAMES_PER_SECOND 12.5
 #define FIRST_CHUNK_FRAMES 4
+/* Bytes of the marks and the white space that may stay with a piece beyond its length. */
+#define PIECE_MARKS 1024
 /* Ids of an instruction's template, at most: in small vocabularies "user" is several. */
 #define INSTRUCT_TEMPLATE_IDS 12
 
@@ -70,7 +72,7 @@ static tmb_status read_settings(const tmb_qwen3_engine *engine, const tmb_speak_
         }
         tokens = frames + 1 < (double)tokens ? (size_t)frames + 1 : tokens;
     }
-    speech->frame_limit = tokens - 1;
+    speech->frame_limit = speech->piece_limit = tokens - 1;
     speech->seed = request->seed;
     speech->guard = request->guard_runaway;
     speech->waits = request->guard_runaway && !request->stream;
@@ -118,6 +120,23 @@ static tmb_status make_pieces(const tmb_speak_request *request, tmb_speech *spee
     }
     free(parts);
     return whole ? TMB_OK : tmb_fail_memory(error, "the text's pieces", 0);
+}
+
+/* Unless the caller limits the whole, each piece of a long text may take what the model allows one generation. */
+static void widen_limit(const tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_speech *speech) {
+    size_t limit;
+    if (request->max_frames > 0 || speech->piece_count < 2) {
+        return;
+    }
+    speech->piece_limit = engine->model.config.generation.max_new_tokens - 1;
+    if (!tmb_mul_size(speech->piece_limit, speech->piece_count, &limit)) {
+        return;
+    }
+    if (request->max_seconds > 0) {
+        double most = floor(request->max_seconds * frames_per_second(engine) + 1e-9);
+        limit = most < (double)limit ? (size_t)most : limit;
+    }
+    speech->frame_limit = limit;
 }
 
 /* The prompt of a piece; it borrows the voice's codes and x-vector. */
@@ -194,6 +213,7 @@ tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, 
     size_t letters = tmb_speech_letters(speech->text + piece->begin, piece->end - piece->begin);
     speech->budget = speech->guard ? tmb_speech_budget(letters) : 0;
     size_t left = speech->frame_limit - speech->frames;
+    left = left < speech->piece_limit ? left : speech->piece_limit;
     if (speech->sequence == NULL) {
         size_t room = tmb_speech_budget(letters) < left ? tmb_speech_budget(letters) : left;
         status = engine->backend->sequence_create(engine->net, prompt.count + room, &speech->sequence, error);
@@ -249,6 +269,7 @@ tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *
         tmb_speech_destroy(engine, &speech);
         return status;
     }
+    widen_limit(engine, request, speech);
     size_t letters = tmb_speech_letters(speech->text, strlen(speech->text));
     speech->expected =
         tmb_speech_expected(letters) < speech->frame_limit ? tmb_speech_expected(letters) : speech->frame_limit;
@@ -299,6 +320,12 @@ size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request 
     size_t letters = request->text == NULL ? 0 : tmb_speech_letters(request->text, text);
     size_t frames = tmb_speech_budget(letters);
     size_t limit = request->max_frames > 0 ? (size_t)request->max_frames : model->config.generation.max_new_tokens;
+    /* Of a text that is split, one piece at a time is in the sequence. */
+    bool split = request->split_length > 0 && letters > request->split_length;
+    size_t said = split ? request->split_length : letters;
+    if (split && request->max_frames == 0) {
+        limit = SIZE_MAX / 2;
+    }
     double most = request->max_seconds * frames_per_second(engine);
     if (most > 0 && most < (double)limit) {
         limit = (size_t)most + 1;
@@ -309,11 +336,13 @@ size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request 
     /* Tokens are two bytes at least in all but hostile texts. */
     size_t instruct = request->instruct == NULL ? 0 : strlen(request->instruct);
     size_t instruct_rows = instruct == 0 ? 0 : instruct / 2 + INSTRUCT_TEMPLATE_IDS;
-    size_t rows = tmb_prompt_rows_max(instruct_rows, text / 2 + 1, transcript / 2 + 1, in_context ? voice->frames : 0);
-    size_t sequence = engine->backend->sequence_bytes(engine->net, rows + frames).host;
+    size_t piece = split && text > 4 * said + PIECE_MARKS ? 4 * said + PIECE_MARKS : text;
+    size_t piece_frames = tmb_speech_budget(said) < frames ? tmb_speech_budget(said) : frames;
+    size_t rows = tmb_prompt_rows_max(instruct_rows, piece / 2 + 1, transcript / 2 + 1, in_context ? voice->frames : 0);
+    size_t sequence = engine->backend->sequence_bytes(engine->net, rows + piece_frames).host;
     /* The prompt's rows live while it is prefilled, text embeddings beside them. */
     size_t prompt =
-        2 * (rows + text + transcript + instruct) * model->config.talker.transformer.hidden_size * sizeof(float);
+        2 * (rows + piece + transcript + instruct) * model->config.talker.transformer.hidden_size * sizeof(float);
     size_t audio = engine->official && in_context ? frames * model->config.codec.samples_per_frame * sizeof(float) : 0;
     size_t rest = engine->backend->stream_bytes(engine->net).host + prompt + audio +
                   frames * 2 * model->config.talker.code_groups + text;

@@ -278,7 +278,7 @@ static void end_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_finish_r
     speech->pieces[speech->piece].end_frame = speech->frames;
     speech->piece++;
     speech->retries = 0;
-    bool full = reason == TMB_FINISH_LENGTH || speech->frames >= speech->frame_limit;
+    bool full = speech->frames >= speech->frame_limit;
     while (speech->piece < speech->piece_count &&
            (full || speech->pieces[speech->piece].begin == speech->pieces[speech->piece].end)) {
         if (full) {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/utf8.h"
+#include "tts/qwen3/text/chapters.h"
 #include "tts/qwen3/text/sentence_end.h"
 
 #include <stdlib.h>
@@ -208,6 +209,45 @@ static bool split_stretch(piece_list *list, const char *text, size_t begin, size
     }
 }
 
+/* A stretch whose headings are pieces of their own: chapters begin with a sentence of their own. */
+static bool split_chapters(piece_list *list, const char *text, size_t begin, size_t limit, size_t end, double pause,
+                           size_t max_length) {
+    size_t from = begin;
+    tmb_heading heading;
+    while (tmb_heading_find(text, limit, from, &heading)) {
+        bool last = heading.end == limit;
+        if (heading.begin > from && !split_stretch(list, text, from, heading.begin, heading.begin, 0, max_length)) {
+            return false;
+        }
+        size_t first = list->count;
+        if (!split_stretch(list, text, heading.begin, heading.end, last ? end : heading.end, last ? pause : 0,
+                           max_length)) {
+            return false;
+        }
+        /* "## " is not spoken. */
+        tmb_text_piece *piece = &list->pieces[first];
+        if (piece->content_begin < heading.content && heading.content <= piece->content_end) {
+            piece->content_begin = heading.content;
+        }
+        from = heading.end;
+        if (last) {
+            return true;
+        }
+    }
+    return split_stretch(list, text, from, limit, end, pause, max_length);
+}
+
+/* Whether a text has more letters than a piece may have. */
+static bool is_long(const char *text, size_t bytes, size_t max_length) {
+    size_t length = 0;
+    for (size_t i = 0, step; i < bytes && length <= max_length; i += step) {
+        uint32_t code = 0;
+        step = tmb_utf8_decode(text + i, bytes - i, &code);
+        length += tmb_is_wide(code) ? 3 : 1;
+    }
+    return length > max_length;
+}
+
 tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_options *options, tmb_text_piece **pieces,
                           size_t *count, tmb_error *error) {
     *pieces = NULL;
@@ -223,6 +263,7 @@ tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_option
     }
     piece_list list = {0};
     size_t from = 0;
+    bool chapters = is_long(text, bytes, options->max_length);
     while (from < bytes) {
         size_t end = bytes;
         double pause = 0;
@@ -233,7 +274,7 @@ tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_option
                             "a pause of %g s: %g s is the most, tags in a row taken together", pause,
                             TMB_PAUSE_SECONDS_MAX);
         }
-        if (!split_stretch(&list, text, from, limit, end, pause, options->max_length)) {
+        if (!(chapters ? split_chapters : split_stretch)(&list, text, from, limit, end, pause, options->max_length)) {
             free(list.pieces);
             return tmb_fail_memory(error, "the pieces of a text", 0);
         }
