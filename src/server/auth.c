@@ -1,11 +1,11 @@
 #include "server/auth.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/thread.h"
 
-#include <errno.h>
 #include <nettle/memops.h>
 #include <nettle/sha2.h>
 #include <pthread.h>
@@ -27,7 +27,7 @@ struct tmb_keys {
     size_t count;
 };
 
-enum { key_limit = 10000, shortest_key = 16 };
+enum { key_limit = 10000, shortest_key = 16, line_limit = 1024 };
 
 static void hash_key(const char *text, uint8_t hash[SHA256_DIGEST_SIZE]) {
     struct sha256_ctx context;
@@ -75,41 +75,65 @@ static bool read_line(char *line, key *out, bool *used, const char **what) {
     return true;
 }
 
-static tmb_status read_keys(const char *path, key **list, size_t *count, tmb_error *error) {
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "keys file %s", path);
+static tmb_status add_key(key **keys, size_t *used, size_t *capacity, const key *added, tmb_error *error) {
+    if (*used == *capacity) {
+        size_t more = *capacity ? 2 * *capacity : 16;
+        key *grown = tmb_realloc(*keys, more, sizeof(**keys));
+        if (!grown) {
+            return tmb_fail_memory(error, "keys", more * sizeof(**keys));
+        }
+        *keys = grown;
+        *capacity = more;
     }
-    char line[1024];
-    key *keys = NULL;
-    size_t used = 0;
+    (*keys)[(*used)++] = *added;
+    return TMB_OK;
+}
+
+/* Reads the lines of `text`, which is changed. */
+static tmb_status read_lines(const char *path, char *text, size_t bytes, key **keys, size_t *used, tmb_error *error) {
     size_t capacity = 0;
     tmb_status status = TMB_OK;
-    for (int number = 1; status == TMB_OK && fgets(line, sizeof(line), file); number++) {
+    /* Some editors write a byte order mark, which would become part of the first key. */
+    char *line = text + (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);
+    for (int number = 1; status == TMB_OK && line < text + bytes; number++) {
+        char *end = memchr(line, '\n', (size_t)(text + bytes - line));
+        size_t length = end ? (size_t)(end - line) : (size_t)(text + bytes - line);
+        line[length] = 0;
         key next;
         bool is_key = false;
         const char *what = NULL;
-        if (!strchr(line, '\n') && !feof(file)) {
-            status = tmb_fail(error, TMB_ERROR_FORMAT, "%s:%d: the line is too long", path, number);
-        } else if (!read_line(line, &next, &is_key, &what)) {
+        if (length >= line_limit) {
+            what = "the line is too long";
+        } else if (strlen(line) != length) {
+            what = "the line has a NUL byte";
+        } else {
+            (void)read_line(line, &next, &is_key, &what);
+        }
+        if (what) {
             status = tmb_fail(error, TMB_ERROR_FORMAT, "%s:%d: %s", path, number, what);
-        } else if (is_key && used == key_limit) {
+        } else if (is_key && *used == key_limit) {
             status = tmb_fail(error, TMB_ERROR_LIMIT, "%s has more than %d keys", path, key_limit);
         } else if (is_key) {
-            if (used == capacity) {
-                capacity = capacity ? 2 * capacity : 16;
-                key *grown = tmb_realloc(keys, capacity, sizeof(*keys));
-                if (!grown) {
-                    status = tmb_fail_memory(error, "keys", capacity * sizeof(*keys));
-                    break;
-                }
-                keys = grown;
-            }
-            keys[used++] = next;
+            status = add_key(keys, used, &capacity, &next, error);
         }
+        line += length + 1;
     }
-    explicit_bzero(line, sizeof(line));
-    (void)fclose(file);
+    return status;
+}
+
+static tmb_status read_keys(const char *path, key **list, size_t *count, tmb_error *error) {
+    char *text = NULL;
+    size_t bytes = 0;
+    /* Only a regular file: a pipe would hold up whoever reads it. */
+    tmb_status status = tmb_file_read(path, (size_t)key_limit * line_limit, &text, &bytes, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    key *keys = NULL;
+    size_t used = 0;
+    status = read_lines(path, text, bytes, &keys, &used, error);
+    explicit_bzero(text, bytes);
+    free(text);
     if (status == TMB_OK && used == 0) {
         status = tmb_fail(error, TMB_ERROR_FORMAT, "%s has no key: write one a line, as from \"openssl rand -hex 32\"",
                           path);

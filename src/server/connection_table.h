@@ -35,6 +35,7 @@ struct tmb_connection {
     bool trusted, spare;
     bool half_closed;   /* the client sends nothing any more */
     bool remote;        /* and is on another machine, as far as we know */
+    double since_half;  /* since when */
     double next_look;   /* when to look for it again */
     bool left, late;    /* it is gone; its deadline has passed */
     bool shut, refused; /* by us; with more to come that nobody wants */

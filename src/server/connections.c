@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -161,8 +160,7 @@ static void add_connection(tmb_connections *connections, tmb_connection *connect
 
 /* Keeps the TCP connection beyond MHD's close, if the client may still be sending; with the lock held. */
 static void linger(tmb_connections *connections, tmb_connection *connection) {
-    int unread = 0;
-    bool more = connection->refused || (ioctl(connection->socket, FIONREAD, &unread) == 0 && unread > 0);
+    bool more = connection->refused || tmb_peer_unread(connection->socket) > 0;
     if (!more || connection->shut || connection->half_closed || connection->left ||
         connections->lingering_count >= lingering_limit) {
         return;

@@ -1,6 +1,7 @@
 #include "server/fields.h"
 
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <math.h>
@@ -180,7 +181,7 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
         const tmb_field *field = tmb_field_find(fields, name);
         if (!field) {
             if (strict) {
-                (void)snprintf(problem->field, sizeof(problem->field), "%.64s", name);
+                (void)tmb_utf8_clean(name, strlen(name), problem->field, 65);
                 return fail(problem, "is not a field of this request");
             }
             continue;

@@ -2,6 +2,8 @@
 #include "server/form.h"
 #include "server/handlers.h"
 #include "server/item.h"
+#include "server/json_text.h"
+#include "server/range.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -13,9 +15,10 @@
 static json_t *file_json(const tmb_file_info *info) {
     char url[64];
     tmb_file_url(info->id, url);
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:f, s:f, s:f}", "id", info->id, "url", url, "name", info->name,
-                     "content_type", info->content_type, "bytes", (json_int_t)info->bytes, "sample_rate",
-                     info->sample_rate, "duration", info->duration, "created", info->created, "expires", info->expires);
+    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:i, s:f, s:f, s:f}", "id", info->id, "url", url, "name",
+                     tmb_json_text(info->name), "content_type", tmb_json_text(info->content_type), "bytes",
+                     (json_int_t)info->bytes, "sample_rate", info->sample_rate, "duration", info->duration, "created",
+                     info->created, "expires", info->expires);
 }
 
 /* "WAV, 16-bit PCM" → "audio/wav": what it is, not what the client said. */
@@ -62,34 +65,6 @@ void tmb_handle_file_upload(tmb_request *request) {
         return;
     }
     tmb_answer_json(request, MHD_HTTP_CREATED, file_json(&info));
-}
-
-/* "bytes=a-b", "bytes=a-", "bytes=-n" within `size`: 1 = a range, 0 = not one that we follow (several, or
- * nonsense: the whole is sent), -1 = outside. */
-static int parse_range(const char *text, uint64_t size, uint64_t *first, uint64_t *last) {
-    if (!text || strncmp(text, "bytes=", 6) != 0 || strchr(text, ',')) {
-        return 0;
-    }
-    const char *at = text + 6;
-    size_t digits = strspn(at, "0123456789");
-    const char *dash = at + digits;
-    size_t more = *dash == '-' ? strspn(dash + 1, "0123456789") : 0;
-    if (*dash != '-' || dash[1 + more] || digits + more == 0 || digits > 18 || more > 18) {
-        return 0;
-    }
-    if (!digits) {
-        uint64_t suffix = strtoull(dash + 1, NULL, 10);
-        *first = suffix < size ? size - suffix : 0;
-        *last = size - 1;
-        return suffix && size ? 1 : -1;
-    }
-    *first = strtoull(at, NULL, 10);
-    *last = more ? strtoull(dash + 1, NULL, 10) : UINT64_MAX;
-    if (*last < *first) {
-        return 0;
-    }
-    *last = *last < size ? *last : size - 1;
-    return *first < size ? 1 : -1;
 }
 
 /* Whether a list of entity tags has ours. */
@@ -140,7 +115,7 @@ void tmb_answer_file(tmb_request *request, int descriptor, const tmb_file_info *
     uint64_t last = info->bytes - 1;
     /* If-Range with another tag (or a date: we have none) asks for the whole. */
     bool ranged = !request->if_range || strcmp(request->if_range, tag) == 0;
-    int range = fresh || !ranged ? 0 : parse_range(request->range, info->bytes, &first, &last);
+    int range = fresh || !ranged ? 0 : tmb_range_parse(request->range, info->bytes, &first, &last);
     uint64_t bytes = fresh || range < 0 ? 0 : range ? last - first + 1 : info->bytes;
     unsigned status = fresh ? 304 : range < 0 ? 416 : range ? 206 : 200;
     struct MHD_Response *response = NULL;

@@ -266,8 +266,11 @@ tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error) {
     const tmb_server_config *config = server->config;
     /* The limit is shared out among the threads; none may be left without. */
     unsigned threads = (unsigned)config->http_threads;
-    server->out_of_memory = tmb_response_out_of_memory();
-    server->daemon =
+    struct MHD_Daemon **daemon = &server->daemons[server->daemons[0] != NULL];
+    if (!server->out_of_memory) {
+        server->out_of_memory = tmb_response_out_of_memory();
+    }
+    *daemon =
         MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
                          on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, server, MHD_OPTION_LISTEN_SOCKET,
                          socket, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
@@ -276,13 +279,15 @@ tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error) {
                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 * 1024, MHD_OPTION_URI_LOG_CALLBACK, on_target,
                          server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
                          tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
-    return server->daemon ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "cannot start the HTTP server");
+    return *daemon ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "cannot start the HTTP server");
 }
 
 void tmb_http_stop(tmb_server *server) {
-    if (server->daemon) {
-        MHD_stop_daemon(server->daemon);
-        server->daemon = NULL;
+    for (int i = 0; i < 2; i++) {
+        if (server->daemons[i]) {
+            MHD_stop_daemon(server->daemons[i]);
+            server->daemons[i] = NULL;
+        }
     }
     if (server->out_of_memory) {
         MHD_destroy_response(server->out_of_memory);

@@ -1,6 +1,8 @@
 #include "server/item.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
+#include "server/json_text.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -161,8 +163,17 @@ unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message
     case TMB_ERROR_ARGUMENT:
     case TMB_ERROR_FORMAT:
     case TMB_ERROR_UNSUPPORTED:
-    case TMB_ERROR_LIMIT: (void)snprintf(message, 512, "%s", error->message + error->name_bytes); return 400;
-    case TMB_ERROR_MEMORY: (void)snprintf(message, 512, "Not enough memory: %s", error->message); return 503;
+    case TMB_ERROR_LIMIT: {
+        const char *text = error->message + error->name_bytes;
+        (void)tmb_utf8_clean(text, strlen(text), message, 512);
+        return 400;
+    }
+    case TMB_ERROR_MEMORY: {
+        char text[600];
+        (void)snprintf(text, sizeof(text), "Not enough memory: %s", error->message);
+        (void)tmb_utf8_clean(text, strlen(text), message, 512);
+        return 503;
+    }
     case TMB_ERROR_TIMEOUT: (void)snprintf(message, 512, "The deadline passed"); return 504;
     case TMB_ERROR_CANCELLED: (void)snprintf(message, 512, "Cancelled"); return 503;
     case TMB_ERROR_MODEL:
@@ -191,7 +202,7 @@ json_t *tmb_item_json(const tmb_clone_result *result, const char *custom_id, int
     json_t *item = json_pack("{s:s?}", "custom_id", custom_id);
     if (!item || error_message) {
         if (item) {
-            (void)json_object_set_new(item, "error", json_string(error_message));
+            (void)json_object_set_new(item, "error", tmb_json_text(error_message));
         }
         return item;
     }
@@ -212,9 +223,9 @@ json_t *tmb_item_json(const tmb_clone_result *result, const char *custom_id, int
     if (result->segment_count) {
         json_t *segments = json_array();
         for (size_t i = 0; i < result->segment_count; i++) {
-            (void)json_array_append_new(segments, json_pack("{s:s, s:o, s:o}", "text", result->segments[i].text,
-                                                            "start", seconds(result->segments[i].start), "end",
-                                                            seconds(result->segments[i].end)));
+            (void)json_array_append_new(
+                segments, json_pack("{s:o, s:o, s:o}", "text", tmb_json_text(result->segments[i].text), "start",
+                                    seconds(result->segments[i].start), "end", seconds(result->segments[i].end)));
         }
         (void)json_object_set_new(item, "segments", segments);
     }

@@ -31,6 +31,9 @@ tmb_status tmb_listen(const char *host, uint16_t port, int *out, tmb_error *erro
             continue;
         }
         (void)setsockopt(candidate, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        if (at->ai_family == AF_INET6 && host[0] && strcmp(host, "::") != 0) {
+            (void)setsockopt(candidate, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+        }
         if (bind(candidate, at->ai_addr, at->ai_addrlen) || listen(candidate, SOMAXCONN)) {
             failure = errno;
             (void)close(candidate);

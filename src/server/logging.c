@@ -1,4 +1,5 @@
 #include "server/logging.h"
+#include "server/json_text.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -36,7 +37,8 @@ static void log_json(void *user, tmb_log_level level, const char *line) {
     (void)user;
     char now[32];
     timestamp(now);
-    json_t *entry = json_pack("{s:s, s:s, s:s}", "time", now, "level", level_names[level], "message", line);
+    json_t *entry =
+        json_pack("{s:s, s:s, s:o}", "time", now, "level", level_names[level], "message", tmb_json_text(line));
     char *text = entry ? json_dumps(entry, JSON_COMPACT) : NULL;
     (void)fprintf(stderr, "%s\n", text ? text : "{\"level\":\"error\",\"message\":\"a line could not be written\"}");
     free(text);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* An IPv4 address as IPv6 writes it. */
@@ -134,6 +135,11 @@ bool tmb_peer_sent_within(int socket, double seconds) {
     struct tcp_info info;
     socklen_t size = sizeof(info);
     return getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_last_data_recv < seconds * 1e3;
+}
+
+int tmb_peer_unread(int socket) {
+    int unread = 0;
+    return ioctl(socket, FIONREAD, &unread) == 0 ? unread : 0;
 }
 
 uint64_t tmb_peer_sent_to(int socket) {

@@ -27,6 +27,9 @@ tmb_peer_state tmb_peer_look(int socket, const tmb_peer *peer);
 /* Whether bytes came within the last `seconds`. */
 bool tmb_peer_sent_within(int socket, double seconds);
 
+/* Bytes that came and were not read yet. */
+int tmb_peer_unread(int socket);
+
 /* Bytes that were handed to the connection for sending, ever; 0 if the kernel does not tell. */
 uint64_t tmb_peer_sent_to(int socket);
 

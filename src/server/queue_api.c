@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "server/handlers.h"
 #include "server/item.h"
+#include "server/json_text.h"
 #include "server/rope.h"
 #include "server/runner.h"
 
@@ -15,11 +16,11 @@ static const char *state_of(const tmb_job_info *job) {
 }
 
 static json_t *job_json(const tmb_job_info *job) {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "id", job->id, "label", job->label, "state",
-                     state_of(job), "total", (json_int_t)job->total, "queued", (json_int_t)job->items[TMB_ITEM_QUEUED],
-                     "running", (json_int_t)job->items[TMB_ITEM_RUNNING], "done", (json_int_t)job->items[TMB_ITEM_DONE],
-                     "failed", (json_int_t)job->items[TMB_ITEM_FAILED], "created", job->created, "finished",
-                     job->finished > 0 ? json_real(job->finished) : json_null());
+    return json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "id", job->id, "label",
+                     tmb_json_text(job->label), "state", state_of(job), "total", (json_int_t)job->total, "queued",
+                     (json_int_t)job->items[TMB_ITEM_QUEUED], "running", (json_int_t)job->items[TMB_ITEM_RUNNING],
+                     "done", (json_int_t)job->items[TMB_ITEM_DONE], "failed", (json_int_t)job->items[TMB_ITEM_FAILED],
+                     "created", job->created, "finished", job->finished > 0 ? json_real(job->finished) : json_null());
 }
 
 /* ---- Submitting ------------------------------------------------------------------------------ */

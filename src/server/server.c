@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "server/listen.h"
 #include "server/logging.h"
@@ -46,19 +47,24 @@ static void raise_descriptor_limit(void) {
 
 /* The first line of a file, for secrets. */
 static tmb_status read_secret(const char *path, char **out, tmb_error *error) {
-    FILE *file = fopen(path, "re");
-    char line[1024] = "";
-    if (!file || !fgets(line, sizeof(line), file)) {
-        tmb_status status = tmb_fail(error, TMB_ERROR_IO, "%s: %s", path, file ? "is empty" : strerror(errno));
-        if (file) {
-            (void)fclose(file);
-        }
+    char *text = NULL;
+    size_t bytes = 0;
+    tmb_status status = tmb_file_read(path, 4096, &text, &bytes, error);
+    if (status != TMB_OK) {
         return status;
     }
-    (void)fclose(file);
-    line[strcspn(line, "\r\n")] = 0;
-    *out = tmb_strdup(line);
-    return *out ? TMB_OK : tmb_fail_memory(error, path, sizeof(line));
+    const char *line = text + (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);
+    *out = strndup(line, strcspn(line, "\r\n"));
+    status = !*out    ? tmb_fail_memory(error, path, bytes)
+             : !**out ? tmb_fail(error, TMB_ERROR_IO, "%s: is empty", path)
+                      : TMB_OK;
+    explicit_bzero(text, bytes);
+    free(text);
+    if (status != TMB_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 static void library_log(void *user, tmb_log_level level, const char *line) { tmb_log(user, level, "%s", line); }
@@ -302,6 +308,23 @@ static void drain(tmb_server *server, const sigset_t *signals) {
     }
 }
 
+/* The name "localhost" means both loopback addresses, and clients try either first. */
+static void listen_on_other_loopback(tmb_server *server, int port) {
+    if (strcasecmp(server->config->host, "localhost") != 0) {
+        return;
+    }
+    tmb_error error;
+    int socket = -1;
+    const char *other = server->listen_host[0] == '[' ? "127.0.0.1" : "::1";
+    tmb_status status = tmb_listen(other, (uint16_t)port, &socket, &error);
+    if (status == TMB_OK) {
+        status = tmb_http_start(server, socket, &error);
+    }
+    if (status != TMB_OK) {
+        tmb_log(&server->logger, TMB_LOG_INFO, "only %s is listened on: %s", server->listen_host, error.message);
+    }
+}
+
 static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t *signals, tmb_error *error) {
     const tmb_server_config *config = server->config;
     int port = 0;
@@ -338,6 +361,7 @@ static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t 
     if (status != TMB_OK) {
         return status;
     }
+    listen_on_other_loopback(server, port);
     char line[192];
     (void)snprintf(line, sizeof(line), "listening on http://%s:%d", server->listen_host, port);
     (void)fprintf(out, "%s\n", line);

@@ -25,9 +25,9 @@ struct tmb_server {
     tmb_metrics *metrics;
     tmb_connections *connections;
     tmb_runner *runner;
-    tmb_pool *workers; /* short work: checks, database, small files */
-    tmb_pool *slow;    /* enhancing, preparing voices */
-    struct MHD_Daemon *daemon;
+    tmb_pool *workers;                  /* short work: checks, database, small files */
+    tmb_pool *slow;                     /* enhancing, preparing voices */
+    struct MHD_Daemon *daemons[2];      /* one for each listening socket; NULL: none */
     struct MHD_Response *out_of_memory; /* an answer that needs none */
     json_t *openapi;
     char *openapi_text;

@@ -3,6 +3,7 @@
 #include "server/form.h"
 #include "server/handlers.h"
 #include "server/item.h"
+#include "server/json_text.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -22,10 +23,10 @@ static bool is_prepared(tmb_server *server, const tmb_voice_info *info) {
 static json_t *voice_json(tmb_server *server, const tmb_voice_info *info) {
     char url[96];
     (void)snprintf(url, sizeof(url), "/api/v1/voices/%s/audio", info->name);
-    return json_pack("{s:s, s:s, s:s?, s:s, s:b, s:b, s:b, s:f, s:f}", "name", info->name, "url", url, "ref_text",
-                     info->ref_text, "language", info->language, "x_vector_only", info->x_vector_only,
-                     "run_pre_processing", info->run_pre_processing, "prepared", is_prepared(server, info), "duration",
-                     info->duration, "created", info->created);
+    return json_pack("{s:o, s:s, s:o, s:o, s:b, s:b, s:b, s:f, s:f}", "name", tmb_json_text(info->name), "url", url,
+                     "ref_text", tmb_json_text(info->ref_text), "language", tmb_json_text(info->language),
+                     "x_vector_only", info->x_vector_only, "run_pre_processing", info->run_pre_processing, "prepared",
+                     is_prepared(server, info), "duration", info->duration, "created", info->created);
 }
 
 typedef struct listing {
@@ -40,7 +41,8 @@ static bool add_voice(void *user, const tmb_voice_info *info) {
 
 static bool add_openai_voice(void *user, const tmb_voice_info *info) {
     listing *to = user;
-    return json_array_append_new(to->list, json_pack("{s:s, s:s}", "id", info->name, "name", info->name)) == 0;
+    return json_array_append_new(to->list, json_pack("{s:o, s:o}", "id", tmb_json_text(info->name), "name",
+                                                     tmb_json_text(info->name))) == 0;
 }
 
 static void list(tmb_request *request, bool (*add)(void *user, const tmb_voice_info *info)) {

@@ -20,6 +20,8 @@
 
 /* Deadlines are looked at this often; they are seconds long. */
 static const int sweep_milliseconds = 250;
+/* And so soon after a client has closed its sending side, which mostly ends something. */
+static const int soon_milliseconds = 50;
 /* A client on another machine that closes its sending side later than so many seconds after its request has left. */
 static const double half_close_seconds = 1;
 static const uint64_t linger_bytes = 64 << 20;
@@ -105,6 +107,11 @@ static bool look(tmb_connections *connections, tmb_connection *at, double now, v
         /* The next head has begun to come. */
         at->deadline = now + connections->limits.header_timeout;
     }
+    if (at->half_closed && (at->state == TMB_CONNECTION_HEAD || at->state == TMB_CONNECTION_BODY) && !at->shut &&
+        now > at->since_half + 0.25 && tmb_peer_unread(at->socket) == 0) {
+        /* MHD has read all there will ever be, and it is no whole request. */
+        tmb_connection_shut(at);
+    }
     if (at->deadline > 0 && now >= at->deadline) {
         pass_deadline(at);
     }
@@ -150,6 +157,9 @@ static void report(tmb_connections *connections, uint64_t serial, short events) 
         }
         bool first = !at->half_closed;
         at->half_closed = true;
+        if (first) {
+            at->since_half = tmb_now();
+        }
         if (first && (at->state == TMB_CONNECTION_HEAD || at->state == TMB_CONNECTION_BODY)) {
             /* What it sent is read by then; no more comes. */
             double end = tmb_now() + TMB_DRAINED_SECONDS;
@@ -210,9 +220,11 @@ static void *run(void *argument) {
     (void)pthread_setname_np(pthread_self(), "tmb-watch");
     watch_set set = {0};
     double next_sweep = 0;
+    int soon = 0; /* sweeps that come soon */
     for (;;) {
         bool busy = collect(connections, &set);
-        int count = poll(set.sockets, set.count, busy || !set.count ? sweep_milliseconds : -1);
+        int wait = soon ? soon_milliseconds : sweep_milliseconds;
+        int count = poll(set.sockets, set.count, busy || !set.count ? wait : -1);
         (void)pthread_mutex_lock(&connections->lock);
         bool stopping = connections->stopping;
         (void)pthread_mutex_unlock(&connections->lock);
@@ -227,12 +239,15 @@ static void *run(void *argument) {
             /* A descriptor that was closed meanwhile, or is another's now, has another serial. */
             if (set.serials[i] && set.sockets[i].revents & (POLLRDHUP | POLLERR | POLLHUP)) {
                 report(connections, set.serials[i], set.sockets[i].revents);
+                next_sweep = soon ? next_sweep : tmb_now() + 1e-3 * soon_milliseconds;
+                soon = 4;
             }
         }
         drain_all(connections);
         if (tmb_now() >= next_sweep) {
             sweep(connections);
-            next_sweep = tmb_now() + 1e-3 * sweep_milliseconds;
+            soon -= soon > 0;
+            next_sweep = tmb_now() + 1e-3 * (soon ? soon_milliseconds : sweep_milliseconds);
         }
     }
     free(set.sockets);

@@ -1,5 +1,7 @@
 """What strangers send: heads that ask for too much, bodies that never end, two readings of one request."""
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -457,6 +459,128 @@ def test_leaving_before_the_first_event(server, voice):
     server.wait_idle()
     wait_for(lambda: server.metric("timbre_body_memory_bytes") == 0)
     wait_for(lambda: server.descriptors() <= before)
+
+
+# ---- Bytes that are no text -----------------------------------------------------------------------------------------
+
+def test_messages_are_text(server):
+    """A message may quote what is not UTF-8, or cut it: it is told as JSON nevertheless."""
+    bodies = [json.dumps({"text": "a", "voice": "x", "a" + "\u00e9" * 40: 1}, ensure_ascii=False).encode(),
+              json.dumps({"text": "a", "voice": "x", "\U0001f600" * 100: 1}, ensure_ascii=False).encode(),
+              json.dumps({"items": [{"text": "a", "voice": "x", "b" + "\u00e9" * 80: 1}]}, ensure_ascii=False).encode()]
+    for body in bodies:
+        for path in ("/voice-clone", "/queue/submit"):
+            answer = server.post(API + path, body=body, headers={"Content-Type": "application/json"})
+            assert answer.status == 400 and answer.json()["detail"], answer
+    for target in (b"/caf\xe9", b"/%ff", b"/api/v1/voices/%c3", b"/api/v1/files/%e9?a=%ff"):
+        answer = send(server, b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert statuses(answer)[0] in (400, 404), answer
+        json.loads(answer.partition(b"\r\n\r\n")[2])
+    for host in (b"caf\xe9", b"caf\xc3\xa9.example", b"\xff" * 300):
+        answer = send(server, b"GET /health/live HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
+        assert statuses(answer) == [400] and json.loads(answer.partition(b"\r\n\r\n")[2]), answer
+    for name in (b"\xff", b"\xc3", b"\xe9" * 200, "\u00e9".encode() * 100):
+        body = b"--xyz\r\nContent-Disposition: form-data; name=\"" + name + b"\"\r\n\r\nx\r\n--xyz--\r\n"
+        answer = server.post(API + "/voice-clone-file", body=body, headers={"Content-Type": "multipart/form-data; boundary=xyz"})
+        assert answer.status == 400 and "is not a field of this form" in answer.detail, answer
+
+
+def test_byte_order_mark(server):
+    body = b"\xef\xbb\xbf" + json.dumps({"text": "", "voice": "x"}).encode()
+    answer = server.post(API + "/voice-clone", body=body, headers={"Content-Type": "application/json"})
+    assert answer.status == 400 and "text" in answer.detail
+
+
+# ---- Memory ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("value", [b"{}", b"[]", b'""', b"1", b"null"])
+def test_values_are_counted_before_they_are_made(server, value):
+    """A value takes a hundred times the memory of its text."""
+    body = b'{"text":[' + b",".join([value] * ((8 << 20) // (len(value) + 1))) + b'],"voice":"x"}'
+    server.post(API + "/voice-clone", body=body, headers={"Content-Type": "application/json"})
+    before = server.memory()
+    answer = server.post(API + "/voice-clone", body=body, headers={"Content-Type": "application/json"})
+    assert answer.status == 400 and "values" in answer.detail, answer
+    assert SANITIZED or server.memory() < before + (64 << 20)
+    answer = server.post(API + "/voice-clone", body=b"[" * 100000, headers={"Content-Type": "application/json"})
+    assert answer.status == 400 and "nested" in answer.detail
+
+
+def test_promises_cost_no_memory(server):
+    """Heads that announce large bodies leave the budget for bodies to those that come."""
+    clients = [server.raw() for _ in range(8)]
+    try:
+        for client in clients:
+            client.sendall(f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 33000000\r\n"
+                           "Expect: 100-continue\r\n\r\n".encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+            client.sendall(b"{")
+        assert server.metric("timbre_body_memory_bytes") < 1 << 20
+        assert server.clone("Hello.").status == 200
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_one_client_has_not_all_of_the_memory(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text(f"tester {KEY}\nother {KEY}2\n")
+    with Server("--keys-file", keys, "--max-body-memory", "2M") as server:
+        clients = [server.raw() for _ in range(3)]
+        try:
+            for client in clients:
+                client.sendall(f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nContent-Type: application/json\r\n"
+                               "Content-Length: 1000000\r\n\r\n".encode() + b" " * 200000)
+            def booked():
+                lines = server.get("/metrics", headers={"x-api-key": KEY}).body.decode().splitlines()
+                return next(float(line.split()[1]) for line in lines if line.startswith("timbre_body_memory_bytes "))
+            wait_for(lambda: booked() > 1 << 20)
+            answer = server.post(API + "/voice-clone", body=b" " * 120000 + b"{}",
+                                 headers={"Content-Type": "application/json", "x-api-key": KEY + "2"})
+            assert answer.status == 400, answer
+        finally:
+            for client in clients:
+                client.close()
+
+
+# ---- Addresses and keys ---------------------------------------------------------------------------------------------
+
+def test_localhost_is_both_loopbacks(tmp_path):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with Server("--host", "localhost") as server:
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family) as client:
+                client.connect((address, server.port))
+                client.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                assert receive_all(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_keys_of_every_editor(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"\xef\xbb\xbf" + KEY.encode() + b"\r\nother " + KEY.encode() + b"2")
+    with Server("--keys-file", keys) as server:
+        for key in (KEY, KEY + "2"):
+            assert server.get(API + "/voices", headers={"x-api-key": key}).status == 200
+        # What cannot be read leaves the old keys, and keeps nobody waiting.
+        for replace in ("fifo", "folder", "nul", "gone"):
+            keys.rmdir() if keys.is_dir() else keys.unlink()
+            if replace == "fifo":
+                os.mkfifo(keys)
+            elif replace == "folder":
+                keys.mkdir()
+            elif replace == "nul":
+                keys.write_bytes(KEY.encode() + b"\0\n")
+            logged = server.log().count("the old keys stay")
+            if replace == "gone":
+                keys.unlink(missing_ok=True)
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: server.log().count("the old keys stay") == logged + 1)
+            assert server.get(API + "/voices", headers={"x-api-key": KEY}).status == 200
+            if replace == "nul":
+                keys.write_bytes(b"x")
 
 
 def test_still_alive(server, alive):

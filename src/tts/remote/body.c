@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "tts/language.h"
 
 #include <jansson.h>
@@ -129,14 +130,14 @@ void tmb_remote_complaint(const char *body, size_t bytes, char *out, size_t capa
         text = json_string_value(json_object_get(root, "detail"));
     }
     if (text != NULL) {
-        (void)snprintf(out, capacity, "%s", text);
+        (void)tmb_utf8_clean(text, strlen(text), out, capacity);
     } else {
         size_t line = 0;
-        while (line < bytes && line < capacity - 1 && (unsigned char)body[line] >= ' ') {
-            out[line] = body[line];
+        while (line < bytes && (unsigned char)body[line] >= ' ') {
             line++;
         }
-        out[line] = '\0';
+        /* It is shown to clients in JSON: any bytes become text. */
+        (void)tmb_utf8_clean(body, line, out, capacity);
     }
     json_decref(root);
     if (out[0] == '\0') {
