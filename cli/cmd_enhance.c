@@ -127,6 +127,7 @@ static const cli_option raw_rate_option[] = {
 static const cli_group groups[] = {
     {"Enhancement", own_options, CLI_LENGTH(own_options), 0},
     {"Enhancement", cli_limit_options, CLI_LENGTH(cli_limit_options), offsetof(enhance_options, limits)},
+    {"Enhancement", cli_reading_options, CLI_LENGTH(cli_reading_options), offsetof(enhance_options, limits)},
     {"Output", cli_output_options, CLI_LENGTH(cli_output_options), offsetof(enhance_options, output)},
     {"Raw input", cli_raw_options, CLI_LENGTH(cli_raw_options), offsetof(enhance_options, raw)},
     {"Raw input", raw_rate_option, CLI_LENGTH(raw_rate_option), offsetof(enhance_options, raw)},
@@ -246,7 +247,8 @@ static int open_stream(work *w, job *j, stream *s) {
         cli_set_error(&j->error, TMB_ERROR_MEMORY, "no memory for the stream");
         return CLI_EXIT_FAILED;
     }
-    return cli_create_output(j->output, &o->raw, &o->output, o->output_rate, s->info.channels, &s->writer, &j->error);
+    return cli_create_output(s->reader, j->output, &o->raw, &o->output, o->output_rate, s->info.channels, &s->writer,
+                             &j->error);
 }
 
 static void close_stream(stream *s) {
@@ -317,9 +319,11 @@ static void print_result(const work *w, const job *j, const stream *s, double se
         (void)json_object_set_new(object, "loudness", cli_json_number(cli_loudness_integrated(s->after), 2));
         (void)json_object_set_new(object, "level_before", cli_json_number(cli_loudness_rms(s->before), 2));
         (void)json_object_set_new(object, "level", cli_json_number(cli_loudness_rms(s->after), 2));
+        cli_tell_warnings(j->input, s->reader, object);
         cli_print_json(object);
         return;
     }
+    cli_tell_warnings(j->input, s->reader, NULL);
     cli_note("%s -> %s: %.2f s in %.2f s (%.0f times real time)", j->input, j->output, duration, seconds,
              seconds > 0 ? duration / seconds : 0);
 }

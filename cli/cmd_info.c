@@ -10,6 +10,7 @@
 typedef struct info_options {
     cli_common common;
     bool measure;
+    tmb_audio_limits limits;
 } info_options;
 
 static const cli_option own_options[] = {
@@ -19,7 +20,11 @@ static const cli_option own_options[] = {
      .offset = offsetof(info_options, measure),
      .help = "decode the whole file: exact length, peak, level and loudness"},
 };
-static const cli_group groups[] = {{"Information", own_options, CLI_LENGTH(own_options), 0}, CLI_COMMON_GROUP};
+static const cli_group groups[] = {
+    {"Information", own_options, CLI_LENGTH(own_options), 0},
+    {"Information", cli_reading_options, CLI_LENGTH(cli_reading_options), offsetof(info_options, limits)},
+    CLI_COMMON_GROUP,
+};
 
 static tmb_status measure(tmb_audio_reader *reader, const tmb_audio_info *info, cli_loudness *loudness,
                           tmb_error *error) {
@@ -35,7 +40,8 @@ static tmb_status measure(tmb_audio_reader *reader, const tmb_audio_info *info, 
     return status;
 }
 
-static void print_json(const char *path, const tmb_audio_info *info, const cli_loudness *loudness) {
+static void print_json(const char *path, const tmb_audio_reader *reader, const tmb_audio_info *info,
+                       const cli_loudness *loudness) {
     uint64_t length = loudness != NULL ? cli_loudness_length(loudness) : info->length;
     json_t *object = json_pack("{s:o, s:s, s:i, s:i, s:I}", "input", cli_json_text(path), "format", info->format,
                                "sample_rate", info->rate, "channels", info->channels, "samples", (json_int_t)length);
@@ -45,10 +51,12 @@ static void print_json(const char *path, const tmb_audio_info *info, const cli_l
         (void)json_object_set_new(object, "level", cli_json_number(cli_loudness_rms(loudness), 2));
         (void)json_object_set_new(object, "loudness", cli_json_number(cli_loudness_integrated(loudness), 2));
     }
+    cli_tell_warnings(path, reader, object);
     cli_print_json(object);
 }
 
-static void print_text(const char *path, const tmb_audio_info *info, const cli_loudness *loudness) {
+static void print_text(const char *path, const tmb_audio_reader *reader, const tmb_audio_info *info,
+                       const cli_loudness *loudness) {
     uint64_t length = loudness != NULL ? cli_loudness_length(loudness) : info->length;
     char line[512], time[32];
     int used = snprintf(line, sizeof(line), "%s: %s, %d Hz, %d channel%s", path, info->format, info->rate,
@@ -60,11 +68,11 @@ static void print_text(const char *path, const tmb_audio_info *info, const cli_l
     if (loudness != NULL && used > 0 && (size_t)used < sizeof(line))
         (void)snprintf(line + used, sizeof(line) - (size_t)used, ", peak %.1f dB, level %.1f dB, loudness %.1f LUFS",
                        cli_loudness_peak(loudness), cli_loudness_rms(loudness), cli_loudness_integrated(loudness));
+    cli_tell_warnings(path, reader, NULL);
     cli_print_line(line);
 }
 
 static int show(const info_options *o, const char *path) {
-    const tmb_audio_limits no_limits = {0};
     tmb_audio_reader *reader = NULL;
     tmb_audio_info info;
     tmb_error error = {0};
@@ -72,7 +80,7 @@ static int show(const info_options *o, const char *path) {
     if (cli_has_ending(path, ".tmbvoice")) {
         return cli_show_voice(path, path, o->common.json);
     }
-    tmb_status status = tmb_audio_open(path, NULL, &no_limits, &reader, &info, &error);
+    tmb_status status = tmb_audio_open(path, NULL, &o->limits, &reader, &info, &error);
     if (status == TMB_OK && o->measure) {
         loudness = cli_loudness_create(info.rate, info.channels);
         status = loudness != NULL ? measure(reader, &info, loudness, &error) : TMB_ERROR_MEMORY;
@@ -82,9 +90,9 @@ static int show(const info_options *o, const char *path) {
     if (status != TMB_OK)
         cli_report_failure(path, &error, o->common.json);
     else if (o->common.json)
-        print_json(path, &info, loudness);
+        print_json(path, reader, &info, loudness);
     else
-        print_text(path, &info, loudness);
+        print_text(path, reader, &info, loudness);
     cli_loudness_destroy(&loudness);
     tmb_audio_close(&reader);
     return cli_exit_of_input(status);

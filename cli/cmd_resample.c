@@ -56,6 +56,7 @@ static const cli_option raw_rate_option[] = {
 static const cli_group groups[] = {
     {"Resampling", own_options, CLI_LENGTH(own_options), 0},
     {"Resampling", cli_limit_options, CLI_LENGTH(cli_limit_options), offsetof(resample_options, limits)},
+    {"Resampling", cli_reading_options, CLI_LENGTH(cli_reading_options), offsetof(resample_options, limits)},
     {"Output", cli_output_options, CLI_LENGTH(cli_output_options), offsetof(resample_options, output)},
     {"Raw input", cli_raw_options, CLI_LENGTH(cli_raw_options), offsetof(resample_options, raw)},
     {"Raw input", raw_rate_option, CLI_LENGTH(raw_rate_option), offsetof(resample_options, raw)},
@@ -87,7 +88,7 @@ static int open_stream(const resample_options *o, const char *input, const char 
         cli_set_error(error, TMB_ERROR_MEMORY, "no memory for the stream");
         return CLI_EXIT_FAILED;
     }
-    return cli_create_output(output, &o->raw, &o->output, o->rate, s->info.channels, &s->writer, error);
+    return cli_create_output(s->reader, output, &o->raw, &o->output, o->rate, s->info.channels, &s->writer, error);
 }
 
 static void close_stream(stream *s) {
@@ -150,6 +151,7 @@ static void print_result(const resample_options *o, const char *input, const cha
                          double seconds) {
     const char *name = tmb_resample_name(s->channels[0]);
     if (!o->common.json) {
+        cli_tell_warnings(input, s->reader, NULL);
         cli_note("%s -> %s: %d to %d Hz by %s, %.2f s in %.2f s", input, output, s->info.rate, o->rate, name,
                  (double)s->written / o->rate, seconds);
         return;
@@ -159,6 +161,7 @@ static void print_result(const resample_options *o, const char *input, const cha
                                s->info.channels, "samples", (json_int_t)s->written, "resampler", name);
     (void)json_object_set_new(object, "duration", cli_json_number((double)s->written / o->rate, 6));
     (void)json_object_set_new(object, "seconds", cli_json_number(seconds, 4));
+    cli_tell_warnings(input, s->reader, object);
     cli_print_json(object);
 }
 

@@ -14,7 +14,7 @@ static const struct {
     tmb_container container;
 } endings[] = {
     {"wav", TMB_CONTAINER_WAV}, {"flac", TMB_CONTAINER_FLAC}, {"ogg", TMB_CONTAINER_OGG}, {"opus", TMB_CONTAINER_OPUS},
-    {"mp3", TMB_CONTAINER_MP3}, {"raw", TMB_CONTAINER_RAW},   {"pcm", TMB_CONTAINER_RAW},
+    {"mp3", TMB_CONTAINER_MP3}, {"raw", TMB_CONTAINER_RAW},   {"aac", TMB_CONTAINER_AAC}, {"pcm", TMB_CONTAINER_RAW},
 };
 
 const char *cli_container_ending(tmb_container container) {
@@ -103,8 +103,8 @@ bool cli_is_readable(const char *path, tmb_error *error) {
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
         errno = EISDIR;
     }
-    error->status = TMB_ERROR_IO;
-    (void)snprintf(error->message, sizeof(error->message), "%s: cannot be read: %s", path, strerror(errno));
+    *error = (tmb_error){.status = TMB_ERROR_IO, .system = errno};
+    (void)snprintf(error->message, sizeof(error->message), "cannot be read: %s", strerror(errno));
     return false;
 }
 

@@ -8,7 +8,7 @@
 const char *const cli_encodings[] = {"s16", "s24", "float", NULL};
 const char *const cli_levels[] = {"auto", "off", NULL};
 const char *const cli_resamplers[] = {"auto", "soxr", "polyphase", "sinc", NULL};
-static const char *const containers[] = {"auto", "wav", "flac", "ogg", "opus", "mp3", "raw", NULL};
+static const char *const containers[] = {"auto", "wav", "flac", "ogg", "opus", "mp3", "raw", "aac", NULL};
 static const char *const engines[] = {"auto", "qwen3", "preview", "remote", NULL};
 static const char *const models[] = {"0.6b", "1.7b", NULL};
 static const char *const precisions[] = {"auto", "f32", "bf16", "int8", "int4", NULL};
@@ -103,6 +103,10 @@ const cli_option cli_engine_options[] = {
      .minimum = 0,
      .maximum = 4096,
      .help = "items that speak at the same time; 0, the default, leaves it to the engine"},
+    {.name = "no-ffmpeg",
+     .kind = CLI_FLAG,
+     .offset = offsetof(cli_engine, no_ffmpeg),
+     .help = "never start ffmpeg, which otherwise decodes references that timbre does not (M4A, WebM, ...)"},
 };
 
 const cli_option cli_output_options[] = {
@@ -117,7 +121,7 @@ const cli_option cli_output_options[] = {
      .offset = offsetof(cli_output, container),
      .argument = "KIND",
      .choices = containers,
-     .help = "wav, flac, ogg, opus, mp3, raw; default auto: by the output's ending, WAV for -"},
+     .help = "wav, flac, ogg, opus, mp3, raw, aac (by ffmpeg); default auto: by the output's ending, WAV for -"},
     {.name = "force",
      .kind = CLI_FLAG,
      .offset = offsetof(cli_output, force),
@@ -155,6 +159,17 @@ const cli_option cli_limit_options[] = {
      .help = "refuse longer inputs; 0, the default, is no limit: files are streamed"},
 };
 
+const cli_option cli_reading_options[] = {
+    {.name = "salvage",
+     .kind = CLI_FLAG,
+     .offset = offsetof(tmb_audio_limits, salvage),
+     .help = "read a damaged or cut recording as far as it goes, with a warning, instead of refusing it"},
+    {.name = "no-ffmpeg",
+     .kind = CLI_FLAG,
+     .offset = offsetof(tmb_audio_limits, no_ffmpeg),
+     .help = "never start ffmpeg, which otherwise decodes what timbre does not: M4A, MP4, WebM, AAC, AMR, WMA, ..."},
+};
+
 void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_options *out) {
     out->denoiser = runtime->denoiser;
     out->threads = runtime->threads;
@@ -171,6 +186,7 @@ void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_
     out->remote_url = engine->remote_url;
     out->remote_key = getenv("TIMBRE_REMOTE_KEY");
     out->max_batch = engine->max_batch;
+    out->no_ffmpeg = engine->no_ffmpeg;
 }
 
 int cli_open(const cli_runtime *runtime, const cli_engine *engine, const tmb_options *base, tmb_context **out) {
@@ -214,14 +230,29 @@ bool cli_spares_terminal(const char *path, const cli_output *output) {
     return spares;
 }
 
-int cli_create_output(const char *path, const cli_raw *raw, const cli_output *output, int rate, int channels,
-                      tmb_audio_writer **writer, tmb_error *error) {
+int cli_create_output(const tmb_audio_reader *like, const char *path, const cli_raw *raw, const cli_output *output,
+                      int rate, int channels, tmb_audio_writer **writer, tmb_error *error) {
     tmb_container container = (tmb_container)output->container;
     if (container == TMB_CONTAINER_AUTO && raw->raw && cli_is_standard(path))
         container = TMB_CONTAINER_RAW;
     tmb_status status =
-        tmb_audio_create(path, container, (tmb_encoding)output->encoding, rate, channels, writer, error);
+        tmb_audio_create_like(like, path, container, (tmb_encoding)output->encoding, rate, channels, writer, error);
     return status == TMB_OK ? CLI_EXIT_OK : status == TMB_ERROR_ARGUMENT ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
+}
+
+void cli_tell_warnings(const char *input, const tmb_audio_reader *reader, json_t *object) {
+    const char *name = cli_is_standard(input) ? "standard input" : input;
+    const size_t count = tmb_audio_warning_count(reader);
+    json_t *list = object != NULL && count > 0 ? json_array() : NULL;
+    for (size_t i = 0; i < count; i++) {
+        cli_warning("%s %s", name, tmb_audio_warning(reader, i));
+        if (list != NULL) {
+            (void)json_array_append_new(list, json_string(tmb_audio_warning(reader, i)));
+        }
+    }
+    if (list != NULL) {
+        (void)json_object_set_new(object, "warnings", list);
+    }
 }
 
 void cli_print_json(json_t *object) {

@@ -29,8 +29,9 @@ extern const cli_option cli_runtime_options[3];
 typedef struct cli_engine {
     const char *engine, *model, *precision, *remote_url;
     int max_batch;
+    bool no_ffmpeg;
 } cli_engine;
-extern const cli_option cli_engine_options[5];
+extern const cli_option cli_engine_options[6];
 
 /* How audio is written. */
 typedef struct cli_output {
@@ -50,6 +51,8 @@ extern const cli_option cli_raw_options[3];
 
 /* How much input is taken; they fill a tmb_audio_limits. */
 extern const cli_option cli_limit_options[1];
+/* How a recording is read; they fill a tmb_audio_limits too. */
+extern const cli_option cli_reading_options[2];
 
 extern const char *const cli_encodings[], *const cli_resamplers[], *const cli_levels[];
 
@@ -65,8 +68,12 @@ bool cli_raw_format(const cli_raw *raw, const cli_output *output, tmb_raw_format
  * has. */
 int cli_open_input(const char *path, const cli_raw *raw, const cli_output *output, const tmb_audio_limits *limits,
                    tmb_audio_reader **reader, tmb_audio_info *info, tmb_error *error);
-int cli_create_output(const char *path, const cli_raw *raw, const cli_output *output, int rate, int channels,
-                      tmb_audio_writer **writer, tmb_error *error);
+int cli_create_output(const tmb_audio_reader *like, const char *path, const cli_raw *raw, const cli_output *output,
+                      int rate, int channels, tmb_audio_writer **writer, tmb_error *error);
+
+/* What the reader has to say of a recording that was read: a line each on standard error, and with `object` (may be
+ * NULL) the list "warnings" of its JSON. */
+void cli_tell_warnings(const char *input, const tmb_audio_reader *reader, json_t *object);
 
 /* Where the output of `input` goes: `output` itself, or in the folder `output` a file named after the
  * input, `suffix` between its name and its ending. The ending is the input's where that can be written,

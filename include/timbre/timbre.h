@@ -99,6 +99,7 @@ typedef struct tmb_options {
     double idle_unload;         /* seconds after which an idle model is dropped; 0 = never (default) */
     double max_input_seconds;   /* of decoded audio per input; default 1800 */
     uint64_t max_input_bytes;   /* of decoded samples per reference; default 256 MiB */
+    bool no_ffmpeg;             /* references that only ffmpeg can decode are refused, also if it is installed */
     size_t max_queued;          /* items that may wait; default 1024; more: TMB_ERROR_LIMIT */
     size_t voice_cache_entries; /* prepared voices kept; default 64 */
     tmb_log_callback log;       /* NULL = silent */
@@ -160,21 +161,26 @@ typedef enum tmb_container {
     TMB_CONTAINER_OGG, /* Vorbis */
     TMB_CONTAINER_OPUS,
     TMB_CONTAINER_MP3,
-    TMB_CONTAINER_RAW
+    TMB_CONTAINER_RAW,
+    TMB_CONTAINER_AAC /* ADTS; through an installed ffmpeg, TMB_ERROR_UNSUPPORTED without */
 } tmb_container;
 
 /* What is in an audio file. */
 typedef struct tmb_audio_info {
     int rate; /* Hz */
     int channels;
-    uint64_t length; /* samples per channel as the header says; a hint, 0 = unknown */
-    char format[48]; /* "WAV, 16-bit PCM" */
+    uint64_t length;       /* samples per channel as the header says; a hint, 0 = unknown */
+    char format[48];       /* "WAV, 16-bit PCM" */
+    uint32_t channel_mask; /* loudspeakers of the channels as in WAVE_FORMAT_EXTENSIBLE; 0 = not said */
 } tmb_audio_info;
 
-/* Limits on what is decoded, against decompression bombs. Both hold while decoding. */
+/* How a file is read: limits on what is decoded, against decompression bombs, which hold while decoding; what becomes
+ * of a damaged file; who decodes what timbre does not. */
 typedef struct tmb_audio_limits {
     double max_seconds; /* <= 0 = none */
     uint64_t max_bytes; /* of decoded float samples, all channels; 0 = none */
+    bool salvage;       /* read a damaged or cut file as far as it goes, with a warning, instead of refusing it */
+    bool no_ffmpeg;     /* never start the program ffmpeg, also if it is installed */
 } tmb_audio_limits;
 
 /* Headerless PCM. */
@@ -187,8 +193,10 @@ typedef struct tmb_raw_format {
 typedef struct tmb_audio_reader tmb_audio_reader;
 
 /* `path` "-" is standard input. `raw` NULL: the format is read from the file. `limits` NULL: 1800 s.
- * Refuses, each with one clear error: empty, not audio, truncated, rates outside 4000 to 192000 Hz,
- * more than 8 channels, compressed formats other than FLAC, Vorbis, Opus, MP3, A-law, u-law. */
+ * Reads WAV, RF64, BW64, Wave64, AIFF, CAF and AU with PCM, float, A-law, u-law or (WAV) MP3; FLAC; Ogg Vorbis and
+ * Opus; MP3; and through an installed ffmpeg MP4, M4A, 3GP, WebM, Matroska, AAC, AMR, WMA and others. Refuses, each
+ * with one clear error: empty, not audio, less than its head promises (unless limits->salvage), rates outside 4000 to
+ * 192000 Hz, more than 8 channels, other encodings. */
 TMB_API tmb_status tmb_audio_open(const char *path, const tmb_raw_format *raw, const tmb_audio_limits *limits,
                                   tmb_audio_reader **out, tmb_audio_info *info, tmb_error *error);
 /* The same from memory; `data` is borrowed until close. */
@@ -200,6 +208,12 @@ TMB_API tmb_status tmb_audio_read(tmb_audio_reader *reader, float *out, size_t c
                                   tmb_error *error);
 TMB_API void tmb_audio_close(tmb_audio_reader **reader);
 
+/* What is to be said of a file that can be read: what was left out, what is missing when salvaging. Warnings may be
+ * added by every read; each is one line of UTF-8 that goes on from the file's name ("is ...", "has ..."), borrowed
+ * until close. NULL beyond the last. */
+TMB_API size_t tmb_audio_warning_count(const tmb_audio_reader *reader);
+TMB_API const char *tmb_audio_warning(const tmb_audio_reader *reader, size_t index);
+
 /* Writes one file front to back; used by one thread at a time. */
 typedef struct tmb_audio_writer tmb_audio_writer;
 
@@ -207,6 +221,12 @@ typedef struct tmb_audio_writer tmb_audio_writer;
  * one and renamed by finish; abort (or a failure) leaves nothing. Integer encodings clip. */
 TMB_API tmb_status tmb_audio_create(const char *path, tmb_container container, tmb_encoding encoding, int rate,
                                     int channels, tmb_audio_writer **out, tmb_error *error);
+/* The same for what was made of a recording: what `like` (NULL: nothing) says of itself goes into the new file, as far
+ * as that has a place. Title, artist, album, date, genre, track, comment and copyright into WAV, FLAC, Ogg Vorbis, Opus
+ * and MP3; time reference (bext), cue points and the channels' loudspeakers into WAV, places scaled to its rate. */
+TMB_API tmb_status tmb_audio_create_like(const tmb_audio_reader *like, const char *path, tmb_container container,
+                                         tmb_encoding encoding, int rate, int channels, tmb_audio_writer **out,
+                                         tmb_error *error);
 /* `count` samples per channel, interleaved. */
 TMB_API tmb_status tmb_audio_write(tmb_audio_writer *writer, const float *samples, size_t count, tmb_error *error);
 /* Completes the file and frees the writer; on failure nothing is left and the writer is freed too. */

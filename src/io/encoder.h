@@ -3,11 +3,16 @@
 #define TMB_IO_ENCODER_H
 
 #include "io/sink.h"
+#include "io/tags.h"
 
 typedef struct tmb_audio_shape {
     tmb_container container; /* not AUTO */
     tmb_encoding encoding;
     int rate, channels;
+    /* What goes with the samples, as far as the container has a place: borrowed for the encoder's life, NULL: nothing;
+     * the channels' loudspeakers, 0: not said. */
+    const tmb_tags *tags;
+    uint32_t channel_mask;
 } tmb_audio_shape;
 
 typedef struct tmb_encoder {
@@ -20,14 +25,18 @@ typedef struct tmb_encoder {
 
 /* Both borrow the sink for the encoder's life; its failures are reported from there. */
 
-/* WAV and headerless PCM, by timbre itself: a stream gets sizes of 0xffffffff, a file the true ones
- * (RF64 beyond 4 GiB). */
+/* WAV and headerless PCM, by timbre itself. A stream gets sizes of 0xffffffff, a file the true ones behind the plain
+ * head of 44 bytes (16 bits, one or two channels); beyond 4 GiB it becomes RF64, for which its samples move once. */
 tmb_status tmb_encoder_pcm(const tmb_audio_shape *shape, tmb_sink *sink, const tmb_encoder **encoder, void **state,
                            tmb_error *error);
 
 /* The same with another size at which a file becomes RF64, for tests without 4 GiB. */
 tmb_status tmb_encoder_pcm_until(const tmb_audio_shape *shape, uint64_t riff_maximum, tmb_sink *sink,
                                  const tmb_encoder **encoder, void **state, tmb_error *error);
+
+/* AAC (ADTS), by an installed ffmpeg. */
+tmb_status tmb_encoder_ffmpeg(const tmb_audio_shape *shape, tmb_sink *sink, const tmb_encoder **encoder, void **state,
+                              tmb_error *error);
 
 /* FLAC, Ogg Vorbis, Opus and MP3, by libsndfile. */
 tmb_status tmb_encoder_sndfile(const tmb_audio_shape *shape, tmb_sink *sink, const tmb_encoder **encoder, void **state,

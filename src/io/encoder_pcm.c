@@ -14,15 +14,16 @@
 #define FORMAT_EXTENSIBLE 0xfffe
 /* The most that a RIFF header can say, with some room. */
 #define RIFF_MAXIMUM 0xffffff00u
-/* A chunk of this many bytes is kept free in files and becomes ds64 beyond 4 GiB. */
+/* The chunk that says the lengths of RF64, with its head. */
 #define DS64_BYTES 28
+#define DS64_CHUNK (8 + DS64_BYTES)
 
 typedef struct pcm_state {
     tmb_audio_shape shape;
     tmb_sink *sink;
     uint64_t riff_maximum;
     size_t frame;     /* bytes of one sample of all channels */
-    size_t header;    /* bytes before the first sample */
+    size_t header;    /* bytes before the first sample, without a stream's chunks */
     uint64_t written; /* bytes of samples */
 } pcm_state;
 
@@ -42,25 +43,27 @@ static void put_text(bytes *out, const char *text) {
     out->count += 4;
 }
 
-/* Everything before the samples, for `written` bytes of them; UINT64_MAX: a stream. */
-static void make_header(pcm_state *state, uint64_t written, bytes *out) {
+/* Everything before the samples, for `written` bytes of them and `behind` bytes behind them; UINT64_MAX: a stream.
+ * Chunks of a stream come between this and the samples: the last eight bytes begin the data chunk. */
+static void make_header(const pcm_state *state, uint64_t written, uint64_t behind, bytes *out) {
     const tmb_audio_shape *shape = &state->shape;
     const size_t sample = tmb_pcm_bytes(shape->encoding);
     const bool is_float = shape->encoding == TMB_ENCODING_FLOAT;
     const bool extensible = shape->channels > 2 || shape->encoding == TMB_ENCODING_S24;
     const bool stream = written == UINT64_MAX;
-    const uint64_t riff_size = state->header - 8 + written + (written & 1);
-    const bool rf64 = !stream && riff_size > state->riff_maximum;
+    const uint64_t riff_size = state->header - 8 + written + (written & 1) + behind;
+    const bool rf64 = !stream && state->sink->readable && riff_size > state->riff_maximum;
+    const bool unsaid = stream || riff_size > state->riff_maximum; /* by 32 bits */
     out->count = 0;
     put_text(out, rf64 ? "RF64" : "RIFF");
-    put(out, stream || rf64 ? 0xffffffffu : riff_size, 4);
+    put(out, unsaid ? 0xffffffffu : riff_size, 4);
     put_text(out, "WAVE");
-    if (state->sink->seekable && state->sink->fd >= 0) {
-        put_text(out, rf64 ? "ds64" : "JUNK");
+    if (rf64) {
+        put_text(out, "ds64");
         put(out, DS64_BYTES, 4);
-        put(out, rf64 ? riff_size : 0, 8);
-        put(out, rf64 ? written : 0, 8);
-        put(out, rf64 ? written / state->frame : 0, 8);
+        put(out, riff_size + DS64_CHUNK, 8);
+        put(out, written, 8);
+        put(out, written / state->frame, 8);
         put(out, 0, 4);
     }
     put_text(out, "fmt ");
@@ -76,7 +79,10 @@ static void make_header(pcm_state *state, uint64_t written, bytes *out) {
                                               0x00, 0x00, 0xaa, 0x00, 0x38, 0x9b, 0x71};
         put(out, 22, 2);
         put(out, sample * 8, 2);
-        put(out, shape->channels == 1 ? 4 : shape->channels == 2 ? 3 : 0, 4); /* centre; left, right; not said */
+        const uint32_t usual = shape->channels == 1   ? 4
+                               : shape->channels == 2 ? 3
+                                                      : 0; /* centre; left, right; not said */
+        put(out, shape->channel_mask != 0 ? shape->channel_mask : usual, 4);
         put(out, is_float ? FORMAT_FLOAT : FORMAT_PCM, 2);
         memcpy(out->data + out->count, guid_rest, sizeof guid_rest);
         out->count += sizeof guid_rest;
@@ -86,10 +92,10 @@ static void make_header(pcm_state *state, uint64_t written, bytes *out) {
     if (is_float) {
         put_text(out, "fact");
         put(out, 4, 4);
-        put(out, stream || rf64 ? 0xffffffffu : written / state->frame, 4);
+        put(out, unsaid ? 0xffffffffu : written / state->frame, 4);
     }
     put_text(out, "data");
-    put(out, stream || rf64 ? 0xffffffffu : written, 4);
+    put(out, unsaid ? 0xffffffffu : written, 4);
 }
 
 static void destroy(void *pointer) { free(pointer); }
@@ -99,6 +105,37 @@ static tmb_status sink_failure(const tmb_sink *sink, tmb_error *error) {
         *error = sink->failure;
     }
     return sink->failure.status;
+}
+
+/* A stream's chunks, before its samples: behind them they would be taken for samples. */
+static tmb_status put_chunks(pcm_state *state, tmb_error *error) {
+    uint8_t *chunks = NULL;
+    size_t size = 0;
+    if (state->shape.tags != NULL && !tmb_tags_chunks(state->shape.tags, &chunks, &size)) {
+        return tmb_fail_memory(error, "a recording's tags", size);
+    }
+    const bool written = size == 0 || tmb_sink_write(state->sink, chunks, size);
+    free(chunks);
+    return written ? TMB_OK : sink_failure(state->sink, error);
+}
+
+/* The head, before the first sample. */
+static tmb_status begin(pcm_state *state, tmb_error *error) {
+    bytes header;
+    if (state->shape.container != TMB_CONTAINER_WAV) {
+        return TMB_OK;
+    }
+    make_header(state, UINT64_MAX, 0, &header);
+    state->header = header.count;
+    bool written = tmb_sink_write(state->sink, header.data, header.count - 8);
+    if (written && !state->sink->seekable) {
+        tmb_status status = put_chunks(state, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+    written = written && tmb_sink_write(state->sink, header.data + header.count - 8, 8);
+    return written ? TMB_OK : sink_failure(state->sink, error);
 }
 
 static tmb_status encode(void *pointer, const float *samples, size_t count, tmb_error *error) {
@@ -124,12 +161,19 @@ static tmb_status finish(void *pointer, tmb_error *error) {
     if (state->shape.container != TMB_CONTAINER_WAV || !state->sink->seekable) {
         return TMB_OK;
     }
-    bool written = (state->written & 1) == 0 || tmb_sink_write(state->sink, "", 1); /* chunks are even */
+    tmb_sink *sink = state->sink;
+    bool written = (state->written & 1) == 0 || tmb_sink_write(sink, "", 1); /* chunks are even */
+    const uint64_t samples_end = sink->position;
+    tmb_status status = written ? put_chunks(state, error) : sink_failure(sink, error);
+    if (status != TMB_OK) {
+        return status;
+    }
     bytes header;
-    make_header(state, state->written, &header);
-    state->sink->position = 0;
-    written = written && tmb_sink_write(state->sink, header.data, header.count);
-    return written ? TMB_OK : sink_failure(state->sink, error);
+    make_header(state, state->written, sink->position - samples_end, &header);
+    written = header.count == state->header || tmb_sink_insert(sink, state->header, header.count - state->header);
+    sink->position = 0;
+    written = written && tmb_sink_write(sink, header.data, header.count);
+    return written ? TMB_OK : sink_failure(sink, error);
 }
 
 static const tmb_encoder pcm_encoder = {.write = encode, .finish = finish, .destroy = destroy};
@@ -149,14 +193,10 @@ tmb_status tmb_encoder_pcm_until(const tmb_audio_shape *shape, uint64_t riff_max
     state->riff_maximum = riff_maximum;
     state->sink = sink;
     state->frame = tmb_pcm_bytes(shape->encoding) * (size_t)shape->channels;
-    if (shape->container == TMB_CONTAINER_WAV) {
-        bytes header;
-        make_header(state, UINT64_MAX, &header);
-        state->header = header.count;
-        if (!tmb_sink_write(sink, header.data, header.count)) {
-            destroy(state);
-            return sink_failure(sink, error);
-        }
+    tmb_status status = begin(state, error);
+    if (status != TMB_OK) {
+        destroy(state);
+        return status;
     }
     *encoder = &pcm_encoder;
     *out = state;

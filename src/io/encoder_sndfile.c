@@ -122,6 +122,21 @@ static tmb_status write_flac(sndfile_state *state, const float *samples, size_t 
     return TMB_OK;
 }
 
+/* They hold texts alone. */
+static void set_tags(SNDFILE *file, const tmb_tags *tags) {
+    static const int names[TMB_TAG_COUNT] = {
+        [TMB_TAG_TITLE] = SF_STR_TITLE,     [TMB_TAG_ARTIST] = SF_STR_ARTIST,
+        [TMB_TAG_ALBUM] = SF_STR_ALBUM,     [TMB_TAG_DATE] = SF_STR_DATE,
+        [TMB_TAG_GENRE] = SF_STR_GENRE,     [TMB_TAG_TRACK] = SF_STR_TRACKNUMBER,
+        [TMB_TAG_COMMENT] = SF_STR_COMMENT, [TMB_TAG_COPYRIGHT] = SF_STR_COPYRIGHT,
+    };
+    for (int tag = 0; tags != NULL && tag < TMB_TAG_COUNT; tag++) {
+        if (tags->text[tag] != NULL) {
+            (void)sf_set_string(file, names[tag], tags->text[tag]);
+        }
+    }
+}
+
 static tmb_status encode(void *pointer, const float *samples, size_t count, tmb_error *error) {
     sndfile_state *state = pointer;
     switch (state->shape.container) {
@@ -199,7 +214,9 @@ static int format_of(const tmb_audio_shape *shape) {
     case TMB_CONTAINER_MP3: return SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III;
     case TMB_CONTAINER_AUTO:
     case TMB_CONTAINER_WAV:
-    case TMB_CONTAINER_RAW: break;
+    case TMB_CONTAINER_RAW:
+    case TMB_CONTAINER_AAC:
+    default: break;
     }
     return 0;
 }
@@ -257,6 +274,7 @@ tmb_status tmb_encoder_sndfile(const tmb_audio_shape *shape, tmb_sink *sink, con
         return status;
     }
     configure(state);
+    set_tags(state->file, shape->tags);
     if (sink->failure.status != TMB_OK) {
         status = failure(state, error);
         destroy(state);

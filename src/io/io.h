@@ -13,6 +13,9 @@
 #define TMB_AUDIO_MAX_RATE 192000
 #define TMB_AUDIO_MAX_CHANNELS 8
 
+/* Whether a container can be written here: AAC needs an installed ffmpeg. */
+bool tmb_audio_can_write(tmb_container container);
+
 /* Everything, mixed to mono (mean of the channels); *samples is allocated (free()). */
 tmb_status tmb_audio_read_mono(tmb_audio_reader *reader, const tmb_audio_info *info, float **samples, size_t *count,
                                tmb_error *error);

@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "io/bytes.h"
+#include "io/marks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +12,10 @@
 #define HEADER_BYTES 27
 #define FLAGS_PLACE 5
 #define CHECKSUM_PLACE 22
+#define SERIAL_PLACE 14
+#define SEQUENCE_PLACE 18
 #define BEGIN_OF_STREAM 2
+#define END_OF_STREAM 4
 /* Header, table and 255 segments of 255 bytes. */
 #define MAX_PAGE (HEADER_BYTES + 255 + 255 * 255)
 
@@ -31,19 +36,6 @@ static uint32_t checksum(const uint32_t table[256], const uint8_t *data, size_t 
         value = (value << 8) ^ table[((value >> 24) ^ data[i]) & 0xff];
     }
     return value;
-}
-
-static tmb_status add_link(tmb_ogg_links *links, uint64_t start, tmb_error *error) {
-    if (links->count == TMB_OGG_MAX_LINKS) {
-        return tmb_fail(error, TMB_ERROR_LIMIT, "is a chain of more than %d Ogg files", TMB_OGG_MAX_LINKS);
-    }
-    uint64_t *starts = tmb_realloc(links->starts, links->count + 1, sizeof(uint64_t));
-    if (starts == NULL) {
-        return tmb_fail_memory(error, "an audio reader", (links->count + 1) * sizeof(uint64_t));
-    }
-    starts[links->count++] = start;
-    links->starts = starts;
-    return TMB_OK;
 }
 
 /* The page at `place`; *size = its bytes. */
@@ -80,17 +72,87 @@ static tmb_status read_page(tmb_source *source, const uint32_t table[256], uint6
     return TMB_OK;
 }
 
-/* Whether what is left is short and has no page: a tag that some program put there. */
-static bool is_tail(tmb_source *source, uint64_t place, uint8_t page[MAX_PAGE]) {
-    if (place == 0 || source->size - place > MAX_PAGE) {
-        return false;
+/* The first place at or behind `place` at which a page begins, the end when there is none. */
+static uint64_t next_page(tmb_source *source, uint64_t place, uint8_t page[MAX_PAGE]) {
+    while (place < source->size) {
+        const size_t size = tmb_source_read_at(source, place, page, MAX_PAGE);
+        const uint8_t *found = size >= 4 ? memmem(page, size, "OggS", 4) : NULL;
+        if (found != NULL) {
+            return place + (uint64_t)(found - page);
+        }
+        if (size < MAX_PAGE) {
+            break;
+        }
+        place += size - 3;
     }
-    const size_t size = tmb_source_read_at(source, place, page, MAX_PAGE);
-    return memmem(page, size, "OggS", 4) == NULL;
+    return source->size;
 }
 
-tmb_status tmb_ogg_scan(tmb_source *source, tmb_ogg_links *links, tmb_error *error) {
-    *links = (tmb_ogg_links){0};
+/* Between two pages: tags and zeros are passed over, and anything else at the end. */
+static uint64_t skip_marks(tmb_source *source, uint64_t place, uint8_t page[MAX_PAGE], tmb_notes *notes) {
+    uint8_t magic[4] = {0};
+    if (tmb_source_read_at(source, place, magic, 4) == 4 && memcmp(magic, "OggS", 4) == 0) {
+        return place;
+    }
+    place = tmb_marks_skip(source, place, source->size);
+    if (place < source->size && next_page(source, place, page) == source->size) {
+        uint8_t last[4];
+        const size_t got = tmb_source_read_at(source, place, last, sizeof last);
+        if (memcmp(last, "OggS", got) == 0) {
+            return place; /* a page that is cut in its first letters */
+        }
+        tmb_note(notes, "has %llu bytes behind its audio, which are left out",
+                 (unsigned long long)(source->size - place));
+        place = source->size;
+    }
+    return place;
+}
+
+/* A link that is being read. */
+typedef struct link {
+    tmb_part part;
+    size_t pages;
+    uint32_t serial, sequence; /* of its first stream's last page */
+    bool ended;                /* that stream has its mark of the end */
+} link;
+
+static tmb_status end_link(link *l, tmb_notes *notes, tmb_parts *parts, tmb_error *error) {
+    if (l->pages == 0) {
+        return TMB_OK;
+    }
+    if (!l->ended && l->pages > 1) {
+        tmb_note(notes, "has an Ogg stream without a mark of its end: it may have been cut short");
+    }
+    return tmb_parts_add(parts, l->part, error);
+}
+
+/* Takes a page into the link, or begins the next link with it. */
+static tmb_status take_page(link *l, uint64_t place, const uint8_t *page, size_t size, bool *began, tmb_notes *notes,
+                            tmb_parts *parts, tmb_error *error) {
+    const bool begins = (page[FLAGS_PLACE] & BEGIN_OF_STREAM) != 0;
+    const uint32_t serial = (uint32_t)tmb_little(page + SERIAL_PLACE, 4);
+    const uint32_t sequence = (uint32_t)tmb_little(page + SEQUENCE_PLACE, 4);
+    tmb_status status = TMB_OK;
+    if (l->pages == 0 || (begins && !*began)) {
+        status = end_link(l, notes, parts, error);
+        *l = (link){.part.start = place, .serial = serial, .sequence = sequence};
+    } else if (serial == l->serial && sequence != l->sequence + 1 && l->pages < 4) {
+        tmb_note(notes, "begins in the middle of an Ogg stream"); /* what a radio's listener gets behind the heads */
+    } else if (serial == l->serial && sequence != l->sequence + 1) {
+        status = tmb_lost(notes, error, "is damaged: Ogg pages %lu to %lu are missing at byte %llu",
+                          (unsigned long)l->sequence + 1, (unsigned long)sequence - 1, (unsigned long long)place);
+    }
+    if (serial == l->serial) {
+        l->sequence = sequence;
+        l->ended = (page[FLAGS_PLACE] & END_OF_STREAM) != 0;
+    }
+    l->pages++;
+    l->part.end = place + size;
+    *began = begins;
+    return status;
+}
+
+tmb_status tmb_ogg_scan(tmb_source *source, uint64_t start, tmb_notes *notes, tmb_parts *parts, tmb_error *error) {
     uint32_t table[256];
     make_table(table);
     uint8_t *page = tmb_calloc(1, MAX_PAGE);
@@ -98,32 +160,31 @@ tmb_status tmb_ogg_scan(tmb_source *source, tmb_ogg_links *links, tmb_error *err
         return tmb_fail_memory(error, "an audio reader", MAX_PAGE);
     }
     tmb_status status = TMB_OK;
-    uint64_t place = 0;
+    link l = {0};
     bool began = false; /* the last page began a stream: several may at the start of a link */
-    while (status == TMB_OK && place < source->size && !is_tail(source, place, page)) {
+    bool good = true;
+    for (uint64_t place = start;
+         status == TMB_OK && good && (place = skip_marks(source, place, page, notes)) < source->size;) {
         size_t size = 0;
-        status = read_page(source, table, place, page, &size, error);
-        if (status == TMB_OK) {
-            const bool begins = (page[FLAGS_PLACE] & BEGIN_OF_STREAM) != 0;
-            if (links->count == 0 || (begins && !began)) {
-                status = add_link(links, place, error);
-            }
-            began = begins;
+        tmb_error reason = {0};
+        if (read_page(source, table, place, page, &size, &reason) != TMB_OK) {
+            /* What is behind a damaged page is not looked for. */
+            good = false;
+            status = tmb_lost(notes, error, "%s", reason.message);
+        } else {
+            status = take_page(&l, place, page, size, &began, notes, parts, error);
             place += size;
         }
     }
     if (status == TMB_OK && began) {
         status = tmb_fail(error, TMB_ERROR_FORMAT, "is cut short: its last Ogg stream ends with its first page");
     }
-    links->end = place;
+    if (status == TMB_OK) {
+        status = end_link(&l, notes, parts, error);
+    }
     free(page);
-    if (status != TMB_OK) {
-        tmb_ogg_links_free(links);
+    if (status == TMB_OK && parts->count == 0) {
+        status = tmb_fail(error, TMB_ERROR_FORMAT, "has no whole Ogg page");
     }
     return status;
-}
-
-void tmb_ogg_links_free(tmb_ogg_links *links) {
-    free(links->starts);
-    *links = (tmb_ogg_links){0};
 }

@@ -1,12 +1,18 @@
-/* Reading audio files: libsndfile behind our own checks, and headerless PCM. */
+/* Reading audio files: what a file is and how long is settled here, then one of the decoders reads it. */
 #include "io/io.h"
 
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "io/decoder.h"
+#include "io/ffmpeg.h"
+#include "io/flac_frames.h"
+#include "io/id3.h"
+#include "io/layout.h"
+#include "io/marks.h"
 #include "io/ogg_links.h"
 #include "io/pcm.h"
-#include "io/sndfile_open.h"
+#include "io/reader.h"
 #include "io/sniff.h"
 #include "io/source.h"
 
@@ -17,75 +23,20 @@
 #define DEFAULT_MAX_SECONDS 1800
 /* Samples per channel that are decoded at a time by tmb_audio_read_mono. */
 #define BLOCK 4096
-#define SNIFFED 4096
 
 struct tmb_audio_reader {
     tmb_source source;
-    tmb_source link;     /* the part of it that is decoded: all, or one link of a chained Ogg file */
-    tmb_ogg_links links; /* Ogg only */
-    size_t next_link;
-    SNDFILE *file; /* NULL where `raw` */
-    bool raw;      /* headerless PCM */
-    tmb_encoding raw_encoding;
+    tmb_parts parts;   /* of it, unless it is MP3 */
+    tmb_mp3_plan plan; /* MP3 */
+    tmb_decoding decoding;
+    tmb_notes notes;
+    tmb_tags tags;
     char *name; /* for messages; NULL: memory */
-    int rate;
     size_t channels;
-    uint64_t done;     /* samples per channel that were read */
-    uint64_t expected; /* by a header that is to be believed; 0 = it is not */
-    double max_seconds;
-    uint64_t max_bytes;
+    uint64_t done; /* samples per channel that were read */
+    tmb_audio_limits limits;
     tmb_error failure; /* of an earlier read */
 };
-
-/* ---- the bytes, as libsndfile asks for them ---- */
-
-static sf_count_t source_size(void *user) { return (sf_count_t)((tmb_source *)user)->size; }
-
-static sf_count_t source_seek(sf_count_t offset, int whence, void *user) {
-    tmb_source *source = user;
-    return tmb_sndfile_seek(&source->position, source->size, offset, whence);
-}
-
-static sf_count_t source_read(void *out, sf_count_t count, void *user) {
-    return count <= 0 ? 0 : (sf_count_t)tmb_source_read(user, out, (size_t)count);
-}
-
-static sf_count_t source_write(const void *data, sf_count_t count, void *user) {
-    (void)data;
-    (void)count;
-    (void)user;
-    return 0;
-}
-
-static sf_count_t source_tell(void *user) { return (sf_count_t)((tmb_source *)user)->position; }
-
-/* ---- what may be read ---- */
-
-typedef struct format_name {
-    int value;
-    const char *name;
-} format_name;
-
-/* Nothing else gets past open: decoders that are rarely used have had most of the holes. */
-static const format_name containers[] = {
-    {SF_FORMAT_WAV, "WAV"},   {SF_FORMAT_WAVEX, "WAV"}, {SF_FORMAT_RF64, "RF64"}, {SF_FORMAT_AIFF, "AIFF"},
-    {SF_FORMAT_FLAC, "FLAC"}, {SF_FORMAT_OGG, "Ogg"},   {SF_FORMAT_MPEG, "MP3"},
-};
-static const format_name encodings[] = {
-    {SF_FORMAT_PCM_S8, "8-bit PCM"},    {SF_FORMAT_PCM_U8, "8-bit PCM"},  {SF_FORMAT_PCM_16, "16-bit PCM"},
-    {SF_FORMAT_PCM_24, "24-bit PCM"},   {SF_FORMAT_PCM_32, "32-bit PCM"}, {SF_FORMAT_FLOAT, "32-bit float"},
-    {SF_FORMAT_DOUBLE, "64-bit float"}, {SF_FORMAT_ULAW, "u-law"},        {SF_FORMAT_ALAW, "A-law"},
-    {SF_FORMAT_VORBIS, "Vorbis"},       {SF_FORMAT_OPUS, "Opus"},         {SF_FORMAT_MPEG_LAYER_III, "layer III"},
-};
-
-static const char *find_name(const format_name *names, size_t count, int value) {
-    for (size_t i = 0; i < count; i++) {
-        if (names[i].value == value) {
-            return names[i].name;
-        }
-    }
-    return NULL;
-}
 
 /* Says which file it was. */
 static void name_failure(const tmb_audio_reader *reader, tmb_error *error) {
@@ -108,138 +59,236 @@ static tmb_status check_shape(int rate, int channels, tmb_error *error) {
     return TMB_OK;
 }
 
-/* ---- open ---- */
-
 static tmb_status over_limit(const tmb_audio_reader *reader, uint64_t length, tmb_error *error) {
-    if (reader->max_seconds > 0 && (double)length > reader->max_seconds * reader->rate) {
-        return tmb_fail(error, TMB_ERROR_LIMIT, "is longer than the limit of %g seconds", reader->max_seconds);
+    if (reader->limits.max_seconds > 0 && (double)length > reader->limits.max_seconds * reader->decoding.rate) {
+        return tmb_fail(error, TMB_ERROR_LIMIT, "is longer than the limit of %g seconds", reader->limits.max_seconds);
     }
     uint64_t bytes = 0;
-    if (reader->max_bytes != 0 &&
-        (!tmb_mul_u64(length, reader->channels * sizeof(float), &bytes) || bytes > reader->max_bytes)) {
+    if (reader->limits.max_bytes != 0 &&
+        (!tmb_mul_u64(length, reader->channels * sizeof(float), &bytes) || bytes > reader->limits.max_bytes)) {
         return tmb_fail(error, TMB_ERROR_LIMIT, "decodes to more than the limit of %llu bytes",
-                        (unsigned long long)reader->max_bytes);
+                        (unsigned long long)reader->limits.max_bytes);
     }
     return TMB_OK;
 }
 
-static tmb_status open_raw(tmb_audio_reader *reader, const tmb_raw_format *raw, tmb_audio_info *info,
-                           tmb_error *error) {
-    const size_t sample = tmb_pcm_bytes(raw->encoding);
-    if (sample == 0) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "unknown encoding %d of raw samples", (int)raw->encoding);
+/* ---- open ---- */
+
+/* Whether a file that only ffmpeg reads can be read. */
+static tmb_status check_foreign(const tmb_audio_limits *limits, const tmb_sniffed *sniffed, tmb_error *error) {
+    if (limits->no_ffmpeg) {
+        return tmb_fail(
+            error, TMB_ERROR_FORMAT,
+            "is %s, which timbre reads through ffmpeg, and that is turned off; convert it, e.g. with ffmpeg "
+            "-i FILE out.wav",
+            sniffed->name);
     }
-    tmb_status status = check_shape(raw->rate, raw->channels, error);
-    if (status != TMB_OK) {
-        return status;
+    if (!tmb_ffmpeg_is_installed()) {
+        return tmb_fail(error, TMB_ERROR_FORMAT,
+                        "is %s, which timbre reads through ffmpeg, and that is not installed; install it, or convert "
+                        "the file to WAV or FLAC",
+                        sniffed->name);
     }
-    reader->raw = true;
-    reader->raw_encoding = raw->encoding;
-    reader->rate = raw->rate;
-    reader->channels = (size_t)raw->channels;
-    *info =
-        (tmb_audio_info){.rate = raw->rate,
-                         .channels = raw->channels,
-                         .length = reader->source.sequential ? 0 : reader->source.size / (sample * reader->channels)};
-    static const char *const names[] = {"16-bit PCM", "24-bit PCM", "32-bit float"};
-    (void)snprintf(info->format, sizeof info->format, "raw, %s", names[raw->encoding]);
     return TMB_OK;
 }
 
-/* The part from `start` to `end` of the source. */
-static tmb_status open_sndfile(tmb_audio_reader *reader, uint64_t start, uint64_t end, SF_INFO *info,
+/* The first bytes of a pipe, before the rest is waited for. */
+static tmb_status check_front(void *user, const uint8_t *data, size_t size, tmb_error *error) {
+    const tmb_audio_reader *reader = user;
+    tmb_source front;
+    tmb_notes notes = {0};
+    tmb_sniffed sniffed;
+    tmb_source_open_memory(data, size, &front);
+    tmb_status status = tmb_sniff(&front, true, &notes, &sniffed, error);
+    return status == TMB_OK && sniffed.kind == TMB_FILE_FOREIGN ? check_foreign(&reader->limits, &sniffed, error)
+                                                                : status;
+}
+
+static tmb_status open_mp3(tmb_audio_reader *reader, uint64_t start, uint64_t end, tmb_error *error) {
+    tmb_status status = tmb_mp3_walk(&reader->source, start, end, &reader->notes, &reader->plan, error);
+    if (status == TMB_OK) {
+        status = tmb_decoder_mp3(&reader->source, &reader->plan, &reader->notes, &reader->decoding, error);
+    }
+    return status;
+}
+
+/* Recordings of chunks that were appended to one another become parts of one: those that are not like the first cannot.
+ */
+static tmb_status add_appended(tmb_audio_reader *reader, const tmb_layout *first, uint64_t next, unsigned frame,
                                tmb_error *error) {
-    static SF_VIRTUAL_IO callbacks = {source_size, source_seek, source_read, source_write, source_tell};
-    char reason[160];
-    reader->link = tmb_source_part(&reader->source, start, end);
-    *info = (SF_INFO){0};
-    reader->file = tmb_sndfile_open(&callbacks, SFM_READ, info, &reader->link, reason, sizeof reason);
-    if (reader->link.error_number != 0) {
-        return tmb_fail_errno(error, TMB_ERROR_IO, reader->link.error_number, "cannot be read");
+    while (next != 0) {
+        tmb_sniffed sniffed = {0};
+        uint8_t head[16];
+        const size_t got = tmb_source_read_at(&reader->source, next, head, sizeof head);
+        tmb_layout layout = {0};
+        if (!tmb_sniff_is(head, got, &sniffed.kind)) {
+            break;
+        }
+        tmb_status status =
+            tmb_layout_read(&reader->source, next, reader->source.size, sniffed.kind, &reader->notes, &layout, error);
+        tmb_tags_free(&layout.tags);
+        if (status == TMB_OK && (layout.codec != first->codec || layout.format != first->format ||
+                                 layout.rate != first->rate || layout.channels != first->channels)) {
+            status = tmb_fail(error, TMB_ERROR_FORMAT,
+                              "changes from %d Hz, %d channels to %d Hz, %d channels of another kind in its middle",
+                              first->rate, first->channels, layout.rate, layout.channels);
+        }
+        if (status == TMB_OK) {
+            const tmb_part part = {layout.start, layout.end, (layout.end - layout.start) / frame};
+            status = tmb_parts_add(&reader->parts, part, error);
+        }
+        if (status != TMB_OK) {
+            return status;
+        }
+        next = layout.next;
     }
-    return reader->file != NULL ? TMB_OK
-                                : tmb_fail(error, TMB_ERROR_FORMAT,
-                                           "is damaged, cut short or of an unsupported kind (libsndfile: %s)", reason);
+    return TMB_OK;
 }
 
-/* The next link of an Ogg file, which must be like the first. */
-static tmb_status open_next_link(tmb_audio_reader *reader, SF_INFO *info, tmb_error *error) {
-    if (reader->file != NULL) {
-        (void)sf_close(reader->file);
-        reader->file = NULL;
+static tmb_status open_samples(tmb_audio_reader *reader, const tmb_layout *layout, tmb_error *error) {
+    tmb_decoding *decoding = &reader->decoding;
+    const tmb_part whole = {layout->start, layout->end, 0};
+    decoding->rate = layout->rate;
+    decoding->channels = layout->channels;
+    tmb_status status = check_shape(layout->rate, layout->channels, error);
+    if (status == TMB_OK) {
+        status = tmb_parts_add(&reader->parts, whole, error);
     }
-    const size_t i = reader->next_link++;
-    const uint64_t end = i + 1 < reader->links.count ? reader->links.starts[i + 1] : reader->links.end;
-    return open_sndfile(reader, reader->links.starts[i], end, info, error);
-}
-
-static tmb_status open_decoder(tmb_audio_reader *reader, tmb_file_kind kind, SF_INFO *info, tmb_error *error) {
-    if (kind != TMB_FILE_OGG) {
-        return open_sndfile(reader, 0, reader->source.size, info, error);
+    if (status == TMB_OK) {
+        status = tmb_decoder_sndfile(&reader->source, &reader->parts, layout->format, &reader->notes, &reader->tags,
+                                     decoding, error);
     }
-    tmb_status status = tmb_ogg_scan(&reader->source, &reader->links, error);
-    return status == TMB_OK ? open_next_link(reader, info, error) : status;
-}
-
-static tmb_status open_file(tmb_audio_reader *reader, tmb_audio_info *info, tmb_error *error) {
-    tmb_status status = tmb_source_spool(&reader->source, tmb_sniff_check, error);
     if (status != TMB_OK) {
         return status;
     }
-    uint8_t front[SNIFFED];
-    const size_t size = tmb_source_read_at(&reader->source, 0, front, sizeof front);
+    const uint64_t bytes = layout->end - layout->start;
+    const unsigned frame = decoding->length > 0 ? (unsigned)(bytes / decoding->length) : 1;
+    if (layout->next != 0 && frame > 0) {
+        status = add_appended(reader, layout, layout->next, frame, error);
+        for (size_t i = 1; status == TMB_OK && i < reader->parts.count; i++) {
+            decoding->length += reader->parts.items[i].length;
+        }
+    }
+    decoding->exact = true;
+    decoding->channel_mask = layout->channel_mask;
+    char encoding[sizeof decoding->format];
+    (void)snprintf(encoding, sizeof encoding, "%s", decoding->format + strcspn(decoding->format, ","));
+    (void)snprintf(decoding->format, sizeof decoding->format, "%s%.30s", layout->container, encoding);
+    return status;
+}
+
+static tmb_status open_layout(tmb_audio_reader *reader, const tmb_sniffed *sniffed, tmb_error *error) {
+    tmb_layout layout;
+    tmb_status status = tmb_layout_read(&reader->source, sniffed->start, reader->source.size, sniffed->kind,
+                                        &reader->notes, &layout, error);
+    reader->tags = layout.tags;
+    if (status != TMB_OK) {
+        return status;
+    }
+    switch (layout.codec) {
+    case TMB_CODEC_SAMPLES: return open_samples(reader, &layout, error);
+    case TMB_CODEC_MP3:
+        status = open_mp3(reader, layout.start, layout.end, error);
+        (void)snprintf(reader->decoding.format, sizeof reader->decoding.format, "%s, MP3", layout.container);
+        return status;
+    case TMB_CODEC_OTHER:
+    default: break;
+    }
+    if (sniffed->kind == TMB_FILE_CAF && sniffed->start == 0) {
+        const tmb_sniffed caf = {.name = layout.codec_name, .demuxer = "caf"};
+        status = check_foreign(&reader->limits, &caf, error);
+        return status == TMB_OK ? tmb_decoder_ffmpeg(&reader->source, caf.demuxer, caf.name, &reader->notes,
+                                                     &reader->decoding, error)
+                                : status;
+    }
+    return tmb_fail(error, TMB_ERROR_FORMAT,
+                    "has an encoding that is not supported (%s): PCM, float, A-law, u-law, FLAC, Vorbis, Opus and MP3 "
+                    "are",
+                    layout.codec_name);
+}
+
+static tmb_status open_kind(tmb_audio_reader *reader, const tmb_sniffed *sniffed, tmb_error *error) {
+    tmb_source *source = &reader->source;
+    tmb_decoding *decoding = &reader->decoding;
+    tmb_status status = TMB_OK;
+    switch (sniffed->kind) {
+    case TMB_FILE_FLAC:
+        status = tmb_flac_walk(source, sniffed->start, source->size, &reader->notes, &reader->parts, error);
+        break;
+    case TMB_FILE_OGG: status = tmb_ogg_scan(source, sniffed->start, &reader->notes, &reader->parts, error); break;
+    case TMB_FILE_MP3:
+        (void)snprintf(decoding->format, sizeof decoding->format, "MP3, layer III");
+        tmb_id3_read(source, &reader->tags);
+        return open_mp3(reader, sniffed->start, source->size, error);
+    case TMB_FILE_FOREIGN:
+        status = check_foreign(&reader->limits, sniffed, error);
+        return status == TMB_OK
+                   ? tmb_decoder_ffmpeg(source, sniffed->demuxer, sniffed->name, &reader->notes, decoding, error)
+                   : status;
+    case TMB_FILE_WAV:
+    case TMB_FILE_AIFF:
+    case TMB_FILE_W64:
+    case TMB_FILE_CAF:
+    case TMB_FILE_AU:
+    default: return open_layout(reader, sniffed, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_decoder_sndfile(source, &reader->parts, 0, &reader->notes, &reader->tags, decoding, error);
+    }
+    if (status == TMB_OK && sniffed->kind == TMB_FILE_FLAC) {
+        decoding->length = 0;
+        for (size_t i = 0; i < reader->parts.count; i++) {
+            decoding->length += reader->parts.items[i].length;
+        }
+        decoding->exact = true;
+    }
+    return status;
+}
+
+static tmb_status open_file(tmb_audio_reader *reader, tmb_error *error) {
+    tmb_status status = tmb_source_spool(&reader->source, check_front, reader, error);
+    tmb_sniffed sniffed = {0};
+    if (status == TMB_OK) {
+        status = tmb_sniff(&reader->source, false, &reader->notes, &sniffed, error);
+    }
+    if (status == TMB_OK) {
+        status = open_kind(reader, &sniffed, error);
+    }
     if (reader->source.error_number != 0) {
         return tmb_fail_errno(error, TMB_ERROR_IO, reader->source.error_number, "cannot be read");
     }
-    tmb_file_kind kind = TMB_FILE_WAV;
-    status = tmb_sniff(front, size, &kind, error);
     if (status == TMB_OK) {
-        status = tmb_sniff_complete(&reader->source, kind, error);
+        status = check_shape(reader->decoding.rate, reader->decoding.channels, error);
     }
-    SF_INFO file = {0};
-    if (status == TMB_OK) {
-        status = open_decoder(reader, kind, &file, error);
-    }
-    if (status != TMB_OK) {
-        return status;
-    }
-    const char *container =
-        find_name(containers, sizeof containers / sizeof containers[0], file.format & SF_FORMAT_TYPEMASK);
-    const char *encoding =
-        find_name(encodings, sizeof encodings / sizeof encodings[0], file.format & SF_FORMAT_SUBMASK);
-    if (container == NULL || encoding == NULL) {
-        return tmb_fail(
-            error, TMB_ERROR_FORMAT,
-            "has an encoding that is not supported (%s, libsndfile subtype 0x%x): PCM, float, A-law, u-law, "
-            "FLAC, Vorbis, Opus and MP3 are",
-            container != NULL ? container : "unknown container", file.format & SF_FORMAT_SUBMASK);
-    }
-    status = check_shape(file.samplerate, file.channels, error);
-    if (status != TMB_OK) {
-        return status;
-    }
-    reader->rate = file.samplerate;
-    reader->channels = (size_t)file.channels;
-    *info = (tmb_audio_info){.rate = file.samplerate, .channels = file.channels};
-    (void)snprintf(info->format, sizeof info->format, "%s, %s", container, encoding);
-    if (file.frames > 0 && file.frames < SF_COUNT_MAX && reader->links.count <= 1) {
-        info->length = (uint64_t)file.frames;
-    }
-    if (kind != TMB_FILE_OGG && kind != TMB_FILE_MP3) {
-        /* Known exactly: what is too long fails now, and not after the limit's worth of work. */
-        reader->expected = info->length;
-        return over_limit(reader, info->length, error);
-    }
-    return TMB_OK;
+    return status;
+}
+
+static tmb_status open_raw(tmb_audio_reader *reader, const tmb_raw_format *raw, tmb_error *error) {
+    tmb_status status = check_shape(raw->rate, raw->channels, error);
+    return status == TMB_OK ? tmb_decoder_raw(&reader->source, raw, &reader->notes, &reader->decoding, error) : status;
+}
+
+void tmb_audio_describe(const tmb_audio_reader *reader, tmb_audio_info *info) {
+    const tmb_decoding *decoding = &reader->decoding;
+    *info = (tmb_audio_info){.rate = decoding->rate,
+                             .channels = decoding->channels,
+                             .length = decoding->length,
+                             .channel_mask = decoding->channel_mask};
+    memcpy(info->format, decoding->format, sizeof info->format);
 }
 
 static tmb_status open_source(tmb_audio_reader *reader, const tmb_raw_format *raw, const tmb_audio_limits *limits,
                               tmb_audio_reader **out, tmb_audio_info *info, tmb_error *error) {
-    reader->max_seconds = limits != NULL ? limits->max_seconds : DEFAULT_MAX_SECONDS;
-    reader->max_bytes = limits != NULL ? limits->max_bytes : 0;
-    tmb_audio_info found = {0};
+    reader->limits = limits != NULL ? *limits : (tmb_audio_limits){.max_seconds = DEFAULT_MAX_SECONDS};
+    reader->notes.salvage = reader->limits.salvage;
     tmb_error reason = {0};
-    tmb_status status = raw != NULL ? open_raw(reader, raw, &found, &reason) : open_file(reader, &found, &reason);
+    tmb_status status = raw != NULL ? open_raw(reader, raw, &reason) : open_file(reader, &reason);
+    const tmb_decoding *decoding = &reader->decoding;
+    if (status == TMB_OK) {
+        reader->channels = (size_t)decoding->channels;
+        /* Known exactly: what is too long fails now, and not after the limit's worth of work. */
+        status = decoding->exact ? over_limit(reader, decoding->length, &reason) : TMB_OK;
+    }
     if (status != TMB_OK) {
         if (error != NULL) {
             *error = reason;
@@ -249,7 +298,7 @@ static tmb_status open_source(tmb_audio_reader *reader, const tmb_raw_format *ra
         return status;
     }
     if (info != NULL) {
-        *info = found;
+        tmb_audio_describe(reader, info);
     }
     *out = reader;
     return TMB_OK;
@@ -293,10 +342,12 @@ tmb_status tmb_audio_open_memory(const void *data, size_t size, const tmb_audio_
 
 void tmb_audio_close(tmb_audio_reader **reader) {
     if (*reader != NULL) {
-        if ((*reader)->file != NULL) {
-            (void)sf_close((*reader)->file);
+        if ((*reader)->decoding.decoder != NULL) {
+            (*reader)->decoding.decoder->close((*reader)->decoding.state);
         }
-        tmb_ogg_links_free(&(*reader)->links);
+        tmb_parts_free(&(*reader)->parts);
+        tmb_mp3_plan_free(&(*reader)->plan);
+        tmb_tags_free(&(*reader)->tags);
         tmb_source_close(&(*reader)->source);
         free((*reader)->name);
         free(*reader);
@@ -304,66 +355,22 @@ void tmb_audio_close(tmb_audio_reader **reader) {
     }
 }
 
+size_t tmb_audio_warning_count(const tmb_audio_reader *reader) { return reader->notes.count; }
+
+const char *tmb_audio_warning(const tmb_audio_reader *reader, size_t index) {
+    return index < reader->notes.count ? reader->notes.text[index] : NULL;
+}
+
+const tmb_tags *tmb_audio_tags(const tmb_audio_reader *reader) { return &reader->tags; }
+
 /* ---- read ---- */
-
-static tmb_status read_raw(tmb_audio_reader *reader, float *out, size_t capacity, size_t *count, tmb_error *error) {
-    const size_t frame = tmb_pcm_bytes(reader->raw_encoding) * reader->channels;
-    uint8_t bytes[16384];
-    while (*count < capacity) {
-        const size_t room = sizeof bytes / frame;
-        const size_t wanted = capacity - *count < room ? capacity - *count : room;
-        const size_t got = tmb_source_read(&reader->source, bytes, wanted * frame);
-        if (reader->source.error_number == 0 && got % frame != 0) {
-            return tmb_fail(error, TMB_ERROR_FORMAT,
-                            "ends inside a sample: %zu bytes too many for raw %zu-byte samples", got % frame, frame);
-        }
-        tmb_pcm_decode(reader->raw_encoding, bytes, got / frame * reader->channels, out + *count * reader->channels);
-        *count += got / frame;
-        if (got < wanted * frame) {
-            break;
-        }
-    }
-    return TMB_OK;
-}
-
-/* Appends to *count; less than `capacity` at the end of the link. */
-static tmb_status read_link(tmb_audio_reader *reader, float *out, size_t capacity, size_t *count, tmb_error *error) {
-    const sf_count_t got =
-        sf_readf_float(reader->file, out + *count * reader->channels, (sf_count_t)(capacity - *count));
-    *count += got > 0 ? (size_t)got : 0;
-    if (reader->link.error_number != 0) {
-        return tmb_fail_errno(error, TMB_ERROR_IO, reader->link.error_number, "cannot be read");
-    }
-    if (sf_error(reader->file) != SF_ERR_NO_ERROR) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "is damaged after %llu samples: %s",
-                        (unsigned long long)(reader->done + *count), sf_strerror(reader->file));
-    }
-    return TMB_OK;
-}
-
-static tmb_status read_sndfile(tmb_audio_reader *reader, float *out, size_t capacity, size_t *count, tmb_error *error) {
-    tmb_status status = read_link(reader, out, capacity, count, error);
-    while (status == TMB_OK && *count < capacity && reader->next_link < reader->links.count) {
-        SF_INFO info;
-        status = open_next_link(reader, &info, error);
-        if (status == TMB_OK && (info.samplerate != reader->rate || info.channels != (int)reader->channels)) {
-            return tmb_fail(error, TMB_ERROR_FORMAT,
-                            "changes from %d Hz, %zu channels to %d Hz, %d channels in its middle", reader->rate,
-                            reader->channels, info.samplerate, info.channels);
-        }
-        if (status == TMB_OK) {
-            status = read_link(reader, out, capacity, count, error);
-        }
-    }
-    return status;
-}
 
 static tmb_status read_checked(tmb_audio_reader *reader, float *out, size_t capacity, size_t *count, tmb_error *error) {
     /* Never more than fits the arithmetic of what is below. */
     const size_t most = SIZE_MAX / sizeof(float) / reader->channels / 2;
     capacity = capacity < most ? capacity : most;
-    tmb_status status =
-        reader->raw ? read_raw(reader, out, capacity, count, error) : read_sndfile(reader, out, capacity, count, error);
+    const tmb_decoding *decoding = &reader->decoding;
+    tmb_status status = decoding->decoder->read(decoding->state, out, capacity, count, error);
     if (reader->source.error_number != 0) {
         return tmb_fail_errno(error, TMB_ERROR_IO, reader->source.error_number, "cannot be read");
     }
@@ -376,13 +383,14 @@ static tmb_status read_checked(tmb_audio_reader *reader, float *out, size_t capa
         const uint64_t place = reader->done + bad / reader->channels;
         return tmb_fail(error, TMB_ERROR_FORMAT,
                         "has a sample that is not a finite number: number %llu (at %.3f s) of channel %zu",
-                        (unsigned long long)place, (double)place / reader->rate, bad % reader->channels + 1);
+                        (unsigned long long)place, (double)place / decoding->rate, bad % reader->channels + 1);
     }
     reader->done += *count;
     status = over_limit(reader, reader->done, error);
-    if (status == TMB_OK && *count < capacity && reader->expected != 0 && reader->done < reader->expected) {
+    if (status == TMB_OK && *count < capacity && decoding->exact && reader->done < decoding->length &&
+        !reader->limits.salvage) {
         return tmb_fail(error, TMB_ERROR_FORMAT, "is cut short: it promises %llu samples and has %llu",
-                        (unsigned long long)reader->expected, (unsigned long long)reader->done);
+                        (unsigned long long)decoding->length, (unsigned long long)reader->done);
     }
     return status;
 }
@@ -423,7 +431,7 @@ tmb_status tmb_audio_read_mono(tmb_audio_reader *reader, const tmb_audio_info *i
     const size_t channels = reader->channels;
     /* The header's length is believed for a minute; beyond that the memory grows with what comes. */
     const uint64_t hint = info != NULL ? info->length : 0;
-    const uint64_t minute = (uint64_t)reader->rate * 60;
+    const uint64_t minute = (uint64_t)reader->decoding.rate * 60;
     size_t capacity = (size_t)(hint < minute ? hint : minute) + BLOCK;
     float *result = tmb_calloc(capacity, sizeof(float));
     float *block = tmb_calloc(BLOCK * channels, sizeof(float));

@@ -13,11 +13,19 @@
 
 tmb_status tmb_sink_open(const char *path, tmb_sink *sink, tmb_error *error) {
     *sink = (tmb_sink){.fd = -1};
+    struct stat status;
     if (strcmp(path, "-") == 0) {
         sink->fd = STDOUT_FILENO;
+        const int flags = fcntl(sink->fd, F_GETFL);
+        const off_t place = lseek(sink->fd, 0, SEEK_CUR);
+        if (fstat(sink->fd, &status) == 0 && S_ISREG(status.st_mode) && flags >= 0 && (flags & O_APPEND) == 0 &&
+            place >= 0) {
+            sink->seekable = true;
+            sink->readable = (flags & O_ACCMODE) == O_RDWR;
+            sink->base = (uint64_t)place;
+        }
         return TMB_OK;
     }
-    struct stat status;
     if (stat(path, &status) != 0) {
         status.st_mode = S_IFREG; /* to be created */
     } else if (S_ISDIR(status.st_mode)) {
@@ -29,6 +37,7 @@ tmb_status tmb_sink_open(const char *path, tmb_sink *sink, tmb_error *error) {
     if (S_ISREG(status.st_mode)) {
         sink->owns_fd = true;
         sink->seekable = true;
+        sink->readable = true;
         return tmb_temporary_create(path, &sink->temporary, &sink->fd, error);
     }
     sink->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
@@ -37,7 +46,7 @@ tmb_status tmb_sink_open(const char *path, tmb_sink *sink, tmb_error *error) {
 }
 
 void tmb_sink_open_memory(size_t maximum, tmb_sink *sink) {
-    *sink = (tmb_sink){.fd = -1, .maximum = maximum, .seekable = true};
+    *sink = (tmb_sink){.fd = -1, .maximum = maximum, .seekable = true, .readable = true};
 }
 
 void tmb_sink_open_callback(tmb_audio_write_callback callback, void *user, tmb_sink *sink) {
@@ -45,7 +54,7 @@ void tmb_sink_open_callback(tmb_audio_write_callback callback, void *user, tmb_s
 }
 
 static bool write_descriptor(tmb_sink *sink, const uint8_t *data, size_t count) {
-    uint64_t place = sink->position;
+    uint64_t place = sink->base + sink->position;
     while (count > 0) {
         const ssize_t done =
             sink->seekable ? pwrite(sink->fd, data, count, (off_t)place) : write(sink->fd, data, count);
@@ -123,6 +132,47 @@ bool tmb_sink_write(tmb_sink *sink, const void *data, size_t count) {
     return written;
 }
 
+static bool read_back(tmb_sink *sink, uint64_t place, uint8_t *out, size_t count) {
+    for (size_t done = 0; done < count;) {
+        const ssize_t got = pread(sink->fd, out + done, count - done, (off_t)(sink->base + place + done));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            (void)tmb_fail_errno(&sink->failure, TMB_ERROR_IO, got < 0 ? errno : EIO, "cannot be read back");
+            return false;
+        }
+        done += (size_t)got;
+    }
+    return true;
+}
+
+bool tmb_sink_insert(tmb_sink *sink, uint64_t place, size_t count) {
+    const size_t block = (size_t)1 << 20;
+    uint8_t *bytes = tmb_calloc(block, 1);
+    if (bytes == NULL) {
+        (void)tmb_fail_memory(&sink->failure, "encoded audio", block);
+        return false;
+    }
+    const uint64_t end = sink->size;
+    bool moved = sink->failure.status == TMB_OK;
+    for (uint64_t at = end;
+         moved && at > place;) { /* from the end, so that nothing is overwritten before it is moved */
+        const size_t part = at - place < block ? (size_t)(at - place) : block;
+        at -= part;
+        if (sink->fd >= 0) {
+            moved = read_back(sink, at, bytes, part);
+        } else {
+            memcpy(bytes, sink->memory + at, part);
+        }
+        sink->position = at + count;
+        moved = moved && tmb_sink_write(sink, bytes, part);
+    }
+    sink->position = end + count;
+    free(bytes);
+    return moved;
+}
+
 /* close(2) reports what a network file system could not write. */
 static int close_descriptor(tmb_sink *sink) {
     const int result = sink->owns_fd && sink->fd >= 0 ? close(sink->fd) : 0;
@@ -138,6 +188,9 @@ tmb_status tmb_sink_finish(tmb_sink *sink, tmb_error *error) {
         const tmb_status status = sink->failure.status;
         tmb_sink_abort(sink);
         return status;
+    }
+    if (sink->fd >= 0 && !sink->owns_fd && sink->seekable) {
+        (void)lseek(sink->fd, (off_t)(sink->base + sink->size), SEEK_SET); /* who writes next goes on behind it */
     }
     if (close_descriptor(sink) != 0) {
         tmb_status status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "cannot be written");

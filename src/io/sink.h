@@ -16,13 +16,15 @@ typedef struct tmb_sink {
     size_t capacity, maximum;
 
     bool seekable;     /* what was written may be overwritten */
+    bool readable;     /* and read again */
+    uint64_t base;     /* where the file begins in the descriptor */
     uint64_t size;     /* bytes so far */
     uint64_t position; /* of the next write */
     tmb_error failure; /* of the first write that failed */
 } tmb_sink;
 
-/* "-" is standard output. A path to a pipe or device is written in place, everything else through a
- * temporary file. */
+/* "-" is standard output, which is a stream unless it is a regular file that is not only appended to. A path to a pipe
+ * or device is written in place, everything else through a temporary file. */
 tmb_status tmb_sink_open(const char *path, tmb_sink *sink, tmb_error *error);
 void tmb_sink_open_memory(size_t maximum, tmb_sink *sink);
 void tmb_sink_open_callback(tmb_audio_write_callback callback, void *user, tmb_sink *sink);
@@ -30,6 +32,10 @@ void tmb_sink_open_callback(tmb_audio_write_callback callback, void *user, tmb_s
 /* Writes at `position` and moves on; false where `failure` is set. In a stream, bytes for a place that
  * has left are dropped: encoders go back only to complete a header that is valid without it. */
 bool tmb_sink_write(tmb_sink *sink, const void *data, size_t count);
+
+/* Makes room for `count` bytes at `place` by moving all that is behind: what is there now is not defined. Only where
+ * `readable`; false where `failure` is set. `position` is at the end afterwards. */
+bool tmb_sink_insert(tmb_sink *sink, uint64_t place, size_t count);
 
 /* Completes or removes the file and frees. Memory is the caller's where it took sink->memory (and set
  * it to NULL). */

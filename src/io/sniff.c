@@ -1,23 +1,22 @@
 #include "io/sniff.h"
 
 #include "base/error.h"
+#include "base/memory.h"
+#include "io/bytes.h"
+#include "io/marks.h"
+#include "io/mp3_frames.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define READS "timbre reads WAV, FLAC, Ogg Vorbis, Opus, MP3 and AIFF"
-/* Chunks that are walked through in search of the audio. */
-#define MAX_CHUNKS 4096
+#define READS "timbre reads WAV, RF64, Wave64, FLAC, Ogg Vorbis, Opus, MP3, AIFF, CAF and AU, and more with ffmpeg"
+/* Bytes before a file that are searched for its beginning. */
+#define MAX_JUNK ((size_t)64 << 10)
+#define FRONT 1024
 
 static bool has(const uint8_t *data, size_t size, size_t place, const char *text) {
     const size_t length = strlen(text);
     return size >= place && size - place >= length && memcmp(data + place, text, length) == 0;
-}
-
-/* An MPEG audio frame header, of layer III. */
-static bool is_mp3_frame(const uint8_t *data, size_t size) {
-    return size >= 4 && data[0] == 0xff && (data[1] & 0xe0) == 0xe0 && (data[1] & 0x18) != 0x08 /* version */ &&
-           (data[1] & 0x06) == 0x02 /* layer III */ && (data[2] & 0xf0) != 0xf0 /* bit rate */ &&
-           (data[2] & 0x0c) != 0x0c /* sample rate */;
 }
 
 /* Printable ASCII and UTF-8 continuation bytes only. */
@@ -31,153 +30,167 @@ static bool is_text(const uint8_t *data, size_t size) {
     return size > 0;
 }
 
-static const struct {
-    size_t place;
-    const char *magic, *name;
-} others[] = {
-    {4, "ftyp", "M4A or MP4 (AAC)"},
-    {0, "\x1a\x45\xdf\xa3", "WebM or Matroska"},
-    {0, "\x30\x26\xb2\x75", "WMA or ASF"},
-    {0, "caff", "CAF"},
-    {0, "riff", "Wave64"},
-    {0, ".snd", "AU"},
-    {0, "#!AMR", "AMR"},
-    {0, "wvpk", "WavPack"},
-    {0, "MAC ", "Monkey's Audio"},
-};
-
-tmb_status tmb_sniff(const uint8_t *data, size_t size, tmb_file_kind *kind, tmb_error *error) {
-    if (size == 0) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "is empty");
-    }
-    if ((has(data, size, 0, "RIFF") || has(data, size, 0, "RIFX") || has(data, size, 0, "RF64")) &&
+bool tmb_sniff_is(const uint8_t *data, size_t size, tmb_file_kind *kind) {
+    tmb_mp3_head head;
+    if ((has(data, size, 0, "RIFF") || has(data, size, 0, "RIFX") || has(data, size, 0, "RF64") ||
+         has(data, size, 0, "BW64")) &&
         has(data, size, 8, "WAVE")) {
         *kind = TMB_FILE_WAV;
     } else if (has(data, size, 0, "FORM") && (has(data, size, 8, "AIFF") || has(data, size, 8, "AIFC"))) {
         *kind = TMB_FILE_AIFF;
+    } else if (has(data, size, 0, "riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb")) {
+        *kind = TMB_FILE_W64;
+    } else if (has(data, size, 0, "caff") && size >= 6 && data[4] == 0 && data[5] == 1) {
+        *kind = TMB_FILE_CAF;
+    } else if (has(data, size, 0, ".snd")) {
+        *kind = TMB_FILE_AU;
     } else if (has(data, size, 0, "fLaC")) {
         *kind = TMB_FILE_FLAC;
     } else if (has(data, size, 0, "OggS")) {
         *kind = TMB_FILE_OGG;
-    } else if (has(data, size, 0, "ID3") || is_mp3_frame(data, size)) {
+    } else if (size >= 4 && tmb_mp3_parse(data, &head)) {
         *kind = TMB_FILE_MP3;
     } else {
-        for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-            if (has(data, size, others[i].place, others[i].magic)) {
-                return tmb_fail(error, TMB_ERROR_FORMAT,
-                                "is %s, which is not supported: " READS
-                                "; convert it, e.g. with ffmpeg -i FILE out.wav",
-                                others[i].name);
+        return false;
+    }
+    return true;
+}
+
+/* ADTS: twelve ones and layer 0; the length of a frame in 13 bits. */
+static bool is_adts(const uint8_t *data, size_t size) {
+    for (size_t at = 0, frames = 0;; frames++) {
+        if (size < at + 7) {
+            return frames > 0;
+        }
+        const size_t length = (size_t)(data[at + 3] & 3) << 11 | (size_t)data[at + 4] << 3 | data[at + 5] >> 5;
+        if (data[at] != 0xff || (data[at + 1] & 0xf6) != 0xf0 || length < 7) {
+            return false;
+        }
+        if (frames == 2) {
+            return true;
+        }
+        at += length;
+    }
+}
+
+/* Layers I and II. */
+static bool is_mpeg_audio(const uint8_t *data, size_t size) {
+    return size >= 4 && data[0] == 0xff && (data[1] & 0xe0) == 0xe0 && (data[1] & 0x18) != 0x08 &&
+           ((data[1] & 0x06) == 0x04 || (data[1] & 0x06) == 0x06) && (data[2] & 0xf0) != 0xf0 &&
+           (data[2] & 0x0c) != 0x0c;
+}
+
+static bool is_transport_stream(const uint8_t *data, size_t size) {
+    return size >= 377 && data[0] == 0x47 && data[188] == 0x47 && data[376] == 0x47;
+}
+
+static const struct {
+    size_t place;
+    const char *magic;
+    bool (*test)(const uint8_t *data, size_t size); /* instead */
+    const char *demuxer, *name;
+} foreign[] = {
+    {4, "ftyp", NULL, "mov", "M4A or MP4 (AAC)"},
+    {4, "moov", NULL, "mov", "QuickTime"},
+    {4, "wide", NULL, "mov", "QuickTime"},
+    {4, "mdat", NULL, "mov", "QuickTime"},
+    {0, "\x1a\x45\xdf\xa3", NULL, "matroska", "WebM or Matroska"},
+    {0, "\x30\x26\xb2\x75", NULL, "asf", "WMA or ASF"},
+    {0, "#!AMR", NULL, "amr", "AMR"},
+    {0, "wvpk", NULL, "wv", "WavPack"},
+    {0, "MAC ", NULL, "ape", "Monkey's Audio"},
+    {0, "TTA1", NULL, "tta", "True Audio"},
+    {0, "FLV\x01", NULL, "flv", "Flash video"},
+    {8, "AVI ", NULL, "avi", "AVI"},
+    {0, NULL, is_adts, "aac", "AAC (ADTS)"},
+    {0, NULL, is_transport_stream, "mpegts", "an MPEG transport stream"},
+    {0, NULL, is_mpeg_audio, "mp3", "MPEG audio of layer I or II"},
+};
+
+static bool is_foreign(const uint8_t *data, size_t size, tmb_sniffed *out) {
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
+        if (foreign[i].test != NULL ? foreign[i].test(data, size)
+                                    : has(data, size, foreign[i].place, foreign[i].magic)) {
+            out->kind = TMB_FILE_FOREIGN;
+            out->name = foreign[i].name;
+            out->demuxer = foreign[i].demuxer;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a file begins here beyond doubt: its magic number and something that fits behind it. */
+static bool begins_certainly(const uint8_t *data, size_t size, tmb_file_kind *kind) {
+    if (size < 16 || !tmb_sniff_is(data, size, kind)) {
+        return false;
+    }
+    switch (*kind) {
+    case TMB_FILE_FLAC: return tmb_big(data + 4, 4) == 34 || tmb_big(data + 4, 4) == 0x80000022u;
+    case TMB_FILE_OGG: return data[4] == 0 && (data[5] & 2) != 0;
+    case TMB_FILE_MP3:
+        for (size_t at = 0, frames = 0; frames < 4; frames++) {
+            tmb_mp3_head first;
+            tmb_mp3_head head;
+            if (size < at + 4 || !tmb_mp3_parse(data, &first) || !tmb_mp3_parse(data + at, &head) || head.size == 0 ||
+                head.kind != first.kind || head.channels != first.channels) {
+                return false;
+            }
+            at += head.size;
+        }
+        return true;
+    case TMB_FILE_AU: return tmb_big(data + 4, 4) >= 24 && tmb_big(data + 4, 4) < 4096;
+    default: return true;
+    }
+}
+
+/* Looks for a file behind what is none of ours. */
+static bool search(tmb_source *source, uint64_t start, tmb_notes *notes, tmb_sniffed *out) {
+    const size_t capacity = MAX_JUNK + 8192;
+    uint8_t *data = tmb_calloc(capacity, 1);
+    bool found = false;
+    if (data != NULL) {
+        const size_t size = tmb_source_read_at(source, start, data, capacity);
+        for (size_t i = 1; i < size && i <= MAX_JUNK && !found; i++) {
+            if (begins_certainly(data + i, size - i, &out->kind)) {
+                out->start = start + i;
+                found = true;
+                tmb_note(notes, "has %llu bytes before its audio, which are left out", (unsigned long long)out->start);
             }
         }
-        return tmb_fail(error, TMB_ERROR_FORMAT,
-                        is_text(data, size) ? "is text, not audio: %s" : "is not an audio file: %s", READS);
     }
-    return TMB_OK;
+    free(data);
+    return found;
 }
 
-tmb_status tmb_sniff_check(const uint8_t *data, size_t size, tmb_error *error) {
-    tmb_file_kind kind = TMB_FILE_WAV;
-    return tmb_sniff(data, size, &kind, error);
-}
-
-static uint64_t number(const uint8_t *bytes, size_t count, bool big_endian) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < count; i++) {
-        value |= (uint64_t)bytes[i] << (8 * (big_endian ? count - 1 - i : i));
+tmb_status tmb_sniff(tmb_source *source, bool partial, tmb_notes *notes, tmb_sniffed *out, tmb_error *error) {
+    *out = (tmb_sniffed){0};
+    uint8_t data[FRONT];
+    size_t size = tmb_source_read_at(source, 0, data, sizeof data);
+    if (source->error_number != 0) {
+        return tmb_fail_errno(error, TMB_ERROR_IO, source->error_number, "cannot be read");
     }
-    return value;
-}
-
-/* Sizes of a data chunk that say "until the end": what ffmpeg, SoX and GStreamer write to a pipe, and
- * the 0 of a recorder that was never stopped. */
-static bool is_streaming_size(uint64_t size) {
-    return size == 0 || size >= 0xffffff00u || (size >= 0x7fff0000u && size <= 0x7fffffffu);
-}
-
-static tmb_status check_chunks(tmb_source *source, bool aiff, tmb_error *error) {
-    uint8_t header[12];
-    if (tmb_source_read_at(source, 0, header, sizeof header) < sizeof header) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "is cut short: it ends inside its header");
+    if (size == 0) {
+        return tmb_fail(error, TMB_ERROR_FORMAT, "is empty");
     }
-    const bool big_endian = aiff || memcmp(header, "RIFX", 4) == 0;
-    const bool rf64 = memcmp(header, "RF64", 4) == 0;
-    const char *wanted = aiff ? "SSND" : "data";
-    const uint64_t whole = number(header + 4, 4, big_endian);
-    uint64_t long_size = 0; /* of the data chunk, from RF64's ds64 */
-    uint64_t place = sizeof header;
-    for (int i = 0; i < MAX_CHUNKS && tmb_source_read_at(source, place, header, 8) == 8; i++) {
-        const uint64_t size = number(header + 4, 4, big_endian);
-        place += 8;
-        if (rf64 && memcmp(header, "ds64", 4) == 0) {
-            uint8_t sizes[16];
-            if (tmb_source_read_at(source, place, sizes, sizeof sizes) == sizeof sizes) {
-                long_size = number(sizes + 8, 8, false);
-            }
-        }
-        if (memcmp(header, wanted, 4) == 0) {
-            const uint64_t promised = size == 0xffffffffu && rf64 ? long_size : size;
-            const uint64_t there = source->size - place;
-            if (promised > there && !(is_streaming_size(promised) && promised <= 0xffffffffu)) {
-                return tmb_fail(error, TMB_ERROR_FORMAT, "is cut short: it promises %llu bytes of audio and has %llu",
-                                (unsigned long long)promised, (unsigned long long)there);
-            }
-            if (size == 0 && there > 0 && !aiff && (whole == 0xffffffffu || whole + 8 <= place)) {
-                source->patched = true; /* nothing but the audio can be behind */
-                source->patch_place = place - 4;
-            }
-            return TMB_OK;
-        }
-        place += size + (size & 1);
-    }
-    return tmb_fail(error, TMB_ERROR_FORMAT, "has no audio: no %s chunk (cut short?)", wanted);
-}
-
-/* A first MP3 frame that says how many frames and bytes follow. */
-static tmb_status check_xing(tmb_source *source, uint64_t place, tmb_error *error) {
-    uint8_t frame[256];
-    const size_t size = tmb_source_read_at(source, place, frame, sizeof frame);
-    if (!is_mp3_frame(frame, size)) {
-        return TMB_OK; /* junk that the decoder may skip */
-    }
-    const uint8_t *tag = memmem(frame, size, "Xing", 4);
-    if (tag == NULL) {
-        tag = memmem(frame, size, "Info", 4);
-    }
-    if (tag == NULL || tag + 16 > frame + size || (tag[7] & 2) == 0) {
+    /* AMR and MP4 may begin with what looks like zeros; tags are none of theirs. */
+    if (tmb_sniff_is(data, size, &out->kind) || is_foreign(data, size, out)) {
         return TMB_OK;
     }
-    const uint8_t *bytes = tag + 8 + ((tag[7] & 1) != 0 ? 4 : 0);
-    const uint64_t promised = number(bytes, 4, true);
-    if (promised > source->size - place) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "is cut short: it promises %llu bytes of audio and has %llu",
-                        (unsigned long long)promised, (unsigned long long)(source->size - place));
+    const bool tagged = has(data, size, 0, "ID3");
+    out->start = tmb_marks_skip(source, 0, source->size);
+    size = tmb_source_read_at(source, out->start, data, sizeof data);
+    if (out->start > 0 && (tmb_sniff_is(data, size, &out->kind) || is_foreign(data, size, out))) {
+        return TMB_OK;
     }
-    return TMB_OK;
-}
-
-static tmb_status check_mp3(tmb_source *source, tmb_error *error) {
-    uint8_t header[10];
-    uint64_t place = 0;
-    if (tmb_source_read_at(source, 0, header, sizeof header) == sizeof header && memcmp(header, "ID3", 3) == 0) {
-        /* Four groups of seven bits, and ten bytes of header (and of footer). */
-        const uint64_t size = ((uint64_t)(header[6] & 0x7f) << 21) | ((uint64_t)(header[7] & 0x7f) << 14) |
-                              ((uint64_t)(header[8] & 0x7f) << 7) | (uint64_t)(header[9] & 0x7f);
-        place = 10 + size + ((header[5] & 0x10) != 0 ? 10 : 0);
+    if (search(source, out->start, notes, out)) {
+        return TMB_OK;
     }
-    if (source->size < place + 4) {
-        return tmb_fail(error, TMB_ERROR_FORMAT, "has no audio: it ends inside its ID3 tag or with it");
+    if (tagged || (partial && out->start >= source->size)) {
+        out->kind = TMB_FILE_MP3; /* the tag is its most frequent companion */
+        return TMB_OK;
     }
-    return check_xing(source, place, error);
-}
-
-tmb_status tmb_sniff_complete(tmb_source *source, tmb_file_kind kind, tmb_error *error) {
-    switch (kind) {
-    case TMB_FILE_WAV: return check_chunks(source, false, error);
-    case TMB_FILE_AIFF: return check_chunks(source, true, error);
-    case TMB_FILE_MP3: return check_mp3(source, error);
-    case TMB_FILE_FLAC:
-    case TMB_FILE_OGG: break;
-    }
-    return TMB_OK;
+    size = tmb_source_read_at(source, 0, data, sizeof data);
+    return tmb_fail(error, TMB_ERROR_FORMAT,
+                    is_text(data, size) ? "is text, not audio: %s" : "is not an audio file: %s", READS);
 }

@@ -90,15 +90,16 @@ tmb_source tmb_source_part(const tmb_source *source, uint64_t start, uint64_t en
     part.memory = source->memory != NULL ? source->memory + start : NULL;
     part.size = end - start;
     part.position = 0;
-    part.patched = source->patched && source->patch_place >= start;
+    part.patch_size = source->patch_place >= start ? source->patch_size : 0;
     part.patch_place = source->patch_place - start;
     return part;
 }
 
 static void patch(const tmb_source *source, uint64_t place, uint8_t *data, size_t count) {
-    for (uint64_t i = source->patch_place; source->patched && i < source->patch_place + 4; i++) {
-        if (i >= place && i - place < count) {
-            data[i - place] = 0xff;
+    for (size_t i = 0; i < source->patch_size; i++) {
+        const uint64_t at = source->patch_place + i;
+        if (at >= place && at - place < count) {
+            data[at - place] = source->patch[i];
         }
     }
 }
@@ -191,7 +192,7 @@ static tmb_status spool_to_file(tmb_source *source, size_t held, tmb_error *erro
     return TMB_OK;
 }
 
-tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, tmb_error *error) {
+tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, void *user, tmb_error *error) {
     if (!source->sequential) {
         return TMB_OK;
     }
@@ -210,7 +211,7 @@ tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, tmb_erro
         ended = got < capacity - held;
         held += got;
         if (first && source->error_number == 0) {
-            tmb_status status = check(source->spool, held, error);
+            tmb_status status = check(user, source->spool, held, error);
             if (status != TMB_OK) {
                 return status;
             }
@@ -235,5 +236,37 @@ tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, tmb_erro
         source->memory = source->spool;
         source->size = held;
     }
+    return TMB_OK;
+}
+
+tmb_status tmb_source_descriptor(tmb_source *source, int *descriptor, bool *owned, tmb_error *error) {
+    *descriptor = source->fd;
+    *owned = false;
+    if (source->fd >= 0 && source->base == 0) {
+        return TMB_OK;
+    }
+    const size_t block = (size_t)64 << 10;
+    uint8_t *bytes = tmb_calloc(block, 1);
+    if (bytes == NULL) {
+        return tmb_fail_memory(error, "a copy of the audio file", block);
+    }
+    int reason = 0;
+    *descriptor = open_unlinked();
+    reason = *descriptor < 0 ? errno : 0;
+    for (uint64_t place = 0; reason == 0 && place < source->size;) {
+        const size_t got = tmb_source_read_at(source, place, bytes, block);
+        if (got == 0 || !tmb_file_write_all(*descriptor, bytes, got)) {
+            reason = got == 0 ? (source->error_number != 0 ? source->error_number : EIO) : errno;
+        }
+        place += got;
+    }
+    free(bytes);
+    if (reason != 0) {
+        if (*descriptor >= 0) {
+            (void)close(*descriptor);
+        }
+        return tmb_fail_errno(error, TMB_ERROR_IO, reason, "the temporary file (set TMPDIR) for ffmpeg");
+    }
+    *owned = true;
     return TMB_OK;
 }

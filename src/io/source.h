@@ -14,8 +14,9 @@ typedef struct tmb_source {
     uint64_t base;         /* where the source begins in the file */
     uint64_t size;
     uint64_t position;
-    int error_number; /* errno of the first read that failed */
-    bool patched;     /* the four bytes at `patch_place` read as 0xff */
+    int error_number;  /* errno of the first read that failed */
+    uint8_t patch[8];  /* what is read at `patch_place` instead of what is there */
+    size_t patch_size; /* 0: nothing */
     uint64_t patch_place;
 } tmb_source;
 
@@ -29,12 +30,16 @@ void tmb_source_close(tmb_source *source);
 tmb_source tmb_source_part(const tmb_source *source, uint64_t start, uint64_t end);
 
 /* Says whether what begins like this is worth reading on. */
-typedef tmb_status (*tmb_source_check)(const uint8_t *data, size_t size, tmb_error *error);
+typedef tmb_status (*tmb_source_check)(void *user, const uint8_t *data, size_t size, tmb_error *error);
 
 /* Makes a sequential source seekable by reading it to its end: into memory up to 16 MiB, beyond that
  * into an unlinked temporary file ($TMPDIR or /tmp) up to 4 GiB (TMB_ERROR_LIMIT). `check` sees the
  * first bytes before the rest is waited for. Others are left as they are. */
-tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, tmb_error *error);
+tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, void *user, tmb_error *error);
+
+/* A descriptor with nothing but the source's bytes in it, at their beginning, for a program of its own: the source's,
+ * or a copy without a name; *owned says that it is to be closed. Not for sequential sources. */
+tmb_status tmb_source_descriptor(tmb_source *source, int *descriptor, bool *owned, tmb_error *error);
 
 /* Reads at `position` and moves on; less than `count` at the end, or where error_number is set. */
 size_t tmb_source_read(tmb_source *source, void *out, size_t count);

@@ -115,7 +115,7 @@ tmb_status tmb_temporary_create(const char *path, tmb_temporary **out, int *fd, 
             break;
         }
         atomic_store(&listed->state, ENTRY_LISTED);
-        *fd = open(listed->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        *fd = open(listed->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (*fd < 0) {
             const int reason = errno;
             atomic_store(&listed->state, ENTRY_TAKEN);

@@ -4,7 +4,9 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/encoder.h"
+#include "io/ffmpeg.h"
 #include "io/pcm.h"
+#include "io/reader.h"
 #include "io/sink.h"
 
 #include <stdlib.h>
@@ -18,6 +20,7 @@ struct tmb_audio_writer {
     char *name; /* for messages; NULL: none */
     int channels;
     uint64_t written; /* samples per channel */
+    tmb_tags tags;    /* what goes with them */
     tmb_error failure;
 };
 
@@ -28,6 +31,7 @@ static const struct {
     {".wav", TMB_CONTAINER_WAV}, {".wave", TMB_CONTAINER_WAV}, {".flac", TMB_CONTAINER_FLAC},
     {".ogg", TMB_CONTAINER_OGG}, {".oga", TMB_CONTAINER_OGG},  {".opus", TMB_CONTAINER_OPUS},
     {".mp3", TMB_CONTAINER_MP3}, {".raw", TMB_CONTAINER_RAW},  {".pcm", TMB_CONTAINER_RAW},
+    {".aac", TMB_CONTAINER_AAC},
 };
 
 static tmb_status choose_container(const char *path, tmb_container *container, tmb_error *error) {
@@ -47,7 +51,7 @@ static tmb_status choose_container(const char *path, tmb_container *container, t
         }
     }
     return tmb_fail(error, TMB_ERROR_ARGUMENT,
-                    "the ending of the name says no audio format: use .wav, .flac, .ogg, .opus, .mp3 or .raw");
+                    "the ending of the name says no audio format: use .wav, .flac, .ogg, .opus, .mp3, .aac or .raw");
 }
 
 static tmb_status check_shape(const tmb_audio_shape *shape, tmb_error *error) {
@@ -73,9 +77,15 @@ static tmb_status open_encoder(tmb_audio_writer *writer, const tmb_audio_shape *
     case TMB_CONTAINER_OGG:
     case TMB_CONTAINER_OPUS:
     case TMB_CONTAINER_MP3: return tmb_encoder_sndfile(shape, &writer->sink, &writer->encoder, &writer->state, error);
-    case TMB_CONTAINER_AUTO: break;
+    case TMB_CONTAINER_AAC: return tmb_encoder_ffmpeg(shape, &writer->sink, &writer->encoder, &writer->state, error);
+    case TMB_CONTAINER_AUTO:
+    default: break;
     }
     return tmb_fail(error, TMB_ERROR_ARGUMENT, "unknown container %d", (int)shape->container);
+}
+
+bool tmb_audio_can_write(tmb_container container) {
+    return container != TMB_CONTAINER_AAC || tmb_ffmpeg_is_installed();
 }
 
 static tmb_status allocate(const char *path, tmb_audio_shape *shape, tmb_audio_writer **out, tmb_error *error) {
@@ -113,8 +123,30 @@ static tmb_status start(tmb_audio_writer *writer, const tmb_audio_shape *shape, 
     return TMB_OK;
 }
 
+/* What `like` says of itself, for the new file. */
+static tmb_status take_tags(tmb_audio_writer *writer, const tmb_audio_reader *like, tmb_audio_shape *shape,
+                            tmb_error *error) {
+    tmb_audio_info info;
+    if (like == NULL) {
+        return TMB_OK;
+    }
+    tmb_audio_describe(like, &info);
+    if (!tmb_tags_copy(tmb_audio_tags(like), info.rate, shape->rate, &writer->tags)) {
+        return tmb_fail_memory(error, "a recording's tags", 0);
+    }
+    shape->tags = &writer->tags;
+    shape->channel_mask = info.channels == shape->channels ? info.channel_mask : 0;
+    return TMB_OK;
+}
+
 tmb_status tmb_audio_create(const char *path, tmb_container container, tmb_encoding encoding, int rate, int channels,
                             tmb_audio_writer **out, tmb_error *error) {
+    return tmb_audio_create_like(NULL, path, container, encoding, rate, channels, out, error);
+}
+
+tmb_status tmb_audio_create_like(const tmb_audio_reader *like, const char *path, tmb_container container,
+                                 tmb_encoding encoding, int rate, int channels, tmb_audio_writer **out,
+                                 tmb_error *error) {
     *out = NULL;
     if (path == NULL || path[0] == '\0') {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "no audio file was named");
@@ -124,7 +156,10 @@ tmb_status tmb_audio_create(const char *path, tmb_container container, tmb_encod
     tmb_error reason = {0};
     tmb_status status = allocate(path, &shape, &writer, &reason);
     if (status == TMB_OK) {
-        status = tmb_sink_open(path, &writer->sink, &reason);
+        status = take_tags(writer, like, &shape, &reason);
+        if (status == TMB_OK) {
+            status = tmb_sink_open(path, &writer->sink, &reason);
+        }
         if (status == TMB_OK) {
             status = start(writer, &shape, out, &reason);
         } else {
@@ -204,6 +239,7 @@ static void free_writer(tmb_audio_writer **writer) {
     if ((*writer)->encoder != NULL) {
         (*writer)->encoder->destroy((*writer)->state);
     }
+    tmb_tags_free(&(*writer)->tags);
     free((*writer)->name);
     free(*writer);
     *writer = NULL;

@@ -216,7 +216,9 @@ static uint64_t reference_bytes(const tmb_item *item, uint64_t samples, int rate
 /* Opens the reference and reserves what stages 1 and 2 will take. *now false: the ticket goes on with it. */
 static tmb_status open_reading(tmb_item *item, bool *now, tmb_error *error) {
     tmb_context *context = item->scheduler->context;
-    tmb_audio_limits limits = {context->options.max_input_seconds, context->options.max_input_bytes};
+    tmb_audio_limits limits = {.max_seconds = context->options.max_input_seconds,
+                               .max_bytes = context->options.max_input_bytes,
+                               .no_ffmpeg = context->options.no_ffmpeg};
     uint64_t samples = 0;
     *now = true;
     item->reading_open = true;

@@ -24,6 +24,7 @@ struct tmb_resampler {
     tmb_fifo input; /* what a stage of the cascade may still need */
     uint64_t input_start;
     tmb_fifo output; /* what was not pulled yet */
+    uint64_t taken;  /* inputs so far */
     uint64_t made;   /* outputs of all stages so far */
     bool complete;
     tmb_error failure; /* set once every stage failed */
@@ -161,6 +162,7 @@ static tmb_status push_block(tmb_resampler *resampler, const float *samples, siz
     if (!tmb_fifo_write(fifo, samples, count)) {
         return tmb_fail_memory(error, "audio to resample", count * sizeof(float));
     }
+    resampler->taken += count;
     return fifo == &resampler->output ? TMB_OK : run(resampler, error);
 }
 
@@ -188,6 +190,30 @@ size_t tmb_resampler_pull(tmb_resampler *resampler, float *out, size_t capacity)
     return tmb_fifo_read(&resampler->output, out, capacity);
 }
 
+/* The stream is as long as tmb_resampler_output_length says, whatever a library made of its last sample. */
+static tmb_status settle_length(tmb_resampler *resampler, tmb_error *error) {
+    size_t up = 0;
+    size_t down = 0;
+    tmb_ratio(resampler->input_rate, resampler->output_rate, &up, &down);
+    const bool rounds = resampler->cascade[resampler->active]->kind == TMB_RESAMPLER_SOXR;
+    const uint64_t promised =
+        rounds ? tmb_ratio_round(resampler->taken, up, down) : tmb_ratio_ceil(resampler->taken, up, down);
+    while (resampler->made < promised) {
+        static const float zeros[64];
+        const uint64_t missing = promised - resampler->made;
+        const size_t part = missing < sizeof zeros / sizeof zeros[0] ? (size_t)missing : sizeof zeros / sizeof zeros[0];
+        if (!tmb_fifo_write(&resampler->output, zeros, part)) {
+            return tmb_fail_memory(error, "resampled audio", part * sizeof(float));
+        }
+        resampler->made += part;
+    }
+    const uint64_t surplus = resampler->made - promised;
+    const size_t dropped = surplus < resampler->output.count ? (size_t)surplus : resampler->output.count;
+    resampler->output.count -= dropped;
+    resampler->made -= dropped;
+    return TMB_OK;
+}
+
 tmb_status tmb_resampler_flush(tmb_resampler *resampler, tmb_error *error) {
     if (resampler->failure.status != TMB_OK) {
         return remember(resampler, resampler->failure.status, &resampler->failure, error);
@@ -200,13 +226,18 @@ tmb_status tmb_resampler_flush(tmb_resampler *resampler, tmb_error *error) {
         return TMB_OK;
     }
     tmb_error reason = {0};
-    return remember(resampler, run(resampler, &reason), &reason, error);
+    tmb_status status = run(resampler, &reason);
+    if (status == TMB_OK) {
+        status = settle_length(resampler, &reason);
+    }
+    return remember(resampler, status, &reason, error);
 }
 
 tmb_status tmb_resampler_reset(tmb_resampler *resampler, tmb_error *error) {
     tmb_fifo_clear(&resampler->input);
     tmb_fifo_clear(&resampler->output);
     resampler->input_start = 0;
+    resampler->taken = 0;
     resampler->made = 0;
     resampler->complete = false;
     resampler->failure = (tmb_error){0};

@@ -1,6 +1,7 @@
 /* libsoxr with its very-high-quality recipe, one thread, float in and out. */
 #include "base/error.h"
 #include "base/memory.h"
+#include "resample/ratio.h"
 #include "resample/stage.h"
 
 #include <soxr.h>
@@ -11,6 +12,7 @@
 
 typedef struct soxr_state {
     soxr_t soxr;
+    size_t up, down;   /* the rates' ratio */
     uint64_t consumed; /* inputs given to it */
     bool finished;     /* it was told the end and gave the rest */
 } soxr_state;
@@ -35,6 +37,7 @@ static tmb_status create(int input_rate, int output_rate, uint64_t first_output,
     const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_VHQ, 0);
     const soxr_runtime_spec_t runtime = soxr_runtime_spec(1);
     soxr_error_t reason = NULL;
+    tmb_ratio(input_rate, output_rate, &state->up, &state->down);
     state->soxr = soxr_create((double)input_rate, (double)output_rate, 1, &reason, &samples, &quality, &runtime);
     if (state->soxr == NULL || reason != NULL) {
         destroy(state);
@@ -86,6 +89,18 @@ static tmb_status process(void *pointer, const tmb_resample_window *window, tmb_
     }
     if (window->complete && !state->finished) {
         state->finished = true;
+        /* Exactly between two lengths libsoxr takes now the one and now the other. A zero more settles it, and what
+         * that makes too much is dropped by who asked. */
+        const unsigned __int128 exact = (unsigned __int128)state->consumed * state->up * 2;
+        if (exact % ((unsigned __int128)state->down * 2) == state->down) {
+            const uint64_t consumed = state->consumed;
+            const float zero = 0;
+            tmb_status status = feed(state, &zero, 1, out, error);
+            state->consumed = consumed;
+            if (status != TMB_OK) {
+                return status;
+            }
+        }
         return feed(state, NULL, 0, out, error);
     }
     return TMB_OK;

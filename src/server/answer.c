@@ -1,13 +1,17 @@
+#include "base/error.h"
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "server/request.h"
 #include "server/rope.h"
 #include "server/state.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void tmb_answer_text(tmb_request *request, unsigned status, const char *content_type, const char *text, size_t size) {
     struct MHD_Response *response =
@@ -176,4 +180,20 @@ void tmb_refuse_store(tmb_request *request, tmb_store_status status, const char 
     char message[160];
     unsigned code = tmb_store_problem(status, what, message, sizeof(message));
     tmb_refuse(request, code, NULL, "%s", message);
+}
+
+void tmb_answer_and_remove(tmb_request *request, const char *path, const char *type) {
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int code = errno;
+    (void)unlink(path);
+    off_t size = descriptor < 0 ? -1 : lseek(descriptor, 0, SEEK_END);
+    struct MHD_Response *response = size < 0 ? NULL : MHD_create_response_from_fd64((uint64_t)size, descriptor);
+    if (!response) {
+        bool busy = descriptor >= 0 || tmb_errno_is_exhausted(code);
+        (void)(descriptor >= 0 ? close(descriptor) : 0);
+        tmb_refuse(request, busy ? 503 : 500, NULL, "%s", busy ? "The server is busy" : "Internal Error");
+        return;
+    }
+    tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    tmb_answer(request, MHD_HTTP_OK, response, (uint64_t)size);
 }

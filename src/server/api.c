@@ -12,8 +12,8 @@ static const char *const stream_formats[] = {"audio", "sse", NULL};
 static const char *const encodings[] = {"s16", "s24", "float", NULL};
 static const char *const levels[] = {"auto", "off", NULL};
 static const char *const audio_choices[] = {"base64", "url", NULL};
-/* Choices of OpenAI's clients; aac is not among what this build writes. */
-static const char *const speech_formats[] = {"mp3", "opus", "flac", "wav", "pcm", NULL};
+/* Choices of OpenAI's clients; aac needs ffmpeg. */
+static const char *const speech_formats[] = {"mp3", "opus", "aac", "flac", "wav", "pcm", NULL};
 
 #define SETTING(field) offsetof(tmb_server_config, field)
 #define TEXT_MAX SETTING(max_text)
@@ -179,6 +179,11 @@ static const tmb_field upload_fields[] = {
          .maximum = 100,                                                                                               \
          .fallback = "100",                                                                                            \
          .summary = "Noise is lowered by no more than this; 100 is no limit"},                                         \
+        {.name = "salvage",                                                                                            \
+         .kind = TMB_FIELD_BOOLEAN,                                                                                    \
+         .fallback = "false",                                                                                          \
+         .summary = "Read a damaged or cut file as far as it goes instead of refusing it; X-Timbre-Warnings says "     \
+                    "what is missing"},                                                                                \
         {.name = "level",                                                                                              \
          .kind = TMB_FIELD_CHOICE,                                                                                     \
          .choices = levels,                                                                                            \
@@ -307,7 +312,10 @@ static const tmb_field speech_fields[] = {
     SAMPLING_FIELDS,
     {.name = "x_vector_only", .kind = TMB_FIELD_BOOLEAN, .fallback = "false", .summary = "Only the voice's colour"},
     {.name = "x_vector_only_mode", .kind = TMB_FIELD_BOOLEAN, .summary = "As x_vector_only"},
-    {.name = "stream", .kind = TMB_FIELD_BOOLEAN, .summary = "The answer is always streamed"},
+    {.name = "stream",
+     .kind = TMB_FIELD_BOOLEAN,
+     .fallback = "true",
+     .summary = "false: the audio comes when it is complete, with true lengths in its head"},
     {0}};
 
 /* ---- Answers ------------------------------------------------------------------------------------ */

@@ -53,6 +53,9 @@ static void release_job(clone_job *job) {
         return;
     }
     for (size_t i = 0; i < job->count; i++) {
+        if (job->options.mode == TMB_CLONE_WHOLE && job->items[i].path[0]) {
+            (void)unlink(job->items[i].path); /* complete, and nobody was there to take it */
+        }
         tmb_output_destroy(&job->items[i].file);
         tmb_output_destroy(&job->items[i].stream);
         json_decref(job->items[i].json);
@@ -195,7 +198,7 @@ static void judge_item(clone_item *item, const tmb_clone_result *result) {
     if (error.status != TMB_OK) {
         item->status = tmb_item_error(item->job->server, &error, item->message);
         item->field = error.field;
-    } else if (item->file) {
+    } else if (item->file && item->job->options.mode != TMB_CLONE_WHOLE) {
         (void)store_file(item);
     }
 }
@@ -341,6 +344,10 @@ static void conclude(clone_job *job) {
         tmb_refuse_for_now(request, MHD_HTTP_SERVICE_UNAVAILABLE, 5, "Cancelled");
     } else if (job->count == 1 && first->status) {
         refuse_with(request, first->status, 5, first->field, first->message);
+    } else if (job->options.mode == TMB_CLONE_WHOLE) {
+        char type[80];
+        tmb_format_content_type(job->format, tmb_output_rate(first->file), type);
+        tmb_answer_and_remove(request, first->path, type);
     } else {
         tmb_rope *rope = compose(job, tmb_now() - request->started);
         if (rope) {
@@ -359,7 +366,7 @@ static bool create_outputs(clone_item *item, tmb_error *error) {
     const clone_job *job = item->job;
     tmb_clone_mode mode = job->options.mode;
     double speed = job->options.speed > 0 ? job->options.speed : 1;
-    if (mode == TMB_CLONE_COLLECT || mode == TMB_CLONE_EVENTS) {
+    if (mode == TMB_CLONE_COLLECT || mode == TMB_CLONE_WHOLE || mode == TMB_CLONE_EVENTS) {
         if (!tmb_store_temporary_path(job->server->store, item->path)) {
             return tmb_fail(error, TMB_ERROR_INTERNAL, "no random bytes") == TMB_OK;
         }
@@ -369,7 +376,7 @@ static bool create_outputs(clone_item *item, tmb_error *error) {
     }
     /* Events carry PCM, whatever the file is. */
     const tmb_format *format = mode == TMB_CLONE_EVENTS ? tmb_format_find("pcm") : job->format;
-    return mode == TMB_CLONE_COLLECT ||
+    return mode == TMB_CLONE_COLLECT || mode == TMB_CLONE_WHOLE ||
            tmb_output_to_sink(format, job->options.rate, speed, on_bytes, item, &item->stream, error) == TMB_OK;
 }
 
@@ -410,7 +417,7 @@ static bool submit(clone_job *job, size_t index, tmb_item_inputs *inputs, uint64
     job->remaining++;
     (void)pthread_mutex_unlock(&job->lock);
     uint64_t number = 0;
-    inputs->request.stream = job->options.mode != TMB_CLONE_COLLECT;
+    inputs->request.stream = job->options.mode != TMB_CLONE_COLLECT && job->options.mode != TMB_CLONE_WHOLE;
     tmb_status status = tmb_clone_submit(job->server->timbre, &inputs->request, &callbacks, &number, &error);
     (void)pthread_mutex_lock(&job->lock);
     item->number = number;
@@ -497,12 +504,18 @@ static bool fill_all(clone_job *job, tmb_item_inputs *inputs, tmb_item_problem *
 
 void tmb_clone_start(tmb_request *request, const tmb_clone_options *options) {
     tmb_item_problem problem = {.field = NULL, .status = 0, .message = ""};
+    const char *unwritten = tmb_format_problem(tmb_format_find(options->format), request->server->config->no_ffmpeg);
+    if (unwritten) {
+        refuse_with(request, 400, 0, "response_format", unwritten);
+        return;
+    }
     size_t count = tmb_item_count(request->arguments, &problem);
     if (count == 0) {
         refuse_with(request, problem.status, 0, problem.field, problem.message);
         return;
     }
-    if (count > 1 && (options->mode == TMB_CLONE_AUDIO || options->mode == TMB_CLONE_SPEECH_EVENTS)) {
+    if (count > 1 && (options->mode == TMB_CLONE_AUDIO || options->mode == TMB_CLONE_WHOLE ||
+                      options->mode == TMB_CLONE_SPEECH_EVENTS)) {
         tmb_refuse(request, 400, "stream",
                    "one item at a time can be streamed as audio (stream_format \"sse\" takes several)");
         return;

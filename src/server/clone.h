@@ -6,6 +6,7 @@
 
 typedef enum tmb_clone_mode {
     TMB_CLONE_COLLECT,      /* {"items": [...]} when all are done */
+    TMB_CLONE_WHOLE,        /* the audio of one item, when it is complete: its head has true lengths */
     TMB_CLONE_AUDIO,        /* the audio of one item, while it is made */
     TMB_CLONE_EVENTS,       /* server-sent events: progress, audio, result, done */
     TMB_CLONE_SPEECH_EVENTS /* OpenAI's: speech.audio.delta, speech.audio.done */

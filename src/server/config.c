@@ -59,6 +59,7 @@ static const tmb_server_option options[] = {
     COUNT("max-items", max_items, 1, 1e5, "128", "items in one request"),
     COUNT("max-references", max_references, 1, 1e5, "64", "different ref_audio in one request"),
     SECONDS("max-reference-seconds", max_reference_seconds, 1, 1e6, "600", "longest reference"),
+    SWITCH("no-ffmpeg", no_ffmpeg, "never start ffmpeg, which decodes what timbre does not and encodes AAC"),
     SECONDS("max-input-seconds", max_input_seconds, 1, 1e6, "1800", "longest file to enhance"),
     SECONDS("max-speech-seconds", max_speech_seconds, 1, 1e6, "600", "longest speech of one item"),
     COUNT("max-connections", max_connections, 4, 1e5, "512", "open connections"),

@@ -26,6 +26,7 @@ typedef struct tmb_server_config {
 
     uint64_t max_json_bytes, max_upload_bytes, max_body_memory;
     uint64_t max_text, max_items, max_references;
+    bool no_ffmpeg;
     double max_reference_seconds, max_input_seconds, max_speech_seconds;
     uint64_t max_connections, max_connections_per_address;
     uint64_t max_jobs, max_job_items, max_enhancing;

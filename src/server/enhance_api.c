@@ -24,6 +24,7 @@ typedef struct enhancing {
     tmb_audio_writer *writer;
     float *block; /* [block_length, channels] */
     double audio_seconds;
+    char warnings[1024];
 } enhancing;
 
 static tmb_status pull_all(enhancing *work, tmb_error *error) {
@@ -79,10 +80,29 @@ static tmb_status measure_level(enhancing *work, const char *in, const tmb_audio
     return status;
 }
 
+/* What the reader has to say, as one header: printable ASCII, the warnings separated by "; ". */
+static void keep_warnings(enhancing *work) {
+    size_t used = 0;
+    const size_t count = work->reader != NULL ? tmb_audio_warning_count(work->reader) : 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *text = tmb_audio_warning(work->reader, i);
+        if (used + strlen(text) + 3 > sizeof(work->warnings)) {
+            break;
+        }
+        used += (size_t)snprintf(work->warnings + used, sizeof(work->warnings) - used, "%s%s", i > 0 ? "; " : "", text);
+    }
+    for (char *c = work->warnings; *c; c++) {
+        *c = *c < 0x20 || *c > 0x7e ? '?' : *c;
+    }
+}
+
 /* From the file `in` to the file `out`. */
 static tmb_status enhance_file(enhancing *work, const char *in, const char *out, const json_t *options,
                                const tmb_format *format, int rate, tmb_error *error) {
-    tmb_audio_limits limits = {.max_seconds = work->request->server->config->max_input_seconds};
+    const tmb_server_config *config = work->request->server->config;
+    tmb_audio_limits limits = {.max_seconds = config->max_input_seconds,
+                               .salvage = tmb_boolean_at(options, "salvage", false),
+                               .no_ffmpeg = config->no_ffmpeg};
     tmb_status status = tmb_audio_open(in, NULL, &limits, &work->reader, &work->info, error);
     tmb_enhance_options enhance;
     tmb_enhance_options_default(&enhance);
@@ -106,11 +126,11 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
     }
     const char *encoding = tmb_text_at(options, "encoding", 0, "s16");
     if (status == TMB_OK) {
-        status = tmb_audio_create(out, format->container,
-                                  strcmp(encoding, "s24") == 0     ? TMB_ENCODING_S24
-                                  : strcmp(encoding, "float") == 0 ? TMB_ENCODING_FLOAT
-                                                                   : TMB_ENCODING_S16,
-                                  rate, work->info.channels, &work->writer, error);
+        status = tmb_audio_create_like(work->reader, out, format->container,
+                                       strcmp(encoding, "s24") == 0     ? TMB_ENCODING_S24
+                                       : strcmp(encoding, "float") == 0 ? TMB_ENCODING_FLOAT
+                                                                        : TMB_ENCODING_S16,
+                                       rate, work->info.channels, &work->writer, error);
     }
     if (status == TMB_OK) {
         status = push_all(work, error);
@@ -124,6 +144,7 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
     if (status == TMB_OK) {
         status = tmb_audio_finish(&work->writer, error);
     }
+    keep_warnings(work);
     tmb_audio_abort(&work->writer);
     tmb_enhance_close(&work->stream);
     tmb_level_destroy(&work->level);
@@ -132,27 +153,18 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
     return status;
 }
 
-/* An unnamed file as the answer. */
-static void answer_result(tmb_request *request, const char *path, const tmb_format *format, int rate, int channels) {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int code = errno;
-    (void)unlink(path);
-    off_t size = descriptor < 0 ? -1 : lseek(descriptor, 0, SEEK_END);
-    struct MHD_Response *response = size < 0 ? NULL : MHD_create_response_from_fd64((uint64_t)size, descriptor);
-    if (!response) {
-        bool busy = descriptor >= 0 || tmb_errno_is_exhausted(code);
-        (void)(descriptor >= 0 ? close(descriptor) : 0);
-        tmb_refuse(request, busy ? 503 : 500, NULL, "%s", busy ? "The server is busy" : "Internal Error");
-        return;
-    }
+static void answer_result(tmb_request *request, const char *path, const tmb_format *format, int rate, int channels,
+                          const char *warnings) {
     char type[80];
     if (format->container == TMB_CONTAINER_RAW) {
         (void)snprintf(type, sizeof(type), "audio/pcm;rate=%d;channels=%d", rate, channels);
     } else {
         (void)snprintf(type, sizeof(type), "%s", format->content_type);
     }
-    tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    tmb_answer(request, MHD_HTTP_OK, response, (uint64_t)size);
+    if (warnings[0]) {
+        tmb_request_header(request, "X-Timbre-Warnings", warnings);
+    }
+    tmb_answer_and_remove(request, path, type);
 }
 
 void tmb_handle_enhance(tmb_request *request) {
@@ -167,6 +179,12 @@ void tmb_handle_enhance(tmb_request *request) {
     const tmb_format *format = tmb_format_find(tmb_text_at(options, "response_format", 0, "wav"));
     int rate = tmb_format_rate(format, (int)tmb_number_at(options, "sample_rate", 48000));
     char path[TMB_STORE_PATH];
+    const char *unwritten = tmb_format_problem(format, server->config->no_ffmpeg);
+    if (unwritten) {
+        tmb_upload_abort(&upload);
+        tmb_refuse(request, 400, "response_format", "%s", unwritten);
+        return;
+    }
     if (!upload || tmb_upload_bytes(upload) == 0) {
         tmb_upload_abort(&upload);
         tmb_refuse(request, 400, "audio", "is empty");
@@ -174,7 +192,8 @@ void tmb_handle_enhance(tmb_request *request) {
     }
     tmb_audio_info audio;
     tmb_reference_problem problem;
-    if (!tmb_check_audio(tmb_upload_path(upload), server->config->max_input_seconds, &audio, &problem)) {
+    if (!tmb_check_audio(server->config, tmb_upload_path(upload), server->config->max_input_seconds,
+                         tmb_boolean_at(options, "salvage", false), &audio, &problem)) {
         tmb_upload_abort(&upload);
         tmb_refuse(request, problem.status, problem.status == 400 ? "audio" : NULL, "%s", problem.message);
         return;
@@ -191,7 +210,7 @@ void tmb_handle_enhance(tmb_request *request) {
     tmb_upload_abort(&upload);
     if (status == TMB_OK) {
         tmb_metrics_enhanced(server->metrics, work.audio_seconds, tmb_now() - started);
-        answer_result(request, path, format, rate, work.info.channels);
+        answer_result(request, path, format, rate, work.info.channels, work.warnings);
     } else {
         char message[512];
         unsigned code = tmb_item_error(server, &error, message);

@@ -51,7 +51,7 @@ void tmb_handle_file_upload(tmb_request *request) {
     tmb_audio_info audio;
     tmb_reference_problem problem;
     const tmb_server_config *config = request->server->config;
-    if (!tmb_check_audio(tmb_upload_path(upload), config->max_input_seconds, &audio, &problem)) {
+    if (!tmb_check_audio(config, tmb_upload_path(upload), config->max_input_seconds, false, &audio, &problem)) {
         tmb_upload_abort(&upload);
         tmb_refuse(request, problem.status, problem.status == 400 ? "file" : NULL, "%s", problem.message);
         return;

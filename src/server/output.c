@@ -14,8 +14,9 @@ static const tmb_format formats[] = {
     {"wav", "audio/wav", ".wav", TMB_CONTAINER_WAV},  {"flac", "audio/flac", ".flac", TMB_CONTAINER_FLAC},
     {"mp3", "audio/mpeg", ".mp3", TMB_CONTAINER_MP3}, {"opus", "audio/ogg;codecs=opus", ".opus", TMB_CONTAINER_OPUS},
     {"ogg", "audio/ogg", ".ogg", TMB_CONTAINER_OGG},  {"pcm", "audio/pcm", ".pcm", TMB_CONTAINER_RAW},
+    {"aac", "audio/aac", ".aac", TMB_CONTAINER_AAC},
 };
-const char *const tmb_format_names[] = {"wav", "flac", "mp3", "opus", "ogg", "pcm", NULL};
+const char *const tmb_format_names[] = {"wav", "flac", "mp3", "opus", "ogg", "pcm", "aac", NULL};
 
 const tmb_format *tmb_format_find(const char *name) {
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
@@ -36,6 +37,14 @@ const tmb_format *tmb_format_of_type(const char *content_type) {
     return &formats[0];
 }
 
+const char *tmb_format_problem(const tmb_format *format, bool no_ffmpeg) {
+    if (format->container == TMB_CONTAINER_AAC && no_ffmpeg) {
+        return "aac is written by ffmpeg, which is turned off on this server";
+    }
+    return tmb_audio_can_write(format->container) ? NULL
+                                                  : "aac is written by ffmpeg, which is not installed on this server";
+}
+
 void tmb_format_content_type(const tmb_format *format, int rate, char out[80]) {
     if (format->container == TMB_CONTAINER_RAW) {
         (void)snprintf(out, 80, "%s;rate=%d;channels=1", format->content_type, rate);
@@ -47,8 +56,10 @@ void tmb_format_content_type(const tmb_format *format, int rate, char out[80]) {
 int tmb_format_rate(const tmb_format *format, int rate) {
     static const int opus[] = {8000, 12000, 16000, 24000, 48000, 0};
     static const int mp3[] = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 0};
+    static const int aac[] = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 0};
     const int *rates = format->container == TMB_CONTAINER_OPUS  ? opus
                        : format->container == TMB_CONTAINER_MP3 ? mp3
+                       : format->container == TMB_CONTAINER_AAC ? aac
                                                                 : NULL;
     while (rates && rates[0] < rate && rates[1]) {
         rates++;

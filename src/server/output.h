@@ -18,6 +18,8 @@ const tmb_format *tmb_format_find(const char *name);
 extern const char *const tmb_format_names[];
 /* By a file's content type, for the name of a download; wav where it is none of ours. */
 const tmb_format *tmb_format_of_type(const char *content_type);
+/* Why this server does not write the format, or NULL: AAC needs ffmpeg. */
+const char *tmb_format_problem(const tmb_format *format, bool no_ffmpeg);
 /* What is sent as Content-Type: pcm needs its rate with it. */
 void tmb_format_content_type(const tmb_format *format, int rate, char out[80]);
 

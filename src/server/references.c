@@ -114,10 +114,11 @@ int tmb_open_below(int folder, const char *path) {
     return -1;
 }
 
-bool tmb_check_audio(const char *path, double seconds, tmb_audio_info *info, tmb_reference_problem *problem) {
+bool tmb_check_audio(const tmb_server_config *config, const char *path, double seconds, bool salvage,
+                     tmb_audio_info *info, tmb_reference_problem *problem) {
     tmb_audio_reader *reader = NULL;
     tmb_error error = {.status = TMB_OK};
-    tmb_audio_limits limits = {.max_seconds = seconds};
+    tmb_audio_limits limits = {.max_seconds = seconds, .salvage = salvage, .no_ffmpeg = config->no_ffmpeg};
     if (tmb_audio_open(path, NULL, &limits, &reader, info, &error) != TMB_OK) {
         const char *message = error.message + error.name_bytes; /* the path is ours and says nothing to the client */
         return error.status == TMB_ERROR_MEMORY ? fail(problem, 503, "not enough memory to read the file")
@@ -271,8 +272,10 @@ static const char *keep(tmb_references *references, const char *key, int descrip
         (void)fail(problem, 503, "not enough memory");
         return NULL;
     }
-    return tmb_check_audio(added->path, references->server->config->max_reference_seconds, &info, problem) ? added->path
-                                                                                                           : NULL;
+    return tmb_check_audio(references->server->config, added->path, references->server->config->max_reference_seconds,
+                           false, &info, problem)
+               ? added->path
+               : NULL;
 }
 
 const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_reference_problem *problem) {
@@ -313,8 +316,8 @@ bool tmb_reference_store(tmb_references *references, const char *ref_audio, char
     tmb_upload *upload =
         is_data(ref_audio) ? decode_data(references, ref_audio, problem) : fetch_url(references, ref_audio, problem);
     tmb_audio_info audio;
-    if (!upload ||
-        !tmb_check_audio(tmb_upload_path(upload), references->server->config->max_reference_seconds, &audio, problem)) {
+    if (!upload || !tmb_check_audio(references->server->config, tmb_upload_path(upload),
+                                    references->server->config->max_reference_seconds, false, &audio, problem)) {
         tmb_upload_abort(&upload);
         return false;
     }

@@ -41,6 +41,7 @@ bool tmb_reference_store(tmb_references *references, const char *ref_audio, char
 int tmb_open_below(int folder, const char *path);
 
 /* Checks the head of an audio file. `seconds` 0: no limit. */
-bool tmb_check_audio(const char *path, double seconds, tmb_audio_info *info, tmb_reference_problem *problem);
+bool tmb_check_audio(const tmb_server_config *config, const char *path, double seconds, bool salvage,
+                     tmb_audio_info *info, tmb_reference_problem *problem);
 
 #endif

@@ -96,6 +96,8 @@ void tmb_answer_json(tmb_request *request, unsigned status, json_t *value);
 void tmb_answer_text(tmb_request *request, unsigned status, const char *content_type, const char *text, size_t size);
 void tmb_answer_empty(tmb_request *request, unsigned status);
 struct tmb_rope;
+/* A file's contents; it loses its name. */
+void tmb_answer_and_remove(tmb_request *request, const char *path, const char *type);
 /* Takes the rope. */
 void tmb_answer_rope(tmb_request *request, unsigned status, const char *content_type, struct tmb_rope *rope);
 

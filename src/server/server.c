@@ -96,6 +96,7 @@ static tmb_status open_library(tmb_server *server, tmb_error *error) {
     options.memory_budget = config->memory;
     options.idle_unload = config->idle_unload;
     options.max_input_seconds = config->max_reference_seconds;
+    options.no_ffmpeg = config->no_ffmpeg;
     options.max_queued = (size_t)config->max_waiting_items;
     options.voice_cache_entries = (size_t)config->voice_cache_entries;
     options.log = library_log;

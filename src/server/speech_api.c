@@ -42,7 +42,9 @@ void tmb_handle_speech(tmb_request *request) {
         return;
     }
     tmb_clone_options options = {
-        .mode = sse ? TMB_CLONE_SPEECH_EVENTS : TMB_CLONE_AUDIO,
+        .mode = sse                                      ? TMB_CLONE_SPEECH_EVENTS
+                : tmb_boolean_at(speech, "stream", true) ? TMB_CLONE_AUDIO
+                                                         : TMB_CLONE_WHOLE,
         .enhanced = true,
         .format = tmb_format_find(format)->name,
         /* Clients of this endpoint take pcm for 24 kHz without asking. */

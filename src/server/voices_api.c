@@ -102,8 +102,8 @@ static tmb_upload *take_reference(tmb_request *request, const char *part, tmb_au
             return NULL;
         }
     }
-    if (problem.status ||
-        !tmb_check_audio(tmb_upload_path(upload), server->config->max_reference_seconds, audio, &problem)) {
+    if (problem.status || !tmb_check_audio(server->config, tmb_upload_path(upload),
+                                           server->config->max_reference_seconds, false, audio, &problem)) {
         tmb_upload_abort(&upload);
         tmb_refuse(request, problem.status, problem.status < 500 && problem.status != 413 ? part : NULL, "%s",
                    problem.message);

@@ -1,6 +1,7 @@
 """OpenAI's endpoints, with OpenAI's own client."""
 import base64
 import json
+import shutil
 import struct
 
 import openai
@@ -34,6 +35,47 @@ def test_formats(client, voice, name, start, content_type):
     audio = response.read()
     assert len(audio) > 500 and (start is None or audio.startswith(start))
     assert response.response.headers["Content-Type"] == content_type
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_aac(client, voice):
+    response = client.audio.speech.create(model="tts-1", voice=voice, input="Hello.", response_format="aac")
+    audio = response.read()
+    assert len(audio) > 500 and audio[0] == 0xff and audio[1] & 0xf6 == 0xf0
+    assert response.response.headers["Content-Type"] == "audio/aac"
+
+
+def test_no_aac_without_ffmpeg():
+    with Server("--no-ffmpeg") as running:
+        for path, body in (("/v1/audio/speech", {"input": "Hi.", "ref_audio": data_uri(REFERENCE), "response_format": "aac"}),
+                           ("/api/v1/voice-clone", {"text": "Hi.", "ref_audio": data_uri(REFERENCE), "response_format": "aac"})):
+            answer = running.post(path, body)
+            assert answer.status == 400 and b"turned off on this server" in answer.body, answer
+        # What only ffmpeg decodes is refused as well.
+        box = b"\0\0\0\x20ftypM4A " + bytes(20)
+        answer = running.post("/api/v1/enhance", form={"audio": ("a.m4a", box)})
+        assert answer.status == 400 and b"turned off" in answer.body, answer
+
+
+@pytest.mark.parametrize("name", ["wav", "flac"])
+def test_complete_audio_has_true_lengths(server, voice, name):
+    answer = server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", "response_format": name, "stream": False})
+    assert answer.status == 200 and int(answer.headers["Content-Length"]) == len(answer.body)
+    if name == "wav":
+        assert answer.body[12:16] == b"fmt " and answer.body[36:40] == b"data"
+        assert struct.unpack_from("<I", answer.body, 4)[0] == len(answer.body) - 8
+        assert struct.unpack_from("<I", answer.body, 40)[0] == len(answer.body) - 44
+    assert server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", "response_format": name,
+                                            "stream": False, "seed": 3}).body != b""
+
+
+def test_salvage(server):
+    cut = REFERENCE[:len(REFERENCE) // 2]
+    answer = server.post("/api/v1/enhance", form={"audio": ("a.wav", cut)})
+    assert answer.status == 400 and b"cut short" in answer.body
+    answer = server.post("/api/v1/enhance", form={"audio": ("a.wav", cut), "salvage": "true"})
+    assert answer.status == 200 and "is cut short: it promises" in answer.headers["X-Timbre-Warnings"]
+    assert "X-Timbre-Warnings" not in server.post("/api/v1/enhance", form={"audio": ("a.wav", REFERENCE)}).headers
 
 
 def test_default_is_mp3(server, voice):
@@ -115,7 +157,7 @@ def test_unknown_fields_are_ignored(server, voice):
     ("input", {}), ("input", {"input": ""}), ("input", {"input": "x" * 4097}), ("input", {"input": ["a"]}),
     ("voice", {"input": "Hi.", "voice": "nobody"}), ("voice", {"input": "Hi.", "voice": {"name": "x"}}), ("voice", {"input": "Hi.", "voice": 1}),
     ("ref_audio", {"input": "Hi."}), ("ref_audio", {"input": "Hi.", "ref_audio": "nothing"}),
-    ("response_format", {"input": "Hi.", "response_format": "aac"}), ("speed", {"input": "Hi.", "speed": 5}), ("speed", {"input": "Hi.", "speed": 0.1}),
+    ("response_format", {"input": "Hi.", "response_format": "aiff"}), ("speed", {"input": "Hi.", "speed": 5}), ("speed", {"input": "Hi.", "speed": 0.1}),
     ("speed", {"input": "Hi.", "speed": "fast"}), ("stream_format", {"input": "Hi.", "stream_format": "x"}), ("model", {"input": "Hi.", "model": 3}),
     ("sample_rate", {"input": "Hi.", "sample_rate": 96000}), ("instructions", {"input": "Hi.", "instructions": "x" * 4097}),
     ("seed", {"input": "Hi.", "seed": -1})])

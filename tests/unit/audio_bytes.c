@@ -32,6 +32,23 @@ audio_bytes audio_bytes_of(const void *data, size_t size) {
     return bytes;
 }
 
+audio_bytes audio_bytes_join(audio_bytes first, audio_bytes second) {
+    first.place = first.size;
+    if (second.size > 0) {
+        audio_bytes_put(&first, second.data, second.size);
+    }
+    audio_bytes_free(&second);
+    return first;
+}
+
+audio_bytes audio_bytes_cut(audio_bytes bytes, size_t from, size_t to) {
+    assert_true(from <= to && to <= bytes.size);
+    memmove(bytes.data, bytes.data + from, to - from);
+    bytes.size = to - from;
+    bytes.place = bytes.size;
+    return bytes;
+}
+
 void audio_bytes_free(audio_bytes *bytes) {
     free(bytes->data);
     *bytes = (audio_bytes){0};

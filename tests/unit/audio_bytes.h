@@ -16,6 +16,10 @@ void audio_bytes_text(audio_bytes *bytes, const char *text);               /* wi
 void audio_bytes_number(audio_bytes *bytes, uint64_t value, size_t count); /* little-endian */
 /* A copy of data that is not ours. */
 audio_bytes audio_bytes_of(const void *data, size_t size);
+/* `second` behind `first`; both are used up. */
+audio_bytes audio_bytes_join(audio_bytes first, audio_bytes second);
+/* The part [from, to) of a file that is used up. */
+audio_bytes audio_bytes_cut(audio_bytes bytes, size_t from, size_t to);
 void audio_bytes_free(audio_bytes *bytes);
 
 /* A file of any format that libsndfile writes, SF_FORMAT_*. */

@@ -116,8 +116,9 @@ static void test_raw(void **state) {
     assert_true(samples[0] == -1 && samples[1] == 32767.0f / 32768 && samples[2] == 0.5f && samples[3] == 0);
     free(samples);
     raw.channels = 3;
-    assert_int_equal(read_pipe(&bytes, &raw, &samples, &count, &error), TMB_ERROR_FORMAT);
-    assert_non_null(strstr(error.message, "2 bytes too many"));
+    assert_ok(read_pipe(&bytes, &raw, &samples, &count, &error), error); /* two bytes too many are said, not refused */
+    assert_int_equal(count, 1);
+    free(samples);
     audio_bytes_free(&bytes);
     bytes = audio_bytes_of("\x00\x00\x80\x3f\x00\x00\x00\xbf", 8); /* 1 and -0.5 */
     raw = (tmb_raw_format){.rate = 16000, .channels = 2, .encoding = TMB_ENCODING_FLOAT};

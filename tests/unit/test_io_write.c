@@ -173,7 +173,8 @@ static void test_rf64(void **state) {
     char path[256];
     path_in_folder(path, sizeof path, "long.wav");
     for (int channels = 1; channels <= 2; channels++) {
-        const tmb_audio_shape shape = {TMB_CONTAINER_WAV, TMB_ENCODING_FLOAT, 48000, channels};
+        const tmb_audio_shape shape = {
+            .container = TMB_CONTAINER_WAV, .encoding = TMB_ENCODING_FLOAT, .rate = 48000, .channels = channels};
         const size_t count = second / (size_t)channels;
         tmb_sink sink;
         const tmb_encoder *encoder = NULL;
@@ -210,7 +211,7 @@ static void test_arguments(void **state) {
     path_in_folder(path, sizeof path, "x.xyz");
     assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 48000, 1, &writer, &error),
                      TMB_ERROR_ARGUMENT);
-    assert_non_null(strstr(error.message, ".wav, .flac, .ogg, .opus, .mp3 or .raw"));
+    assert_non_null(strstr(error.message, ".wav, .flac, .ogg, .opus, .mp3, .aac or .raw"));
     path_in_folder(path, sizeof path, "x.wav");
     assert_int_equal(tmb_audio_create(path, TMB_CONTAINER_AUTO, TMB_ENCODING_S16, 3999, 1, &writer, &error),
                      TMB_ERROR_ARGUMENT);

@@ -459,8 +459,69 @@ static void test_arguments(void **state) {
     tmb_resampler_destroy(&resampler);
 }
 
+/* Samples of a stream that is pushed and pulled in pieces. */
+static size_t streamed_length(int input_rate, int output_rate, tmb_resampler_kind kind, const float *samples,
+                              size_t count) {
+    tmb_resampler *resampler = NULL;
+    tmb_error error = {0};
+    float out[512];
+    size_t total = 0;
+    assert_ok(tmb_resampler_create(input_rate, output_rate, kind, NULL, &resampler, &error), error);
+    for (size_t place = 0; place < count; place += 77) {
+        const size_t part = count - place < 77 ? count - place : 77;
+        assert_ok(tmb_resampler_push(resampler, samples + place, part, &error), error);
+        total += tmb_resampler_pull(resampler, out, 512);
+    }
+    assert_ok(tmb_resampler_flush(resampler, &error), error);
+    for (size_t got = 1; got > 0; total += got) {
+        got = tmb_resampler_pull(resampler, out, 512);
+    }
+    tmb_resampler_destroy(&resampler);
+    return total;
+}
+
+/* Exactly between two lengths libsoxr gives now the one and now the other; nobody else may see that. */
+static void test_promised_lengths(void **state) {
+    (void)state;
+    static const int rates[][2] = {{24000, 88200}, {48000, 44100}, {44100, 48000}, {48000, 24000}, {22050, 16000}};
+    float samples[1200];
+    for (size_t i = 0; i < 1200; i++) {
+        samples[i] = sinf((float)i * 0.1f);
+    }
+    for (size_t pair = 0; pair < sizeof rates / sizeof rates[0]; pair++) {
+        const int from = rates[pair][0];
+        const int to = rates[pair][1];
+        size_t up = 0;
+        size_t down = 0;
+        tmb_ratio(from, to, &up, &down);
+        for (size_t count = 1; count <= 1200; count++) {
+            const bool between = count * up * 2 % (down * 2) == down;
+            for (int kind = TMB_RESAMPLER_AUTO; kind <= TMB_RESAMPLER_SINC; kind++) {
+                if (!between && (kind != TMB_RESAMPLER_SOXR || count % 7 != 0)) {
+                    continue;
+                }
+                const size_t promised = tmb_resampler_output_length((tmb_resampler_kind)kind, from, to, count);
+                float *out = NULL;
+                size_t made = 0;
+                tmb_error error = {0};
+                assert_ok(tmb_resample(samples, count, from, to, (tmb_resampler_kind)kind, NULL, &out, &made, &error),
+                          error);
+                if (made != promised) {
+                    fail_msg("%s, %d to %d Hz: %zu samples became %zu, not %zu", kind_names[kind], from, to, count,
+                             made, promised);
+                }
+                /* The last one is a sample, not filling. */
+                assert_true(count < 400 || fabsf(out[made - 1]) > 0 || fabsf(samples[count - 1]) < 0.05f);
+                free(out);
+                assert_int_equal(streamed_length(from, to, (tmb_resampler_kind)kind, samples, count), promised);
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_promised_lengths),
         cmocka_unit_test(test_goldens),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_streaming),

@@ -1,10 +1,10 @@
 #include "tts/preview/preview.h"
 
+#include "base/child.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
 #include "tts/events.h"
-#include "tts/preview/child.h"
 #include "tts/preview/voice.h"
 #include "tts/preview/wave.h"
 

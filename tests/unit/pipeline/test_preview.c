@@ -1,9 +1,9 @@
 #include "test.h"
 
+#include "base/child.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include "tts/preview/child.h"
 #include "tts/preview/preview.h"
 #include "tts/preview/voice.h"
 #include "tts/preview/wave.h"

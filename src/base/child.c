@@ -1,4 +1,4 @@
-#include "tts/preview/child.h"
+#include "base/child.h"
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,7 +41,7 @@ static int memory_file(const void *input, size_t bytes) {
 }
 
 static int spawn(const char *program, const char *const *arguments, int input, int output, int complaints,
-                 pid_t *process) {
+                 char *const *environment, pid_t *process) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     int failure = posix_spawn_file_actions_init(&actions);
@@ -73,45 +75,97 @@ static int spawn(const char *program, const char *const *arguments, int input, i
         failure = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     }
     if (failure == 0) {
-        failure = posix_spawn(process, program, &actions, &attributes, (char *const *)arguments, environ);
+        failure = posix_spawn(process, program, &actions, &attributes, (char *const *)arguments, environment);
     }
     (void)posix_spawnattr_destroy(&attributes);
     (void)posix_spawn_file_actions_destroy(&actions);
     return failure;
 }
 
-tmb_status tmb_child_start(const char *program, const char *const *arguments, const void *input, size_t bytes,
-                           tmb_child *child, tmb_error *error) {
+/* The limits come a moment after the start: before they are there, a program has done nothing but load itself. */
+static void limit(pid_t process, const tmb_child_setup *setup) {
+    const struct {
+        __rlimit_resource_t resource;
+        uint64_t value;
+    } limits[] = {
+        {RLIMIT_CPU, setup->processor_seconds}, {RLIMIT_AS, setup->address_bytes}, {RLIMIT_FSIZE, setup->file_bytes}};
+    const struct rlimit none = {0, 0};
+    bool any = false;
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        const struct rlimit value = {limits[i].value, limits[i].value};
+        if (limits[i].value != 0) {
+            (void)prlimit(process, limits[i].resource, &value, NULL);
+            any = true;
+        }
+    }
+    if (any) {
+        (void)prlimit(process, RLIMIT_CORE, &none, NULL);
+    }
+}
+
+static void close_end(int *end) {
+    if (*end >= 0) {
+        (void)close(*end);
+        *end = -1;
+    }
+}
+
+tmb_status tmb_child_start_with(const char *program, const char *const *arguments, const tmb_child_setup *setup,
+                                tmb_child *child, tmb_error *error) {
     int ends[2] = {-1, -1};
-    int source = memory_file(input, bytes);
+    int inputs[2] = {-1, -1}; /* a pair of sockets: writing to them can be kept from raising SIGPIPE */
     int complaints = memory_file(NULL, 0);
     int failure = 0;
-    *child = (tmb_child){.output = -1, .complaints = -1};
-    if (source < 0 || complaints < 0 || pipe2(ends, O_CLOEXEC) != 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) {
+    bool ready = complaints >= 0;
+    *child = (tmb_child){.output = -1, .input = -1, .complaints = -1};
+    if (ready && setup->kind == TMB_CHILD_MEMORY) {
+        inputs[0] = memory_file(setup->input, setup->bytes);
+        ready = inputs[0] >= 0;
+    } else if (ready && setup->kind == TMB_CHILD_FILE) {
+        inputs[0] = fcntl(setup->file, F_DUPFD_CLOEXEC, 3);
+        ready = inputs[0] >= 0;
+    } else if (ready) {
+        ready = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, inputs) == 0 &&
+                fcntl(inputs[1], F_SETFL, O_NONBLOCK) == 0;
+    }
+    if (!ready || pipe2(ends, O_CLOEXEC) != 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) {
         failure = errno;
     } else {
-        failure = spawn(program, arguments, source, ends[1], complaints, &child->process);
+        failure = spawn(program, arguments, inputs[0], ends[1], complaints,
+                        setup->environment != NULL ? (char *const *)setup->environment : environ, &child->process);
     }
-    if (source >= 0) {
-        (void)close(source);
-    }
-    if (ends[1] >= 0) {
-        (void)close(ends[1]);
-    }
+    close_end(&inputs[0]);
+    close_end(&ends[1]);
     if (failure != 0) {
         child->process = 0;
-        if (ends[0] >= 0) {
-            (void)close(ends[0]);
-        }
-        if (complaints >= 0) {
-            (void)close(complaints);
-        }
+        close_end(&inputs[1]);
+        close_end(&ends[0]);
+        close_end(&complaints);
         return tmb_fail_errno(error, TMB_ERROR_IO, failure, "%s could not be started", program);
     }
+    limit(child->process, setup);
     child->output = ends[0];
+    child->input = inputs[1];
     child->complaints = complaints;
     return TMB_OK;
 }
+
+tmb_status tmb_child_start(const char *program, const char *const *arguments, const void *input, size_t bytes,
+                           tmb_child *child, tmb_error *error) {
+    const tmb_child_setup setup = {.kind = TMB_CHILD_MEMORY, .input = input, .bytes = bytes};
+    return tmb_child_start_with(program, arguments, &setup, child, error);
+}
+
+bool tmb_child_write(const tmb_child *child, const void *data, size_t bytes, size_t *written) {
+    ssize_t done = 0;
+    do {
+        done = send(child->input, data, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (done < 0 && errno == EINTR);
+    *written = done > 0 ? (size_t)done : 0;
+    return done >= 0 || errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
+void tmb_child_close_input(tmb_child *child) { close_end(&child->input); }
 
 bool tmb_child_ended(tmb_child *child, int *exit_code) {
     int status = 0;
@@ -147,14 +201,9 @@ void tmb_child_end(tmb_child *child) {
         }
         child->process = 0;
     }
-    if (child->output >= 0) {
-        (void)close(child->output);
-        child->output = -1;
-    }
-    if (child->complaints >= 0) {
-        (void)close(child->complaints);
-        child->complaints = -1;
-    }
+    close_end(&child->input);
+    close_end(&child->output);
+    close_end(&child->complaints);
 }
 
 static bool is_program(const char *path) {
