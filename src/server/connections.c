@@ -312,7 +312,8 @@ uint64_t tmb_connection_sent(const tmb_connection *connection) { return tmb_peer
 void tmb_connection_given_up(tmb_connections *connections, tmb_connection *connection) {
     static const char text[] = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\n"
                                "Content-Length: 32\r\nConnection: close\r\n\r\n{\"detail\":\"The head is too large\"}";
-    if (connection && connection->target.raw && !connection->left &&
+    /* The kernel counts what was sent. */
+    if (connection && connection->target.raw &&
         tmb_peer_sent_to(connection->socket) == connection->target.sent_before) {
         tmb_connection_answer_now(connections, connection, text, sizeof(text) - 1);
     }

@@ -159,4 +159,32 @@ void fuzz_seeds(fuzz_add_seed add) {
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         add(inputs[i], strlen(inputs[i]));
     }
+    /* What costs more than its bytes. */
+    static const struct {
+        const char *before, *repeated, *after;
+        size_t times;
+    } large[] = {
+        {"1GET /health/live?", "a&", HOST "\r\n", 28000},
+        {"1GET /", "a", HOST "\r\n", 70000},
+        {"1GET /health/live" HOST "Cookie: ", "a=b; ", "\r\n\r\n", 3000},
+        {"1GET /health/live" HOST, "a:\r\n", "\r\n", 5000},
+        {"1POST /api/v1/voice-clone" HOST "Content-Type: application/json\r\nContent-Length: 30015\r\n\r\n{\"text\":[",
+         "{},", "{}]}", 10000},
+        {"1POST /api/v1/voice-clone" HOST "Content-Type: application/json\r\nContent-Length: 60000\r\n\r\n", "[", "",
+         60000},
+        {"1POST /api/v1/voice-clone" HOST "Transfer-Encoding: chunked\r\n\r\n1;", "x", "\r\n", 30000},
+    };
+    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
+        size_t once = strlen(large[i].repeated);
+        size_t size = strlen(large[i].before) + once * large[i].times + strlen(large[i].after);
+        char *text = malloc(size + 1);
+        fuzz_check(text != NULL);
+        char *at = stpcpy(text, large[i].before);
+        for (size_t k = 0; k < large[i].times; k++) {
+            at = stpcpy(at, large[i].repeated);
+        }
+        (void)stpcpy(at, large[i].after);
+        add(text, size);
+        free(text);
+    }
 }
