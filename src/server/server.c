@@ -193,8 +193,8 @@ static void stop_parts(tmb_server *server) {
     tmb_pool_destroy(&server->workers);
     tmb_pool_destroy(&server->slow);
     tmb_connections_destroy(&server->connections);
-    tmb_budget_destroy(&server->body_memory);
     tmb_close(&server->timbre);
+    tmb_budget_destroy(&server->body_memory); /* the last results let go of requests, which give memory back */
     tmb_store_close(&server->store);
     tmb_metrics_destroy(&server->metrics);
     tmb_keys_close(&server->keys);

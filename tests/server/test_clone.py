@@ -210,7 +210,7 @@ BAD = [
     ("x_vector_only", {"text": "Hi.", "x_vector_only": 1}),
     ("run_pre_processing", {"text": "Hi.", "run_pre_processing": "true"}),
     ("run_post_processing", {"text": "Hi.", "run_post_processing": None}),
-    ("response_format", {"text": "Hi.", "response_format": "aac"}),
+    ("response_format", {"text": "Hi.", "response_format": "aiff"}),
     ("response_format", {"text": "Hi.", "response_format": "exe"}),
     ("stream", {"text": "Hi.", "stream": "true"}),
     ("stream_format", {"text": "Hi.", "stream_format": "websocket"}),

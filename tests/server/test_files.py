@@ -145,7 +145,7 @@ def test_enhance_formats(server, name, start):
     ("sample_rate", {"audio": ("a.wav", REFERENCE), "sample_rate": "1"}),
     ("sample_rate", {"audio": ("a.wav", REFERENCE), "sample_rate": "high"}),
     ("encoding", {"audio": ("a.wav", REFERENCE), "encoding": "s8"}),
-    ("response_format", {"audio": ("a.wav", REFERENCE), "response_format": "aac"}),
+    ("response_format", {"audio": ("a.wav", REFERENCE), "response_format": "aiff"}),
     ("attenuation_limit_db", {"audio": ("a.wav", REFERENCE), "attenuation_limit_db": "101"}),
     ("post_filter_beta", {"audio": ("a.wav", REFERENCE), "post_filter_beta": "-1"})])
 def test_bad_enhance(server, field, form):
