@@ -93,7 +93,7 @@ static void on_result(void *user, const tmb_clone_result *result) {
     if (!cli_interrupted()) {
         if (shown.error.status != TMB_OK)
             cli_error("%s: %s", shown.custom_id, shown.error.message);
-        cli_print_json(cli_result_json(&shown, r->audio, r->codes));
+        cli_print_json(cli_result_json(&shown, r->audio, r->codes, r->sink.clipped));
         if (good && !result->is_clone)
             cli_note_preview(result->engine);
     }
@@ -105,7 +105,7 @@ static void on_result(void *user, const tmb_clone_result *result) {
 static void report_line(batch *b, const char *id, const tmb_error *error) {
     cli_error("%s: %s", id, error->message);
     tmb_clone_result result = {.custom_id = id, .error = *error};
-    cli_print_json(cli_result_json(&result, NULL, NULL));
+    cli_print_json(cli_result_json(&result, NULL, NULL, 0));
     count_result(b, error->status == TMB_ERROR_MODEL                                           ? CLI_EXIT_MODEL
                     : error->status == TMB_ERROR_FORMAT || error->status == TMB_ERROR_ARGUMENT ? CLI_EXIT_INPUT
                                                                                                : CLI_EXIT_FAILED);

@@ -52,6 +52,8 @@ static bool write_reference(const char *path, const clone_options *o, const tmb_
     }
     bool written = cli_sink_write(&sink, result->reference_clean, result->reference_clean_count, 48000);
     written = cli_sink_end(&sink, written, 48000);
+    if (written)
+        cli_warn_clipped(path, sink.clipped);
     *error = sink.error;
     return written;
 }
@@ -98,10 +100,13 @@ static void on_result(void *user, const tmb_clone_result *result) {
     if (o->common.json && !cli_interrupted()) {
         tmb_clone_result shown = *result;
         shown.error = error;
-        cli_print_json(cli_result_json(&shown, o->path, o->codes));
+        cli_print_json(cli_result_json(&shown, o->path, o->codes, s->sink.clipped));
     } else if (good) {
         print_text(o->path, result);
     }
+    cli_warn_reference(o->request.ref_audio, result->reference);
+    if (good)
+        cli_warn_clipped(o->path, s->sink.clipped);
     if (good && !result->is_clone)
         cli_note_preview(result->engine);
 }

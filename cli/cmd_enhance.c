@@ -178,6 +178,7 @@ typedef struct stream {
     tmb_audio_info info;
     cli_loudness *before, *after;
     cli_spectrogram *plot_before, *plot_after;
+    uint64_t clipped;
     float *samples; /* [capacity, channels] */
     size_t capacity;
 } stream;
@@ -267,11 +268,13 @@ static void close_stream(stream *s) {
 static int write_ready(job *j, stream *s) {
     size_t count;
     while ((count = tmb_enhance_pull(s->enhancer, s->samples, s->capacity)) > 0) {
+        if (tmb_audio_write(s->writer, s->samples, count, &j->error) != TMB_OK)
+            return CLI_EXIT_FAILED;
+        /* What is told and drawn is what was written. */
+        tmb_audio_clip(s->writer, s->samples, count);
         cli_loudness_push(s->after, s->samples, count);
         if (s->plot_after != NULL)
             cli_spectrogram_push(s->plot_after, s->samples, count, s->info.channels);
-        if (tmb_audio_write(s->writer, s->samples, count, &j->error) != TMB_OK)
-            return CLI_EXIT_FAILED;
     }
     return CLI_EXIT_OK;
 }
@@ -320,6 +323,7 @@ static void print_result(const work *w, const job *j, const stream *s, double se
         (void)json_object_set_new(object, "level_before", cli_json_number(cli_loudness_rms(s->before), 2));
         (void)json_object_set_new(object, "level", cli_json_number(cli_loudness_rms(s->after), 2));
         cli_tell_warnings(j->input, s->reader, object);
+        cli_json_clipped(object, s->clipped);
         cli_print_json(object);
         return;
     }
@@ -334,6 +338,7 @@ static int enhance_one(work *w, job *j) {
     int status = open_stream(w, j, &s);
     if (status == CLI_EXIT_OK)
         status = copy_stream(w, j, &s);
+    s.clipped = tmb_audio_clipped(s.writer);
     if (status == CLI_EXIT_OK && tmb_audio_finish(&s.writer, &j->error) != TMB_OK)
         status = CLI_EXIT_FAILED;
     if (status == CLI_EXIT_OK && j->plot != NULL && !cli_plot_write(j->plot, s.plot_before, s.plot_after)) {
@@ -342,6 +347,8 @@ static int enhance_one(work *w, job *j) {
     }
     if (status == CLI_EXIT_OK)
         print_result(w, j, &s, cli_now() - start);
+    if (status == CLI_EXIT_OK)
+        cli_warn_clipped(j->output, s.clipped);
     else
         cli_report_failure(j->input, &j->error, w->options->common.json);
     close_stream(&s);

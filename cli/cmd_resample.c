@@ -71,6 +71,7 @@ typedef struct stream {
     float *interleaved; /* [CHUNK, channels] */
     float *one;         /* [CHUNK] */
     uint64_t read, written;
+    uint64_t clipped;
 } stream;
 
 static int open_stream(const resample_options *o, const char *input, const char *output, tmb_context *context,
@@ -162,6 +163,7 @@ static void print_result(const resample_options *o, const char *input, const cha
     (void)json_object_set_new(object, "duration", cli_json_number((double)s->written / o->rate, 6));
     (void)json_object_set_new(object, "seconds", cli_json_number(seconds, 4));
     cli_tell_warnings(input, s->reader, object);
+    cli_json_clipped(object, s->clipped);
     cli_print_json(object);
 }
 
@@ -173,12 +175,14 @@ static int resample_one(const resample_options *o, const char *input, const char
     if (status == CLI_EXIT_OK) {
         status = copy_stream(input, &s, &error);
     }
+    s.clipped = tmb_audio_clipped(s.writer);
     if (status == CLI_EXIT_OK && tmb_audio_finish(&s.writer, &error) != TMB_OK) {
         status = CLI_EXIT_FAILED;
     }
     cli_progress_clear();
     if (status == CLI_EXIT_OK) {
         print_result(o, input, output, &s, cli_now() - start);
+        cli_warn_clipped(output, s.clipped);
     } else {
         cli_report_failure(input, &error, o->common.json);
     }

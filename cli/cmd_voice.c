@@ -30,11 +30,20 @@ static const cli_group groups[] = {
     CLI_COMMON_GROUP,
 };
 
+static void print_voice(const clone_options *o, const tmb_reference_info *reference) {
+    json_t *object =
+        json_pack("{s:o, s:o}", "voice", cli_json_text(o->path), "input", cli_json_text(o->request.ref_audio));
+    if (reference->duration > 0)
+        cli_json_reference(object, reference);
+    cli_print_json(object);
+}
+
 static int run_voice_create(void *options, int count, char **arguments) {
     clone_options *o = options;
     tmb_context *context = NULL;
     tmb_error error = {0};
     char *ref_text = NULL, *stored = NULL;
+    tmb_reference_info reference = {0};
     if (count > 0 && o->request.ref_audio != NULL) {
         cli_error("\"%s\" and --ref: one recording makes a voice", arguments[0]);
         return CLI_EXIT_USAGE;
@@ -76,16 +85,17 @@ static int run_voice_create(void *options, int count, char **arguments) {
     int status = cli_finish_reference(o, &ref_text);
     if (status == CLI_EXIT_OK)
         status = cli_open(&o->runtime, &o->engine, NULL, &context);
-    if (status == CLI_EXIT_OK && tmb_voice_save(context, &o->request, o->path, &error) != TMB_OK)
+    if (status == CLI_EXIT_OK && tmb_voice_create(context, &o->request, o->path, &reference, &error) != TMB_OK)
         status = cli_fail(&error);
     if (error.status != TMB_OK && o->common.json && !cli_interrupted())
         cli_print_json(
             json_pack("{s:o, s:o}", "input", cli_json_text(o->request.ref_audio), "error", cli_json_error(&error)));
     if (status == CLI_EXIT_OK && o->common.json)
-        cli_print_json(
-            json_pack("{s:o, s:o}", "voice", cli_json_text(o->path), "input", cli_json_text(o->request.ref_audio)));
+        print_voice(o, &reference);
     else if (status == CLI_EXIT_OK)
         cli_note("%s: use it with `timbre clone --voice %s`", o->path, stored != NULL ? o->voice_name : o->path);
+    if (status == CLI_EXIT_OK)
+        cli_warn_reference(o->request.ref_audio, &reference);
     tmb_close(&context);
     free(ref_text);
     free(stored);

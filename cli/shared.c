@@ -323,3 +323,25 @@ void cli_report_failure(const char *input, const tmb_error *error, bool json) {
     if (json)
         cli_print_json(json_pack("{s:o, s:o}", "input", cli_json_text(input), "error", cli_json_error(error)));
 }
+
+void cli_json_clipped(json_t *object, uint64_t clipped) {
+    json_t *warnings = json_object_get(object, "warnings");
+    if (warnings == NULL) {
+        warnings = json_array();
+        (void)json_object_set_new(object, "warnings", warnings);
+    }
+    (void)json_object_set_new(object, "clipped", json_integer((json_int_t)clipped));
+    if (clipped > 0)
+        (void)json_array_append_new(
+            warnings,
+            json_sprintf("%llu samples were beyond full scale and were clipped; write floats or lower the input",
+                         (unsigned long long)clipped));
+}
+
+void cli_warn_clipped(const char *path, uint64_t clipped) {
+    if (clipped > 0)
+        cli_warning(
+            "%s: %llu samples were beyond full scale and were clipped; write floats (--encoding float) or lower the "
+            "input",
+            path, (unsigned long long)clipped);
+}

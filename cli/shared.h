@@ -86,6 +86,11 @@ const char *cli_container_ending(tmb_container container);
 bool cli_is_folder(const char *path);
 /* Creates the folder and its parents; false: said why. */
 bool cli_make_folder(const char *path);
+/* Adds `clipped` to a result, and to its `warnings` (a list, made here) a sentence about it. */
+void cli_json_clipped(json_t *object, uint64_t clipped);
+/* Says once for a file that samples were clipped; nothing for 0. */
+void cli_warn_clipped(const char *path, uint64_t clipped);
+
 /* Whether `path` names an ordinary file, which can be read twice. */
 bool cli_is_regular(const char *path);
 /* Does a path end like an audio file that can be written ("x.wav")? */

@@ -10,7 +10,9 @@ bool cli_sink_write(cli_sink *sink, const float *samples, size_t count, int rate
         return false;
     sink->rate = rate;
     sink->count += count;
-    return tmb_audio_write(sink->writer, samples, count, &sink->error) == TMB_OK;
+    tmb_status status = tmb_audio_write(sink->writer, samples, count, &sink->error);
+    sink->clipped = tmb_audio_clipped(sink->writer);
+    return status == TMB_OK;
 }
 
 bool cli_sink_end(cli_sink *sink, bool keep, int rate) {
@@ -40,12 +42,27 @@ static json_t *seed_json(uint64_t seed) {
     return seed <= INT64_MAX ? json_integer((json_int_t)seed) : json_string(text);
 }
 
-json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const char *codes) {
+void cli_json_reference(json_t *object, const tmb_reference_info *info) {
+    char *text = tmb_reference_to_json(info);
+    json_t *reference = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    tmb_free(text);
+    (void)json_object_set(object, "warnings", json_object_get(reference, "warnings"));
+    (void)json_object_set_new(object, "reference", reference);
+}
+
+void cli_warn_reference(const char *path, const tmb_reference_info *info) {
+    for (size_t i = 0; info != NULL && i < info->warning_count; i++)
+        cli_warning("%s: %s", path != NULL ? path : "the reference", info->warnings[i]);
+}
+
+json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const char *codes, uint64_t clipped) {
     json_t *object = json_object();
     if (result->custom_id != NULL)
         (void)json_object_set_new(object, "custom_id", json_string(result->custom_id));
     if (result->error.status != TMB_OK) {
         (void)json_object_set_new(object, "error", cli_json_error(&result->error));
+        if (result->reference != NULL)
+            cli_json_reference(object, result->reference);
         return object;
     }
     (void)json_object_set_new(object, "audio", cli_json_text(audio));
@@ -58,6 +75,9 @@ json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const
     if (codes != NULL)
         (void)json_object_set_new(object, "codes", cli_json_text(codes));
     (void)json_object_set_new(object, "timings", timings_json(result));
+    if (result->reference != NULL)
+        cli_json_reference(object, result->reference);
+    cli_json_clipped(object, clipped);
     if (result->segment_count > 0) {
         json_t *segments = json_array();
         for (size_t i = 0; i < result->segment_count; i++) {

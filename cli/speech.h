@@ -31,7 +31,8 @@ typedef struct cli_sink {
     tmb_container container;
     tmb_encoding encoding;
     tmb_audio_writer *writer;
-    uint64_t count; /* samples so far */
+    uint64_t count;   /* samples so far */
+    uint64_t clipped; /* of which were beyond full scale */
     int rate;
     tmb_error error;
 } cli_sink;
@@ -42,7 +43,11 @@ bool cli_sink_write(cli_sink *sink, const float *samples, size_t count, int rate
 bool cli_sink_end(cli_sink *sink, bool keep, int rate);
 
 /* The result as the JSON of a batch's output; `audio` and `codes` are the files, or NULL. */
-json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const char *codes);
+json_t *cli_result_json(const tmb_clone_result *result, const char *audio, const char *codes, uint64_t clipped);
+/* Adds `reference` and its `warnings` to a result. */
+void cli_json_reference(json_t *object, const tmb_reference_info *info);
+/* One line for each thing that is wrong with a reference; `path` names it. NULL: nothing was measured. */
+void cli_warn_reference(const char *path, const tmb_reference_info *info);
 
 /* Once a process: a voice that is no clone spoke, and how to get one. */
 void cli_note_preview(const char *engine);

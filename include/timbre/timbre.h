@@ -229,6 +229,11 @@ TMB_API tmb_status tmb_audio_create_like(const tmb_audio_reader *like, const cha
                                          tmb_error *error);
 /* `count` samples per channel, interleaved. */
 TMB_API tmb_status tmb_audio_write(tmb_audio_writer *writer, const float *samples, size_t count, tmb_error *error);
+/* Samples so far (of all channels) that were beyond full scale, which the encoding has not: they were clipped. Floats
+ * have no such limit. */
+TMB_API uint64_t tmb_audio_clipped(const tmb_audio_writer *writer);
+/* Makes `count` samples per channel what the file has of them: limited to full scale, if the encoding has no more. */
+TMB_API void tmb_audio_clip(const tmb_audio_writer *writer, float *samples, size_t count);
 /* Completes the file and frees the writer; on failure nothing is left and the writer is freed too. */
 TMB_API tmb_status tmb_audio_finish(tmb_audio_writer **writer, tmb_error *error);
 TMB_API void tmb_audio_abort(tmb_audio_writer **writer);
@@ -372,6 +377,28 @@ typedef struct tmb_clone_request {
 } tmb_clone_request;
 TMB_API void tmb_clone_request_default(tmb_clone_request *request);
 
+/* What was measured of a reference, before and after stage 2, and what to do about it. */
+typedef struct tmb_reference_info {
+    bool usable;               /* there is speech in it */
+    bool cleaned;              /* stage 2 ran: noise_clean and level_clean are known, otherwise NAN */
+    double duration, speech;   /* seconds: of the recording; in which somebody speaks */
+    double peak;               /* dB of full scale, as the rest; -INFINITY for silence */
+    double level, level_clean; /* of the speech */
+    double noise, noise_clean; /* of everything between it */
+    uint64_t clipped;          /* samples that stand still at full scale */
+    size_t warning_count;
+    char warnings[8][192]; /* one sentence each: what is wrong and what to do. None: the reference is good */
+} tmb_reference_info;
+
+/* The same as JSON text, with the names of the results (tmb_free): verdict ("good", "doubtful", "unusable"), duration,
+ * speech, level, peak, clipped, noise, noise_clean, snr, snr_clean, warnings. NULL: no memory. */
+TMB_API char *tmb_reference_to_json(const tmb_reference_info *info);
+
+/* Measures a recording as a reference: stages 1 and 2 and the judgement, without an engine. `ref_text` may be NULL.
+ * TMB_ERROR_FORMAT also if there is no speech in it; `out` is filled then too. */
+TMB_API tmb_status tmb_reference_measure(tmb_context *context, const char *path, const char *ref_text,
+                                         tmb_reference_info *out, tmb_error *error);
+
 typedef enum tmb_stage {
     TMB_STAGE_QUEUED = 0,
     TMB_STAGE_RESAMPLE_REFERENCE, /* 1 */
@@ -412,6 +439,7 @@ typedef struct tmb_clone_result {
     size_t segment_count;
     const float *reference_clean; /* 48 kHz reference after stage 2, where it ran for this item; or NULL */
     size_t reference_clean_count;
+    const tmb_reference_info *reference; /* NULL: a saved voice spoke. Set for a refused reference too */
 } tmb_clone_result;
 
 /* Callbacks of one item; any may be NULL. They come one at a time for an item, from the library's
@@ -486,6 +514,10 @@ TMB_API const tmb_clone_field *tmb_clone_field_find(const char *name);
  * and writes a voice file. TMB_ERROR_UNSUPPORTED where the engine has no voices to save. */
 TMB_API tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request, const char *path,
                                   tmb_error *error);
+
+/* The same, and what was measured of the reference; `reference->duration` is 0 if it came to no measure. */
+TMB_API tmb_status tmb_voice_create(tmb_context *context, const tmb_clone_request *request, const char *path,
+                                    tmb_reference_info *reference, tmb_error *error);
 
 /* What is in a saved voice. */
 typedef struct tmb_saved_voice {

@@ -2,18 +2,14 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "enhance/frames.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Frames a second. */
-#define FRAMES 100
 /* The floor is the quietest frame of this block of frames and the one before. */
 #define FLOOR_BLOCK 100
-/* Frames of which the median power counts: a steady noise's fluctuates little, and a click has none. Odd. */
-#define SMOOTH 5
 /* A whole recording of no more frames, with nothing that stands out, is taken for speech. */
 #define SHORT 60
 /* A frame this many dB above the floor is active. */
@@ -31,7 +27,6 @@
 /* Frames further above the level than this, so many of them within about three tenths of a second, become the level. */
 #define ABOVE_LEVEL 8.0
 #define LOUD_ENOUGH 12
-#define HIGHPASS_HZ 120.0
 /* dB; what is below has no floor: the noise of a room does not stand out of it. */
 #define DIGITAL_SILENCE (-120.0)
 
@@ -50,15 +45,9 @@ typedef struct recent_mean {
 } recent_mean;
 
 struct tmb_level {
-    int rate, channels;
     bool whole;
-    /* A Butterworth high pass of second order, transposed, a state for each channel. */
-    double b0, b1, b2, a1, a2;
-    uint64_t samples, end; /* so far; at which the frame ends */
-    double power;          /* sum of the frame's squares */
-
+    tmb_frames frames;
     uint64_t frame;
-    double powers[SMOOTH];            /* of the last frames */
     double floor_block, floor_before; /* quietest frames */
     double value;                     /* mean power of the active frames */
     double recent[RECENT];            /* powers of the last frames */
@@ -67,15 +56,11 @@ struct tmb_level {
     recent_mean loud, quiet;
     level_change *changes;
     size_t count, capacity;
-    double state[][2];
 };
 
-static void start(tmb_level *level) {
-    level->samples = 0;
-    level->end = (uint64_t)level->rate / FRAMES;
-    level->power = 0;
+static void start(tmb_level *level, int rate, int channels) {
+    tmb_frames_start(&level->frames, rate, channels);
     level->frame = 0;
-    memset(level->powers, 0, sizeof level->powers);
     level->floor_block = level->floor_before = INFINITY;
     level->value = 0;
     memset(level->recent, 0, sizeof level->recent);
@@ -83,7 +68,6 @@ static void start(tmb_level *level) {
     level->last_near = 0;
     level->loud = level->quiet = (recent_mean){0};
     level->count = 0;
-    memset(level->state, 0, (size_t)level->channels * sizeof level->state[0]);
 }
 
 static tmb_status create(int rate, int channels, bool whole, tmb_level **out, tmb_error *error) {
@@ -92,27 +76,17 @@ static tmb_status create(int rate, int channels, bool whole, tmb_level **out, tm
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
                         "a level of %d channels at %d Hz; 1 to 64 at 4000 to 192000 are legal", channels, rate);
     }
-    tmb_level *level = tmb_calloc(1, sizeof *level + (size_t)channels * sizeof level->state[0]);
+    tmb_level *level = tmb_calloc(1, sizeof *level);
     level_change *changes = tmb_calloc(TMB_LEVEL_MEMORY, sizeof *changes);
     if (level == NULL || changes == NULL) {
         free(level);
         free(changes);
         return tmb_fail_memory(error, "a level", TMB_LEVEL_MEMORY * sizeof *changes);
     }
-    level->rate = rate;
-    level->channels = channels;
     level->whole = whole;
     level->changes = changes;
     level->capacity = TMB_LEVEL_MEMORY;
-    const double pi = 3.14159265358979323846;
-    const double k = tan(pi * HIGHPASS_HZ / rate);
-    const double norm = 1 / (1 + sqrt(2) * k + k * k);
-    level->b0 = norm;
-    level->b1 = -2 * norm;
-    level->b2 = norm;
-    level->a1 = 2 * (k * k - 1) * norm;
-    level->a2 = (1 - sqrt(2) * k + k * k) * norm;
-    start(level);
+    start(level, rate, channels);
     *out = level;
     return TMB_OK;
 }
@@ -133,7 +107,7 @@ void tmb_level_destroy(tmb_level **level) {
     }
 }
 
-void tmb_level_reset(tmb_level *level) { start(level); }
+void tmb_level_reset(tmb_level *level) { start(level, level->frames.rate, level->frames.channels); }
 
 /* ---- What a frame does to the level ---- */
 
@@ -160,8 +134,6 @@ static bool make_room(tmb_level *level) {
     return true;
 }
 
-static double decibel(double power) { return 10 * log10(power + 1e-20); }
-
 /* The speech has the mean power `value` from here on, and had it since frame `since`. */
 static bool move_to(tmb_level *level, double value, uint64_t since) {
     if (!make_room(level)) {
@@ -169,7 +141,8 @@ static bool move_to(tmb_level *level, double value, uint64_t since) {
     }
     const level_change *last = last_change(level);
     since = last != NULL && since < last->since ? last->since : since;
-    level->changes[level->count++] = (level_change){.noticed = level->frame, .since = since, .level = decibel(value)};
+    level->changes[level->count++] =
+        (level_change){.noticed = level->frame, .since = since, .level = tmb_frames_decibel(value)};
     level->value = value;
     level->last_near = level->frame;
     level->loud = level->quiet = (recent_mean){0};
@@ -187,7 +160,7 @@ static void add(recent_mean *mean, double power, uint64_t frame) {
 /* A frame that stands out of the noise, once there is a level. */
 static bool follow(tmb_level *level, double power) {
     level_change *now = &level->changes[level->count - 1];
-    const double distance = decibel(power) - decibel(level->value);
+    const double distance = tmb_frames_decibel(power) - tmb_frames_decibel(level->value);
     if (distance < -BELOW_LEVEL) {
         add(&level->quiet, power, level->frame);
         if (level->frame - level->last_near > QUIET_FRAMES && level->quiet.weight >= QUIET_ENOUGH) {
@@ -208,7 +181,7 @@ static bool follow(tmb_level *level, double power) {
     now->count++;
     level->active_total++;
     level->value += (power - level->value) / (double)(level->active_total < MEMORY ? level->active_total : MEMORY);
-    if (fabs(decibel(level->value) - now->level) > TMB_LEVEL_STEP) {
+    if (fabs(tmb_frames_decibel(level->value) - now->level) > TMB_LEVEL_STEP) {
         return move_to(level, level->value, level->frame);
     }
     return true;
@@ -224,7 +197,7 @@ static bool begin(tmb_level *level, double floor) {
     size_t count = 0;
     for (size_t i = 0; i < known; i++) {
         const double power = level->recent[i];
-        if (decibel(power) > fmax(floor + ABOVE_FLOOR, TMB_LEVEL_SILENCE)) {
+        if (tmb_frames_decibel(power) > fmax(floor + ABOVE_FLOOR, TMB_LEVEL_SILENCE)) {
             sum += power;
             loudest = fmax(loudest, power);
             count++;
@@ -235,7 +208,7 @@ static bool begin(tmb_level *level, double floor) {
 }
 
 static bool end_frame(tmb_level *level, double power) {
-    const double height = decibel(power);
+    const double height = tmb_frames_decibel(power);
     bool good = true;
     level->loud.weight *= 0.97;
     level->recent[level->frame % RECENT] = power;
@@ -256,37 +229,15 @@ static bool end_frame(tmb_level *level, double power) {
     return good;
 }
 
-/* Of the last frames; those before the first are silent. */
-static double median_power(const tmb_level *level) {
-    double sorted[SMOOTH];
-    for (size_t i = 0; i < SMOOTH; i++) {
-        size_t at = i;
-        for (; at > 0 && sorted[at - 1] > level->powers[i]; at--) {
-            sorted[at] = sorted[at - 1];
-        }
-        sorted[at] = level->powers[i];
-    }
-    return sorted[SMOOTH / 2];
-}
-
 tmb_status tmb_level_push(tmb_level *level, const float *samples, size_t count, tmb_error *error) {
-    const size_t channels = (size_t)level->channels;
-    for (size_t i = 0; i < count; i++) {
-        for (size_t c = 0; c < channels; c++) {
-            const double x = samples[i * channels + c];
-            const double y = level->b0 * x + level->state[c][0];
-            level->state[c][0] = level->b1 * x - level->a1 * y + level->state[c][1];
-            level->state[c][1] = level->b2 * x - level->a2 * y;
-            level->power += y * y;
-        }
-        if (++level->samples == level->end) {
-            const uint64_t begun = level->frame * (uint64_t)level->rate / FRAMES;
-            level->powers[level->frame % SMOOTH] = level->power / (double)((level->end - begun) * channels);
-            level->power = 0;
-            if (!end_frame(level, median_power(level))) {
-                return tmb_fail_memory(error, "a recording's level", level->capacity * 2 * sizeof(level_change));
-            }
-            level->end = (level->frame + 1) * (uint64_t)level->rate / FRAMES;
+    while (count > 0) {
+        bool complete = false;
+        double power = 0;
+        const size_t taken = tmb_frames_take(&level->frames, samples, count, &complete, &power);
+        samples += taken * (size_t)level->frames.channels;
+        count -= taken;
+        if (complete && !end_frame(level, power)) {
+            return tmb_fail_memory(error, "a recording's level", level->capacity * 2 * sizeof(level_change));
         }
     }
     return TMB_OK;
@@ -295,7 +246,7 @@ tmb_status tmb_level_push(tmb_level *level, const float *samples, size_t count, 
 /* ---- What is asked ---- */
 
 static double decibel_of(const tmb_level *level, const level_change *change) {
-    return level->whole && change->count > 0 ? decibel(change->sum / (double)change->count) : change->level;
+    return level->whole && change->count > 0 ? tmb_frames_decibel(change->sum / (double)change->count) : change->level;
 }
 
 static float gain_for(double speech) {
@@ -307,7 +258,7 @@ static float gain_for(double speech) {
 }
 
 /* Frames that are complete by then; a hair more, because a product of whole numbers may come out below one. */
-static uint64_t frames_by(double seconds) { return (uint64_t)(seconds * FRAMES + 1e-6); }
+static uint64_t frames_by(double seconds) { return (uint64_t)(seconds * TMB_FRAME_RATE + 1e-6); }
 
 /* Of a recording that is over before anything could stand out; NAN when it is not. */
 static double short_level(const tmb_level *level) {
@@ -315,7 +266,7 @@ static double short_level(const tmb_level *level) {
     for (size_t i = 0; i < level->frame && i < RECENT; i++) {
         sum += level->recent[i];
     }
-    const double mean = level->frame > 0 ? decibel(sum / (double)level->frame) : -INFINITY;
+    const double mean = level->frame > 0 ? tmb_frames_decibel(sum / (double)level->frame) : -INFINITY;
     return level->whole && level->frame <= SHORT && mean > TMB_LEVEL_SILENCE ? mean : (double)NAN;
 }
 
@@ -349,5 +300,5 @@ double tmb_level_decibel(const tmb_level *level) {
         sum += level->changes[i].sum;
         count += level->changes[i].count;
     }
-    return count > 0 ? decibel(sum / (double)count) : last_change(level)->level;
+    return count > 0 ? tmb_frames_decibel(sum / (double)count) : last_change(level)->level;
 }

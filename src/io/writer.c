@@ -9,6 +9,7 @@
 #include "io/reader.h"
 #include "io/sink.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -19,6 +20,8 @@ struct tmb_audio_writer {
     void *state;
     char *name; /* for messages; NULL: none */
     int channels;
+    bool limited;     /* to full scale, by its encoding */
+    uint64_t clipped; /* samples beyond it */
     uint64_t written; /* samples per channel */
     tmb_tags tags;    /* what goes with them */
     tmb_error failure;
@@ -101,6 +104,8 @@ static tmb_status allocate(const char *path, tmb_audio_shape *shape, tmb_audio_w
     if (writer != NULL) {
         writer->sink.fd = -1;
         writer->channels = shape->channels;
+        const bool pcm = shape->container == TMB_CONTAINER_WAV || shape->container == TMB_CONTAINER_RAW;
+        writer->limited = !(pcm && shape->encoding == TMB_ENCODING_FLOAT);
         writer->name = tmb_strdup(name);
     }
     if (writer == NULL || (name != NULL && writer->name == NULL)) {
@@ -231,7 +236,18 @@ tmb_status tmb_audio_write(tmb_audio_writer *writer, const float *samples, size_
         return fail(writer, &reason, error);
     }
     writer->written += count;
+    for (size_t i = 0; writer->limited && i < values; i++) {
+        writer->clipped += fabsf(samples[i]) > 1;
+    }
     return TMB_OK;
+}
+
+uint64_t tmb_audio_clipped(const tmb_audio_writer *writer) { return writer != NULL ? writer->clipped : 0; }
+
+void tmb_audio_clip(const tmb_audio_writer *writer, float *samples, size_t count) {
+    for (size_t i = 0; writer->limited && i < count * (size_t)writer->channels; i++) {
+        samples[i] = fminf(fmaxf(samples[i], -1), 1);
+    }
 }
 
 /* Frees the writer except for its sink, which is finished or aborted. */

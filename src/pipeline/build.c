@@ -61,6 +61,7 @@ tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tm
     }
     build->key = reading->key;
     build->samples = reading->samples;
+    build->antiphase = reading->antiphase;
     build->count = reading->count;
     build->rate = reading->rate;
     build->level = reading->level;
@@ -195,6 +196,23 @@ static tmb_status shape_reference(const tmb_build *build, tmb_reference *referen
     return TMB_OK;
 }
 
+tmb_status tmb_build_judge(tmb_build *build, tmb_error *error) {
+    const bool clean = build->denoiser != NULL;
+    const tmb_reference_sound sound = {
+        .samples = build->samples,
+        .count = build->count,
+        .rate = build->rate,
+        .clean = clean ? tmb_fifo_peek(&build->clean) : NULL,
+        .clean_count = clean ? build->clean.count : 0,
+        .clean_rate = clean ? tmb_dfn_model_rate(build->denoiser) : 0,
+        .text = build->x_vector_only ? NULL : build->text,
+        .antiphase = build->antiphase,
+    };
+    tmb_status status = tmb_reference_judge(&sound, &build->info, error);
+    build->judged = status == TMB_OK || status == TMB_ERROR_FORMAT;
+    return status;
+}
+
 tmb_status tmb_build_voice(tmb_build *build, tmb_engine *engine, tmb_error *error) {
     double start = tmb_now();
     tmb_status status;
@@ -214,7 +232,10 @@ tmb_status tmb_build_voice(tmb_build *build, tmb_engine *engine, tmb_error *erro
             .text = build->text,
         };
         float *padded = NULL;
-        status = shape_reference(build, &reference, &padded, error);
+        status = tmb_build_judge(build, error);
+        if (status == TMB_OK) {
+            status = shape_reference(build, &reference, &padded, error);
+        }
         if (status == TMB_OK) {
             status = engine->operations->prepare_voice(engine, &reference, build->x_vector_only, &build->voice, error);
         }

@@ -8,6 +8,7 @@
 #include "pipeline/budget.h"
 #include "pipeline/chain.h"
 #include "pipeline/reading.h"
+#include "pipeline/reference.h"
 
 /* The reference after stage 2, counted, shared by the items that waited for it. It keeps its part of the
  * build's reservation. */
@@ -31,7 +32,8 @@ typedef struct tmb_build {
     tmb_level *level; /* of the samples, or NULL */
     void *voice_file;
     size_t voice_file_size;
-    char *text; /* transcript, or NULL */
+    char *text;     /* transcript, or NULL */
+    bool antiphase; /* see tmb_reading */
     bool x_vector_only;
     bool run_pre_processing;
     tmb_enhance_options pre;
@@ -48,6 +50,8 @@ typedef struct tmb_build {
     bool complete1; /* stage 1 was flushed */
 
     /* What came of it. */
+    bool judged;
+    tmb_reference_info info;
     tmb_voice *voice;
     double seconds[TMB_STAGE_COUNT]; /* spent in stages 1, 2 and 3 */
 } tmb_build;
@@ -70,7 +74,10 @@ tmb_status tmb_build_enhance(tmb_build *build, bool *complete, tmb_error *error)
 /* 0 to 1. */
 double tmb_build_fraction(const tmb_build *build);
 
-/* The engine's encoders. Afterwards build->voice is set. */
+/* Whether there is speech in the reference, and how good it is: build->info. TMB_ERROR_FORMAT if there is none. */
+tmb_status tmb_build_judge(tmb_build *build, tmb_error *error);
+
+/* Judges the reference, then runs the engine's encoders. Afterwards build->voice is set. */
 tmb_status tmb_build_voice(tmb_build *build, tmb_engine *engine, tmb_error *error);
 
 /* The clean reference and its share of the reservation; NULL where there is none or no memory. */

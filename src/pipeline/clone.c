@@ -48,12 +48,17 @@ typedef struct saved_voice {
     pthread_cond_t changed;
     bool over;
     tmb_error error;
+    tmb_reference_info reference;
     void *data;
     size_t size;
 } saved_voice;
 
-static void serialize(void *user, tmb_engine *engine, tmb_voice *voice, const tmb_error *error) {
+static void serialize(void *user, tmb_engine *engine, tmb_voice *voice, const tmb_reference_info *reference,
+                      const tmb_error *error) {
     saved_voice *saved = user;
+    if (reference != NULL) {
+        saved->reference = *reference;
+    }
     tmb_error failure = *error;
     if (voice != NULL && engine->operations->voice_serialize == NULL) {
         (void)tmb_fail(&failure, TMB_ERROR_UNSUPPORTED, "the %s engine has no voices to save: use qwen3",
@@ -69,6 +74,11 @@ static void serialize(void *user, tmb_engine *engine, tmb_voice *voice, const tm
 }
 
 tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request, const char *path, tmb_error *error) {
+    return tmb_voice_create(context, request, path, NULL, error);
+}
+
+tmb_status tmb_voice_create(tmb_context *context, const tmb_clone_request *request, const char *path,
+                            tmb_reference_info *reference, tmb_error *error) {
     tmb_scheduler *scheduler = NULL;
     tmb_item *item = NULL;
     tmb_status status = tmb_context_scheduler(context, &scheduler, error);
@@ -90,6 +100,9 @@ tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request
         (void)pthread_cond_wait(&saved.changed, &saved.lock);
     }
     (void)pthread_mutex_unlock(&saved.lock);
+    if (reference != NULL) {
+        *reference = saved.reference;
+    }
     if (saved.error.status != TMB_OK) {
         if (error != NULL) {
             *error = saved.error;

@@ -78,7 +78,8 @@ static void fill_success(const tmb_item *item, tmb_clone_result *result) {
 
 static void give_result(tmb_item *item, tmb_engine *engine) {
     if (item->voice_sink != NULL) {
-        item->voice_sink(item->voice_user, engine, item->failed ? NULL : item->voice, &item->failure);
+        item->voice_sink(item->voice_user, engine, item->failed ? NULL : item->voice,
+                         item->judged ? &item->reference : NULL, &item->failure);
         return;
     }
     if (!item->failed && item->callbacks.progress != NULL) {
@@ -93,6 +94,7 @@ static void give_result(tmb_item *item, tmb_engine *engine) {
     result.custom_id = item->request.public.custom_id;
     result.seed = item->request.seed;
     fill_timings(item, &result);
+    result.reference = item->judged ? &item->reference : NULL;
     if (engine != NULL) {
         result.engine = engine->operations->name;
         result.is_clone = engine->operations->clones_voice;

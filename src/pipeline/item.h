@@ -30,8 +30,10 @@ typedef enum tmb_phase {
     TMB_PHASE_OVER       /* the scheduler has nothing more to do for it */
 } tmb_phase;
 
-/* Called instead of the result where only the voice is wanted: `voice` NULL with `error` set. */
-typedef void (*tmb_voice_sink)(void *user, tmb_engine *engine, tmb_voice *voice, const tmb_error *error);
+/* Called instead of the result where only the voice is wanted: `voice` NULL with `error` set; `reference` may be NULL.
+ */
+typedef void (*tmb_voice_sink)(void *user, tmb_engine *engine, tmb_voice *voice, const tmb_reference_info *reference,
+                               const tmb_error *error);
 
 typedef struct tmb_item {
     tmb_fair_entry entry; /* first: queues hand it back */
@@ -66,6 +68,8 @@ typedef struct tmb_item {
     tmb_work read_work;
     tmb_voice *voice;
     tmb_clean *clean;
+    bool judged; /* `reference` is known */
+    tmb_reference_info reference;
     uint64_t sequence;
 
     /* Of the task in stages 4 and 5. */

@@ -206,6 +206,9 @@ static void reading_granted(void *user) {
 static uint64_t reference_bytes(const tmb_item *item, uint64_t samples, int rate) {
     tmb_engine *engine = item->scheduler->engine;
     uint64_t bytes = tmb_build_bytes(reference_denoiser(item), samples, rate);
+    if (item->reading.info.channels > 1) { /* a channel is kept beside their mix */
+        bytes += samples * sizeof(float);
+    }
     uint64_t encoding =
         engine->operations->prepare_memory == NULL || item->request.source == TMB_SOURCE_VOICE
             ? 0
@@ -305,6 +308,8 @@ static void find_voice(tmb_item *item) {
         tmb_scheduler_phase(scheduler, item, TMB_PHASE_BUILDING);
     } else {
         found = true;
+        item->judged = entry->judged;
+        item->reference = entry->info;
         item->voice = tmb_voice_retain(entry->voice);
         become_ready(scheduler, item);
     }
@@ -384,6 +389,8 @@ static void end_build(tmb_voice_entry *entry, const tmb_error *error) {
         for (int stage = TMB_STAGE_RESAMPLE_REFERENCE; stage <= TMB_STAGE_SPEECH; stage++) {
             tmb_item_add_seconds(item, (tmb_stage)stage, build->seconds[stage]);
         }
+        item->judged = build->judged;
+        item->reference = build->info;
         if (error != NULL) {
             const tmb_error reason = of_reference(item, error);
             end_item(scheduler, item, &reason);

@@ -135,6 +135,13 @@ static tmb_status make_room(tmb_reading *reading, size_t more, tmb_error *error)
         return tmb_fail_memory(error, "a reference", capacity * sizeof(float));
     }
     reading->samples = samples;
+    if (reading->info.channels > 1) {
+        float *first = tmb_realloc(reading->first, capacity, sizeof(float));
+        if (first == NULL) {
+            return tmb_fail_memory(error, "a reference", capacity * sizeof(float));
+        }
+        reading->first = first;
+    }
     reading->capacity = capacity;
     return TMB_OK;
 }
@@ -151,12 +158,43 @@ static tmb_status read_piece(tmb_reading *reading, size_t *count, tmb_error *err
     float *out = reading->samples + reading->count;
     for (size_t i = 0; i < *count; i++) {
         float sum = 0;
+        double power = 0;
         for (size_t c = 0; c < channels; c++) {
-            sum += reading->piece[i * channels + c];
+            const float sample = reading->piece[i * channels + c];
+            sum += sample;
+            power += (double)sample * (double)sample;
         }
         out[i] = channels == 1 ? sum : sum / (float)channels;
+        if (channels > 1) {
+            reading->first[reading->count + i] = reading->piece[i * channels];
+            reading->mixed_power += (double)out[i] * (double)out[i];
+            reading->channel_power += power / (double)channels;
+        }
     }
     return TMB_OK;
+}
+
+/* Channels that cancel each other to less than this share of their power are opposite. */
+static const double cancelled = 0.01;
+
+/* The reference is complete: of channels that cancelled each other the first one counts. */
+static tmb_status finish_channels(tmb_reading *reading, tmb_error *error) {
+    tmb_status status = TMB_OK;
+    if (reading->first != NULL && reading->mixed_power < cancelled * reading->channel_power) {
+        float *mixed = reading->samples;
+        reading->samples = reading->first;
+        reading->first = mixed;
+        reading->antiphase = true;
+        sha256_init(&reading->hash);
+        sha256_update(&reading->hash, reading->count * sizeof(float), (const uint8_t *)reading->samples);
+        if (reading->level != NULL) {
+            tmb_level_reset(reading->level);
+            status = tmb_level_push(reading->level, reading->samples, reading->count, error);
+        }
+    }
+    free(reading->first);
+    reading->first = NULL;
+    return status;
 }
 
 /* The caller's samples: its memory may change after the result, so they are copied. */
@@ -224,6 +262,10 @@ tmb_status tmb_reading_step(tmb_reading *reading, const tmb_request *request, co
         return tmb_fail(error, TMB_ERROR_FORMAT, "the reference holds no audio");
     }
     if (*complete) {
+        status = finish_channels(reading, error);
+    }
+    *complete = *complete && status == TMB_OK;
+    if (*complete) {
         make_key(reading, request, engine);
         close_source(reading);
     }
@@ -234,8 +276,9 @@ void tmb_reading_close(tmb_reading *reading) {
     close_source(reading);
     tmb_level_destroy(&reading->level);
     free(reading->samples);
+    free(reading->first);
     free(reading->voice);
-    reading->samples = NULL;
+    reading->samples = reading->first = NULL;
     reading->voice = NULL;
     reading->count = reading->capacity = reading->voice_size = 0;
 }

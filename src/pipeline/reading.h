@@ -20,6 +20,9 @@ typedef struct tmb_reading {
     tmb_audio_info info;
     float *piece;   /* interleaved, as the file has it */
     float *samples; /* mono [count] */
+    float *first;   /* of more than one channel, the first one's [count], in case they cancel each other */
+    double mixed_power, channel_power; /* sums of squares: of the mix; of the channels, in their mean */
+    bool antiphase;                    /* they did: `samples` are the first channel's */
     size_t count, capacity;
     int rate;    /* Hz */
     void *voice; /* a saved voice's file [voice_size] */

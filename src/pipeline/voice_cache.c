@@ -103,6 +103,8 @@ static tmb_voice_entry *oldest_voice(tmb_voice_cache *cache) {
 }
 
 void tmb_voice_cache_end(tmb_voice_cache *cache, tmb_voice_entry *entry, tmb_voice *voice, uint64_t reserved) {
+    entry->judged = entry->build->judged;
+    entry->info = entry->build->info;
     tmb_build_destroy(&entry->build, cache->budget);
     cache->builds--;
     entry->reserved = reserved;

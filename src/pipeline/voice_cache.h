@@ -9,6 +9,8 @@ typedef struct tmb_voice_entry {
     struct tmb_voice_entry *previous, *next; /* least recently used first */
     tmb_voice_key key;
     tmb_voice *voice;
+    bool judged; /* `info` is its reference's */
+    tmb_reference_info info;
     uint64_t reserved; /* bytes of the budget */
     tmb_item *waiters; /* linked by next_waiter, in the order that they came */
     size_t waiter_count;

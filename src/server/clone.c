@@ -211,6 +211,9 @@ static void describe_item(clone_item *item, const tmb_clone_result *result) {
     int rate = item->file ? tmb_output_rate(item->file) : result->sample_rate;
     double duration = item->file ? tmb_output_seconds(item->file) : result->duration;
     item->json = tmb_item_json(result, custom_id_of(item), rate, duration, item->status ? item->message : NULL);
+    if (item->json && !item->status && item->file) {
+        tmb_json_clipped(item->json, tmb_output_clipped(item->file));
+    }
     if (item->json && item->file_id[0]) {
         char url[64];
         tmb_file_url(item->file_id, url);

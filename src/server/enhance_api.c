@@ -25,6 +25,7 @@ typedef struct enhancing {
     float *block; /* [block_length, channels] */
     double audio_seconds;
     char warnings[1024];
+    uint64_t clipped; /* samples beyond full scale */
 } enhancing;
 
 static tmb_status pull_all(enhancing *work, tmb_error *error) {
@@ -141,6 +142,7 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
     if (status == TMB_OK) {
         status = pull_all(work, error);
     }
+    work->clipped = tmb_audio_clipped(work->writer);
     if (status == TMB_OK) {
         status = tmb_audio_finish(&work->writer, error);
     }
@@ -154,7 +156,7 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
 }
 
 static void answer_result(tmb_request *request, const char *path, const tmb_format *format, int rate, int channels,
-                          const char *warnings) {
+                          const char *warnings, uint64_t clipped) {
     char type[80];
     if (format->container == TMB_CONTAINER_RAW) {
         (void)snprintf(type, sizeof(type), "audio/pcm;rate=%d;channels=%d", rate, channels);
@@ -164,6 +166,9 @@ static void answer_result(tmb_request *request, const char *path, const tmb_form
     if (warnings[0]) {
         tmb_request_header(request, "X-Timbre-Warnings", warnings);
     }
+    char count[24];
+    (void)snprintf(count, sizeof(count), "%llu", (unsigned long long)clipped);
+    tmb_request_header(request, "X-Clipped", count);
     tmb_answer_and_remove(request, path, type);
 }
 
@@ -210,7 +215,7 @@ void tmb_handle_enhance(tmb_request *request) {
     tmb_upload_abort(&upload);
     if (status == TMB_OK) {
         tmb_metrics_enhanced(server->metrics, work.audio_seconds, tmb_now() - started);
-        answer_result(request, path, format, rate, work.info.channels, work.warnings);
+        answer_result(request, path, format, rate, work.info.channels, work.warnings, work.clipped);
     } else {
         char message[512];
         unsigned code = tmb_item_error(server, &error, message);

@@ -197,12 +197,36 @@ unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message
 /* Milliseconds are as exact as these times are. */
 static json_t *seconds(double value) { return json_real((double)(long long)(value * 1000 + 0.5) / 1000); }
 
+void tmb_json_reference(json_t *object, const tmb_reference_info *info) {
+    char *text = info ? tmb_reference_to_json(info) : NULL;
+    json_t *reference = text ? json_loads(text, 0, NULL) : NULL;
+    tmb_free(text);
+    if (reference) {
+        (void)json_object_set(object, "warnings", json_object_get(reference, "warnings"));
+        (void)json_object_set_new(object, "reference", reference);
+    }
+}
+
+void tmb_json_clipped(json_t *object, uint64_t clipped) {
+    json_t *warnings = json_object_get(object, "warnings");
+    (void)json_object_set_new(object, "clipped", json_integer((json_int_t)clipped));
+    if (!warnings) {
+        warnings = json_array();
+        (void)json_object_set_new(object, "warnings", warnings);
+    }
+    if (clipped) {
+        (void)json_array_append_new(warnings, json_sprintf("%llu samples were beyond full scale and were clipped",
+                                                           (unsigned long long)clipped));
+    }
+}
+
 json_t *tmb_item_json(const tmb_clone_result *result, const char *custom_id, int sample_rate, double duration,
                       const char *error_message) {
     json_t *item = json_pack("{s:s?}", "custom_id", custom_id);
     if (!item || error_message) {
         if (item) {
             (void)json_object_set_new(item, "error", tmb_json_text(error_message));
+            tmb_json_reference(item, result->reference);
         }
         return item;
     }
@@ -220,6 +244,7 @@ json_t *tmb_item_json(const tmb_clone_result *result, const char *custom_id, int
     (void)json_object_set_new(timings, "first_audio", seconds(result->first_audio));
     (void)json_object_set_new(timings, "total", seconds(result->total));
     (void)json_object_set_new(item, "timings", timings);
+    tmb_json_reference(item, result->reference);
     if (result->segment_count) {
         json_t *segments = json_array();
         for (size_t i = 0; i < result->segment_count; i++) {

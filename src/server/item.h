@@ -39,6 +39,10 @@ unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message
 json_t *tmb_item_json(const tmb_clone_result *result, const char *custom_id, int sample_rate, double duration,
                       const char *error_message);
 
+/* Adds `reference` and its `warnings` (nothing for NULL); adds `clipped`, and a sentence about it to the `warnings`. */
+void tmb_json_reference(json_t *object, const tmb_reference_info *info);
+void tmb_json_clipped(json_t *object, uint64_t clipped);
+
 /* "/api/v1/files/ID" */
 void tmb_file_url(const char *id, char url[64]);
 

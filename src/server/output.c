@@ -73,6 +73,7 @@ struct tmb_output {
     double speed;
     sonicStream stretch; /* where speed is not 1, at the input's rate */
     uint64_t written;    /* samples that came out */
+    uint64_t clipped;    /* of which were beyond full scale */
     tmb_resample_stream *resampler;
     tmb_audio_writer *writer;
     char *path; /* of a file */
@@ -111,6 +112,8 @@ tmb_status tmb_output_to_sink(const tmb_format *format, int rate, double speed, 
     }
     return status;
 }
+
+uint64_t tmb_output_clipped(const tmb_output *output) { return output->clipped; }
 
 int tmb_output_rate(const tmb_output *output) { return output->rate; }
 
@@ -156,7 +159,10 @@ static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
 static tmb_status encode(tmb_output *output, const float *samples, size_t count, tmb_error *error) {
     output->written += count;
     output->owed += (double)count / output->rate;
-    return tmb_audio_write(output->writer, samples, count, error);
+    const uint64_t before = tmb_audio_clipped(output->writer);
+    tmb_status status = tmb_audio_write(output->writer, samples, count, error);
+    output->clipped += tmb_audio_clipped(output->writer) - before;
+    return status;
 }
 
 static tmb_status encode_resampled(tmb_output *output, tmb_error *error) {
@@ -199,6 +205,7 @@ static tmb_status stretch(tmb_output *output, const float *samples, size_t count
         for (size_t i = 0; i < part; i++) {
             /* It works in 16 bits and does not clip. */
             block[i] = fminf(fmaxf(samples[i], -1), 1);
+            output->clipped += fabsf(samples[i]) > 1;
         }
         if (!sonicWriteFloatToStream(output->stretch, block, (int)part)) {
             return tmb_fail_memory(error, "changing the speed", part);

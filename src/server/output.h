@@ -43,6 +43,8 @@ tmb_status tmb_output_to_sink(const tmb_format *format, int rate, double speed, 
 tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t count, int rate, tmb_error *error);
 /* Flushes. TMB_ERROR_FORMAT where nothing was written. */
 tmb_status tmb_output_finish(tmb_output *output, tmb_error *error);
+/* Samples that were beyond full scale, so far: each output has 16 bits or a codec that players limit. */
+uint64_t tmb_output_clipped(const tmb_output *output);
 /* Rate of what comes out (0 before the first write), and seconds so far. */
 int tmb_output_rate(const tmb_output *output);
 double tmb_output_seconds(const tmb_output *output);

@@ -85,6 +85,7 @@ static char *describe(void *user, const tmb_file_info *info) {
         tmb_item_json(run->result ? run->result : &nothing, tmb_item_custom_id(run->arguments, 0),
                       info ? info->sample_rate : 0, info ? info->duration : 0, run->message[0] ? run->message : NULL);
     if (item && info) {
+        tmb_json_clipped(item, tmb_output_clipped(run->output));
         char url[64];
         tmb_file_url(info->id, url);
         (void)json_object_set_new(item, "url", json_string(url));

@@ -1,5 +1,6 @@
 /* Stored voices: /api/v1/voices, and /v1/audio/voices as OpenAI's clients know them. */
 #include "base/error.h"
+#include "base/file.h"
 #include "server/form.h"
 #include "server/handlers.h"
 #include "server/item.h"
@@ -20,13 +21,43 @@ static bool is_prepared(tmb_server *server, const tmb_voice_info *info) {
     return access(path, R_OK) == 0;
 }
 
+/* What was measured of a voice's reference is kept beside it, under this name instead of a model's. */
+static const char measured[] = "reference";
+
+static void keep_reference(tmb_server *server, const tmb_voice_info *info, const tmb_reference_info *reference) {
+    char path[TMB_STORE_PATH];
+    tmb_error error = {.status = TMB_OK};
+    char *text = tmb_reference_to_json(reference);
+    tmb_store_voice_prepared_path(server->store, info, measured, path);
+    if (text && tmb_file_write(path, text, strlen(text), &error) != TMB_OK) {
+        tmb_log(&server->logger, TMB_LOG_WARNING, "what was measured of voice %s is not kept: %s", info->name,
+                error.message);
+    }
+    tmb_free(text);
+}
+
+/* Adds `reference` (null: the voice was never measured) and its `warnings`. */
+static void add_reference(tmb_server *server, const tmb_voice_info *info, json_t *voice) {
+    char path[TMB_STORE_PATH];
+    tmb_store_voice_prepared_path(server->store, info, measured, path);
+    json_t *reference = json_load_file(path, 0, NULL);
+    json_t *warnings = json_object_get(reference, "warnings");
+    (void)json_object_set_new(voice, "warnings", warnings ? json_incref(warnings) : json_array());
+    (void)json_object_set_new(voice, "reference", reference ? reference : json_null());
+}
+
 static json_t *voice_json(tmb_server *server, const tmb_voice_info *info) {
     char url[96];
     (void)snprintf(url, sizeof(url), "/api/v1/voices/%s/audio", info->name);
-    return json_pack("{s:o, s:s, s:o, s:o, s:b, s:b, s:b, s:f, s:f}", "name", tmb_json_text(info->name), "url", url,
-                     "ref_text", tmb_json_text(info->ref_text), "language", tmb_json_text(info->language),
-                     "x_vector_only", info->x_vector_only, "run_pre_processing", info->run_pre_processing, "prepared",
-                     is_prepared(server, info), "duration", info->duration, "created", info->created);
+    json_t *voice =
+        json_pack("{s:o, s:s, s:o, s:o, s:b, s:b, s:b, s:f, s:f}", "name", tmb_json_text(info->name), "url", url,
+                  "ref_text", tmb_json_text(info->ref_text), "language", tmb_json_text(info->language), "x_vector_only",
+                  info->x_vector_only, "run_pre_processing", info->run_pre_processing, "prepared",
+                  is_prepared(server, info), "duration", info->duration, "created", info->created);
+    if (voice) {
+        add_reference(server, info, voice);
+    }
+    return voice;
 }
 
 typedef struct listing {
@@ -133,7 +164,11 @@ static tmb_status prepare(tmb_server *server, const tmb_voice_info *info, tmb_er
     request.x_vector_only = again.x_vector_only;
     request.run_pre_processing = again.run_pre_processing;
     request.text = "-";
-    tmb_status status = tmb_voice_save(server->timbre, &request, prepared, error);
+    tmb_reference_info judged = {.duration = 0};
+    tmb_status status = tmb_voice_create(server->timbre, &request, prepared, &judged, error);
+    if (judged.duration > 0 && judged.usable) {
+        keep_reference(server, &again, &judged);
+    }
     (void)close(descriptor);
     tmb_voice_info_free(&again);
     if (status == TMB_ERROR_UNSUPPORTED) {

@@ -137,6 +137,11 @@ def snr(reference, other):
     return math.inf if noise == 0 else 10 * math.log10(signal_power / noise)
 
 
+def speech():
+    """Two seconds of somebody who speaks, at 48 kHz: a reference must have speech in it."""
+    return [s / 32768 for s in read_npy(GOLDEN / "dfn" / "tts_en_odd.in.npy")[:96000]]
+
+
 def tone(seconds, rate=48000, frequency=220.0, level=0.3):
     """A voiced sound: a few harmonics, amplitude moving like syllables."""
     step = 2 * math.pi * frequency / rate

@@ -83,6 +83,31 @@ class Enhance(Case):
         self.assertLess(abs(decibel(left) + 20 * math.log10(300) - decibel(usual["off"])), 3)
         self.assertEqual(set(right), {0})
 
+    def test_samples_beyond_full_scale_are_counted_and_told(self):
+        loud = self.folder / "loud.wav"
+        write_wav(loud, [30 * s for s in read_wav(DFN / "fr_noise_snr5.in.wav")[2]], encoding="float")
+        counts = {}
+        for name, options in (("a.wav", ()), ("b.wav", ("--encoding", "float")), ("c.flac", ()), ("d.ogg", ())):
+            done = self.check(OK, "enhance", loud, "-o", self.folder / name, "--json", *options)
+            result, = json_lines(done.stdout)
+            counts[name] = result["clipped"]
+            self.assertEqual(len(result["warnings"]), int(result["clipped"] > 0))
+            self.assertEqual(done.stderr.count("clipped"), int(result["clipped"] > 0), done.stderr)
+            written, = json_lines(self.check(OK, "info", "--measure", "--json", self.folder / name).stdout)
+            if name != "d.ogg":
+                self.assertAlmostEqual(written["level"], result["level"], delta=0.02)
+                self.assertAlmostEqual(written["loudness"], result["loudness"], delta=0.02)
+        self.assertGreater(counts["a.wav"], 100)
+        self.assertEqual(counts["b.wav"], 0)
+        self.assertEqual(counts["a.wav"], counts["c.flac"])
+        self.assertEqual(counts["a.wav"], counts["d.ogg"])
+        # Resampling overshoots: a square wave at full scale.
+        write_wav(self.folder / "square.wav", [1 if i // 50 % 2 else -1 for i in range(48000)], encoding="float")
+        done = self.check(OK, "resample", self.folder / "square.wav", "-r", "44100", "-o", self.folder / "e.wav", "--json")
+        result, = json_lines(done.stdout)
+        self.assertGreater(result["clipped"], 100)
+        self.assertEqual(done.stderr.count("clipped"), 1)
+
     def test_pipes(self):
         source = DFN / "tts_en_odd.in.wav"
         self.check(OK, "enhance", source, "-o", self.folder / "a.wav")

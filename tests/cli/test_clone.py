@@ -1,13 +1,15 @@
 """clone, voice, tokenize, models, pull and doctor."""
 import ast
 import json
+import random
+import math
 import pathlib
 import shutil
 import struct
 import unittest
 
 from support import (FAILED, GOLDEN, INPUT, MODEL, OK, SANITIZED, USAGE, Case, json_lines, needs_denoiser, needs_espeak,
-                     parse_wav, read_npy, read_wav, run, snr, tone, write_wav)
+                     parse_wav, read_npy, read_wav, run, snr, speech, write_wav)
 
 QWEN = GOLDEN / "qwen"
 STAGES = {"queued", "resample_reference", "enhance_reference", "speech", "resample_speech", "enhance_speech"}
@@ -34,7 +36,7 @@ class Preview(Case):
     def setUp(self):
         super().setUp()
         self.ref = self.folder / "ref.wav"
-        write_wav(self.ref, tone(2))
+        write_wav(self.ref, speech())
 
     def test_one(self):
         out = self.folder / "out.wav"
@@ -98,6 +100,74 @@ class Preview(Case):
                    "--reference-out", self.folder / "clean.wav")
         self.check(OK, "enhance", self.ref, "-o", self.folder / "expected.wav")
         self.assertEqual((read_wav(self.folder / "clean.wav")[0], len(read_wav(self.folder / "clean.wav")[2])), (48000, 96000))
+
+    def references(self):
+        """(name, samples, channels, what is said) of recordings without speech, and of doubtful ones."""
+        noise = random.Random(1)
+        said = speech()
+        yield "zeros", [0] * 96000, 1, "silence"
+        yield "offset", [0.4] * 96000, 1, "silence"
+        yield "noise", [noise.gauss(0, 0.1) for _ in range(96000)], 1, "steady sound"
+        yield "tone", [0.3 * math.sin(0.05 * i) for i in range(96000)], 1, "steady sound"
+        yield "syllable", said[28800:28800 + 9600], 1, "too little speech"
+        yield "antiphase", [v for s in said for v in (s, -s)], 2, None
+
+    def test_a_reference_without_speech_is_refused(self):
+        for name, samples, channels, reason in self.references():
+            ref, out = self.folder / f"{name}.wav", self.folder / f"{name}.out.wav"
+            write_wav(ref, samples, channels=channels)
+            done = self.check(OK if reason is None else INPUT, "clone", "--ref", ref, "--text", "Hello.", "-o", out, "--engine",
+                              "preview", "--json")
+            result, = json_lines(done.stdout)
+            judged = run("info", "--speech", "--json", ref)
+            verdict, = json_lines(judged.stdout)
+            self.assertEqual(judged.returncode, done.returncode)
+            self.assertEqual(result["reference"], verdict["reference"])
+            if reason is None:
+                self.assertIn("left and right are opposite", result["warnings"][0])
+                self.assertEqual(sum("left and right" in line for line in done.stderr.splitlines()), 1)
+                continue
+            self.assertIn(reason, result["error"]["message"])
+            self.assertIn("record 3 to 30 s", done.stderr)
+            self.assertEqual(verdict["reference"]["verdict"], "unusable")
+            self.assertFalse(out.exists())
+        (self.folder / "items.jsonl").write_text("".join(
+            json.dumps({"custom_id": name, "text": "Hello.", "ref_audio": f"{name}.wav"}) + "\n"
+            for name in ("zeros", "ref", "tone")))
+        done = self.check(INPUT, "clone", "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--engine",
+                          "preview")
+        results = {r["custom_id"]: r for r in json_lines(done.stdout)}
+        self.assertIn("silence", results["zeros"]["error"]["message"])
+        self.assertIn("steady sound", results["tone"]["error"]["message"])
+        self.assertNotIn("error", results["ref"])
+        self.assertEqual(results["ref"]["warnings"], results["ref"]["reference"]["warnings"])
+
+    def test_doubtful_references_warn_in_json_and_once_in_the_command(self):
+        quiet = self.folder / "quiet.wav"
+        write_wav(quiet, [s / 30 for s in speech()], encoding="float")
+        done = self.check(OK, "clone", "--ref", quiet, "--ref-text", "a word " * 18, "--text", "Hello.", "-o",
+                          self.folder / "out.wav", "--engine", "preview", "--json")
+        result, = json_lines(done.stdout)
+        self.assertEqual([w.split(":")[0] for w in result["warnings"]],
+                         ["short", "quiet", "the transcript is too long"])
+        self.assertEqual(result["reference"]["verdict"], "doubtful")
+        self.assertEqual(result["clipped"], 0)
+        for warning in result["warnings"]:
+            self.assertEqual(done.stderr.count(warning), 1, done.stderr)
+        shown = self.check(OK, "info", "--speech", quiet).stdout.decode()
+        self.assertIn("usable, but", shown)
+        self.assertIn("raise the recording level", shown)
+
+    def test_a_quiet_reference_is_cleaned_like_any_other(self):
+        def power(name):
+            samples = read_wav(self.folder / name)[2]
+            return 10 * math.log10(sum(s * s for s in samples) / len(samples))
+
+        for name, scale in (("usual", 1), ("quiet", 1 / 100)):
+            write_wav(self.folder / "in.wav", [s * scale for s in speech()], encoding="float")
+            self.check(OK, "clone", "--ref", self.folder / "in.wav", "--text", "x", "-o", self.folder / "out.wav", "--engine",
+                       "preview", "--reference-out", self.folder / f"{name}.wav", "--encoding", "float")
+        self.assertAlmostEqual(power("usual.wav") - 40, power("quiet.wav"), delta=1)
 
     def test_bad_references(self):
         (self.folder / "bad.wav").write_bytes(b"no audio")
@@ -183,14 +253,14 @@ class Preview(Case):
 
 class Engines(Case):
     def test_unknown_engine_and_precision(self):
-        write_wav(self.folder / "ref.wav", tone(1))
+        write_wav(self.folder / "ref.wav", speech())
         base = ("clone", "--ref", self.folder / "ref.wav", "--text", "x", "-o", self.folder / "out.wav")
         self.assertIn("opera", self.check(USAGE, *base, "--engine", "opera").stderr)
         self.assertIn("int3", self.check(USAGE, *base, "--precision", "int3").stderr)
 
     @needs_denoiser
     def test_missing_model_says_how_to_get_it(self):
-        write_wav(self.folder / "ref.wav", tone(1))
+        write_wav(self.folder / "ref.wav", speech())
         env = {"HF_HOME": str(self.folder / "hf"), "HF_HUB_CACHE": str(self.folder / "hf/hub"), "HOME": str(self.folder)}
         done = self.check(MODEL, "clone", "--ref", self.folder / "ref.wav", "--text", "x", "-o", self.folder / "out.wav", "--engine",
                           "qwen3", env=env)

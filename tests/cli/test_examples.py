@@ -4,7 +4,7 @@ import pathlib
 import subprocess
 import unittest
 
-from support import Case, GOLDEN, environment, needs_denoiser, needs_espeak, read_wav, tone, write_wav
+from support import Case, GOLDEN, environment, needs_denoiser, needs_espeak, read_wav, speech, tone, write_wav
 
 EXAMPLES = pathlib.Path(os.environ["TIMBRE_BUILD"]) / "examples"
 
@@ -35,7 +35,7 @@ class Examples(Case):
     @needs_espeak
     def test_clone_batch(self):
         ref = self.folder / "ref.wav"
-        write_wav(ref, tone(1))
+        write_wav(ref, speech())
         texts = ["One.", "Two words.", "And a third."]
         done = self.example("clone-batch", ref, self.folder, *texts, TIMBRE_ENGINE="preview")
         self.assertEqual(sorted(line.rsplit(": ", 1)[1] for line in done.stdout.splitlines()), sorted(texts))
@@ -47,7 +47,7 @@ class Examples(Case):
     @needs_denoiser
     def test_voice_reuse(self):
         ref, voice, out = (self.folder / name for name in ("ref.wav", "me.tmbvoice", "out.wav"))
-        write_wav(ref, tone(1))
+        write_wav(ref, speech())
         self.example("voice-reuse", GOLDEN / "qwen" / "sample-c" / "model", ref, "A tone.", voice, "Hello.", out)
         self.assertEqual(self.files(), ["me.tmbvoice", "out.wav", "ref.wav"])
         rate, channels, samples = read_wav(out)

@@ -7,7 +7,7 @@ import time
 import unittest
 
 from support import (FAILED, INTERRUPTED, OK, SANITIZED, Case, denoiser_clips, interrupt, json_lines, needs_denoiser, needs_espeak,
-                     peak_memory, read_wav, start, tone, wait_until, write_wav)
+                     peak_memory, read_wav, speech, start, tone, wait_until, write_wav)
 
 MEGABYTE = 1 << 20
 
@@ -130,7 +130,7 @@ class Interrupted(Case):
 
     @needs_espeak
     def test_a_batch_stops_and_leaves_no_part(self):
-        write_wav(self.folder / "ref.wav", tone(2))
+        write_wav(self.folder / "ref.wav", speech())
         items = "".join('{"text": "%s", "ref_audio": "ref.wav", "custom_id": "i%d"}\n' % ("one two three four " * 5 * (i > 0) + "five", i)
                         for i in range(200))
         (self.folder / "items.jsonl").write_text(items)

@@ -12,7 +12,7 @@ import time
 import unittest
 
 from support import (INPUT, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser, needs_espeak, parse_wav,
-                     read_wav, tone, write_wav)
+                     read_wav, speech, write_wav)
 
 SPEECH = [0.25 * math.sin(2 * math.pi * 200 * i / 24000) for i in range(24000)]
 PCM = array.array("h", (round(s * 32767) for s in SPEECH)).tobytes()
@@ -121,7 +121,7 @@ class Remote(Case):
         self.addCleanup(self.server.server_close)
         self.addCleanup(self.server.shutdown)
         self.ref = self.folder / "ref.wav"
-        write_wav(self.ref, tone(1))
+        write_wav(self.ref, speech())
 
     def clone(self, status, scenario, *arguments, env=None, text="Hello."):
         return self.check(status, "clone", "--engine", "remote", "--remote-url", self.server.url(scenario), "--ref", self.ref,

@@ -1,4 +1,11 @@
 """Uploads, downloads, /enhance, stored voices."""
+import array
+import base64
+import math
+import os
+import pathlib
+import struct
+
 import pytest
 from support import API, REFERENCE, Server, data_uri, wav, wav_format, wav_rate, wav_seconds
 
@@ -198,6 +205,73 @@ def test_bad_voice_name(server, name):
 def test_bad_voice(server, field, body):
     answer = server.post(API + "/voices", body)
     assert answer.status == 400 and answer.detail.startswith(f"Invalid Input: {field}: "), answer
+
+
+def float_wav(samples):
+    body = array.array("f", samples).tobytes()
+    return (b"RIFF" + struct.pack("<I", 36 + len(body)) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 3, 1, 48000, 192000, 4, 32) +
+            b"data" + struct.pack("<I", len(body)) + body)
+
+
+def test_quiet_speech_is_kept_like_any_other(server):
+    """Cleaned through the API, the same recording 20 and 40 dB quieter keeps as much."""
+    clip = (pathlib.Path(os.environ["TIMBRE_GOLDEN"]) / "dfn" / "fr_noise_snr5.in.npy").read_bytes()
+    samples = array.array("h", clip[10 + struct.unpack_from("<H", clip, 8)[0]:])
+
+    def kept(quieter, level):
+        audio = float_wav(s / 32768 * 10 ** (-quieter / 20) for s in samples)
+        answer = server.post(f"{API}/enhance?encoding=float&level={level}", body=audio, headers={"Content-Type": "audio/wav"})
+        assert answer.status == 200, answer.body
+        out = array.array("f", answer.body[answer.body.index(b"data") + 8:][:4 * len(samples)])
+        return 10 * math.log10(sum(s * s for s in out) / len(out)) + quieter
+
+    usual = kept(0, "off")
+    assert kept(0, "auto") == usual
+    for quieter in (20, 40):
+        assert abs(kept(quieter, "auto") - usual) < 3
+    assert kept(40, "off") < usual - 10
+    assert server.post(API + "/enhance?level=loud", body=float_wav([0.1] * 480),
+                       headers={"Content-Type": "audio/wav"}).status in (400, 422)
+
+
+def silent(seconds=3):
+    """A recording with nothing in it."""
+    body = bytes(48000 * seconds)
+    head = wav(seconds)[:44]
+    return head + body
+
+
+def test_a_voice_shows_what_was_measured_of_its_reference(server):
+    voice = server.post(API + "/voices", form={"name": "measured", "ref_audio": ("r.wav", REFERENCE), "ref_text": "hm " * 60}).json()
+    try:
+        assert voice["reference"]["verdict"] == "doubtful"
+        assert voice["warnings"] == voice["reference"]["warnings"]
+        assert [w.split(":")[0] for w in voice["warnings"]] == ["short", "noisy", "the transcript is too long"]
+        assert server.get(API + "/voices/measured").json() == voice
+    finally:
+        server.delete(API + "/voices/measured")
+
+
+def test_a_reference_without_speech_is_refused_everywhere(server):
+    audio = silent()
+    uri = "data:audio/wav;base64," + base64.b64encode(audio).decode()
+    answers = [server.post(API + "/voices", form={"name": "nobody", "ref_audio": ("r.wav", audio)}),
+               server.post(API + "/voices", {"name": "nobody", "ref_audio": uri}),
+               server.post("/v1/audio/voices", form={"name": "nobody", "audio_sample": ("r.wav", audio)}),
+               server.clone("Hello.", ref_audio=uri), server.clone("Hello.", "/voice-clone-enhanced", ref_audio=uri),
+               server.post(API + "/voice-clone-enhanced-file", form={"text": "Hello.", "ref_audio": ("r.wav", audio)})]
+    for answer in answers:
+        assert answer.status == 400, answer.body
+        assert b"there is no speech in the reference" in answer.body, answer.body
+    assert server.get(API + "/voices/nobody").status == 404
+
+
+def test_clipped_samples_are_told(server):
+    audio = float_wav(30 * math.sin(0.03 * i) * (1 + math.sin(0.0005 * i)) for i in range(48000))
+    answer = server.post(API + "/enhance?attenuation_limit_db=0", body=audio, headers={"Content-Type": "audio/wav"})
+    assert answer.status == 200 and int(answer.headers["X-Clipped"]) > 10000
+    floats = server.post(API + "/enhance?attenuation_limit_db=0&encoding=float", body=audio, headers={"Content-Type": "audio/wav"})
+    assert floats.headers["X-Clipped"] == "0"
 
 
 def test_voices_survive_a_restart():

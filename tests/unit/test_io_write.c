@@ -76,6 +76,35 @@ static void test_clipping_and_rounding(void **state) {
     audio_bytes_free(&bytes);
 }
 
+static void test_clipped_samples_are_counted(void **state) {
+    (void)state;
+    float samples[] = {0.5f, 1, -1, 1.25f, -3, 0};
+    static const struct {
+        tmb_container container;
+        tmb_encoding encoding;
+        uint64_t clipped;
+    } cases[] = {{TMB_CONTAINER_WAV, TMB_ENCODING_S16, 2},  {TMB_CONTAINER_WAV, TMB_ENCODING_S24, 2},
+                 {TMB_CONTAINER_RAW, TMB_ENCODING_S16, 2},  {TMB_CONTAINER_FLAC, TMB_ENCODING_FLOAT, 2},
+                 {TMB_CONTAINER_OGG, TMB_ENCODING_S16, 2},  {TMB_CONTAINER_OPUS, TMB_ENCODING_S16, 2},
+                 {TMB_CONTAINER_MP3, TMB_ENCODING_S16, 2},  {TMB_CONTAINER_WAV, TMB_ENCODING_FLOAT, 0},
+                 {TMB_CONTAINER_RAW, TMB_ENCODING_FLOAT, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tmb_audio_writer *writer = NULL;
+        tmb_error error = {0};
+        float kept[6];
+        memcpy(kept, samples, sizeof kept);
+        assert_ok(tmb_audio_create_memory(cases[i].container, cases[i].encoding, 48000, 2, 1 << 20, &writer, &error),
+                  error);
+        assert_int_equal(tmb_audio_clipped(writer), 0);
+        assert_ok(tmb_audio_write(writer, samples, 3, &error), error);
+        assert_int_equal(tmb_audio_clipped(writer), cases[i].clipped);
+        tmb_audio_clip(writer, kept, 3);
+        assert_true(kept[0] == 0.5f && kept[3] == (cases[i].clipped != 0 ? 1 : 1.25f));
+        assert_true(kept[4] == (cases[i].clipped != 0 ? -1 : -3));
+        tmb_audio_abort(&writer);
+    }
+}
+
 static void test_lossy_is_close(void **state) {
     (void)state;
     const int rates[] = {8000, 16000, 24000, 48000};
@@ -264,6 +293,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lossless_is_exact),
         cmocka_unit_test(test_clipping_and_rounding),
+        cmocka_unit_test(test_clipped_samples_are_counted),
         cmocka_unit_test(test_lossy_is_close),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_no_samples),

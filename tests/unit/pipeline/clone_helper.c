@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define VOICES 128
-#define VOICE_SAMPLES 4800
+#define VOICE_SAMPLES 12000
 
 static atomic_int results;
 
@@ -25,7 +25,9 @@ tmb_clone_request clone_request(const char *text, int voice) {
     (void)pthread_mutex_lock(&lock);
     if (samples[voice][1] == 0) {
         for (int i = 0; i < VOICE_SAMPLES; i++) {
-            samples[voice][i] = 0.4f * (float)sin(0.02 * i + 0.001 * i * voice);
+            /* Four syllables a second: a steady tone is no reference. */
+            const double syllables = 0.55 + 0.45 * sin(0.001 * i);
+            samples[voice][i] = (float)(0.4 * syllables * sin(0.02 * i + 0.001 * i * voice));
         }
     }
     (void)pthread_mutex_unlock(&lock);

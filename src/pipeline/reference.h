@@ -1,0 +1,23 @@
+/* Judging a reference: is there speech in it, how good is it, what should be done about it? */
+#ifndef TMB_PIPELINE_REFERENCE_H
+#define TMB_PIPELINE_REFERENCE_H
+
+#include "timbre/timbre.h"
+
+typedef struct tmb_reference_sound {
+    const float *samples; /* mono, as it was recorded */
+    size_t count;
+    int rate;
+    const float *clean; /* after stage 2, aligned with it; NULL: it was not cleaned */
+    size_t clean_count;
+    int clean_rate;
+    const char *text; /* the transcript, or NULL */
+    bool antiphase;   /* left and right cancelled each other: these are the first channel's samples */
+} tmb_reference_sound;
+
+/* Fills `out` in any case. TMB_ERROR_FORMAT if there is no speech to clone: the message says what was measured and what
+ * to do. Speech is what stands out and what cleaning keeps: recordings of people pass down to a signal-to-noise ratio
+ * of 0 dB and at any level. */
+tmb_status tmb_reference_judge(const tmb_reference_sound *sound, tmb_reference_info *out, tmb_error *error);
+
+#endif
