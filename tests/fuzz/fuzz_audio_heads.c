@@ -8,13 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const fronts[] = {"RIFF\x24\0\0\0WAVE",
-                                     "RF64\xff\xff\xff\xffWAVE",
-                                     "RIFX\0\0\0\x24WAVE",
-                                     "FORM\0\0\0\x40"
-                                     "AIFC",
-                                     "caff\0\1\0\0",
-                                     ".snd\0\0\0\x18"};
+static const char *const fronts[] = {"RIFF\x24\0\0\0WAVE", "RF64\xff\xff\xff\xffWAVE",
+                                     "RIFX\0\0\0\x24WAVE", "FORM\0\0\0\100AIFC",
+                                     "caff\0\1\0\0",       ".snd\0\0\0\x18"};
 static const size_t front_sizes[] = {12, 12, 12, 12, 8, 8};
 
 static void check_layout(const uint8_t *data, size_t size) {
