@@ -78,11 +78,17 @@ typedef void (*tmb_log_callback)(void *user, tmb_log_level level, const char *li
 /* Models, workers and the memory budget of a process. Any thread may use a context. */
 typedef struct tmb_context tmb_context;
 
+/* One of several models of a context. */
+typedef struct tmb_model_spec {
+    const char *name;  /* by which requests mean it; NULL: its own (tmb_model_description.name) */
+    const char *model; /* as tmb_options.model; NULL = the smallest that is installed */
+} tmb_model_spec;
+
 typedef struct tmb_options {
     size_t struct_size;         /* set by tmb_options_default */
     const char *engine;         /* "auto" (default: qwen3 where its model is found, else preview),
                                    "preview", "qwen3", "remote" */
-    const char *model;          /* folder of a Qwen3-TTS Base checkpoint, or "0.6b" / "1.7b" (looked up
+    const char *model;          /* folder of a Qwen3-TTS checkpoint, or "0.6b" / "1.7b" (looked up
                                    in the Hugging Face cache); NULL = the smallest that is installed */
     const char *precision;      /* "auto" (default), "f32", "bf16", "int8", "int4", or per network
                                    "talker=int8,predictor=int4,codec=bf16" */
@@ -104,8 +110,11 @@ typedef struct tmb_options {
     size_t voice_cache_entries; /* prepared voices kept; default 64 */
     tmb_log_callback log;       /* NULL = silent */
     void *log_user;
-    tmb_log_level log_level; /* default TMB_LOG_WARNING */
-    bool no_preview;         /* without a model "auto" is TMB_ERROR_MODEL, never the preview voice */
+    tmb_log_level log_level;      /* default TMB_LOG_WARNING */
+    bool no_preview;              /* without a model "auto" is TMB_ERROR_MODEL, never the preview voice */
+    const tmb_model_spec *models; /* [model_count] several models instead of `model`: each loads when it is first
+                                     needed, and gives its memory to another when the budget does not hold both */
+    size_t model_count;
 } tmb_options;
 
 TMB_API void tmb_options_default(tmb_options *options);
@@ -132,6 +141,20 @@ typedef struct tmb_statistics {
 } tmb_statistics;
 TMB_API void tmb_get_statistics(tmb_context *context, tmb_statistics *out);
 
+/* Of one model. */
+typedef struct tmb_model_statistics {
+    const char *name; /* valid as long as the context; "" while its files are missing */
+    bool loaded;
+    uint64_t loads;           /* how often it was loaded */
+    uint64_t memory_reserved; /* bytes */
+    size_t queued_items;      /* that wait for it */
+    size_t live_sequences;
+    uint64_t finished_items;
+} tmb_model_statistics;
+/* Calls back for each model; what it gets is valid during the call. */
+TMB_API void tmb_each_model_statistics(tmb_context *context,
+                                       void (*each)(void *user, const tmb_model_statistics *statistics), void *user);
+
 enum { TMB_NEED_ENGINE = 1, TMB_NEED_DENOISER = 2 };
 
 /* What a context's work comes to with the models that are installed at the moment. */
@@ -143,6 +166,32 @@ typedef struct tmb_resolution {
 /* Looks for what `needs` names (TMB_NEED_..., added up): the engine's model or program, the denoiser's archive. Loads
  * nothing. TMB_ERROR_MODEL says what is missing and how to get it. `out` may be NULL. */
 TMB_API tmb_status tmb_resolve(tmb_context *context, unsigned needs, tmb_resolution *out, tmb_error *error);
+
+/* What a model can do; valid during the call that hands it over. */
+typedef struct tmb_model_description {
+    const char *name;                    /* by which requests mean it */
+    const char *engine;                  /* "preview", "qwen3", "remote" */
+    const char *kind;                    /* "base", "custom_voice", "voice_design"; of other engines their name */
+    const char *folder;                  /* its files, or NULL */
+    const char *size;                    /* "0b6", "1b7", or "" */
+    bool clones;                         /* speaks with the voice of a recording, or of a saved voice */
+    bool designs;                        /* makes a voice from `instruct` */
+    bool follows_instruct;               /* takes a style with its speakers; the 0.6B does not */
+    const char *const *speakers;         /* [speaker_count] built-in voices, as the model spells them */
+    const char *const *speaker_dialects; /* [speaker_count] the dialect that one speaks for auto and Chinese, or "" */
+    size_t speaker_count;
+    const char *const *languages; /* [language_count] as the model spells them ("english"), without dialects */
+    size_t language_count;
+} tmb_model_description;
+
+/* Calls back for each of the context's models. Loads nothing. TMB_ERROR_MODEL for one whose files are missing or
+ * damaged; those before it were handed over. */
+TMB_API tmb_status tmb_describe_models(tmb_context *context,
+                                       void (*each)(void *user, const tmb_model_description *model), void *user,
+                                       tmb_error *error);
+/* The same for a Qwen3-TTS checkpoint: a folder or a name, as tmb_options.model. Thread-safe. */
+TMB_API tmb_status tmb_describe_model(const char *model, void (*each)(void *user, const tmb_model_description *model),
+                                      void *user, tmb_error *error);
 
 /* Whether the engine speaks `language` ("auto", NULL and "" always): TMB_ERROR_ARGUMENT lists what it speaks. */
 TMB_API tmb_status tmb_check_language(tmb_context *context, const char *language, tmb_error *error);
@@ -339,6 +388,11 @@ typedef struct tmb_clone_request {
     const char *voice;    /* or a saved voice's file */
     bool x_vector_only;
 
+    /* Without any of these one of the model's own voices speaks: set `speaker` or `instruct`, "" for none. */
+    const char *speaker;  /* a built-in speaker, in any case */
+    const char *instruct; /* a style for it, or the description of a voice */
+    const char *model;    /* one of several models, by name; NULL or "": the first that can do what is asked */
+
     bool greedy;
     double temperature, top_p, repetition_penalty; /* < 0 (default): the model's; temperature 0: as greedy */
     int top_k;                                     /* < 0 (default): the model's; 0: no limit */
@@ -346,10 +400,11 @@ typedef struct tmb_clone_request {
     int subtalker_top_k;
     bool has_seed; /* false: a random one, reported in the result */
     uint64_t seed;
-    int max_frames;     /* as the official max_new_tokens: at most one less; 0 = the model's */
-    double max_seconds; /* 0 = no further limit */
-    bool non_streaming_text;
-    bool guard_runaway; /* budget from the text's length, one retry, then cut */
+    int max_frames;          /* as the official max_new_tokens: at most one less; 0 = the model's */
+    double max_seconds;      /* 0 = no further limit */
+    bool non_streaming_text; /* the whole text before the speech; the default for speakers and descriptions */
+    bool streaming_text;     /* the text in time with the speech; the default for clones */
+    bool guard_runaway;      /* budget from the text's length, one retry, then cut */
 
     bool run_pre_processing;       /* stages 1 and 2; default true */
     bool run_post_processing;      /* stages 4 and 5; default true; false gives the engine's own rate */
@@ -427,7 +482,9 @@ typedef struct tmb_clone_result {
     int sample_rate;           /* Hz */
     double duration;           /* seconds */
     const char *engine;        /* "preview", "qwen3", "remote" */
-    bool is_clone;             /* false: a preview voice spoke, not the reference's */
+    const char *model;         /* the name of the model that spoke, or NULL */
+    bool is_clone;             /* false: another voice than a reference's spoke */
+    bool instruct_dropped;     /* the model does not follow instructions: it was given none */
     const char *finish_reason; /* "stop", "length", "runaway" */
     uint64_t seed;
     double timings[TMB_STAGE_COUNT]; /* seconds spent in each stage, [TMB_STAGE_QUEUED] waiting */

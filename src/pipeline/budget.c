@@ -173,11 +173,22 @@ bool tmb_budget_withdraw(tmb_budget *budget, tmb_ticket *ticket) {
     return waiting;
 }
 
-void tmb_budget_retry(tmb_budget *budget) {
+bool tmb_budget_waits(tmb_budget *budget) {
     (void)pthread_mutex_lock(&budget->lock);
-    bool waiting = budget->first != NULL;
+    bool waits = budget->first != NULL;
     (void)pthread_mutex_unlock(&budget->lock);
-    if (waiting && budget->reclaim != NULL) {
+    return waits;
+}
+
+bool tmb_budget_is_behind(tmb_budget *budget, const tmb_ticket *ticket) {
+    (void)pthread_mutex_lock(&budget->lock);
+    bool behind = ticket->waiting && budget->first != ticket;
+    (void)pthread_mutex_unlock(&budget->lock);
+    return behind;
+}
+
+void tmb_budget_retry(tmb_budget *budget) {
+    if (tmb_budget_waits(budget) && budget->reclaim != NULL) {
         budget->reclaim(budget->reclaim_user);
     }
 }

@@ -1,4 +1,5 @@
 /* The public calls that start, stop and await clone items, and that save voices. */
+#include "pipeline/route.h"
 #include "pipeline/scheduler.h"
 
 #include "base/error.h"
@@ -6,6 +7,17 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Finds the model that speaks. */
+static tmb_status place(tmb_context *context, tmb_scheduler *scheduler, tmb_item *item, tmb_error *error) {
+    size_t index = 0;
+    tmb_status status = tmb_route(context, &item->request, &index, error);
+    if (status == TMB_OK) {
+        item->lane = tmb_scheduler_lane(scheduler, index);
+        status = tmb_context_check_language(context, index, item->request.public.language, error);
+    }
+    return status;
+}
 
 tmb_status tmb_clone_submit(tmb_context *context, const tmb_clone_request *request,
                             const tmb_clone_callbacks *callbacks, uint64_t *number, tmb_error *error) {
@@ -16,7 +28,7 @@ tmb_status tmb_clone_submit(tmb_context *context, const tmb_clone_request *reque
         status = tmb_item_create(scheduler, request, callbacks, true, &item, error);
     }
     if (status == TMB_OK) {
-        status = tmb_check_language(context, item->request.public.language, error);
+        status = place(context, scheduler, item, error);
         if (status != TMB_OK) {
             tmb_item_release(&item);
         }
@@ -53,18 +65,18 @@ typedef struct saved_voice {
     size_t size;
 } saved_voice;
 
-static void serialize(void *user, tmb_engine *engine, tmb_voice *voice, const tmb_reference_info *reference,
-                      const tmb_error *error) {
+static void serialize(void *user, const tmb_engine_operations *operations, tmb_voice *voice,
+                      const tmb_reference_info *reference, const tmb_error *error) {
     saved_voice *saved = user;
     if (reference != NULL) {
         saved->reference = *reference;
     }
     tmb_error failure = *error;
-    if (voice != NULL && engine->operations->voice_serialize == NULL) {
+    if (voice != NULL && operations->voice_serialize == NULL) {
         (void)tmb_fail(&failure, TMB_ERROR_UNSUPPORTED, "the %s engine has no voices to save: use qwen3",
-                       engine->operations->name);
+                       operations->name);
     } else if (voice != NULL) {
-        (void)engine->operations->voice_serialize(voice, &saved->data, &saved->size, &failure);
+        (void)operations->voice_serialize(voice, &saved->data, &saved->size, &failure);
     }
     (void)pthread_mutex_lock(&saved->lock);
     saved->error = failure;
@@ -86,6 +98,13 @@ tmb_status tmb_voice_create(tmb_context *context, const tmb_clone_request *reque
         status = tmb_item_create(scheduler, request, NULL, false, &item, error);
     }
     if (status != TMB_OK) {
+        return status;
+    }
+    status = item->request.source == TMB_SOURCE_NONE
+                 ? tmb_fail_field(error, TMB_ERROR_ARGUMENT, "ref_audio", "a voice is made from a recording")
+                 : place(context, scheduler, item, error);
+    if (status != TMB_OK) {
+        tmb_item_release(&item);
         return status;
     }
     saved_voice saved = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};

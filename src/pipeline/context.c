@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "cpu/cpu.h"
+#include "pipeline/route.h"
 #include "pipeline/scheduler_internal.h"
 #include "tts/language.h"
 
@@ -114,6 +115,27 @@ static void reclaim(void *user) {
     (void)tmb_registry_unload(&context->registry, 0);
 }
 
+/* One engine for each model. */
+static tmb_status open_models(tmb_context *context, const tmb_options *options, const tmb_engine_settings *settings,
+                              tmb_error *error) {
+    tmb_status status = tmb_models_copy(context, options, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    tmb_engine_settings *all = tmb_calloc(context->model_count, sizeof *all);
+    if (all == NULL) {
+        return tmb_fail_memory(error, "the models", context->model_count * sizeof *all);
+    }
+    for (size_t i = 0; i < context->model_count; i++) {
+        all[i] = *settings;
+        all[i].model = context->models[i].model;
+    }
+    status = tmb_registry_init(&context->registry, &context->budget, &context->logger, context->options.denoiser, all,
+                               context->model_count, error);
+    free(all);
+    return status;
+}
+
 tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *error) {
     *out = NULL;
     /* A program that was built with an older header has a shorter struct: the rest is default. */
@@ -167,14 +189,14 @@ tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *er
     (void)pthread_mutex_init(&context->lock, NULL);
     tmb_budget_init(&context->budget, options->memory_budget != 0 ? options->memory_budget : tmb_budget_default(),
                     reclaim, context);
-    tmb_registry_init(&context->registry, &context->budget, &context->logger, context->options.denoiser, &settings);
-    if (options->idle_unload > 0) {
+    status = open_models(context, options, &settings, error);
+    if (status == TMB_OK && options->idle_unload > 0) {
         tmb_scheduler *scheduler = NULL;
         status = tmb_context_scheduler(context, &scheduler, error);
-        if (status != TMB_OK) {
-            tmb_close(&context);
-            return status;
-        }
+    }
+    if (status != TMB_OK) {
+        tmb_close(&context);
+        return status;
     }
     *out = context;
     return TMB_OK;
@@ -190,6 +212,7 @@ void tmb_close(tmb_context **context_address) {
     tmb_budget_wake(&context->budget);
     tmb_scheduler_destroy(&context->scheduler);
     tmb_registry_deinit(&context->registry);
+    tmb_models_free(context);
     tmb_budget_deinit(&context->budget);
     (void)pthread_mutex_destroy(&context->lock);
     tmb_logger_deinit(&context->logger);
@@ -211,9 +234,9 @@ tmb_status tmb_context_scheduler(tmb_context *context, tmb_scheduler **out, tmb_
 void tmb_get_statistics(tmb_context *context, tmb_statistics *out) {
     memset(out, 0, sizeof *out);
     tmb_budget_read(&context->budget, &out->memory_budget, &out->memory_reserved);
-    out->engine = tmb_registry_engine_name(&context->registry);
-    out->engine_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_ENGINE);
-    out->denoiser_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_DENOISER);
+    out->engine = tmb_registry_engine_name(&context->registry, 0);
+    out->engine_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_ENGINE, NULL, NULL);
+    out->denoiser_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_DENOISER, NULL, NULL);
     (void)pthread_mutex_lock(&context->lock);
     tmb_scheduler *scheduler = context->scheduler;
     (void)pthread_mutex_unlock(&context->lock);
@@ -222,11 +245,31 @@ void tmb_get_statistics(tmb_context *context, tmb_statistics *out) {
     }
 }
 
+void tmb_each_model_statistics(tmb_context *context, void (*each)(void *user, const tmb_model_statistics *statistics),
+                               void *user) {
+    (void)pthread_mutex_lock(&context->lock);
+    tmb_scheduler *scheduler = context->scheduler;
+    (void)pthread_mutex_unlock(&context->lock);
+    for (size_t i = 0; i < context->model_count; i++) {
+        const tmb_model_description *description = NULL;
+        tmb_model_statistics statistics = {0};
+        (void)tmb_model_describe(context, i, &description, NULL);
+        statistics.name = description != NULL ? description->name : "";
+        statistics.loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_ENGINE + i, &statistics.memory_reserved,
+                                                &statistics.loads);
+        if (scheduler != NULL) {
+            tmb_scheduler_count_lane(scheduler, i, &statistics);
+        }
+        each(user, &statistics);
+    }
+}
+
 tmb_status tmb_resolve(tmb_context *context, unsigned needs, tmb_resolution *out, tmb_error *error) {
     tmb_engine_choice choice = {0};
     tmb_status status = TMB_OK;
-    if (needs & TMB_NEED_ENGINE) {
-        status = tmb_registry_resolve_engine(&context->registry, &choice, error);
+    for (size_t i = 0; (needs & TMB_NEED_ENGINE) && status == TMB_OK && i < context->model_count; i++) {
+        free(choice.folder);
+        status = tmb_registry_resolve_engine(&context->registry, i, &choice, error);
     }
     if (status == TMB_OK && (needs & TMB_NEED_DENOISER)) {
         status = tmb_registry_resolve_denoiser(&context->registry, error);
@@ -243,8 +286,22 @@ tmb_status tmb_check_language(tmb_context *context, const char *language, tmb_er
     if (tmb_language_find(language) != NULL) {
         return TMB_OK;
     }
+    tmb_status status = TMB_OK;
+    for (size_t i = 0; i < context->model_count; i++) {
+        status = tmb_context_check_language(context, i, language, error);
+        if (status == TMB_OK) {
+            break;
+        }
+    }
+    return status;
+}
+
+tmb_status tmb_context_check_language(tmb_context *context, size_t model, const char *language, tmb_error *error) {
     tmb_engine_choice choice = {0};
-    (void)tmb_registry_choose(&context->registry, &choice, NULL);
+    if (tmb_language_find(language) != NULL) {
+        return TMB_OK;
+    }
+    (void)tmb_registry_choose(&context->registry, model, &choice, NULL);
     tmb_status status = tmb_engine_check_language(&choice, language, error);
     free(choice.folder);
     return status;
@@ -252,18 +309,19 @@ tmb_status tmb_check_language(tmb_context *context, const char *language, tmb_er
 
 tmb_status tmb_preload(tmb_context *context, tmb_error *error) {
     tmb_dfn_model *denoiser = NULL;
-    tmb_engine *engine = NULL;
     tmb_status status = tmb_registry_use_denoiser(&context->registry, &denoiser, error);
     if (status != TMB_OK) {
         return status;
     }
     tmb_registry_done(&context->registry, TMB_MODEL_DENOISER);
-    status = tmb_registry_use_engine(&context->registry, &engine, error);
-    if (status != TMB_OK) {
-        return status;
+    for (size_t i = 0; i < context->model_count && status == TMB_OK; i++) {
+        tmb_engine *engine = NULL;
+        status = tmb_registry_use_engine(&context->registry, i, true, NULL, &engine, error);
+        if (status == TMB_OK) {
+            tmb_registry_done(&context->registry, TMB_MODEL_ENGINE + i);
+        }
     }
-    tmb_registry_done(&context->registry, TMB_MODEL_ENGINE);
-    return TMB_OK;
+    return status;
 }
 
 void tmb_free(void *pointer) { free(pointer); }

@@ -17,9 +17,14 @@ struct tmb_context {
     tmb_logger logger;
     tmb_budget budget;
     tmb_registry registry;
-    pthread_mutex_t lock;     /* of `scheduler` */
-    tmb_scheduler *scheduler; /* made by the first clone request, or at once where idle models unload */
+    size_t model_count;               /* engines of the registry, lanes of the scheduler */
+    struct tmb_context_model *models; /* [model_count]; see route.h */
+    pthread_mutex_t lock;             /* of `scheduler` */
+    tmb_scheduler *scheduler;         /* made by the first clone request, or at once where idle models unload */
 };
+
+/* Whether one of the models speaks a language. */
+tmb_status tmb_context_check_language(tmb_context *context, size_t model, const char *language, tmb_error *error);
 
 /* The scheduler, made if need be. */
 tmb_status tmb_context_scheduler(tmb_context *context, tmb_scheduler **out, tmb_error *error);

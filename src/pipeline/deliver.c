@@ -1,4 +1,5 @@
 /* Calling back: progress, audio and at last the result, one at a time for an item. */
+#include "pipeline/route.h"
 #include "pipeline/scheduler_internal.h"
 
 #include "base/error.h"
@@ -64,6 +65,7 @@ static void fill_success(const tmb_item *item, tmb_clone_result *result) {
     result->sample_count = item->whole_count;
     result->sample_rate = item->rate;
     result->duration = item->rate != 0 ? (double)item->produced / item->rate : 0;
+    result->instruct_dropped = item->instruct_dropped;
     result->finish_reason = finish_reason_name(item->finish_reason);
     result->codes = item->codes;
     result->code_frames = item->code_frames;
@@ -76,9 +78,17 @@ static void fill_success(const tmb_item *item, tmb_clone_result *result) {
     }
 }
 
-static void give_result(tmb_item *item, tmb_engine *engine) {
+/* NULL before anybody asked what the model is. */
+static const char *model_name(const tmb_item *item) {
+    tmb_context *context = item->scheduler->context;
+    const tmb_model_description *description = NULL;
+    return tmb_model_describe(context, item->lane->index, &description, NULL) == TMB_OK ? description->name : NULL;
+}
+
+static void give_result(tmb_item *item) {
+    const tmb_engine_operations *operations = item->operations;
     if (item->voice_sink != NULL) {
-        item->voice_sink(item->voice_user, engine, item->failed ? NULL : item->voice,
+        item->voice_sink(item->voice_user, operations, item->failed ? NULL : item->voice,
                          item->judged ? &item->reference : NULL, &item->failure);
         return;
     }
@@ -95,9 +105,10 @@ static void give_result(tmb_item *item, tmb_engine *engine) {
     result.seed = item->request.seed;
     fill_timings(item, &result);
     result.reference = item->judged ? &item->reference : NULL;
-    if (engine != NULL) {
-        result.engine = engine->operations->name;
-        result.is_clone = engine->operations->clones_voice;
+    if (operations != NULL) {
+        result.engine = operations->name;
+        result.is_clone = operations->clones_voice && item->request.source != TMB_SOURCE_NONE;
+        result.model = model_name(item);
     }
     if (item->failed) {
         result.error = item->failure;
@@ -124,7 +135,8 @@ static void deliver(void *argument) {
         case STEP_PROGRESS: item->callbacks.progress(item->callbacks.user, item->number, stage, fraction); break;
         case STEP_AUDIO: give_audio(item); break;
         case STEP_RESULT:
-            give_result(item, tmb_scheduler_account(item->scheduler, item));
+            tmb_scheduler_count_result(item->scheduler, item);
+            give_result(item);
             tmb_scheduler_delivered(item->scheduler, item);
             break;
         default: tmb_item_release(&item); return;

@@ -18,6 +18,7 @@
 #define TMB_BACKLOG_RESUME 2.5
 
 typedef struct tmb_scheduler tmb_scheduler;
+typedef struct tmb_lane tmb_lane;
 
 typedef enum tmb_phase {
     TMB_PHASE_WAITING,   /* submitted */
@@ -32,13 +33,14 @@ typedef enum tmb_phase {
 
 /* Called instead of the result where only the voice is wanted: `voice` NULL with `error` set; `reference` may be NULL.
  */
-typedef void (*tmb_voice_sink)(void *user, tmb_engine *engine, tmb_voice *voice, const tmb_reference_info *reference,
-                               const tmb_error *error);
+typedef void (*tmb_voice_sink)(void *user, const tmb_engine_operations *operations, tmb_voice *voice,
+                               const tmb_reference_info *reference, const tmb_error *error);
 
 typedef struct tmb_item {
     tmb_fair_entry entry; /* first: queues hand it back */
     _Atomic(int) references;
     tmb_scheduler *scheduler;
+    tmb_lane *lane; /* the model that speaks */
     uint64_t number;
     tmb_request request;
     tmb_clone_callbacks callbacks;
@@ -54,8 +56,9 @@ typedef struct tmb_item {
     struct tmb_item *previous, *next; /* all items */
     struct tmb_item *next_waiter;     /* of the same voice */
     struct tmb_item *next_cleaning;
-    struct tmb_voice_entry *voice_entry; /* in phase BUILDING */
-    double started, prepared, admitted;  /* times of day */
+    struct tmb_voice_entry *voice_entry;     /* in phase BUILDING */
+    double started, prepared, admitted;      /* times of day */
+    const tmb_engine_operations *operations; /* the engine's, since the item began; NULL: it did not */
     bool delivered;
     tmb_error stop_error; /* in phase READING, for the task to end with */
 
@@ -107,6 +110,7 @@ typedef struct tmb_item {
     double seconds[TMB_STAGE_COUNT];
     double first_audio; /* seconds from submit, 0 = none yet */
     tmb_finish_reason finish_reason;
+    bool instruct_dropped;
     int16_t *codes;
     size_t code_frames, code_books;
     tmb_segment *segments; /* their texts follow in the same block */

@@ -207,6 +207,7 @@ static tmb_segment *copy_segments(const tmb_segment *segments, size_t count) {
 
 static tmb_status keep_details(tmb_item *item, const tmb_engine_event *event, tmb_error *error) {
     item->finish_reason = event->finish_reason;
+    item->instruct_dropped = event->instruct_dropped;
     if (event->segment_count != 0) {
         item->segments = copy_segments(event->segments, event->segment_count);
         if (item->segments == NULL) {

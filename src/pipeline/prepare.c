@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Of a reference whose length its header does not tell. */
@@ -22,8 +23,21 @@ static bool is_preparing(tmb_phase phase) {
     return phase == TMB_PHASE_READING || phase == TMB_PHASE_BUILDING || phase == TMB_PHASE_READY;
 }
 
+/* Waits for its lane's model, or does without it for now. */
+static bool is_pending(tmb_phase phase) { return phase == TMB_PHASE_WAITING || phase == TMB_PHASE_READY; }
+
+/* Uses its lane's engine. */
+static bool is_busy(tmb_phase phase) {
+    return phase == TMB_PHASE_READING || phase == TMB_PHASE_BUILDING || phase == TMB_PHASE_ADMITTING ||
+           phase == TMB_PHASE_LIVE;
+}
+
 void tmb_scheduler_phase(tmb_scheduler *scheduler, tmb_item *item, tmb_phase phase) {
     tmb_phase before = item->phase;
+    item->lane->pending += is_pending(phase);
+    item->lane->pending -= is_pending(before);
+    item->lane->busy += is_busy(phase);
+    item->lane->busy -= is_busy(before);
     scheduler->queued -= is_queued(before) && !is_queued(phase);
     scheduler->reading += phase == TMB_PHASE_READING;
     scheduler->reading -= before == TMB_PHASE_READING;
@@ -66,7 +80,11 @@ void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_erro
         end_item(scheduler, item, error);
         break;
     case TMB_PHASE_READY:
-        tmb_fair_remove(&scheduler->ready, &item->entry);
+        if (item->lane->returned == item) {
+            item->lane->returned = NULL;
+        } else {
+            tmb_fair_remove(&item->lane->ready, &item->entry);
+        }
         end_item(scheduler, item, error);
         break;
     default: tmb_item_fail(item, error);
@@ -75,52 +93,18 @@ void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_erro
 
 static bool needs_denoiser(const tmb_item *item) {
     const tmb_clone_request *public = &item->request.public;
-    bool pre = public->run_pre_processing && item->request.source != TMB_SOURCE_VOICE;
-    return pre || (public->run_post_processing && item->voice_sink == NULL);
+    return tmb_request_cleans_reference(&item->request) || (public->run_post_processing && item->voice_sink == NULL);
 }
 
 /* ---- Models ---- */
 
-/* A model did not load: whoever waits for it fails. With the lock held. */
-static void fail_waiting(tmb_scheduler *scheduler, bool only_denoiser, const tmb_error *error) {
-    tmb_fair_entry *next = NULL;
-    for (tmb_fair_entry *entry = scheduler->waiting.first; entry != NULL; entry = next) {
-        next = entry->next;
-        tmb_item *item = (tmb_item *)entry;
-        if (!only_denoiser || needs_denoiser(item)) {
+void tmb_scheduler_fail_waiting(tmb_scheduler *scheduler, const tmb_lane *lane, const tmb_error *error) {
+    for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
+        bool waits = item->phase == TMB_PHASE_WAITING || (lane != NULL && item->phase == TMB_PHASE_READY);
+        if (waits && (lane != NULL ? item->lane == lane : needs_denoiser(item))) {
             tmb_scheduler_stop(scheduler, item, error);
         }
     }
-}
-
-static void load_engine(void *argument) {
-    tmb_scheduler *scheduler = argument;
-    tmb_error error = {0};
-    tmb_engine *engine = NULL;
-    tmb_status status = tmb_registry_use_engine(&scheduler->context->registry, &engine, &error);
-    (void)pthread_mutex_lock(&scheduler->lock);
-    scheduler->engine = engine;
-    scheduler->engine_state = status == TMB_OK ? TMB_USE_READY : TMB_USE_NONE;
-    if (status == TMB_OK) {
-        size_t most = engine->operations->max_sequences(engine);
-        size_t wanted = (size_t)scheduler->context->options.max_batch;
-        scheduler->max_batch = wanted != 0 && wanted < most ? wanted : most;
-        if (scheduler->max_batch > TMB_MAX_BATCH) {
-            scheduler->max_batch = TMB_MAX_BATCH;
-        }
-    } else {
-        fail_waiting(scheduler, false, &error);
-    }
-    bool warn = status == TMB_OK && !engine->operations->clones_voice && !scheduler->warned;
-    scheduler->warned |= warn;
-    (void)pthread_mutex_unlock(&scheduler->lock);
-    if (warn) {
-        tmb_log(&scheduler->context->logger, TMB_LOG_WARNING,
-                "the %s engine speaks with a preview voice: it is no clone of the reference (for one: timbre pull "
-                "qwen3-tts-0.6b)",
-                engine->operations->name);
-    }
-    tmb_scheduler_wake(scheduler);
 }
 
 static void load_denoiser(void *argument) {
@@ -132,7 +116,7 @@ static void load_denoiser(void *argument) {
     scheduler->denoiser = denoiser;
     scheduler->denoiser_state = status == TMB_OK ? TMB_USE_READY : TMB_USE_NONE;
     if (status != TMB_OK) {
-        fail_waiting(scheduler, true, &error);
+        tmb_scheduler_fail_waiting(scheduler, NULL, &error);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
     tmb_scheduler_wake(scheduler);
@@ -140,10 +124,7 @@ static void load_denoiser(void *argument) {
 
 /* Loading may wait for memory: it runs where tasks may block. */
 static void need_models(tmb_scheduler *scheduler) {
-    if (scheduler->waiting.count != 0 && scheduler->engine_state == TMB_USE_NONE) {
-        scheduler->engine_state = TMB_USE_LOADING;
-        tmb_pool_post(scheduler->deliver, &scheduler->engine_work, load_engine, scheduler);
-    }
+    tmb_lanes_load(scheduler);
     for (tmb_fair_entry *entry = scheduler->waiting.first; entry != NULL && scheduler->denoiser_state == TMB_USE_NONE;
          entry = entry->next) {
         if (needs_denoiser((tmb_item *)entry)) {
@@ -164,7 +145,7 @@ static void become_ready(tmb_scheduler *scheduler, tmb_item *item) {
         return;
     }
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_READY);
-    tmb_fair_push(&scheduler->ready, &item->entry);
+    tmb_fair_push(&item->lane->ready, &item->entry);
 }
 
 /* ---- Reading ---- */
@@ -193,8 +174,7 @@ static void end_reading(tmb_item *item, const tmb_error *error) {
 }
 
 static tmb_dfn_model *reference_denoiser(const tmb_item *item) {
-    bool pre = item->request.public.run_pre_processing && item->request.source != TMB_SOURCE_VOICE;
-    return pre ? item->scheduler->denoiser : NULL;
+    return tmb_request_cleans_reference(&item->request) ? item->scheduler->denoiser : NULL;
 }
 
 static void reading_granted(void *user) {
@@ -204,7 +184,7 @@ static void reading_granted(void *user) {
 
 /* What stages 1 and 2 and the engine's encoders take for a reference. */
 static uint64_t reference_bytes(const tmb_item *item, uint64_t samples, int rate) {
-    tmb_engine *engine = item->scheduler->engine;
+    tmb_engine *engine = item->lane->engine;
     uint64_t bytes = tmb_build_bytes(reference_denoiser(item), samples, rate);
     if (item->reading.info.channels > 1) { /* a channel is kept beside their mix */
         bytes += samples * sizeof(float);
@@ -237,8 +217,8 @@ static tmb_status open_reading(tmb_item *item, bool *now, tmb_error *error) {
     item->ticket.user = item;
     item->reserved = reference_bytes(item, samples, rate);
     uint64_t bytes = item->reserved;
-    status = tmb_budget_request(&context->budget, &item->ticket, bytes, tmb_registry_bytes(&context->registry),
-                                "the reference", now, error);
+    status = tmb_budget_request(&context->budget, &item->ticket, bytes,
+                                tmb_registry_bytes(&context->registry, item->lane->index), "the reference", now, error);
     if (status != TMB_OK) {
         item->reserved = 0;
     }
@@ -277,6 +257,8 @@ static tmb_status begin_build(tmb_scheduler *scheduler, tmb_item *item, tmb_erro
     build->reserved = item->reserved;
     item->reserved = 0;
     entry->scheduler = scheduler;
+    entry->lane = item->lane;
+    entry->lane->busy++;
     tmb_voice_cache_join(entry, item);
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_BUILDING);
     if (build->denoiser != NULL) {
@@ -330,7 +312,14 @@ static void find_voice(tmb_item *item) {
     tmb_scheduler_wake(scheduler);
 }
 
+/* What tells the voices of one model from those of another. */
+static const char *lane_name(const tmb_lane *lane, char name[64]) {
+    (void)snprintf(name, 64, "%s/%zu", lane->engine->operations->name, lane->index);
+    return name;
+}
+
 static void run_reading(void *argument) {
+    char name[64];
     tmb_item *item = argument;
     tmb_scheduler *scheduler = item->scheduler;
     tmb_error error = {0};
@@ -349,8 +338,7 @@ static void run_reading(void *argument) {
         }
     }
     if (status == TMB_OK) {
-        status =
-            tmb_reading_step(&item->reading, &item->request, scheduler->engine->operations->name, &complete, &error);
+        status = tmb_reading_step(&item->reading, &item->request, lane_name(item->lane, name), &complete, &error);
     }
     if (status == TMB_OK) {
         status = cover_reading(item, &error);
@@ -403,6 +391,7 @@ static void end_build(tmb_voice_entry *entry, const tmb_error *error) {
     if (voice != NULL && reserved == 0 && voice->bytes != 0) {
         tmb_voice_cache_unlist(&scheduler->cache, entry); /* no room to keep it */
     }
+    entry->lane->busy--;
     tmb_voice_cache_end(&scheduler->cache, entry, voice, reserved);
     (void)pthread_mutex_unlock(&scheduler->lock);
     tmb_voice_release(&voice);
@@ -469,31 +458,51 @@ static void run_build_encode(void *argument) {
     if (end_if_abandoned(entry)) {
         return;
     }
-    tmb_status status = tmb_build_voice(entry->build, entry->scheduler->engine, &error);
+    tmb_status status = tmb_build_voice(entry->build, entry->lane->engine, &error);
     end_build(entry, status == TMB_OK ? NULL : &error);
 }
 
 /* ---- What begins next ---- */
 
+/* One of the model's own voices speaks: there is nothing to read. */
+static void begin_without_reference(tmb_scheduler *scheduler, tmb_item *item) {
+    if (item->operations->own_voices) {
+        become_ready(scheduler, item);
+        return;
+    }
+    tmb_error error = {0};
+    (void)tmb_fail_field(&error, TMB_ERROR_ARGUMENT, "ref_audio",
+                         "the %s engine has no voices of its own: give it a recording or a saved voice",
+                         item->operations->name);
+    end_item(scheduler, item, &error);
+}
+
 /* Whether this item may begin: no group fills the memory with what it prepared ahead. */
 static bool may_begin(tmb_fair_entry *entry, void *user) {
     tmb_scheduler *scheduler = user;
     const tmb_options *options = &scheduler->context->options;
-    size_t ahead = scheduler->max_batch + (size_t)options->resample_workers + (size_t)options->enhance_workers;
-    return entry->group->preparing < ahead &&
-           (scheduler->denoiser_state == TMB_USE_READY || !needs_denoiser((tmb_item *)entry));
+    const tmb_item *item = (const tmb_item *)entry;
+    size_t ahead = item->lane->max_batch + (size_t)options->resample_workers + (size_t)options->enhance_workers;
+    return tmb_lane_may_begin(item->lane) && entry->group->preparing < ahead &&
+           (scheduler->denoiser_state == TMB_USE_READY || !needs_denoiser(item));
 }
 
 void tmb_scheduler_prepare(tmb_scheduler *scheduler) {
     const tmb_options *options = &scheduler->context->options;
     size_t most = (size_t)options->resample_workers + (size_t)options->enhance_workers;
     need_models(scheduler);
-    while (scheduler->engine_state == TMB_USE_READY && scheduler->reading + scheduler->cache.builds < most) {
+    while (scheduler->reading + scheduler->cache.builds < most) {
         tmb_item *item = (tmb_item *)tmb_fair_take(&scheduler->waiting, may_begin, scheduler);
         if (item == NULL) {
             return;
         }
         item->started = tmb_now();
+        item->operations = item->lane->engine->operations;
+        tmb_lane_began(item->lane);
+        if (item->request.source == TMB_SOURCE_NONE) {
+            begin_without_reference(scheduler, item);
+            continue;
+        }
         tmb_scheduler_phase(scheduler, item, TMB_PHASE_READING);
         tmb_pool_post(scheduler->resample, &item->read_work, run_reading, tmb_item_retain(item));
     }

@@ -1,6 +1,7 @@
 #include "pipeline/registry.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "weights/models.h"
 
@@ -10,29 +11,37 @@
 /* What the official archive takes once loaded, and some room: reserved before its size is known. */
 #define DENOISER_ESTIMATE (24u << 20)
 
-void tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_logger *logger, const char *denoiser_path,
-                       const tmb_engine_settings *settings) {
+tmb_status tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_logger *logger, const char *denoiser_path,
+                             const tmb_engine_settings *settings, size_t engine_count, tmb_error *error) {
     memset(registry, 0, sizeof *registry);
+    registry->slot_count = TMB_MODEL_ENGINE + engine_count;
+    registry->slots = tmb_calloc(registry->slot_count, sizeof *registry->slots);
+    if (registry->slots == NULL) {
+        return tmb_fail_memory(error, "the models", registry->slot_count * sizeof *registry->slots);
+    }
+    for (size_t i = 0; i < engine_count; i++) {
+        registry->slots[TMB_MODEL_ENGINE + i].settings = settings[i];
+    }
     registry->budget = budget;
     registry->logger = logger;
     registry->denoiser_path = denoiser_path;
-    registry->settings = *settings;
     (void)pthread_mutex_init(&registry->lock, NULL);
     (void)pthread_cond_init(&registry->changed, NULL);
+    return TMB_OK;
 }
 
-tmb_status tmb_registry_choose(const tmb_registry *registry, tmb_engine_choice *out, tmb_error *error) {
+tmb_status tmb_registry_choose(const tmb_registry *registry, size_t engine, tmb_engine_choice *out, tmb_error *error) {
     if (registry->only != NULL) {
         *out = (tmb_engine_choice){.kind = registry->only};
         return TMB_OK;
     }
-    return tmb_engine_choose(&registry->settings, out, error);
+    return tmb_engine_choose(&registry->slots[TMB_MODEL_ENGINE + engine].settings, out, error);
 }
 
-static const char *kind_name(tmb_model_kind kind) { return kind == TMB_MODEL_DENOISER ? "denoiser" : "engine"; }
+static const char *slot_name(size_t slot) { return slot == TMB_MODEL_DENOISER ? "denoiser" : "engine"; }
 
-static void destroy_model(tmb_model_kind kind, void *model) {
-    if (kind == TMB_MODEL_DENOISER) {
+static void destroy_model(size_t slot, void *model) {
+    if (slot == TMB_MODEL_DENOISER) {
         tmb_dfn_model *denoiser = model;
         tmb_dfn_model_release(&denoiser);
     } else {
@@ -42,13 +51,16 @@ static void destroy_model(tmb_model_kind kind, void *model) {
 }
 
 void tmb_registry_deinit(tmb_registry *registry) {
-    for (int kind = 0; kind < TMB_MODEL_KINDS; kind++) {
-        tmb_model_slot *slot = &registry->slots[kind];
-        if (slot->model != NULL) {
-            destroy_model((tmb_model_kind)kind, slot->model);
-            tmb_budget_release(registry->budget, slot->reserved);
+    if (registry->slots == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < registry->slot_count; i++) {
+        if (registry->slots[i].model != NULL) {
+            destroy_model(i, registry->slots[i].model);
+            tmb_budget_release(registry->budget, registry->slots[i].reserved);
         }
     }
+    free(registry->slots);
     (void)pthread_cond_destroy(&registry->changed);
     (void)pthread_mutex_destroy(&registry->lock);
 }
@@ -66,8 +78,8 @@ static tmb_status load_denoiser(tmb_registry *registry, tmb_dfn_model **out, tmb
     return status;
 }
 
-static uint64_t model_bytes(tmb_model_kind kind, const void *model) {
-    if (kind == TMB_MODEL_DENOISER) {
+static uint64_t model_bytes(size_t slot, const void *model) {
+    if (slot == TMB_MODEL_DENOISER) {
         return tmb_dfn_model_bytes(model);
     }
     const tmb_engine *engine = model;
@@ -75,11 +87,10 @@ static uint64_t model_bytes(tmb_model_kind kind, const void *model) {
 }
 
 /* What the model really holds takes the place of the estimate. */
-static tmb_status settle(tmb_registry *registry, tmb_model_kind kind, void *model, uint64_t *reserved,
-                         tmb_error *error) {
-    uint64_t bytes = model_bytes(kind, model);
+static tmb_status settle(tmb_registry *registry, size_t slot, void *model, uint64_t *reserved, tmb_error *error) {
+    uint64_t bytes = model_bytes(slot, model);
     if (bytes > *reserved) {
-        tmb_status status = tmb_budget_grow(registry->budget, bytes - *reserved, kind_name(kind), error);
+        tmb_status status = tmb_budget_grow(registry->budget, bytes - *reserved, slot_name(slot), error);
         if (status != TMB_OK) {
             return status;
         }
@@ -102,40 +113,80 @@ static tmb_status as_model_error(tmb_status status, tmb_error *error) {
     return TMB_ERROR_MODEL;
 }
 
+/* Bytes of models that stay while this one is wanted: work that needs both would wait for ever. One of several engines
+ * can be unloaded for the sake of another model. */
+static uint64_t stays(tmb_registry *registry, size_t slot) {
+    bool is_engine = slot != TMB_MODEL_DENOISER;
+    (void)pthread_mutex_lock(&registry->lock);
+    const tmb_model_slot *other = is_engine                                      ? &registry->slots[TMB_MODEL_DENOISER]
+                                  : registry->slot_count == TMB_MODEL_ENGINE + 1 ? &registry->slots[TMB_MODEL_ENGINE]
+                                                                                 : NULL;
+    uint64_t bytes = other != NULL && other->users != 0 ? other->reserved : 0;
+    (void)pthread_mutex_unlock(&registry->lock);
+    return bytes;
+}
+
+/* Whether a model of so many bytes can be loaded once others have gone. */
+static bool will_fit(tmb_registry *registry, size_t slot, uint64_t bytes) {
+    uint64_t total = 0, reserved = 0, together = stays(registry, slot);
+    tmb_budget_read(registry->budget, &total, &reserved);
+    return together <= total && bytes <= total - together;
+}
+
+/* How a model is loaded: whether it waits for memory, and what became of it. */
+typedef struct loading {
+    bool waits;
+    bool no_room; /* not now: another engine must be unloaded first */
+} loading;
+
+/* Reserves `bytes` for a slot, waiting for them, or now or not at all. */
+static tmb_status reserve(tmb_registry *registry, size_t slot, uint64_t bytes, const char *what, loading *how,
+                          tmb_error *error) {
+    if (how->waits) {
+        return tmb_budget_reserve(registry->budget, bytes, stays(registry, slot), what, &registry->stop, error);
+    }
+    tmb_status status = tmb_budget_grow(registry->budget, bytes, what, error);
+    how->no_room = status != TMB_OK && will_fit(registry, slot, bytes);
+    return status;
+}
+
 /* Reserves and loads; `choice` is the engine's. */
-static tmb_status load_chosen(tmb_registry *registry, tmb_model_kind kind, const tmb_engine_choice *choice, void **out,
-                              uint64_t *reserved, tmb_error *error) {
+static tmb_status load_chosen(tmb_registry *registry, size_t slot, const tmb_engine_choice *choice, loading *how,
+                              void **out, uint64_t *reserved, tmb_error *error) {
+    const tmb_engine_settings *settings = &registry->slots[slot].settings;
+    bool is_engine = slot != TMB_MODEL_DENOISER;
     uint64_t estimate = DENOISER_ESTIMATE;
     tmb_status status = TMB_OK;
-    if (kind == TMB_MODEL_ENGINE) {
-        status = choice->kind->estimate(&registry->settings, choice->folder, &estimate, error);
+    if (is_engine) {
+        status = choice->kind->estimate(settings, choice->folder, &estimate, error);
         status = choice->folder != NULL ? as_model_error(status, error) : status;
     }
-    if (status != TMB_OK) {
-        return status;
+    if (status == TMB_OK) {
+        status = reserve(registry, slot, estimate, is_engine ? "the text-to-speech model" : "the denoiser", how, error);
     }
-    status = tmb_budget_reserve(registry->budget, estimate, 0,
-                                kind == TMB_MODEL_ENGINE ? "the text-to-speech model" : "the denoiser", &registry->stop,
-                                error);
     if (status != TMB_OK) {
         return status;
     }
     *reserved = estimate;
     double start = tmb_now();
-    if (kind == TMB_MODEL_DENOISER) {
-        status = as_model_error(load_denoiser(registry, (tmb_dfn_model **)out, error), error);
-    } else {
-        status = choice->kind->create(&registry->settings, choice->folder, (tmb_engine **)out, error);
+    if (is_engine) {
+        status = choice->kind->create(settings, choice->folder, (tmb_engine **)out, error);
         status = choice->folder != NULL ? as_model_error(status, error) : status;
+    } else {
+        status = as_model_error(load_denoiser(registry, (tmb_dfn_model **)out, error), error);
     }
     if (status == TMB_OK) {
-        status = settle(registry, kind, *out, reserved, error);
-        tmb_log(registry->logger, TMB_LOG_DEBUG, "%s loaded in %.3f s, %llu bytes", kind_name(kind), tmb_now() - start,
+        uint64_t bytes = model_bytes(slot, *out);
+        status = settle(registry, slot, *out, reserved, error);
+        if (status != TMB_OK && registry->slot_count > TMB_MODEL_ENGINE + 1) {
+            how->no_room = will_fit(registry, slot, bytes); /* it is larger than it looked */
+        }
+        tmb_log(registry->logger, TMB_LOG_DEBUG, "%s loaded in %.3f s, %llu bytes", slot_name(slot), tmb_now() - start,
                 (unsigned long long)*reserved);
     }
     if (status != TMB_OK) {
         if (*out != NULL) {
-            destroy_model(kind, *out);
+            destroy_model(slot, *out);
             *out = NULL;
         }
         tmb_budget_release(registry->budget, *reserved);
@@ -145,19 +196,20 @@ static tmb_status load_chosen(tmb_registry *registry, tmb_model_kind kind, const
 }
 
 /* Without the lock; the slot says that it is loading. */
-static tmb_status load(tmb_registry *registry, tmb_model_kind kind, void **out, uint64_t *reserved, tmb_error *error) {
+static tmb_status load(tmb_registry *registry, size_t slot, loading *how, void **out, uint64_t *reserved,
+                       tmb_error *error) {
     tmb_engine_choice choice = {0};
     *out = NULL;
     *reserved = 0;
     tmb_status status = TMB_OK;
-    if (kind == TMB_MODEL_ENGINE) {
-        status = tmb_registry_choose(registry, &choice, error);
+    if (slot != TMB_MODEL_DENOISER) {
+        status = tmb_registry_choose(registry, slot - TMB_MODEL_ENGINE, &choice, error);
     }
     if (status == TMB_OK) {
-        status = load_chosen(registry, kind, &choice, out, reserved, error);
+        status = load_chosen(registry, slot, &choice, how, out, reserved, error);
     }
     /* A model of a kind that timbre cannot use is, to the caller, a model that does not fit. */
-    if (status == TMB_ERROR_UNSUPPORTED && (kind == TMB_MODEL_DENOISER || choice.folder != NULL)) {
+    if (status == TMB_ERROR_UNSUPPORTED && (slot == TMB_MODEL_DENOISER || choice.folder != NULL)) {
         status = error->status = TMB_ERROR_MODEL;
     }
     free(choice.folder);
@@ -165,26 +217,27 @@ static tmb_status load(tmb_registry *registry, tmb_model_kind kind, void **out, 
 }
 
 /* With the lock held; lets go of it while it loads. */
-static tmb_status load_slot(tmb_registry *registry, tmb_model_kind kind) {
-    tmb_model_slot *slot = &registry->slots[kind];
+static tmb_status load_slot(tmb_registry *registry, size_t index, loading *how) {
+    tmb_model_slot *slot = &registry->slots[index];
     slot->loading = true;
     (void)pthread_mutex_unlock(&registry->lock);
     tmb_error failure = {0};
     void *model = NULL;
     uint64_t reserved = 0;
-    tmb_status status = load(registry, kind, &model, &reserved, &failure);
+    tmb_status status = load(registry, index, how, &model, &reserved, &failure);
     (void)pthread_mutex_lock(&registry->lock);
     slot->loading = false;
     slot->model = model;
     slot->reserved = reserved;
     slot->error = failure;
+    slot->loads += status == TMB_OK;
     slot->attempt++;
     (void)pthread_cond_broadcast(&registry->changed);
     return status;
 }
 
-static tmb_status use(tmb_registry *registry, tmb_model_kind kind, void **out, tmb_error *error) {
-    tmb_model_slot *slot = &registry->slots[kind];
+static tmb_status use(tmb_registry *registry, size_t index, loading *how, void **out, tmb_error *error) {
+    tmb_model_slot *slot = &registry->slots[index];
     tmb_status status = TMB_OK;
     *out = NULL;
     (void)pthread_mutex_lock(&registry->lock);
@@ -199,7 +252,7 @@ static tmb_status use(tmb_registry *registry, tmb_model_kind kind, void **out, t
         (void)pthread_cond_wait(&registry->changed, &registry->lock);
     }
     if (status == TMB_OK && slot->model == NULL) {
-        status = load_slot(registry, kind);
+        status = load_slot(registry, index, how);
     }
     if (status == TMB_OK) {
         slot->users++;
@@ -213,28 +266,35 @@ static tmb_status use(tmb_registry *registry, tmb_model_kind kind, void **out, t
 }
 
 tmb_status tmb_registry_use_denoiser(tmb_registry *registry, tmb_dfn_model **out, tmb_error *error) {
-    return use(registry, TMB_MODEL_DENOISER, (void **)out, error);
+    loading how = {.waits = true};
+    return use(registry, TMB_MODEL_DENOISER, &how, (void **)out, error);
 }
 
-tmb_status tmb_registry_use_engine(tmb_registry *registry, tmb_engine **out, tmb_error *error) {
-    return use(registry, TMB_MODEL_ENGINE, (void **)out, error);
+tmb_status tmb_registry_use_engine(tmb_registry *registry, size_t engine, bool waits, bool *no_room, tmb_engine **out,
+                                   tmb_error *error) {
+    loading how = {.waits = waits};
+    tmb_status status = use(registry, TMB_MODEL_ENGINE + engine, &how, (void **)out, error);
+    if (no_room != NULL) {
+        *no_room = how.no_room;
+    }
+    return status;
 }
 
-void tmb_registry_done(tmb_registry *registry, tmb_model_kind kind) {
+void tmb_registry_done(tmb_registry *registry, size_t slot) {
     (void)pthread_mutex_lock(&registry->lock);
-    registry->slots[kind].users--;
-    registry->slots[kind].last_use = tmb_now();
+    registry->slots[slot].users--;
+    registry->slots[slot].last_use = tmb_now();
     (void)pthread_mutex_unlock(&registry->lock);
 }
 
-/* The idle model that was used longest ago, or TMB_MODEL_KINDS. With the lock held. */
-static tmb_model_kind find_idle(const tmb_registry *registry) {
-    tmb_model_kind found = TMB_MODEL_KINDS;
-    for (int kind = 0; kind < TMB_MODEL_KINDS; kind++) {
-        const tmb_model_slot *slot = &registry->slots[kind];
+/* The slot of the idle model that was used longest ago, or slot_count. With the lock held. */
+static size_t find_idle(const tmb_registry *registry) {
+    size_t found = registry->slot_count;
+    for (size_t i = 0; i < registry->slot_count; i++) {
+        const tmb_model_slot *slot = &registry->slots[i];
         if (slot->model != NULL && slot->users == 0 &&
-            (found == TMB_MODEL_KINDS || slot->last_use < registry->slots[found].last_use)) {
-            found = (tmb_model_kind)kind;
+            (found == registry->slot_count || slot->last_use < registry->slots[found].last_use)) {
+            found = i;
         }
     }
     return found;
@@ -244,11 +304,11 @@ double tmb_registry_unload(tmb_registry *registry, double seconds) {
     double left = -1;
     (void)pthread_mutex_lock(&registry->lock);
     for (;;) {
-        tmb_model_kind kind = find_idle(registry);
-        if (kind == TMB_MODEL_KINDS) {
+        size_t index = find_idle(registry);
+        if (index == registry->slot_count) {
             break;
         }
-        tmb_model_slot *slot = &registry->slots[kind];
+        tmb_model_slot *slot = &registry->slots[index];
         left = slot->last_use + seconds - tmb_now();
         if (left > 0) {
             break;
@@ -259,8 +319,8 @@ double tmb_registry_unload(tmb_registry *registry, double seconds) {
         slot->reserved = 0;
         left = -1;
         (void)pthread_mutex_unlock(&registry->lock);
-        destroy_model(kind, model);
-        tmb_log(registry->logger, TMB_LOG_INFO, "idle %s unloaded", kind_name(kind));
+        destroy_model(index, model);
+        tmb_log(registry->logger, TMB_LOG_INFO, "idle %s unloaded", slot_name(index));
         tmb_budget_release(registry->budget, reserved);
         (void)pthread_mutex_lock(&registry->lock);
     }
@@ -268,26 +328,30 @@ double tmb_registry_unload(tmb_registry *registry, double seconds) {
     return left;
 }
 
-uint64_t tmb_registry_bytes(tmb_registry *registry) {
+uint64_t tmb_registry_bytes(tmb_registry *registry, size_t engine) {
     (void)pthread_mutex_lock(&registry->lock);
-    uint64_t bytes = 0;
-    for (int kind = 0; kind < TMB_MODEL_KINDS; kind++) {
-        bytes += registry->slots[kind].reserved;
-    }
+    uint64_t bytes = registry->slots[TMB_MODEL_DENOISER].reserved + registry->slots[TMB_MODEL_ENGINE + engine].reserved;
     (void)pthread_mutex_unlock(&registry->lock);
     return bytes;
 }
 
-bool tmb_registry_loaded(tmb_registry *registry, tmb_model_kind kind) {
+bool tmb_registry_loaded(tmb_registry *registry, size_t slot, uint64_t *bytes, uint64_t *loads) {
     (void)pthread_mutex_lock(&registry->lock);
-    bool loaded = registry->slots[kind].model != NULL;
+    bool loaded = registry->slots[slot].model != NULL;
+    if (bytes != NULL) {
+        *bytes = registry->slots[slot].reserved;
+    }
+    if (loads != NULL) {
+        *loads = registry->slots[slot].loads;
+    }
     (void)pthread_mutex_unlock(&registry->lock);
     return loaded;
 }
 
-tmb_status tmb_registry_resolve_engine(tmb_registry *registry, tmb_engine_choice *out, tmb_error *error) {
+tmb_status tmb_registry_resolve_engine(tmb_registry *registry, size_t engine, tmb_engine_choice *out,
+                                       tmb_error *error) {
     *out = (tmb_engine_choice){0};
-    tmb_status status = tmb_registry_choose(registry, out, error);
+    tmb_status status = tmb_registry_choose(registry, engine, out, error);
     return status == TMB_OK && out->kind->check_programs != NULL ? out->kind->check_programs(error) : status;
 }
 
@@ -298,13 +362,13 @@ tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *erro
     return status;
 }
 
-const char *tmb_registry_engine_name(tmb_registry *registry) {
+const char *tmb_registry_engine_name(tmb_registry *registry, size_t engine) {
     (void)pthread_mutex_lock(&registry->lock);
-    const tmb_engine *engine = registry->slots[TMB_MODEL_ENGINE].model;
-    const char *name = engine != NULL ? engine->operations->name : NULL;
+    const tmb_engine *loaded = registry->slots[TMB_MODEL_ENGINE + engine].model;
+    const char *name = loaded != NULL ? loaded->operations->name : NULL;
     if (name == NULL) {
         tmb_engine_choice choice = {0};
-        (void)tmb_registry_choose(registry, &choice, NULL);
+        (void)tmb_registry_choose(registry, engine, &choice, NULL);
         name = choice.kind->name;
         free(choice.folder);
     }

@@ -10,12 +10,15 @@
 #include "pipeline/budget.h"
 #include "tts/registry.h"
 
-typedef enum tmb_model_kind { TMB_MODEL_DENOISER = 0, TMB_MODEL_ENGINE, TMB_MODEL_KINDS } tmb_model_kind;
+/* Numbers of slots: the denoiser's, then those of the engines, in the order of the settings. */
+enum { TMB_MODEL_DENOISER = 0, TMB_MODEL_ENGINE = 1 };
 
 typedef struct tmb_model_slot {
     bool loading;
-    void *model;       /* NULL: not loaded */
-    uint64_t reserved; /* bytes */
+    void *model;                  /* NULL: not loaded */
+    tmb_engine_settings settings; /* of an engine */
+    uint64_t loads;               /* that succeeded */
+    uint64_t reserved;            /* bytes */
     size_t users;
     double last_use;
     uint64_t attempt; /* counts the attempts to load, so that those who wait for one see its end */
@@ -27,27 +30,31 @@ typedef struct tmb_registry {
     pthread_cond_t changed;
     tmb_budget *budget;
     tmb_logger *logger;
-    const char *denoiser_path; /* or NULL: looked up */
-    tmb_engine_settings settings;
+    const char *denoiser_path;   /* or NULL: looked up */
     const tmb_engine_kind *only; /* instead of what the settings say; for tests */
     atomic_bool stop;            /* the context closes: loads that wait for memory give up */
-    tmb_model_slot slots[TMB_MODEL_KINDS];
+    tmb_model_slot *slots;       /* [slot_count] */
+    size_t slot_count;
 } tmb_registry;
 
-/* Strings are borrowed for the life of the models. */
-void tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_logger *logger, const char *denoiser_path,
-                       const tmb_engine_settings *settings);
+/* For one engine for each of the settings [engine_count]. Strings are borrowed for the life of the models.
+ * TMB_ERROR_MEMORY. */
+tmb_status tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_logger *logger, const char *denoiser_path,
+                             const tmb_engine_settings *settings, size_t engine_count, tmb_error *error);
 /* No users may be left. */
 void tmb_registry_deinit(tmb_registry *registry);
 
 /* Loads if need be (waiting for memory and for a load under way) and becomes a user. */
 tmb_status tmb_registry_use_denoiser(tmb_registry *registry, tmb_dfn_model **out, tmb_error *error);
-tmb_status tmb_registry_use_engine(tmb_registry *registry, tmb_engine **out, tmb_error *error);
-void tmb_registry_done(tmb_registry *registry, tmb_model_kind kind);
+/* `waits`: for memory. *no_room (may be NULL) is set, with TMB_ERROR_MEMORY, if there is none for it now but will be
+ * when another engine is unloaded. */
+tmb_status tmb_registry_use_engine(tmb_registry *registry, size_t engine, bool waits, bool *no_room, tmb_engine **out,
+                                   tmb_error *error);
+void tmb_registry_done(tmb_registry *registry, size_t slot);
 
 /* What the settings come to at the moment; loads nothing. `out->folder` is the caller's. TMB_ERROR_MODEL says how to
  * get what is missing: the model's folder, or a program that the engine runs. */
-tmb_status tmb_registry_resolve_engine(tmb_registry *registry, tmb_engine_choice *out, tmb_error *error);
+tmb_status tmb_registry_resolve_engine(tmb_registry *registry, size_t engine, tmb_engine_choice *out, tmb_error *error);
 /* Whether the denoiser's archive is there. */
 tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *error);
 
@@ -55,11 +62,12 @@ tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *erro
  * next could be due, or -1 where nothing idle is loaded. */
 double tmb_registry_unload(tmb_registry *registry, double seconds);
 
-/* Bytes that loaded and loading models have reserved; whether one is loaded. */
-uint64_t tmb_registry_bytes(tmb_registry *registry);
-bool tmb_registry_loaded(tmb_registry *registry, tmb_model_kind kind);
-const char *tmb_registry_engine_name(tmb_registry *registry);
+/* Bytes that the denoiser and this engine have reserved: what must stay for work on it to go on. */
+uint64_t tmb_registry_bytes(tmb_registry *registry, size_t engine);
+/* Whether a model is loaded; *bytes and *loads (may be NULL): what it holds, and how often it was loaded. */
+bool tmb_registry_loaded(tmb_registry *registry, size_t slot, uint64_t *bytes, uint64_t *loads);
+const char *tmb_registry_engine_name(tmb_registry *registry, size_t engine);
 /* The engine that the settings come to, its model found or not; `out->folder` is the caller's. */
-tmb_status tmb_registry_choose(const tmb_registry *registry, tmb_engine_choice *out, tmb_error *error);
+tmb_status tmb_registry_choose(const tmb_registry *registry, size_t engine, tmb_engine_choice *out, tmb_error *error);
 
 #endif

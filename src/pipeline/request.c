@@ -13,6 +13,7 @@
 
 /* Bytes of a text; engines have limits of their own. */
 #define MAX_TEXT (16u << 20)
+#define MAX_INSTRUCT (16u << 10)
 
 void tmb_clone_request_default(tmb_clone_request *request) {
     tmb_speak_request speak;
@@ -102,9 +103,23 @@ static tmb_status check_text(const char *name, const char *text, tmb_error *erro
     return TMB_OK;
 }
 
+/* A description may be blank: the model is then given a blank one, as officially. */
+static tmb_status check_instruct(const char *instruct, tmb_error *error) {
+    if (strlen(instruct) > MAX_INSTRUCT) {
+        return tmb_fail_field(error, TMB_ERROR_LIMIT, "instruct", "instruct has %zu bytes, %u are the limit",
+                              strlen(instruct), MAX_INSTRUCT);
+    }
+    return is_utf8(instruct) ? TMB_OK
+                             : tmb_fail_field(error, TMB_ERROR_ARGUMENT, "instruct", "instruct is not valid UTF-8");
+}
+
 static tmb_status check_source(const tmb_clone_request *request, tmb_source_kind *kind, tmb_error *error) {
     int sources = (request->ref_audio != NULL) + (request->ref_data != NULL) + (request->ref_samples != NULL) +
                   (request->voice != NULL);
+    if (sources == 0 && (request->speaker != NULL || request->instruct != NULL)) {
+        *kind = TMB_SOURCE_NONE;
+        return TMB_OK;
+    }
     if (sources != 1) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
                         "%s reference: give one of ref_audio, ref_data, ref_samples and voice",
@@ -175,6 +190,16 @@ static tmb_status check(const tmb_clone_request *request, bool needs_text, tmb_s
     if (status == TMB_OK && request->ref_text != NULL && request->ref_text[0] != '\0' && !request->x_vector_only) {
         status = check_text("ref_text", request->ref_text, error);
     }
+    if (status == TMB_OK && request->instruct != NULL && request->instruct[0] != '\0') {
+        status = check_instruct(request->instruct, error);
+    }
+    if (status == TMB_OK && request->speaker != NULL && !is_utf8(request->speaker)) {
+        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "speaker", "speaker is not valid UTF-8");
+    }
+    if (status == TMB_OK && request->streaming_text && request->non_streaming_text) {
+        status = tmb_fail_field(error, TMB_ERROR_ARGUMENT, "streaming_text",
+                                "streaming_text and non_streaming_text exclude each other");
+    }
     if (status == TMB_OK) {
         status = check_sampling(request, error);
     }
@@ -218,7 +243,8 @@ tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, t
         out->public.ref_text = NULL;
     }
     const char **fields[] = {&out->public.custom_id, &out->public.text,     &out->public.language,
-                             &out->public.ref_audio, &out->public.ref_text, &out->public.voice};
+                             &out->public.ref_audio, &out->public.ref_text, &out->public.voice,
+                             &out->public.speaker,   &out->public.instruct, &out->public.model};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         out->strings[i] = tmb_strdup(*fields[i]);
         if (*fields[i] != NULL && out->strings[i] == NULL) {
@@ -242,6 +268,11 @@ bool tmb_request_x_vector_only(const tmb_request *request) {
     return request->public.x_vector_only || (request->source != TMB_SOURCE_VOICE && request->public.ref_text == NULL);
 }
 
+bool tmb_request_cleans_reference(const tmb_request *request) {
+    return request->public.run_pre_processing && request->source != TMB_SOURCE_VOICE &&
+           request->source != TMB_SOURCE_NONE;
+}
+
 void tmb_request_speak(const tmb_request *request, tmb_speak_request *out) {
     const tmb_clone_request *public = &request->public;
     tmb_speak_request_default(out);
@@ -258,7 +289,11 @@ void tmb_request_speak(const tmb_request *request, tmb_speak_request *out) {
     out->seed = request->seed;
     out->max_frames = public->max_frames;
     out->max_seconds = public->max_seconds;
-    out->text_layout = public->non_streaming_text ? TMB_TEXT_WHOLE : TMB_TEXT_DEFAULT;
+    out->speaker = public->speaker;
+    out->instruct = public->instruct;
+    out->text_layout = public->non_streaming_text ? TMB_TEXT_WHOLE
+                       : public->streaming_text   ? TMB_TEXT_STREAMING
+                                                  : TMB_TEXT_DEFAULT;
     out->x_vector_only = tmb_request_x_vector_only(request);
     out->want_codes = public->want_codes;
     out->guard_runaway = public->guard_runaway;

@@ -8,7 +8,8 @@ typedef enum tmb_source_kind {
     TMB_SOURCE_FILE,    /* ref_audio */
     TMB_SOURCE_DATA,    /* ref_data */
     TMB_SOURCE_SAMPLES, /* ref_samples */
-    TMB_SOURCE_VOICE    /* voice: a saved one */
+    TMB_SOURCE_VOICE,   /* voice: a saved one */
+    TMB_SOURCE_NONE     /* a voice of the model's own */
 } tmb_source_kind;
 
 /* Seconds that a request may put behind the reference. */
@@ -18,7 +19,7 @@ typedef struct tmb_request {
     tmb_clone_request public; /* its strings are copies; ref_data and ref_samples are borrowed */
     tmb_source_kind source;
     uint64_t seed;
-    char *strings[6];
+    char *strings[9];
 } tmb_request;
 
 /* Checks `request` and copies it. `needs_text`: false where only its reference counts.
@@ -28,6 +29,9 @@ void tmb_request_free(tmb_request *request);
 
 /* Without a transcript only the speaker's embedding can be used; a saved voice knows itself what it has. */
 bool tmb_request_x_vector_only(const tmb_request *request);
+
+/* Whether stages 1 and 2 run. */
+bool tmb_request_cleans_reference(const tmb_request *request);
 
 /* What the engine is asked for; strings are the request's. */
 void tmb_request_speak(const tmb_request *request, tmb_speak_request *out);

@@ -28,5 +28,8 @@ void tmb_scheduler_reclaim(tmb_scheduler *scheduler);
 
 /* Adds its numbers to *out. */
 void tmb_scheduler_count(tmb_scheduler *scheduler, tmb_statistics *out);
+/* Sets those of one model. */
+void tmb_scheduler_count_lane(tmb_scheduler *scheduler, size_t lane, tmb_model_statistics *out);
+tmb_lane *tmb_scheduler_lane(tmb_scheduler *scheduler, size_t index);
 
 #endif

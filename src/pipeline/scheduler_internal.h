@@ -2,12 +2,9 @@
 #ifndef TMB_PIPELINE_SCHEDULER_INTERNAL_H
 #define TMB_PIPELINE_SCHEDULER_INTERNAL_H
 
+#include "pipeline/lane.h"
 #include "pipeline/scheduler.h"
 #include "pipeline/voice_cache.h"
-
-#define TMB_MAX_BATCH 1024
-
-typedef enum tmb_use_state { TMB_USE_NONE, TMB_USE_LOADING, TMB_USE_READY } tmb_use_state;
 
 struct tmb_scheduler {
     tmb_context *context;
@@ -27,23 +24,22 @@ struct tmb_scheduler {
     size_t queued;  /* before stage 3 */
     size_t reading; /* in phase READING */
     tmb_fair_group *groups;
-    tmb_fair_queue waiting, ready;
+    tmb_fair_queue waiting;
     tmb_voice_cache cache;
 
-    /* Models are in use as long as there are items. */
-    tmb_use_state engine_state, denoiser_state;
-    tmb_engine *engine;
+    tmb_lane *lanes; /* [lane_count] */
+    size_t lane_count;
+    uint64_t let_go; /* how often a lane let its model go */
+    uint64_t turns;  /* given to lanes that were blocked */
+
+    /* The denoiser is in use as long as there are items. */
+    tmb_use_state denoiser_state;
     tmb_dfn_model *denoiser;
-    tmb_work engine_work, denoiser_work;
-    bool warned; /* that the engine is no clone */
+    tmb_work denoiser_work;
 
     /* The thread's own, but counted under the lock. */
-    tmb_item *live[TMB_MAX_BATCH];
-    size_t live_count, max_batch;
-    tmb_item *cleaning; /* spoken, not yet through stages 4 and 5; linked by next_cleaning */
+    tmb_item *cleaning; /* spoken, stages 4 and 5 not finished; linked by next_cleaning */
     size_t cleaning_count;
-    tmb_item *admitting; /* waits for memory */
-    atomic_bool admit_granted;
 
     uint64_t finished, failed, cancelled, steps, sequences;
     double audio_seconds;
@@ -63,8 +59,17 @@ void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_erro
 
 /* ---- scheduler.c ---- */
 
-/* The item's result is about to be given: counts it. Returns the engine, NULL where it did not load. */
-tmb_engine *tmb_scheduler_account(tmb_scheduler *scheduler, const tmb_item *item);
+/* The item's result is about to be given: counts it. */
+void tmb_scheduler_count_result(tmb_scheduler *scheduler, const tmb_item *item);
+/* Forgets an item whose result was given and that the batch has let go. With the lock held. */
+void tmb_scheduler_retire(tmb_scheduler *scheduler, tmb_item *item);
+/* Fails whoever waits for a model that did not load: of one lane, or (NULL) whoever needs the denoiser. With the lock
+ * held. */
+void tmb_scheduler_fail_waiting(tmb_scheduler *scheduler, const tmb_lane *lane, const tmb_error *error);
+/* Lets items go whose stages 4 and 5 have finished. On the scheduler's thread. */
+void tmb_scheduler_drop_cleaned(tmb_scheduler *scheduler);
+/* The earlier of two waits, negative = for ever. */
+double tmb_scheduler_sooner(double a, double b);
 /* The item's result was given. */
 void tmb_scheduler_delivered(tmb_scheduler *scheduler, tmb_item *item);
 

@@ -18,7 +18,8 @@ typedef struct tmb_voice_entry {
     atomic_bool abandoned; /* nobody waits for the build any more */
     bool listed;           /* found by its key */
     struct tmb_scheduler *scheduler;
-    tmb_work work; /* of the build */
+    struct tmb_lane *lane; /* whose engine builds it */
+    tmb_work work;         /* of the build */
 } tmb_voice_entry;
 
 typedef struct tmb_voice_cache {

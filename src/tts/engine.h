@@ -89,6 +89,7 @@ typedef void (*tmb_engine_sink)(void *user, const tmb_engine_event *event);
 typedef struct tmb_engine_operations {
     const char *name;  /* "preview", "qwen3", "remote" */
     bool clones_voice; /* false for the preview voice: results say so */
+    bool own_voices;   /* admit and memory_needed take no voice: it has some of its own */
 
     /* Output rate in Hz, and how many sequences may be live. */
     int (*sample_rate)(const tmb_engine *engine);

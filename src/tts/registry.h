@@ -47,7 +47,12 @@ struct tmb_engine_kind {
     tmb_status (*check_programs)(tmb_error *error);
     /* Whether it speaks a language that is not one of tmb_language_find; NULL: it does not. `folder` may be NULL. */
     tmb_status (*check_language)(const char *folder, const char *language, tmb_error *error);
-    /* The name under which clients see its model, such as "qwen3-tts-0.6b": written to `out`. */
+    /* What the model in `folder` can do, in one block that free() frees, under this name; NULL: it clones, and that is
+     * all. TMB_ERROR_MODEL. */
+    tmb_status (*describe)(const char *folder, const char *name, tmb_model_description **out, tmb_error *error);
+    /* Whether a described model has a speaker of that name; NULL: none has. */
+    bool (*has_speaker)(const tmb_model_description *description, const char *speaker);
+    /* The name under which clients see its model, such as "qwen3-tts-0.6b": written to `out`; NULL: the engine's. */
     void (*model_label)(const char *folder, char *out, size_t size);
     /* Bytes of memory that the engine will hold. */
     tmb_status (*estimate)(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes, tmb_error *error);

@@ -2,13 +2,7 @@
 #include "tts/preview/preview.h"
 #include "tts/registry.h"
 
-#include <stdio.h>
 #include <string.h>
-
-static void model_label(const char *folder, char *out, size_t size) {
-    (void)folder;
-    (void)snprintf(out, size, "preview");
-}
 
 static tmb_status estimate(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes, tmb_error *error) {
     (void)settings;
@@ -33,7 +27,6 @@ const tmb_engine_kind tmb_preview_kind = {
     .clones_voice = false,
     .automatic = true,
     .check_programs = tmb_preview_check,
-    .model_label = model_label,
     .estimate = estimate,
     .create = create,
 };

@@ -1,11 +1,11 @@
 /* Qwen3-TTS's row in the table of engines. */
 #include "base/error.h"
 #include "tts/language.h"
+#include "tts/qwen3/describe.h"
 #include "tts/qwen3/qwen3.h"
 #include "tts/registry.h"
 #include "weights/models.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static tmb_status check(const tmb_engine_settings *settings, tmb_error *error) {
@@ -23,12 +23,6 @@ static tmb_status check_language(const char *folder, const char *language, tmb_e
     return folder != NULL ? tmb_qwen3_check_language(folder, language, error)
                           : tmb_fail_field(error, TMB_ERROR_ARGUMENT, "language",
                                            "language \"%.40s\" is not known; known are " TMB_LANGUAGES, language);
-}
-
-/* As the list of models calls it, if the folder's name says which it is. */
-static void model_label(const char *folder, char *out, size_t size) {
-    bool is_large = folder != NULL && strcasestr(folder, "1.7b") != NULL;
-    (void)snprintf(out, size, "qwen3-tts-%s", is_large ? "1.7b" : "0.6b");
 }
 
 static tmb_qwen3_options options_of(const tmb_engine_settings *settings, const char *folder) {
@@ -63,7 +57,9 @@ const tmb_engine_kind tmb_qwen3_kind = {
     .check = check,
     .find = find,
     .check_language = check_language,
-    .model_label = model_label,
+    .describe = tmb_qwen3_describe,
+    .has_speaker = tmb_qwen3_has_speaker,
+    .model_label = tmb_qwen3_model_label,
     .estimate = estimate,
     .create = create,
 };

@@ -4,7 +4,6 @@
 #include "tts/registry.h"
 #include "tts/remote/remote.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 static const char *option(const tmb_engine_settings *settings, const char *name) {
@@ -31,11 +30,6 @@ static tmb_status check_language(const char *folder, const char *language, tmb_e
                                 "language \"%.40s\" is not known; known are " TMB_LANGUAGES, language);
 }
 
-static void model_label(const char *folder, char *out, size_t size) {
-    (void)folder;
-    (void)snprintf(out, size, "remote");
-}
-
 static tmb_status estimate(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes, tmb_error *error) {
     (void)folder;
     (void)error;
@@ -60,7 +54,6 @@ const tmb_engine_kind tmb_remote_kind = {
     .automatic = false,
     .check = check,
     .check_language = check_language,
-    .model_label = model_label,
     .estimate = estimate,
     .create = create,
 };

@@ -28,12 +28,13 @@ typedef struct clone_outcome {
     double timings[TMB_STAGE_COUNT], total, first_audio;
     double progress[TMB_STAGE_COUNT];
     bool went_back;
-    char finish[16], engine[16], custom_id[16];
+    char finish[16], engine[16], model[64], custom_id[16];
     bool is_clone;
     uint64_t seed;
     int16_t last_code;
     size_t segments;
-    int order; /* the how many-th result of all */
+    char segment[16]; /* the first one's text */
+    int order;        /* the how many-th result of all */
 } clone_outcome;
 
 void outcome_init(clone_outcome *outcome);

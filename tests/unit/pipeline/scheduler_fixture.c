@@ -49,7 +49,7 @@ void wait_for_ready(tmb_context *context, size_t ready) {
     for (bool found = false; !found;) {
         (void)usleep(500);
         (void)pthread_mutex_lock(&scheduler->lock);
-        found = scheduler->ready.count == ready;
+        found = scheduler->lanes[0].ready.count == ready;
         (void)pthread_mutex_unlock(&scheduler->lock);
     }
 }

@@ -31,6 +31,7 @@ static void test_one_item(void **state) {
     assert_int_equal(out->seed, 42);
     assert_int_equal(out->last_code, 1);
     assert_int_equal(out->segments, 2);
+    assert_string_equal(out->segment, "one");
     assert_true(out->progress[TMB_STAGE_SPEECH] == 1 && out->progress[TMB_STAGE_DONE] == 1);
     assert_false(out->went_back);
     assert_true(out->first_audio > 0 && out->first_audio <= out->total);

@@ -57,7 +57,7 @@ static void wait_for_cleaning(tmb_scheduler *scheduler, size_t count) {
     for (bool found = false; !found;) {
         (void)usleep(500);
         (void)pthread_mutex_lock(&scheduler->lock);
-        found = scheduler->live_count == 0 && scheduler->cleaning_count == count;
+        found = scheduler->lanes[0].live_count == 0 && scheduler->cleaning_count == count;
         (void)pthread_mutex_unlock(&scheduler->lock);
     }
 }

@@ -122,6 +122,7 @@ static void destroy(tmb_engine *base) {
 static const tmb_engine_operations operations = {
     .name = "qwen3",
     .clones_voice = true,
+    .own_voices = true,
     .sample_rate = sample_rate,
     .max_sequences = max_sequences,
     .prepare_voice = tmb_engine_prepare_voice,

@@ -72,6 +72,9 @@ tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *refer
 
 size_t tmb_engine_prepare_memory(tmb_engine *base, uint64_t samples, int rate, bool x_vector_only) {
     const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
+    if (!tmb_qwen3_clones(&engine->model.config)) {
+        return 0; /* prepare_voice refuses */
+    }
     uint64_t own = (uint64_t)engine->model.config.speaker.sample_rate;
     uint64_t count = 0;
     if (rate < 1 || samples > SIZE_MAX / 1024 / own) {

@@ -51,16 +51,21 @@ static const tmb_qwen3_speaker *find_exactly(const tmb_qwen3_config *config, con
     return NULL;
 }
 
+bool tmb_qwen3_same_speaker(const char *a, const char *b) {
+    char *left = fold(a), *right = fold(b);
+    bool same = left != NULL && right != NULL && strcmp(left, right) == 0;
+    free(left);
+    free(right);
+    return same;
+}
+
 static const tmb_qwen3_speaker *find_folded(const tmb_qwen3_config *config, const char *name) {
-    const tmb_qwen3_speaker *found = NULL;
-    char *wanted = fold(name);
-    for (size_t i = 0; wanted != NULL && found == NULL && i < config->speaker_count; i++) {
-        char *own = fold(config->speakers[i].name);
-        found = own != NULL && strcmp(own, wanted) == 0 ? &config->speakers[i] : NULL;
-        free(own);
+    for (size_t i = 0; i < config->speaker_count; i++) {
+        if (tmb_qwen3_same_speaker(config->speakers[i].name, name)) {
+            return &config->speakers[i];
+        }
     }
-    free(wanted);
-    return found;
+    return NULL;
 }
 
 /* Whole names only, as many as fit. */

@@ -10,6 +10,9 @@
 tmb_status tmb_qwen3_find_speaker(const tmb_qwen3_config *config, const char *name, const tmb_qwen3_speaker **out,
                                   tmb_error *error);
 
+/* Whether two names mean one speaker by these rules. */
+bool tmb_qwen3_same_speaker(const char *a, const char *b);
+
 /* Replaces the language tag `*language` (a codec token, or TMB_LANGUAGE_AUTO) by that of the speaker's dialect if the
  * language is auto or Chinese. TMB_ERROR_MODEL if the model's files do not say which dialect that is. `speaker` may be
  * NULL. */

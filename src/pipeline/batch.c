@@ -1,0 +1,326 @@
+/* Stage 3: one lane's continuous batch. On the scheduler's thread. */
+#include "pipeline/scheduler_internal.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The scheduler has nothing more to do for an item that was spoken. With the lock held. */
+static void leave(tmb_scheduler *scheduler, tmb_item *item) {
+    item->entry.group->live--;
+    tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
+    tmb_scheduler_retire(scheduler, item);
+}
+
+/* Takes an item out of the batch. On the scheduler's thread, with the lock held. */
+static void leave_batch(tmb_lane *lane, size_t index) {
+    tmb_scheduler *scheduler = lane->scheduler;
+    tmb_item *item = lane->live[index];
+    lane->live[index] = lane->live[--lane->live_count];
+    tmb_budget_release(&scheduler->context->budget, item->reserved);
+    item->reserved = 0;
+    atomic_store(&item->held, false);
+    (void)pthread_mutex_lock(&item->lock);
+    if (!item->input_complete) { /* stopped or failed: else tmb_item_finished counted it, before the result left */
+        item->seconds[TMB_STAGE_SPEECH] += tmb_now() - item->admitted;
+    }
+    (void)pthread_mutex_unlock(&item->lock);
+    if (!item->request.public.run_post_processing || atomic_load(&item->stop)) {
+        leave(scheduler, item);
+        return;
+    }
+    tmb_scheduler_phase(scheduler, item, TMB_PHASE_CLEANING);
+    item->next_cleaning = scheduler->cleaning;
+    scheduler->cleaning = item;
+    scheduler->cleaning_count++;
+}
+
+static bool is_through(tmb_item *item) {
+    (void)pthread_mutex_lock(&item->lock);
+    bool through = item->complete || item->failed;
+    (void)pthread_mutex_unlock(&item->lock);
+    return through;
+}
+
+void tmb_scheduler_drop_cleaned(tmb_scheduler *scheduler) {
+    tmb_item **link = &scheduler->cleaning;
+    while (*link != NULL) {
+        tmb_item *item = *link;
+        if (is_through(item)) {
+            *link = item->next_cleaning;
+            (void)pthread_mutex_lock(&scheduler->lock);
+            scheduler->cleaning_count--;
+            leave(scheduler, item);
+            (void)pthread_mutex_unlock(&scheduler->lock);
+        } else {
+            link = &item->next_cleaning;
+        }
+    }
+}
+
+/* Ends the wait of the item that waits for memory; what was granted in the meantime is given back. */
+static void withdraw(tmb_lane *lane, tmb_item *item) {
+    tmb_budget *budget = &lane->scheduler->context->budget;
+    uint64_t bytes = item->ticket.bytes;
+    if (!tmb_budget_withdraw(budget, &item->ticket)) {
+        tmb_budget_release(budget, bytes);
+        atomic_store(&lane->admit_granted, false);
+    }
+    lane->admitting = NULL;
+}
+
+/* Cancels the sequences of items that failed, were cancelled or are late. */
+static void drop_stopped(tmb_lane *lane) {
+    tmb_scheduler *scheduler = lane->scheduler;
+    for (size_t i = lane->live_count; i-- > 0;) {
+        tmb_item *item = lane->live[i];
+        if (atomic_load(&item->stop)) {
+            lane->engine->operations->cancel(lane->engine, item->sequence);
+            (void)pthread_mutex_lock(&scheduler->lock);
+            leave_batch(lane, i);
+            (void)pthread_mutex_unlock(&scheduler->lock);
+        }
+    }
+    tmb_item *item = lane->admitting;
+    if (item != NULL && atomic_load(&item->stop)) {
+        withdraw(lane, item);
+        (void)pthread_mutex_lock(&scheduler->lock);
+        tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
+        tmb_scheduler_retire(scheduler, item);
+        (void)pthread_mutex_unlock(&scheduler->lock);
+    }
+}
+
+/* Other work comes before what this lane waits to admit, and may wait for the memory of this lane's model: the item
+ * gives its place in the queue for memory up, and is the next to be admitted. Returns true if it did. */
+static bool yield_memory(tmb_lane *lane) {
+    tmb_scheduler *scheduler = lane->scheduler;
+    tmb_item *item = lane->admitting;
+    if (scheduler->lane_count < 2 || lane->live_count != 0 || item == NULL ||
+        !tmb_budget_is_behind(&scheduler->context->budget, &item->ticket)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&scheduler->lock);
+    bool yields = tmb_lane_is_in_the_way(lane);
+    if (yields) {
+        withdraw(lane, item);
+        tmb_scheduler_phase(scheduler, item, TMB_PHASE_READY);
+        lane->returned = item;
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return yields;
+}
+
+static void admission_granted(void *user) {
+    tmb_lane *lane = user;
+    atomic_store(&lane->admit_granted, true);
+    tmb_scheduler_wake(lane->scheduler);
+}
+
+/* The next item goes no further than this. */
+static void refuse(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
+    tmb_item_fail(item, error);
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+/* Into the batch, with its memory reserved. */
+static void admit(tmb_lane *lane, tmb_item *item) {
+    tmb_scheduler *scheduler = lane->scheduler;
+    tmb_engine *engine = lane->engine;
+    tmb_speak_request request;
+    tmb_error error = {0};
+    tmb_request_speak(&item->request, &request);
+    item->reserved = item->sequence_bytes;
+    item->admitted = tmb_now();
+    tmb_item_open_speech(item, engine->operations->sample_rate(engine), item->ticket.bytes - item->sequence_bytes);
+    tmb_item_add_seconds(item, TMB_STAGE_QUEUED, item->started - item->submitted + item->admitted - item->prepared);
+    tmb_status status = engine->operations->admit(engine, &request, item->voice, &item->sequence, &error);
+    if (status != TMB_OK) {
+        refuse(scheduler, item, &error);
+        return;
+    }
+    (void)pthread_mutex_lock(&scheduler->lock);
+    tmb_scheduler_phase(scheduler, item, TMB_PHASE_LIVE);
+    item->entry.group->live++;
+    lane->live[lane->live_count++] = item;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+/* Of the sequence alone, and with the queues and the denoiser behind it. */
+static uint64_t needed_bytes(const tmb_lane *lane, tmb_item *item) {
+    tmb_engine *engine = lane->engine;
+    tmb_speak_request request;
+    tmb_request_speak(&item->request, &request);
+    item->sequence_bytes = engine->operations->memory_needed(engine, &request, item->voice);
+    return item->sequence_bytes + tmb_item_post_bytes(item, engine->operations->sample_rate(engine));
+}
+
+/* Places that are taken: by who is spoken, and by who was spoken faster than stages 4 and 5 can clean. Else a
+ * hundred items would leave stage 3 at once and a short request would be one of a hundred behind it. As many as
+ * the denoiser takes at a time are on their way out. */
+static size_t taken_places(const tmb_lane *lane) {
+    const tmb_scheduler *scheduler = lane->scheduler;
+    size_t leaving = (size_t)scheduler->context->options.enhance_workers;
+    size_t cleaning = scheduler->cleaning_count;
+    return lane->live_count + (cleaning > leaving ? cleaning - leaving : 0);
+}
+
+/* The batch's last places are for groups that have nothing in it: a short request beside a hundred long items
+ * would else wait until one of them ends. Group 0 is a caller with nobody beside it. */
+static bool may_enter(tmb_fair_entry *entry, void *user) {
+    const tmb_lane *lane = user;
+    const tmb_fair_group *group = entry->group;
+    size_t kept = lane->max_batch < 4 ? 0 : (lane->max_batch + 7) / 8;
+    return group->id == 0 || group->live == 0 || taken_places(lane) + kept < lane->max_batch;
+}
+
+/* Takes the item whose turn it is; NULL where there is none, or where the empty batch still waits for
+ * company: then *wait says for how long. */
+static tmb_item *next_item(tmb_lane *lane, double *wait) {
+    tmb_scheduler *scheduler = lane->scheduler;
+    tmb_item *item = NULL;
+    double longest = scheduler->context->options.max_batch_wait;
+    (void)pthread_mutex_lock(&scheduler->lock);
+    if (lane->ready.first != NULL && lane->live_count == 0 && longest > 0 && lane->ready.count < lane->max_batch) {
+        double left = ((tmb_item *)lane->ready.first)->prepared + longest - tmb_now();
+        if (left > 0) {
+            *wait = tmb_scheduler_sooner(*wait, left);
+            (void)pthread_mutex_unlock(&scheduler->lock);
+            return NULL;
+        }
+    }
+    item = lane->returned;
+    lane->returned = NULL;
+    if (item == NULL) {
+        item = (tmb_item *)tmb_fair_take(&lane->ready, may_enter, lane);
+    }
+    if (item != NULL) {
+        tmb_scheduler_phase(scheduler, item, TMB_PHASE_ADMITTING);
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return item;
+}
+
+/* Reserves the memory of an item; false where it was refused or comes later. */
+static bool reserve_item(tmb_lane *lane, tmb_item *item) {
+    tmb_context *context = lane->scheduler->context;
+    tmb_error error = {0};
+    bool now = false;
+    item->ticket = (tmb_ticket){.granted = admission_granted, .user = lane};
+    if (tmb_budget_request(&context->budget, &item->ticket, needed_bytes(lane, item),
+                           tmb_registry_bytes(&context->registry, lane->index), "this item", &now, &error) != TMB_OK) {
+        refuse(lane->scheduler, item, &error);
+        return false;
+    }
+    if (!now) {
+        lane->admitting = item;
+        if (lane->scheduler->lane_count > 1) {
+            tmb_scheduler_wake(lane->scheduler); /* another turn, in which one lane may give way to another */
+        }
+    }
+    return now;
+}
+
+/* Fills the batch with what waits and fits. */
+static void fill_batch(tmb_lane *lane, double *wait) {
+    while (taken_places(lane) < lane->max_batch) {
+        tmb_item *item = lane->admitting;
+        if (item != NULL) {
+            if (!atomic_exchange(&lane->admit_granted, false)) {
+                return; /* its memory comes first, in order */
+            }
+            lane->admitting = NULL;
+            admit(lane, item);
+            continue;
+        }
+        item = next_item(lane, wait);
+        if (item == NULL) {
+            return;
+        }
+        if (reserve_item(lane, item)) {
+            admit(lane, item);
+        }
+    }
+}
+
+/* Sequences whose callers are behind are left out until they have caught up. Returns how many take part. */
+static size_t hold_or_let_go(const tmb_lane *lane) {
+    const tmb_engine_operations *operations = lane->engine->operations;
+    size_t active = 0;
+    for (size_t i = 0; i < lane->live_count; i++) {
+        tmb_item *item = lane->live[i];
+        bool held = atomic_load(&item->held);
+        if (operations->hold != NULL) {
+            double limit = held ? TMB_BACKLOG_RESUME : TMB_BACKLOG_HOLD;
+            bool hold = tmb_item_backlog(item) > limit;
+            if (hold != held) {
+                operations->hold(lane->engine, item->sequence, hold);
+                atomic_store(&item->held, hold);
+                held = hold;
+            }
+        }
+        active += !held;
+    }
+    return active;
+}
+
+static size_t find_live(const tmb_lane *lane, uint64_t sequence) {
+    size_t index = 0;
+    while (index < lane->live_count && lane->live[index]->sequence != sequence) {
+        index++;
+    }
+    return index;
+}
+
+static void take_event(void *user, const tmb_engine_event *event) {
+    tmb_lane *lane = user;
+    tmb_scheduler *scheduler = lane->scheduler;
+    size_t index = find_live(lane, event->sequence);
+    if (index == lane->live_count) {
+        return;
+    }
+    tmb_item *item = lane->live[index];
+    if (event->kind == TMB_ENGINE_AUDIO) {
+        tmb_item_audio(item, event);
+    } else if (event->kind == TMB_ENGINE_FINISHED) {
+        tmb_item_finished(item, event);
+    } else {
+        tmb_item_fail(item, &event->error);
+    }
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->audio_seconds += (double)event->sample_count / item->engine_rate;
+    if (event->kind != TMB_ENGINE_AUDIO) {
+        leave_batch(lane, index);
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+size_t tmb_lane_fill(tmb_lane *lane, double *wait) {
+    drop_stopped(lane);
+    if (yield_memory(lane)) {
+        tmb_scheduler_wake(lane->scheduler); /* the model may go now */
+        return 0;
+    }
+    fill_batch(lane, wait);
+    return hold_or_let_go(lane);
+}
+
+void tmb_lane_step(tmb_lane *lane, size_t active) {
+    tmb_scheduler *scheduler = lane->scheduler;
+    tmb_error error = {0};
+    size_t live = 0;
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->steps++;
+    scheduler->sequences += active;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    tmb_status status = lane->engine->operations->step(lane->engine, take_event, lane, &live, &error);
+    if (status != TMB_OK) {
+        tmb_log(&scheduler->context->logger, TMB_LOG_ERROR, "the engine failed: %s", error.message);
+        for (size_t i = 0; i < lane->live_count; i++) {
+            tmb_item_fail(lane->live[i], &error);
+        }
+    }
+}
