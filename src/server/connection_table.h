@@ -9,7 +9,9 @@
 #include <stdatomic.h>
 
 typedef enum tmb_connection_state {
-    TMB_CONNECTION_HEAD, /* no request, or an incomplete head */
+    TMB_CONNECTION_GATE,   /* its first head is not whole */
+    TMB_CONNECTION_HANDED, /* to MHD, which has not said yet that it has it */
+    TMB_CONNECTION_HEAD,   /* no request, or an incomplete head */
     TMB_CONNECTION_BODY,
     TMB_CONNECTION_WAITING, /* for its handler's answer */
     TMB_CONNECTION_ANSWERING
@@ -62,6 +64,10 @@ struct tmb_connections {
     tmb_lingering *lingering;
     size_t lingering_count;
     int wake[2];
+    int listeners[2];          /* -1: none */
+    pthread_mutex_t handing;   /* held while MHD is given a connection; taken before `lock` */
+    struct MHD_Daemon *daemon; /* under it; NULL: accept no more */
+    double accept_after;       /* of the watching thread: when to accept again */
     bool stopping;
     pthread_t thread;
 };
@@ -69,6 +75,20 @@ struct tmb_connections {
 /* Shuts the socket down; with the lock held. MHD sees the end of the stream and closes. */
 void tmb_connection_shut(tmb_connection *connection);
 void tmb_connections_wake(tmb_connections *connections);
+
+/* Whether another connection may be accepted now. */
+bool tmb_connections_have_room(tmb_connections *connections);
+/* Takes an accepted socket into the table; false if there is no memory. */
+bool tmb_connections_add(tmb_connections *connections, int socket);
+/* Takes the connection with this serial out of the table; its socket stays. */
+void tmb_connections_drop(tmb_connections *connections, uint64_t serial);
+/* Reads and drops what still comes, for a while, and closes the socket. */
+void tmb_connections_linger(tmb_connections *connections, int socket);
+
+/* The watching thread's: accepts, and looks at a connection in TMB_CONNECTION_GATE, which it may take out of the table.
+ * `closed`: the client sends no more. */
+void tmb_gate_accept(tmb_connections *connections, int listener);
+void tmb_gate_look(tmb_connections *connections, tmb_connection *connection, bool closed);
 
 tmb_status tmb_watcher_start(tmb_connections *connections, tmb_error *error);
 void tmb_watcher_stop(tmb_connections *connections);

@@ -39,10 +39,13 @@ tmb_status tmb_connections_create(const tmb_connection_limits *limits, tmb_conne
         return tmb_fail_memory(error, "the connection table", sizeof(*connections));
     }
     (void)pthread_mutex_init(&connections->lock, NULL);
+    (void)pthread_mutex_init(&connections->handing, NULL);
     connections->limits = *limits;
+    connections->listeners[0] = connections->listeners[1] = -1;
     tmb_status status = tmb_watcher_start(connections, error);
     if (status != TMB_OK) {
         (void)pthread_mutex_destroy(&connections->lock);
+        (void)pthread_mutex_destroy(&connections->handing);
         free(connections);
         return status;
     }
@@ -57,12 +60,17 @@ void tmb_connections_destroy(tmb_connections **connections) {
         return;
     }
     tmb_watcher_stop(ending);
+    tmb_connections_stop_listening(ending);
     while (ending->first) {
         tmb_connection *next = ending->first->next;
+        if (ending->first->state == TMB_CONNECTION_GATE) {
+            (void)close(ending->first->socket);
+        }
         free(ending->first);
         ending->first = next;
     }
     (void)pthread_mutex_destroy(&ending->lock);
+    (void)pthread_mutex_destroy(&ending->handing);
     free(ending);
 }
 
@@ -105,7 +113,8 @@ static tmb_connection *find_victim(const tmb_connections *connections) {
                 counts[hash % buckets]++;
                 continue;
             }
-            bool may_go = !at->shut && (!at->trusted || at->state == TMB_CONNECTION_HEAD);
+            bool may_go =
+                !at->shut && at->state != TMB_CONNECTION_HANDED && (!at->trusted || at->state == TMB_CONNECTION_HEAD);
             unsigned long weight = counts[hash % buckets] + (at->trusted ? 0 : 1ul << 31);
             /* New ones are put in front, so that the last of equals is the oldest. */
             if (may_go && weight >= best) {
@@ -139,50 +148,38 @@ static void make_room(tmb_connections *connections, tmb_connection *added) {
     }
 }
 
-/* ---- MHD's side ----------------------------------------------------------------------------- */
+/* ---- Coming in ------------------------------------------------------------------------------ */
 
-static void add_connection(tmb_connections *connections, tmb_connection *connection) {
+void tmb_connections_listen(tmb_connections *connections, int listener, struct MHD_Daemon *daemon) {
+    (void)pthread_mutex_lock(&connections->handing);
+    connections->daemon = daemon;
+    (void)pthread_mutex_unlock(&connections->handing);
     (void)pthread_mutex_lock(&connections->lock);
-    connection->serial = ++connections->serial;
-    set_state(connection, TMB_CONNECTION_HEAD, connections->limits.header_timeout);
-    make_room(connections, connection);
-    connection->next = connections->first;
-    if (connection->next) {
-        connection->next->previous = connection;
-    }
-    connections->first = connection;
-    bool first = connections->open++ == 0;
+    connections->listeners[connections->listeners[0] >= 0] = listener;
     (void)pthread_mutex_unlock(&connections->lock);
-    if (first) {
-        tmb_connections_wake(connections);
-    }
-}
-
-/* Keeps the TCP connection beyond MHD's close, if the client may still be sending; with the lock held. */
-static void linger(tmb_connections *connections, tmb_connection *connection) {
-    bool more = connection->refused || tmb_peer_unread(connection->socket) > 0;
-    if (!more || connection->shut || connection->half_closed || connection->left ||
-        connections->lingering_count >= lingering_limit) {
-        return;
-    }
-    tmb_lingering *lingering = tmb_calloc(1, sizeof(*lingering));
-    int copy = lingering ? fcntl(connection->socket, F_DUPFD_CLOEXEC, 0) : -1;
-    if (copy < 0) {
-        free(lingering);
-        return;
-    }
-    *lingering =
-        (tmb_lingering){.next = connections->lingering, .socket = copy, .deadline = tmb_now() + linger_seconds};
-    connections->lingering = lingering;
-    connections->lingering_count++;
     tmb_connections_wake(connections);
 }
 
-static void remove_connection(tmb_connections *connections, tmb_connection *connection) {
-    if (connection->abandon) {
-        connection->abandon(connection->owned);
-    }
+void tmb_connections_stop_listening(tmb_connections *connections) {
     (void)pthread_mutex_lock(&connections->lock);
+    for (int i = 0; i < 2; i++) {
+        if (connections->listeners[i] >= 0) {
+            (void)close(connections->listeners[i]);
+            connections->listeners[i] = -1;
+        }
+    }
+    (void)pthread_mutex_unlock(&connections->lock);
+    (void)pthread_mutex_lock(&connections->handing);
+    connections->daemon = NULL;
+    (void)pthread_mutex_unlock(&connections->handing);
+}
+
+bool tmb_connections_have_room(tmb_connections *connections) {
+    return tmb_connections_open(connections) < connections->limits.connections + TMB_SPARE_CONNECTIONS;
+}
+
+/* With the lock held. */
+static void take_out(tmb_connections *connections, tmb_connection *connection) {
     if (connection->previous) {
         connection->previous->next = connection->next;
     } else {
@@ -192,6 +189,112 @@ static void remove_connection(tmb_connections *connections, tmb_connection *conn
         connection->next->previous = connection->previous;
     }
     connections->open--;
+}
+
+void tmb_connections_drop(tmb_connections *connections, uint64_t serial) {
+    (void)pthread_mutex_lock(&connections->lock);
+    tmb_connection *at = connections->first;
+    while (at && at->serial != serial) {
+        at = at->next;
+    }
+    if (at) {
+        take_out(connections, at);
+    }
+    (void)pthread_mutex_unlock(&connections->lock);
+    free(at);
+}
+
+/* A connection that MHD closed before it said that it had it leaves its descriptor to another; with the lock held. */
+static void drop_lost(tmb_connections *connections, int socket) {
+    for (tmb_connection *at = connections->first; at; at = at->next) {
+        if (at->state == TMB_CONNECTION_HANDED && at->socket == socket) {
+            take_out(connections, at);
+            free(at);
+            return;
+        }
+    }
+}
+
+bool tmb_connections_add(tmb_connections *connections, int socket) {
+    tmb_connection *connection = tmb_calloc(1, sizeof(*connection));
+    if (!connection) {
+        return false;
+    }
+    connection->socket = socket;
+    tmb_peer_read(socket, &connection->peer);
+    (void)pthread_mutex_lock(&connections->lock);
+    drop_lost(connections, socket);
+    connection->serial = ++connections->serial;
+    set_state(connection, TMB_CONNECTION_GATE, connections->limits.header_timeout);
+    make_room(connections, connection);
+    connection->next = connections->first;
+    if (connection->next) {
+        connection->next->previous = connection;
+    }
+    connections->first = connection;
+    connections->open++;
+    (void)pthread_mutex_unlock(&connections->lock);
+    return true;
+}
+
+/* With the lock held. */
+static bool add_lingering(tmb_connections *connections, int socket) {
+    tmb_lingering *lingering =
+        connections->lingering_count < lingering_limit ? tmb_calloc(1, sizeof(*lingering)) : NULL;
+    if (!lingering) {
+        return false;
+    }
+    *lingering =
+        (tmb_lingering){.next = connections->lingering, .socket = socket, .deadline = tmb_now() + linger_seconds};
+    connections->lingering = lingering;
+    connections->lingering_count++;
+    return true;
+}
+
+void tmb_connections_linger(tmb_connections *connections, int socket) {
+    (void)pthread_mutex_lock(&connections->lock);
+    bool added = add_lingering(connections, socket);
+    (void)pthread_mutex_unlock(&connections->lock);
+    if (!added) {
+        (void)close(socket);
+    }
+}
+
+/* ---- MHD's side ----------------------------------------------------------------------------- */
+
+/* MHD has the connection that the gate handed it. */
+static tmb_connection *find_handed(tmb_connections *connections, int socket) {
+    (void)pthread_mutex_lock(&connections->lock);
+    tmb_connection *at = connections->first;
+    while (at && !(at->state == TMB_CONNECTION_HANDED && at->socket == socket)) {
+        at = at->next;
+    }
+    if (at) {
+        set_state(at, TMB_CONNECTION_HEAD, connections->limits.header_timeout);
+    }
+    (void)pthread_mutex_unlock(&connections->lock);
+    return at;
+}
+
+/* Keeps the TCP connection beyond MHD's close, if the client may still be sending; with the lock held. */
+static void linger(tmb_connections *connections, tmb_connection *connection) {
+    bool more = connection->refused || tmb_peer_unread(connection->socket) > 0;
+    if (!more || connection->shut || connection->half_closed || connection->left) {
+        return;
+    }
+    int copy = fcntl(connection->socket, F_DUPFD_CLOEXEC, 0);
+    if (copy >= 0 && !add_lingering(connections, copy)) {
+        (void)close(copy);
+    }
+    tmb_connections_wake(connections);
+}
+
+static void remove_connection(tmb_connections *connections, tmb_connection *connection) {
+    if (connection->abandon) {
+        connection->abandon(connection->owned);
+    }
+    (void)pthread_mutex_lock(&connections->lock);
+    take_out(connections, connection);
     linger(connections, connection);
     (void)pthread_mutex_unlock(&connections->lock);
     free(connection);
@@ -202,16 +305,7 @@ void tmb_connections_notify(void *argument, struct MHD_Connection *mhd, void **s
     tmb_connections *connections = argument;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-        tmb_connection *connection = tmb_calloc(1, sizeof(*connection));
-        *socket_context = connection;
-        if (!connection || !info) {
-            free(connection);
-            *socket_context = NULL;
-            return;
-        }
-        connection->socket = info->connect_fd;
-        tmb_peer_read(connection->socket, &connection->peer);
-        add_connection(connections, connection);
+        *socket_context = info ? find_handed(connections, info->connect_fd) : NULL;
         return;
     }
     tmb_connection *connection = *socket_context;
@@ -310,12 +404,13 @@ void tmb_connection_answer_now(tmb_connections *connections, tmb_connection *con
 uint64_t tmb_connection_sent(const tmb_connection *connection) { return tmb_peer_sent_to(connection->socket); }
 
 void tmb_connection_given_up(tmb_connections *connections, tmb_connection *connection) {
-    static const char text[] = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\n"
-                               "Content-Length: 32\r\nConnection: close\r\n\r\n{\"detail\":\"The head is too large\"}";
     /* The kernel counts what was sent. */
     if (connection && connection->target.raw &&
         tmb_peer_sent_to(connection->socket) == connection->target.sent_before) {
-        tmb_connection_answer_now(connections, connection, text, sizeof(text) - 1);
+        char text[1024];
+        size_t size =
+            connections->limits.refuse(connections->limits.user, 431, "The head is too large", text, sizeof(text));
+        tmb_connection_answer_now(connections, connection, text, size);
     }
 }
 
@@ -341,7 +436,8 @@ bool tmb_connection_end(tmb_connections *connections, tmb_connection *connection
 void tmb_connections_shut(tmb_connections *connections, bool all) {
     (void)pthread_mutex_lock(&connections->lock);
     for (tmb_connection *at = connections->first; at; at = at->next) {
-        if (all || at->state == TMB_CONNECTION_HEAD) {
+        if (at->state != TMB_CONNECTION_HANDED &&
+            (all || at->state == TMB_CONNECTION_HEAD || at->state == TMB_CONNECTION_GATE)) {
             tmb_connection_shut(at);
         }
     }

@@ -10,6 +10,7 @@
 #ifndef TMB_SERVER_CONNECTIONS_H
 #define TMB_SERVER_CONNECTIONS_H
 
+#include "server/head_rules.h"
 #include "timbre/timbre.h"
 
 #include <microhttpd.h>
@@ -22,6 +23,9 @@ typedef struct tmb_connection_limits {
     size_t of_address;                   /* 0: a quarter of `connections`, and no limit for loopback addresses */
     double header_timeout, idle_timeout; /* seconds */
     double bytes_per_second;             /* bodies must come at least so fast */
+    /* Writes the answer to a head that never becomes a request; returns its bytes. */
+    size_t (*refuse)(void *user, unsigned status, const char *problem, char *out, size_t size);
+    void *user;
 } tmb_connection_limits;
 
 /* Connections that MHD must accept beyond limits.connections, so that a stranger in the way can be found and sent
@@ -30,6 +34,12 @@ enum { TMB_SPARE_CONNECTIONS = 16 };
 
 tmb_status tmb_connections_create(const tmb_connection_limits *limits, tmb_connections **out, tmb_error *error);
 void tmb_connections_destroy(tmb_connections **connections);
+
+/* Accepts connections of a listening socket, which becomes the table's, and hands them to `daemon`, which listens to
+ * nothing itself, once their first head is whole. At most two sockets. */
+void tmb_connections_listen(tmb_connections *connections, int listener, struct MHD_Daemon *daemon);
+/* Accepts no more; call it before the daemon is stopped. */
+void tmb_connections_stop_listening(tmb_connections *connections);
 
 /* For MHD_OPTION_NOTIFY_CONNECTION, with the tmb_connections as its argument. */
 void tmb_connections_notify(void *connections, struct MHD_Connection *mhd, void **socket_context,
@@ -40,7 +50,6 @@ size_t tmb_connections_open(tmb_connections *connections);
 
 /* Room for a request's target that lives and ends with its connection: MHD tells it at a time when it does not
  * promise to tell the request's end. */
-enum { TMB_TARGET_LIMIT = 2048 };
 typedef struct tmb_target {
     const char *raw;                 /* where MHD keeps it */
     size_t length;                   /* of raw */

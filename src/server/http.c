@@ -5,10 +5,12 @@
 #include "server/http_parts.h"
 #include "server/state.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* Bytes a second: bodies must come, and answers must be taken, at least so fast. */
 static const double slowest_client = 16 * 1024;
@@ -262,32 +264,69 @@ static void on_log(void *argument, const char *format, va_list arguments) {
     tmb_log(&server->logger, TMB_LOG_DEBUG, "http: %s", line);
 }
 
+/* The answer to a head that never becomes a request. */
+static size_t refuse_head(void *user, unsigned status, const char *problem, char *out, size_t size) {
+    tmb_server *server = user;
+    unsigned char random[8] = {0};
+    char id[17];
+    char body[256];
+    (void)tmb_random_bytes(random, sizeof(random));
+    tmb_hex_encode(random, sizeof(random), id);
+    (void)snprintf(body, sizeof(body), "{\"detail\":\"%s%s\"}", status == 400 ? "Invalid Input: head: " : "", problem);
+    (void)snprintf(out, size,
+                   "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+                   "Cache-Control: no-store\r\nX-Request-Id: %s\r\n\r\n%s",
+                   status, MHD_get_reason_phrase_for(status), strlen(body), id, body);
+    tmb_metrics_request(server->metrics, SIZE_MAX, status, 0);
+    tmb_log(&server->logger, TMB_LOG_INFO, "? ? %u %s %s", status, id, problem);
+    return strlen(out);
+}
+
+tmb_connection_limits tmb_http_limits(tmb_server *server) {
+    const tmb_server_config *config = server->config;
+    return (tmb_connection_limits){.connections = (size_t)config->max_connections,
+                                   .of_address = (size_t)config->max_connections_per_address,
+                                   .header_timeout = config->header_timeout,
+                                   .idle_timeout = config->idle_timeout,
+                                   .bytes_per_second = slowest_client,
+                                   .refuse = refuse_head,
+                                   .user = server};
+}
+
 tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error) {
     const tmb_server_config *config = server->config;
-    /* The limit is shared out among the threads; none may be left without. */
+    /* The limit is shared out among the threads; none may be left without. Who may stay is the table's to say. */
     unsigned threads = (unsigned)config->http_threads;
-    struct MHD_Daemon **daemon = &server->daemons[server->daemons[0] != NULL];
-    if (!server->out_of_memory) {
-        server->out_of_memory = tmb_response_out_of_memory();
+    server->out_of_memory = tmb_response_out_of_memory();
+    server->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET, 0,
+        NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, server, MHD_OPTION_THREAD_POOL_SIZE,
+        threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)config->max_connections + 4 * TMB_SPARE_CONNECTIONS + threads, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(config->idle_timeout + 0.999), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 * 1024,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT, 0,
+        MHD_OPTION_END);
+    if (!server->daemon) {
+        (void)close(socket);
+        return tmb_fail(error, TMB_ERROR_IO, "cannot start the HTTP server");
     }
-    *daemon =
-        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-                         on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, server, MHD_OPTION_LISTEN_SOCKET,
-                         socket, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)config->max_connections + TMB_SPARE_CONNECTIONS + threads,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(config->idle_timeout + 0.999),
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 * 1024, MHD_OPTION_URI_LOG_CALLBACK, on_target,
-                         server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-                         tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
-    return *daemon ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "cannot start the HTTP server");
+    tmb_http_listen(server, socket);
+    return TMB_OK;
+}
+
+void tmb_http_listen(tmb_server *server, int socket) {
+    (void)fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK);
+    tmb_connections_listen(server->connections, socket, server->daemon);
 }
 
 void tmb_http_stop(tmb_server *server) {
-    for (int i = 0; i < 2; i++) {
-        if (server->daemons[i]) {
-            MHD_stop_daemon(server->daemons[i]);
-            server->daemons[i] = NULL;
-        }
+    if (server->connections) {
+        tmb_connections_stop_listening(server->connections);
+    }
+    if (server->daemon) {
+        MHD_stop_daemon(server->daemon);
+        server->daemon = NULL;
     }
     if (server->out_of_memory) {
         MHD_destroy_response(server->out_of_memory);

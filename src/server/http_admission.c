@@ -8,8 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-enum { header_limit = 16 * 1024 };
-
 static bool find_route(tmb_request *request) {
     if (!tmb_percent_decode(request->path, false)) {
         tmb_refuse(request, 400, "path", "has a broken escape");
@@ -59,8 +57,8 @@ static bool check_sizes(tmb_request *request, struct MHD_Connection *connection)
         tmb_refuse(request, 414, NULL, "The URL is longer than %d bytes", TMB_TARGET_LIMIT);
         return false;
     }
-    if (info && info->header_size > header_limit) {
-        tmb_refuse(request, 431, NULL, "The head is larger than %d bytes", header_limit);
+    if (info && info->header_size > TMB_HEAD_LIMIT) {
+        tmb_refuse(request, 431, NULL, "The head is larger than %d bytes", TMB_HEAD_LIMIT);
         return false;
     }
     return true;

@@ -156,13 +156,8 @@ static tmb_status start_parts(tmb_server *server, tmb_error *error) {
     const tmb_server_config *config = server->config;
     tmb_status status = tmb_metrics_create(route_count(), &server->metrics, error);
     if (status == TMB_OK) {
-        status =
-            tmb_connections_create(&(tmb_connection_limits){.connections = (size_t)config->max_connections,
-                                                            .of_address = (size_t)config->max_connections_per_address,
-                                                            .header_timeout = config->header_timeout,
-                                                            .idle_timeout = config->idle_timeout,
-                                                            .bytes_per_second = 16 * 1024},
-                                   &server->connections, error);
+        tmb_connection_limits limits = tmb_http_limits(server);
+        status = tmb_connections_create(&limits, &server->connections, error);
     }
     if (status == TMB_OK) {
         server->body_memory = tmb_budget_create(config->max_body_memory);
@@ -319,9 +314,8 @@ static void listen_on_other_loopback(tmb_server *server, int port) {
     const char *other = server->listen_host[0] == '[' ? "127.0.0.1" : "::1";
     tmb_status status = tmb_listen(other, (uint16_t)port, &socket, &error);
     if (status == TMB_OK) {
-        status = tmb_http_start(server, socket, &error);
-    }
-    if (status != TMB_OK) {
+        tmb_http_listen(server, socket);
+    } else {
         tmb_log(&server->logger, TMB_LOG_INFO, "only %s is listened on: %s", server->listen_host, error.message);
     }
 }

@@ -25,9 +25,9 @@ struct tmb_server {
     tmb_metrics *metrics;
     tmb_connections *connections;
     tmb_runner *runner;
-    tmb_pool *workers;                  /* short work: checks, database, small files */
-    tmb_pool *slow;                     /* enhancing, preparing voices */
-    struct MHD_Daemon *daemons[2];      /* one for each listening socket; NULL: none */
+    tmb_pool *workers; /* short work: checks, database, small files */
+    tmb_pool *slow;    /* enhancing, preparing voices */
+    struct MHD_Daemon *daemon;
     struct MHD_Response *out_of_memory; /* an answer that needs none */
     json_t *openapi;
     char *openapi_text;
@@ -93,6 +93,10 @@ json_t *tmb_openapi_create(const tmb_server *server);
 
 /* Starts and stops the HTTP side. `socket` is listening. */
 tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error);
+/* Another socket to listen on. */
+void tmb_http_listen(tmb_server *server, int socket);
+/* What the connection table needs to know. */
+tmb_connection_limits tmb_http_limits(tmb_server *server);
 void tmb_http_stop(tmb_server *server);
 
 #endif

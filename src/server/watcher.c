@@ -33,6 +33,8 @@ typedef struct watch_set {
     size_t count, capacity;
 } watch_set;
 
+static const uint64_t listener_serial = UINT64_MAX;
+
 static bool add_socket(watch_set *set, int socket, short wanted, uint64_t serial) {
     if (set->count == set->capacity) {
         size_t capacity = set->capacity ? 2 * set->capacity : 64;
@@ -58,9 +60,17 @@ static bool add_socket(watch_set *set, int socket, short wanted, uint64_t serial
 static bool collect(tmb_connections *connections, watch_set *set) {
     set->count = 0;
     (void)add_socket(set, connections->wake[0], POLLIN, 0);
+    bool room = tmb_connections_have_room(connections) && tmb_now() >= connections->accept_after;
     (void)pthread_mutex_lock(&connections->lock);
+    for (int i = 0; i < 2 && room; i++) {
+        if (connections->listeners[i] >= 0) {
+            (void)add_socket(set, connections->listeners[i], POLLIN, listener_serial);
+        }
+    }
     for (const tmb_connection *at = connections->first; at; at = at->next) {
-        if (!at->left) {
+        if (at->state == TMB_CONNECTION_GATE) {
+            (void)add_socket(set, at->socket, POLLIN | POLLRDHUP, at->serial);
+        } else if (!at->left && at->state != TMB_CONNECTION_HANDED) {
             /* A reset is told in any case, and our own shutting down too. */
             (void)add_socket(set, at->socket, at->half_closed ? 0 : POLLRDHUP, at->serial);
         }
@@ -68,7 +78,7 @@ static bool collect(tmb_connections *connections, watch_set *set) {
     for (const tmb_lingering *at = connections->lingering; at; at = at->next) {
         (void)add_socket(set, at->socket, POLLIN, 0);
     }
-    bool busy = connections->open > 0 || connections->lingering_count > 0;
+    bool busy = connections->open > 0 || connections->lingering_count > 0 || !room;
     (void)pthread_mutex_unlock(&connections->lock);
     return busy;
 }
@@ -152,7 +162,7 @@ static void report(tmb_connections *connections, uint64_t serial, short events) 
     void *user = NULL;
     (void)pthread_mutex_lock(&connections->lock);
     for (tmb_connection *at = connections->first; at; at = at->next) {
-        if (at->serial != serial) {
+        if (at->serial != serial || at->state == TMB_CONNECTION_GATE || at->state == TMB_CONNECTION_HANDED) {
             continue;
         }
         bool first = !at->half_closed;
@@ -215,6 +225,26 @@ static void drain_all(tmb_connections *connections) {
     (void)pthread_mutex_unlock(&connections->lock);
 }
 
+/* Deals with what happened to a listening socket or to a connection in the gate; false if it is neither. */
+static bool come_in(tmb_connections *connections, uint64_t serial, const struct pollfd *happened) {
+    if (serial == listener_serial) {
+        tmb_gate_accept(connections, happened->fd);
+        return true;
+    }
+    (void)pthread_mutex_lock(&connections->lock);
+    tmb_connection *at = connections->first;
+    while (at && at->serial != serial) {
+        at = at->next;
+    }
+    bool in_gate = at && at->state == TMB_CONNECTION_GATE;
+    (void)pthread_mutex_unlock(&connections->lock);
+    if (in_gate) {
+        /* Only this thread takes a connection out of the gate. */
+        tmb_gate_look(connections, at, happened->revents & (POLLRDHUP | POLLERR | POLLHUP));
+    }
+    return in_gate;
+}
+
 static void *run(void *argument) {
     tmb_connections *connections = argument;
     (void)pthread_setname_np(pthread_self(), "tmb-watch");
@@ -236,6 +266,9 @@ static void *run(void *argument) {
             (void)!read(connections->wake[0], bytes, sizeof(bytes));
         }
         for (size_t i = 1; count > 0 && i < set.count; i++) {
+            if (set.sockets[i].revents && come_in(connections, set.serials[i], &set.sockets[i])) {
+                continue;
+            }
             /* A descriptor that was closed meanwhile, or is another's now, has another serial. */
             if (set.serials[i] && set.sockets[i].revents & (POLLRDHUP | POLLERR | POLLHUP)) {
                 report(connections, set.serials[i], set.sockets[i].revents);

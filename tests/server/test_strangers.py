@@ -156,8 +156,8 @@ def test_no_request_inside_a_request(server, path):
     for name, lines in smuggling():
         for body in (INNER, b"0\r\n\r\n" + INNER):
             answer = send(server, b"POST " + path.encode() + b" HTTP/1.1\r\nHost: localhost\r\n" + lines + b"\r\n" + body, half_close=True)
-            assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ", b"HTTP/1.1 501 ")), (name, body[:5], answer[:300])
-            assert b"timbre_" not in answer and b" 200 " not in answer and b" 404 " not in answer, (name, answer)
+            assert len(found := statuses(answer)) == 1 and found[0] in (400, 501), (name, body[:5], answer[:300])
+            assert answer.count(b"HTTP/1.1 ") == 1 and b"timbre_" not in answer, (name, answer)
 
 
 OTHER_SHAPES = {
