@@ -138,6 +138,7 @@ typedef struct tmb_statistics {
     double audio_seconds;     /* produced by stage 3 so far */
     const char *engine;       /* the one in use, static storage */
     bool engine_loaded, denoiser_loaded;
+    bool is_clone; /* false: that engine speaks with a preview voice */
 } tmb_statistics;
 TMB_API void tmb_get_statistics(tmb_context *context, tmb_statistics *out);
 
@@ -555,7 +556,7 @@ typedef struct tmb_clone_field {
      * numbers that JSON readers do not carry exactly. Both 0: the same range. */
     double server_minimum, server_maximum;
     const char *fallback; /* the default as JSON; NULL: the model's, a random one, or none, as the summary says */
-    const char *server_fallback; /* a server's, if it has another */
+    const char *server_fallback; /* what a server takes for it, if that is another */
     const char *summary;         /* one sentence */
 } tmb_clone_field;
 

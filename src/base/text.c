@@ -124,6 +124,47 @@ bool tmb_is_name(const char *text) {
     return true;
 }
 
+enum { nearest_longest = 48 };
+
+/* Letters to add, drop, change or exchange with their neighbour to get from one text to the other. */
+static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length) {
+    size_t rows[3][nearest_longest + 1];
+    for (size_t k = 0; k <= b_length; k++) {
+        rows[0][k] = k;
+    }
+    for (size_t i = 1; i <= a_length; i++) {
+        size_t *now = rows[i % 3];
+        const size_t *last = rows[(i + 2) % 3];
+        const size_t *before = rows[(i + 1) % 3];
+        now[0] = i;
+        for (size_t k = 1; k <= b_length; k++) {
+            size_t least = last[k - 1] + (a[i - 1] != b[k - 1]);
+            least = last[k] + 1 < least ? last[k] + 1 : least;
+            least = now[k - 1] + 1 < least ? now[k - 1] + 1 : least;
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] && before[k - 2] + 1 < least) {
+                least = before[k - 2] + 1;
+            }
+            now[k] = least;
+        }
+    }
+    return rows[a_length % 3][b_length];
+}
+
+const char *tmb_text_nearest(const char *text, const char *const *names, size_t count) {
+    size_t length = strlen(text);
+    const char *nearest = NULL;
+    size_t least = length / 3 + 1; /* more changes than that make another word */
+    for (size_t i = 0; i < count && length && length <= nearest_longest; i++) {
+        size_t name_length = strlen(names[i]);
+        size_t changes = name_length <= nearest_longest ? distance(text, length, names[i], name_length) : least + 1;
+        if (changes <= least && (!nearest || changes < least)) {
+            nearest = names[i];
+            least = changes;
+        }
+    }
+    return nearest;
+}
+
 bool tmb_random_bytes(void *out, size_t size) {
     unsigned char *to = out;
     while (size) {

@@ -25,8 +25,11 @@ void tmb_hex_encode(const void *data, size_t size, char *out);
 /* False where `text` is not exactly 2 * size hexadecimal digits. */
 bool tmb_hex_decode(const char *text, void *out, size_t size);
 
-/* A name for a voice or an id: letters, digits, '_', '-', '.', not beginning with a mark, at most 64. */
+/* A name for an API key: letters, digits, '_', '-', '.', not beginning with a mark, at most 64. */
 bool tmb_is_name(const char *text);
+
+/* The element of `names` [count] that `text` is most likely a misspelling of, or NULL. */
+const char *tmb_text_nearest(const char *text, const char *const *names, size_t count);
 
 /* Fills `out` with `size` bytes from the kernel's generator; false where that fails. */
 bool tmb_random_bytes(void *out, size_t size);

@@ -235,6 +235,7 @@ void tmb_get_statistics(tmb_context *context, tmb_statistics *out) {
     memset(out, 0, sizeof *out);
     tmb_budget_read(&context->budget, &out->memory_budget, &out->memory_reserved);
     out->engine = tmb_registry_engine_name(&context->registry, 0);
+    out->is_clone = out->engine != NULL && strcmp(out->engine, "preview") != 0;
     out->engine_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_ENGINE, NULL, NULL);
     out->denoiser_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_DENOISER, NULL, NULL);
     (void)pthread_mutex_lock(&context->lock);

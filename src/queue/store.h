@@ -12,6 +12,7 @@
 #define TMB_QUEUE_STORE_H
 
 #include "base/log.h"
+#include "base/name.h"
 #include "base/text.h"
 #include "timbre/timbre.h"
 
@@ -89,7 +90,7 @@ tmb_store_status tmb_store_file_remove(tmb_store *store, const char *id);
 /* ---- Voices -------------------------------------------------------------------------------- */
 
 typedef struct tmb_voice_info {
-    char name[65];
+    char name[TMB_NAME_SIZE];
     char id[TMB_STORE_ID];
     char content_type[80];
     char language[32];

@@ -5,6 +5,7 @@
 #include "server/json_scan.h"
 #include "server/state.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -26,6 +27,16 @@ bool tmb_percent_decode(char *text, bool plus) {
     }
     *out = 0;
     return true;
+}
+
+void tmb_percent_encode(const char *text, char *out, size_t size) {
+    size_t used = 0;
+    for (const unsigned char *at = (const unsigned char *)text; *at && used + 4 <= size; at++) {
+        bool plain = *at < 0x80 && (isalnum(*at) || strchr("-._~", *at));
+        int added = snprintf(out + used, size - used, plain ? "%c" : "%%%02X", *at);
+        used += added > 0 ? (size_t)added : 0;
+    }
+    out[used] = 0;
 }
 
 bool tmb_content_type_is(const char *content_type, const char *type) {
@@ -53,8 +64,8 @@ static json_t *read_query(tmb_request *request) {
                 continue;
             }
             json_t *parsed = tmb_field_parse(field, value ? value : "", value ? strlen(value) : 0, &problem);
-            if (parsed && !json_object_get(object, pair)) {
-                (void)json_object_set_new(object, pair, parsed);
+            if (parsed && !json_object_get(object, field->name)) {
+                (void)json_object_set_new(object, field->name, parsed);
                 continue;
             }
             json_decref(parsed);
@@ -223,7 +234,7 @@ bool tmb_arguments_read(tmb_request *request) {
     if (!request->arguments) {
         return false;
     }
-    if (!check_arguments(request, &problem)) {
+    if (!tmb_fields_settle(route->fields, request->arguments, &problem) || !check_arguments(request, &problem)) {
         tmb_refuse(request, 400, problem.field, "%s", problem.message);
         return false;
     }

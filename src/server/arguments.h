@@ -15,4 +15,8 @@ bool tmb_arguments_read(tmb_request *request);
 /* Whether a content type is `type`, whatever parameters follow. */
 bool tmb_content_type_is(const char *content_type, const char *type);
 
+/* Writes `text` as one segment of a path: everything but letters, digits, '-', '.', '_' and '~' escaped. Cut at `size`.
+ */
+void tmb_percent_encode(const char *text, char *out, size_t size);
+
 #endif

@@ -17,7 +17,7 @@ typedef struct clone_item {
     clone_job *job;
     size_t index;
     uint64_t number;    /* the library's; 0 = not submitted */
-    tmb_output *file;   /* COLLECT, EVENTS: into the store */
+    tmb_output *file;   /* COLLECT, EVENTS: into the store; FILE */
     tmb_output *stream; /* AUDIO, EVENTS, SPEECH_EVENTS: to the client */
     char path[TMB_STORE_PATH];
     tmb_error error;   /* of our own side, before the library's */
@@ -307,7 +307,7 @@ static void refuse_with(tmb_request *request, unsigned status, double retry, con
     if (status == 503 || status == 429) {
         tmb_refuse_for_now(request, status, retry, "%s", message);
     } else {
-        tmb_refuse(request, status, status == 400 ? field : NULL, "%s", message);
+        tmb_refuse(request, status, status == 400 && field && field[0] ? field : NULL, "%s", message);
     }
 }
 
@@ -433,7 +433,7 @@ static bool submit(clone_job *job, size_t index, tmb_item_inputs *inputs, uint64
         }
         return !cancelled;
     }
-    problem->field = error.field != NULL ? error.field : "text";
+    (void)snprintf(problem->field, sizeof(problem->field), "%s", error.field ? error.field : "text");
     if (status == TMB_ERROR_LIMIT || status == TMB_ERROR_MEMORY) {
         problem->status = 503;
         (void)snprintf(problem->message, sizeof(problem->message), "%s",
@@ -460,10 +460,7 @@ static bool add_form_file(clone_job *job, tmb_item_problem *problem) {
     if (tmb_references_add(job->sources, "@form", upload, &reason)) {
         return true;
     }
-    problem->field = "ref_audio";
-    problem->status = reason.status;
-    (void)snprintf(problem->message, sizeof(problem->message), "%s", reason.message);
-    return false;
+    return tmb_item_refuse(problem, "ref_audio", reason.status, "%s", reason.message);
 }
 
 static clone_job *create_job(tmb_request *request, const tmb_clone_options *options, size_t count) {
@@ -505,8 +502,16 @@ static bool fill_all(clone_job *job, tmb_item_inputs *inputs, tmb_item_problem *
     return true;
 }
 
+/* Who speaks, also where the answer is nothing but audio. */
+static void tell_engine(tmb_request *request) {
+    tmb_statistics statistics;
+    tmb_get_statistics(request->server->timbre, &statistics);
+    tmb_request_header(request, "X-Engine", statistics.engine ? statistics.engine : request->server->config->engine);
+    tmb_request_header(request, "X-Is-Clone", statistics.is_clone ? "true" : "false");
+}
+
 void tmb_clone_start(tmb_request *request, const tmb_clone_options *options) {
-    tmb_item_problem problem = {.field = NULL, .status = 0, .message = ""};
+    tmb_item_problem problem = {.status = 0};
     const char *unwritten = tmb_format_problem(tmb_format_find(options->format), request->server->config->no_ffmpeg);
     if (unwritten) {
         refuse_with(request, 400, 0, "response_format", unwritten);
@@ -517,8 +522,13 @@ void tmb_clone_start(tmb_request *request, const tmb_clone_options *options) {
         refuse_with(request, problem.status, 0, problem.field, problem.message);
         return;
     }
-    if (count > 1 && (options->mode == TMB_CLONE_AUDIO || options->mode == TMB_CLONE_WHOLE ||
-                      options->mode == TMB_CLONE_SPEECH_EVENTS)) {
+    if (count > 1 && options->mode == TMB_CLONE_WHOLE) {
+        tmb_refuse(request, 400, "text",
+                   "one item at a time can be answered as audio: several are, with Accept: "
+                   "application/json");
+        return;
+    }
+    if (count > 1 && (options->mode == TMB_CLONE_AUDIO || options->mode == TMB_CLONE_SPEECH_EVENTS)) {
         tmb_refuse(request, 400, "stream",
                    "one item at a time can be streamed as audio (stream_format \"sse\" takes several)");
         return;
@@ -541,6 +551,7 @@ void tmb_clone_start(tmb_request *request, const tmb_clone_options *options) {
         (void)snprintf(seed, sizeof(seed), "%llu", (unsigned long long)inputs[0].request.seed);
         tmb_request_header(request, "X-Seed", seed);
     }
+    tell_engine(request);
     uint64_t group = atomic_fetch_add(&request->server->group, 1) + 1;
     for (size_t i = 0; good && i < count; i++) {
         good = submit(job, i, &inputs[i], group, &problem);

@@ -20,6 +20,10 @@ typedef struct tmb_clone_options {
     double speed;       /* of the speech; 0 = as it is made */
 } tmb_clone_options;
 
+/* Whether the request's Accept asks for audio rather than JSON. *format gets the name of the format it asks for, or
+ * NULL if any will do. */
+bool tmb_accepts_audio(const char *accept, const char **format);
+
 /* Answers the request with what its `arguments` (checked) say. */
 void tmb_clone_start(tmb_request *request, const tmb_clone_options *options);
 

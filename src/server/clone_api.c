@@ -2,19 +2,27 @@
 #include "server/clone.h"
 #include "server/fields.h"
 #include "server/handlers.h"
+#include "server/output.h"
 
 #include <string.h>
 
 static void start(tmb_request *request, bool enhanced) {
     const json_t *arguments = request->arguments;
     bool sse = strcmp(tmb_text_at(arguments, "stream_format", 0, "audio"), "sse") == 0;
+    const char *accepted = NULL;
+    bool audio = tmb_accepts_audio(request->accept, &accepted);
     tmb_clone_options options = {
-        .mode = !tmb_boolean_at(arguments, "stream", false) ? TMB_CLONE_COLLECT
+        .mode = !tmb_boolean_at(arguments, "stream", false) ? audio ? TMB_CLONE_WHOLE : TMB_CLONE_COLLECT
                 : sse                                       ? TMB_CLONE_EVENTS
                                                             : TMB_CLONE_AUDIO,
         .enhanced = enhanced,
-        .format = tmb_text_at(arguments, "response_format", 0, "wav"),
+        /* The body's word goes before the head's. */
+        .format = tmb_text_at(arguments, "response_format", 0, audio && accepted ? accepted : "wav"),
     };
+    if (!tmb_format_find(options.format)) {
+        tmb_refuse(request, MHD_HTTP_NOT_ACCEPTABLE, NULL, "This server does not write %s", options.format);
+        return;
+    }
     tmb_clone_start(request, &options);
 }
 

@@ -48,7 +48,7 @@ int tmb_server_command(int count, char *const *arguments) {
         tmb_server_config_print(&config, &sources, stdout);
     } else if (tmb_server_run(&config, stdout, &error) != TMB_OK) {
         (void)fprintf(stderr, "timbre serve: %s\n", error.message);
-        code = error.status == TMB_ERROR_ARGUMENT ? 2 : 1;
+        code = error.status == TMB_ERROR_ARGUMENT ? 2 : error.status == TMB_ERROR_MODEL ? 4 : 1;
     }
     tmb_server_config_free(&config, &sources);
     return code;

@@ -11,16 +11,30 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TEXT(name, field, argument, fallback, choices, help)                                                           \
-    { name, argument, fallback, help, TMB_OPTION_TEXT, offsetof(tmb_server_config, field), 0, 0, choices }
-#define COUNT(name, field, minimum, maximum, fallback, help)                                                           \
-    { name, "N", fallback, help, TMB_OPTION_COUNT, offsetof(tmb_server_config, field), minimum, maximum, NULL }
-#define BYTES(name, field, minimum, maximum, fallback, help)                                                           \
-    { name, "BYTES", fallback, help, TMB_OPTION_BYTES, offsetof(tmb_server_config, field), minimum, maximum, NULL }
-#define SECONDS(name, field, minimum, maximum, fallback, help)                                                         \
-    { name, "SECONDS", fallback, help, TMB_OPTION_SECONDS, offsetof(tmb_server_config, field), minimum, maximum, NULL }
-#define SWITCH(name, field, help)                                                                                      \
-    { name, NULL, "no", help, TMB_OPTION_SWITCH, offsetof(tmb_server_config, field), 0, 0, NULL }
+#define AT(field) offsetof(tmb_server_config, field)
+#define TEXT(option_name, field, option_argument, default_, option_choices, text)                                      \
+    {                                                                                                                  \
+        .name = option_name, .argument = option_argument, .fallback = default_, .help = text, .offset = AT(field),     \
+        .kind = TMB_OPTION_TEXT, .choices = option_choices                                                             \
+    }
+#define LIST(option_name, field, option_argument, text)                                                                \
+    {                                                                                                                  \
+        .name = option_name, .argument = option_argument, .fallback = "", .help = text, .offset = AT(field),           \
+        .kind = TMB_OPTION_TEXT, .repeats = true                                                                       \
+    }
+#define NUMBER(option_kind, option_name, option_argument, field, least, most, default_, text)                          \
+    {                                                                                                                  \
+        .name = option_name, .argument = option_argument, .fallback = default_, .help = text, .offset = AT(field),     \
+        .kind = option_kind, .minimum = least, .maximum = most                                                         \
+    }
+#define COUNT(name, field, least, most, default_, text)                                                                \
+    NUMBER(TMB_OPTION_COUNT, name, "N", field, least, most, default_, text)
+#define BYTES(name, field, least, most, default_, text)                                                                \
+    NUMBER(TMB_OPTION_BYTES, name, "BYTES", field, least, most, default_, text)
+#define SECONDS(name, field, least, most, default_, text)                                                              \
+    NUMBER(TMB_OPTION_SECONDS, name, "SECONDS", field, least, most, default_, text)
+#define SWITCH(option_name, field, text)                                                                               \
+    { .name = option_name, .fallback = "no", .help = text, .offset = AT(field), .kind = TMB_OPTION_SWITCH }
 
 #define GIB (1024.0 * 1024 * 1024)
 
@@ -81,7 +95,14 @@ static const tmb_server_option options[] = {
     SECONDS("keep-jobs", keep_jobs, 1, 3650 * 86400.0, "7d", "a finished job's life"),
     BYTES("max-storage", max_storage, 0, 1e15, "10G", "files and voices together; 0 = as the disk allows"),
 
-    TEXT("cors-origin", cors_origin, "ORIGIN", "", NULL, "web pages of this origin may use the API; not set = none"),
+    TEXT("default-voice", default_voice, "NAME", "", NULL,
+         "voice for requests that name none, or one of OpenAI's own that is not stored; not set = none"),
+    LIST("voice-alias", voice_alias, "NAME=VOICE,...", "other names of stored voices; may be given more than once"),
+    SWITCH("open-listing", open_listing, "list voices and models without a key"),
+    SWITCH("no-preview", no_preview, "end at the start if there is no model, rather than speak with the preview voice"),
+
+    LIST("cors-origin", cors_origin, "ORIGIN,...",
+         "web pages of these origins may use the API; * with --keys-file is any; may be given more than once"),
     TEXT("allow-ref-url", allow_ref_url, "HOSTS", "", NULL,
          "hosts (comma between) from which ref_audio may be fetched; not set = none"),
     SWITCH("allow-private-ref-url", allow_private_ref_url, "let --allow-ref-url reach private and loopback addresses"),
@@ -173,6 +194,20 @@ static tmb_status set(tmb_server_config *config, const tmb_server_option *option
     return TMB_OK;
 }
 
+/* Adds to a list. */
+static tmb_status add(tmb_server_config *config, const tmb_server_option *option, const char *value, tmb_error *error) {
+    char **field = (char **)((char *)config + option->offset);
+    size_t size = strlen(*field) + strlen(value) + 2;
+    char *longer = tmb_calloc(size, 1);
+    if (!longer) {
+        return tmb_fail_memory(error, option->name, size);
+    }
+    (void)snprintf(longer, size, "%s,%s", *field, value);
+    free(*field);
+    *field = longer;
+    return TMB_OK;
+}
+
 /* The option that a name of `length` bytes means; '_' and '-' are the same. */
 static const tmb_server_option *find(const char *name, size_t length) {
     for (size_t i = 0; i < option_count; i++) {
@@ -246,7 +281,8 @@ static tmb_status read_file(tmb_server_config *config, tmb_config_sources *sourc
             (void)fprintf(warnings, "warning: %s unknown key \"%s\" is ignored\n", from, key);
             continue;
         }
-        status = set(config, option, value, from, error);
+        bool again = option->repeats && strcmp(sources->source[option - options], "file") == 0;
+        status = again ? add(config, option, value, error) : set(config, option, value, from, error);
         sources->source[option - options] = "file";
     }
     (void)fclose(file);
@@ -364,7 +400,8 @@ static tmb_status read_flags(tmb_server_config *config, tmb_config_sources *sour
         if (is_config) {
             *config_file = value;
         } else if (config) {
-            tmb_status status = set(config, option, value, "option", error);
+            bool again = option->repeats && strcmp(sources->source[option - options], "flag") == 0;
+            tmb_status status = again ? add(config, option, value, error) : set(config, option, value, "option", error);
             if (status != TMB_OK) {
                 return status;
             }

@@ -38,7 +38,12 @@ typedef struct tmb_server_config {
     double keep_files, keep_jobs;
     uint64_t max_storage;
 
-    char *cors_origin;
+    char *default_voice; /* for requests that name none */
+    char *voice_alias;   /* "alloy=anna,nova=ben" */
+    bool open_listing;   /* voices and models without a key */
+    bool no_preview;
+
+    char *cors_origin;   /* separated by commas */
     char *allow_ref_url; /* host names, separated by commas */
     bool allow_private_ref_url;
 
@@ -61,6 +66,7 @@ typedef struct tmb_server_option {
     const char *help;
     tmb_option_kind kind;
     size_t offset;           /* in tmb_server_config */
+    bool repeats;            /* a text: given again it adds to the list, with a comma between */
     double minimum, maximum; /* of counts, bytes and seconds */
     const char *choices;     /* "text|json"; NULL = any text */
 } tmb_server_option;

@@ -1,5 +1,6 @@
 #include "server/fields.h"
 
+#include "base/name.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
@@ -8,13 +9,38 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_alias(const tmb_field *field, const char *name) {
+    for (size_t i = 0; i < TMB_FIELD_ALIASES; i++) {
+        if (field->aliases[i] && strcmp(field->aliases[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const tmb_field *tmb_field_find(const tmb_field *fields, const char *name) {
+    const tmb_field *by_alias = NULL;
     for (const tmb_field *field = fields; field && field->name; field++) {
         if (strcmp(field->name, name) == 0) {
             return field;
         }
+        if (!by_alias && is_alias(field, name)) {
+            by_alias = field;
+        }
     }
-    return NULL;
+    return by_alias;
+}
+
+void tmb_field_unknown(const tmb_field *fields, const char *name, char *message, size_t size) {
+    enum { MOST = 64 };
+    const char *names[MOST];
+    size_t count = 0;
+    for (const tmb_field *field = fields; field && field->name && count < MOST; field++) {
+        names[count++] = field->name;
+    }
+    const char *nearest = tmb_text_nearest(name, names, count);
+    (void)snprintf(message, size, "is not a field of this request%s%s%s", nearest ? "; did you mean \"" : "",
+                   nearest ? nearest : "", nearest ? "\"?" : "");
 }
 
 double tmb_field_maximum(const tmb_field *field, const tmb_server_config *config) {
@@ -77,6 +103,24 @@ static bool check_text(const tmb_field *field, double maximum, const json_t *val
     return true;
 }
 
+static bool check_language(const json_t *value, tmb_field_problem *problem) {
+    if (!json_is_string(value)) {
+        return fail(problem, "must be a text");
+    }
+    size_t length = json_string_length(value);
+    return (length < TMB_LANGUAGE_LENGTH && tmb_utf8_length(json_string_value(value), length) != SIZE_MAX) ||
+           fail(problem, "is no name or tag of a language");
+}
+
+static bool check_name(const json_t *value, tmb_field_problem *problem) {
+    if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
+        return fail(problem, "must be a text");
+    }
+    const char *what = NULL;
+    char name[TMB_NAME_SIZE];
+    return tmb_name_normalise(json_string_value(value), name, &what) || fail(problem, "%s", what);
+}
+
 static bool check_items(const tmb_field *field, const tmb_server_config *config, const json_t *value,
                         tmb_field_problem *problem) {
     double maximum = tmb_field_maximum(field, config);
@@ -114,19 +158,13 @@ static bool check_value(const tmb_field *field, const tmb_server_config *config,
     case TMB_FIELD_ITEMS: return check_items(field, config, value, problem);
     case TMB_FIELD_BOOLEAN: return json_is_boolean(value) || fail(problem, "must be true or false");
     case TMB_FIELD_FILE: return fail(problem, "must be a file");
+    case TMB_FIELD_LANGUAGE: return check_language(value, problem);
+    case TMB_FIELD_NAME: return check_name(value, problem);
     case TMB_FIELD_VOICE:
-        if (json_is_object(value) && json_object_size(value) == 1 && json_object_get(value, "id")) {
+        if (json_is_object(value) && json_object_size(value) == 1) {
             value = json_object_get(value, "id");
         }
-        /* fall through */
-    case TMB_FIELD_NAME:
-        if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value) ||
-            !tmb_is_name(json_string_value(value))) {
-            return fail(
-                problem,
-                "must be a name of 1 to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit");
-        }
-        return true;
+        return json_is_string(value) || fail(problem, "must be a text, or an object with a text as its id");
     case TMB_FIELD_INTEGER:
     case TMB_FIELD_NUMBER:
     default: break;
@@ -146,9 +184,6 @@ static bool check_value(const tmb_field *field, const tmb_server_config *config,
 static bool check_field(const tmb_field *field, const tmb_server_config *config, const json_t *value,
                         tmb_field_problem *problem) {
     (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
-    if (json_is_null(value)) {
-        return (field->flags & TMB_FIELD_NULLABLE) || fail(problem, "must not be null");
-    }
     if (!(field->flags & TMB_FIELD_LIST) || !json_is_array(value)) {
         return check_value(field, config, value, problem);
     }
@@ -161,7 +196,7 @@ static bool check_field(const tmb_field *field, const tmb_server_config *config,
     }
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *element = json_array_get(value, i);
-        if (json_is_null(element) && (field->flags & TMB_FIELD_NULL_IN_LIST)) {
+        if (json_is_null(element) && !(field->flags & TMB_FIELD_REQUIRED)) {
             continue;
         }
         (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu]", field->name, i);
@@ -182,7 +217,8 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
         if (!field) {
             if (strict) {
                 (void)tmb_utf8_clean(name, strlen(name), problem->field, 65);
-                return fail(problem, "is not a field of this request");
+                tmb_field_unknown(fields, name, problem->message, sizeof(problem->message));
+                return false;
             }
             continue;
         }
@@ -196,6 +232,76 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
             return fail(problem, "is missing");
         }
     }
+    return true;
+}
+
+/* ---- Settling ---- */
+
+/* The value as the checks expect it: a new reference, NULL if it means that there is none. */
+static json_t *settle_value(const tmb_field *field, json_t *value) {
+    bool empty = json_is_string(value) && json_string_length(value) == 0;
+    if (json_is_null(value) || (empty && (field->flags & TMB_FIELD_EMPTY_IS_NONE))) {
+        return NULL;
+    }
+    const char *what = NULL;
+    char name[TMB_NAME_SIZE];
+    if (field->kind == TMB_FIELD_NAME && json_is_string(value) &&
+        strlen(json_string_value(value)) == json_string_length(value) &&
+        tmb_name_normalise(json_string_value(value), name, &what)) {
+        return json_string(name);
+    }
+    return json_incref(value);
+}
+
+static json_t *settle_list(const tmb_field *field, const json_t *list) {
+    json_t *settled = json_array();
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *element = settle_value(field, json_array_get(list, i));
+        (void)json_array_append_new(settled, element ? element : json_null());
+    }
+    return settled;
+}
+
+static bool settle_items(const tmb_field *field, json_t *list, tmb_field_problem *problem) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *item = json_array_get(list, i);
+        tmb_field_problem inner = {.field = ""};
+        if (json_is_object(item) && !tmb_fields_settle(field->fields, item, &inner)) {
+            (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu].%s", field->name, i, inner.field);
+            return fail(problem, "%s", inner.message);
+        }
+    }
+    return true;
+}
+
+bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_problem *problem) {
+    const char *name = NULL;
+    json_t *value = NULL;
+    void *next = NULL;
+    json_t *settled = json_object();
+    json_object_foreach_safe(object, next, name, value) {
+        const tmb_field *field = tmb_field_find(fields, name);
+        if (!field) {
+            continue;
+        }
+        json_t *now = json_is_array(value) && (field->flags & TMB_FIELD_LIST) ? settle_list(field, value)
+                                                                              : settle_value(field, value);
+        bool twice = now && json_object_get(settled, field->name);
+        if (twice) {
+            (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+            (void)fail(problem, "comes twice, under another name too");
+        } else if (now) {
+            (void)json_object_set(settled, field->name, now);
+        }
+        json_decref(now);
+        if (twice || (field->kind == TMB_FIELD_ITEMS && !settle_items(field, value, problem))) {
+            json_decref(settled);
+            return false;
+        }
+        (void)json_object_del(object, name);
+    }
+    (void)json_object_update(object, settled);
+    json_decref(settled);
     return true;
 }
 

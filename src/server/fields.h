@@ -12,23 +12,27 @@ typedef enum tmb_field_kind {
     TMB_FIELD_NUMBER,
     TMB_FIELD_INTEGER,
     TMB_FIELD_BOOLEAN,
-    TMB_FIELD_CHOICE, /* one of `choices` */
-    TMB_FIELD_NAME,   /* a voice's name */
-    TMB_FIELD_VOICE,  /* a name, or an object {"id": name} */
-    TMB_FIELD_FILE,   /* a file part of a form */
-    TMB_FIELD_ITEMS   /* a list of objects with `fields` */
+    TMB_FIELD_CHOICE,   /* one of `choices` */
+    TMB_FIELD_LANGUAGE, /* whether there is such a language is the library's to say */
+    TMB_FIELD_NAME,     /* a voice's name */
+    TMB_FIELD_VOICE,    /* any text, or an object {"id": text}: whether it is a name is seen when it is used */
+    TMB_FIELD_FILE,     /* a file part of a form */
+    TMB_FIELD_ITEMS     /* a list of objects with `fields` */
 } tmb_field_kind;
 
+/* Null means the same as leaving a field out, and null in a list that the element's item has no value. */
 enum {
     TMB_FIELD_REQUIRED = 1,
-    TMB_FIELD_NULLABLE = 2,
-    TMB_FIELD_LIST = 4, /* one value, or a list of them */
-    TMB_FIELD_NULL_IN_LIST = 8,
-    TMB_FIELD_REFERENCE = 16 /* ref_audio: its text may be as large as a body */
+    TMB_FIELD_EMPTY_IS_NONE = 2, /* so does "" */
+    TMB_FIELD_LIST = 4,          /* one value, or a list of them */
+    TMB_FIELD_REFERENCE = 16     /* ref_audio: its text may be as large as a body */
 };
 
+enum { TMB_FIELD_ALIASES = 4, TMB_LANGUAGE_LENGTH = 32 };
+
 typedef struct tmb_field {
-    const char *name; /* NULL ends a table */
+    const char *name;                       /* NULL ends a table */
+    const char *aliases[TMB_FIELD_ALIASES]; /* other names that mean the same, or NULL */
     tmb_field_kind kind;
     unsigned flags;
     double minimum, maximum;
@@ -46,7 +50,11 @@ typedef struct tmb_field_problem {
     char message[256];
 } tmb_field_problem;
 
-/* Checks an object against a table. `strict`: unknown members are a problem too. */
+/* Puts an object into the form that the checks and handlers expect: aliases become names; members that are null (or "",
+ * if that means the same) go; names of voices become NFC. False if one field comes under two names. */
+bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_problem *problem);
+
+/* Checks an object that was settled against a table. `strict`: unknown members are a problem too. */
 bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, const json_t *object, bool strict,
                       tmb_field_problem *problem);
 
@@ -54,7 +62,11 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
  * no such value (`problem` is set then). */
 json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_field_problem *problem);
 
+/* By name or alias; NULL: there is none. */
 const tmb_field *tmb_field_find(const tmb_field *fields, const char *name);
+
+/* "is not a field of this request; did you mean \"seed\"?" */
+void tmb_field_unknown(const tmb_field *fields, const char *name, char *message, size_t size);
 
 /* The largest value or length, settings applied. */
 double tmb_field_maximum(const tmb_field *field, const tmb_server_config *config);

@@ -42,6 +42,8 @@ void tmb_handle_file_upload(tmb_request *request) {
     request->raw_upload = NULL;
     if (request->form) {
         upload = tmb_form_take_file(request->form, "file", info.name, NULL);
+    } else {
+        (void)snprintf(info.name, sizeof(info.name), "%s", tmb_text_at(request->query, "name", 0, ""));
     }
     if (!upload || tmb_upload_bytes(upload) == 0) {
         tmb_upload_abort(&upload);

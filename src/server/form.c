@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { part_limit = 24 };
+enum { part_limit = 48 };
 
 typedef struct part {
     const tmb_field *field;
@@ -39,8 +39,9 @@ static bool fail(tmb_form *form, unsigned status, const char *field, const char 
 }
 
 static part *find_part(const tmb_form *form, const char *name) {
-    for (size_t i = 0; i < form->count; i++) {
-        if (strcmp(form->parts[i].field->name, name) == 0) {
+    const tmb_field *field = tmb_field_find(form->fields, name);
+    for (size_t i = 0; field && i < form->count; i++) {
+        if (form->parts[i].field == field) {
             return (part *)(uintptr_t)&form->parts[i];
         }
     }
@@ -85,7 +86,9 @@ static void copy_content_type(const char *type, char out[80]) {
 static bool fail_unknown(tmb_form *form, const char *name) {
     char short_name[64];
     tmb_utf8_clean(name, strlen(name), short_name, sizeof(short_name));
-    return fail(form, MHD_HTTP_BAD_REQUEST, short_name, "is not a field of this form");
+    char message[160];
+    tmb_field_unknown(form->fields, name, message, sizeof(message));
+    return fail(form, MHD_HTTP_BAD_REQUEST, short_name, message);
 }
 
 static bool begin_upload(tmb_form *form, part *at, const tmb_part *head) {

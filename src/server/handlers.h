@@ -27,6 +27,8 @@ void tmb_handle_queue_delete(tmb_request *request);
 
 void tmb_handle_speech(tmb_request *request);
 void tmb_handle_models(tmb_request *request);
+void tmb_handle_model(tmb_request *request);
+void tmb_handle_audio_models(tmb_request *request);
 void tmb_handle_openai_voices(tmb_request *request);
 void tmb_handle_openai_voice_create(tmb_request *request);
 

@@ -1,22 +1,39 @@
 /* Who may use the server: API keys, the machine itself, and web pages of other origins. */
 #include "server/http_parts.h"
+#include "server/origins.h"
 #include "server/state.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-/* The key that a request presents, or NULL. */
-static const char *presented_key(struct MHD_Connection *connection) {
-    const char *key = tmb_http_header(connection, "x-api-key");
-    if (key) {
-        return key;
-    }
-    const char *authorization = tmb_http_header(connection, MHD_HTTP_HEADER_AUTHORIZATION);
-    if (!authorization || strncasecmp(authorization, "Bearer", 6) != 0 || !strchr(" \t", authorization[6])) {
+/* What a page may read of an answer's head. */
+static const char exposed[] = "X-Request-Id, X-Seed, X-Engine, X-Is-Clone, X-Ignored, X-Warnings, Retry-After, Allow, "
+                              "Content-Disposition, Content-Length, Content-Range, Accept-Ranges, ETag";
+
+/* What follows the scheme and the blanks behind it; NULL if `authorization` begins with another scheme. */
+static const char *after_scheme(const char *authorization, const char *scheme) {
+    size_t length = strlen(scheme);
+    if (strncasecmp(authorization, scheme, length) != 0 || !authorization[length] ||
+        !strchr(" \t", authorization[length])) {
         return NULL;
     }
-    return authorization + 6 + strspn(authorization + 6, " \t");
+    return authorization + length + strspn(authorization + length, " \t");
+}
+
+/* The key that a request presents, or NULL. */
+static const char *presented_key(struct MHD_Connection *connection) {
+    static const char *const headers[] = {"x-api-key", "xi-api-key"};
+    static const char *const schemes[] = {"Bearer", "Token"};
+    const char *key = NULL;
+    for (size_t i = 0; !key && i < sizeof(headers) / sizeof(headers[0]); i++) {
+        key = tmb_http_header(connection, headers[i]);
+    }
+    const char *authorization = key ? NULL : tmb_http_header(connection, MHD_HTTP_HEADER_AUTHORIZATION);
+    for (size_t i = 0; authorization && !key && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        key = after_scheme(authorization, schemes[i]);
+    }
+    return key;
 }
 
 /* "[::1]:80" → "[::1]". */
@@ -37,7 +54,7 @@ bool tmb_access_origin(tmb_request *request, struct MHD_Connection *connection) 
     const char *host = tmb_http_host(request, connection);
     const char *origin = tmb_http_header(connection, MHD_HTTP_HEADER_ORIGIN);
     const tmb_server *server = request->server;
-    if (origin && server->config->cors_origin[0] && strcmp(origin, server->config->cors_origin) == 0) {
+    if (origin && tmb_origin_is_listed(server->config->cors_origin, origin)) {
         (void)snprintf(request->origin, sizeof(request->origin), "%s", origin);
         origin = NULL;
     }
@@ -59,7 +76,8 @@ bool tmb_access_origin(tmb_request *request, struct MHD_Connection *connection) 
 
 bool tmb_access_key(tmb_request *request, struct MHD_Connection *connection) {
     tmb_server *server = request->server;
-    if (!server->keys || (request->route->flags & TMB_ROUTE_OPEN)) {
+    bool listing = (request->route->flags & TMB_ROUTE_LISTING) && server->config->open_listing;
+    if (!server->keys || listing || (request->route->flags & TMB_ROUTE_OPEN)) {
         return true;
     }
     double wait = 0;
@@ -70,8 +88,23 @@ bool tmb_access_key(tmb_request *request, struct MHD_Connection *connection) {
     case TMB_KEY_UNKNOWN:
     default: break;
     }
-    tmb_refuse(request, 401, NULL, "A valid API key is needed: send it as x-api-key or as Authorization: Bearer");
+    tmb_refuse(request, 401, NULL,
+               "A valid API key is needed: send it as x-api-key, xi-api-key or as Authorization: Bearer");
     return false;
+}
+
+/* A preflight: the page asks for what the next request will carry. Its headers are echoed: which of them mean something
+ * is this server's business, and none of them is trusted. */
+static void allow_preflight(const tmb_request *request, struct MHD_Response *response, const char *methods) {
+    const char *asked = tmb_http_header(request->connection, "Access-Control-Request-Headers");
+    const char *private_network = tmb_http_header(request->connection, "Access-Control-Request-Private-Network");
+    tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_METHODS, methods);
+    tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
+                        asked && *asked ? asked : "Authorization, Content-Type, Idempotency-Key, X-Api-Key");
+    tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_MAX_AGE, "600");
+    if (private_network && strcasecmp(private_network, "true") == 0) {
+        tmb_response_header(response, "Access-Control-Allow-Private-Network", "true");
+    }
 }
 
 void tmb_access_options(tmb_request *request, unsigned allowed) {
@@ -82,20 +115,19 @@ void tmb_access_options(tmb_request *request, unsigned allowed) {
     if (response) {
         tmb_response_header(response, MHD_HTTP_HEADER_ALLOW, methods);
         if (request->origin[0]) {
-            tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_METHODS, methods);
-            tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
-                                "Authorization, Content-Type, Idempotency-Key, X-Api-Key");
-            tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_MAX_AGE, "600");
+            allow_preflight(request, response, methods);
         }
     }
     tmb_answer(request, MHD_HTTP_NO_CONTENT, response, 0);
 }
 
 void tmb_access_headers(const tmb_request *request, struct MHD_Response *response) {
+    /* A cache must not hand one origin's answer to another. */
+    if (request->server->config->cors_origin[0]) {
+        tmb_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+    }
     if (request->origin[0]) {
         tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, request->origin);
-        tmb_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
-        tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS,
-                            "X-Request-Id, X-Seed, Retry-After, Content-Range, ETag");
+        tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
 }

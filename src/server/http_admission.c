@@ -71,6 +71,7 @@ bool tmb_admit(tmb_request *request, struct MHD_Connection *connection, const tm
     }
     request->is_last = *length == UINT64_MAX;
     if (!copy_header(connection, MHD_HTTP_HEADER_CONTENT_TYPE, &request->content_type) ||
+        !copy_header(connection, MHD_HTTP_HEADER_ACCEPT, &request->accept) ||
         !copy_header(connection, MHD_HTTP_HEADER_RANGE, &request->range) ||
         !copy_header(connection, MHD_HTTP_HEADER_IF_NONE_MATCH, &request->if_none_match) ||
         !copy_header(connection, MHD_HTTP_HEADER_IF_RANGE, &request->if_range) ||

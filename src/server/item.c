@@ -11,12 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool fail(tmb_item_problem *problem, const char *field, unsigned status, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-static bool fail(tmb_item_problem *problem, const char *field, unsigned status, const char *format, ...) {
+bool tmb_item_refuse(tmb_item_problem *problem, const char *field, unsigned status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    problem->field = field;
+    (void)snprintf(problem->field, sizeof(problem->field), "%s", field ? field : "");
     problem->status = status;
     (void)vsnprintf(problem->message, sizeof(problem->message), format, arguments);
     va_end(arguments);
@@ -40,13 +38,15 @@ size_t tmb_item_count(const json_t *arguments, tmb_item_problem *problem) {
         const json_t *value = json_object_get(arguments, list_fields[i]);
         size_t size = json_is_array(value) ? json_array_size(value) : 1;
         if (size != 1 && size != count) {
-            (void)fail(problem, list_fields[i], 400, "has %zu elements but %s has %zu", size, longest, count);
+            (void)tmb_item_refuse(problem, list_fields[i], 400, "has %zu elements but %s has %zu", size, longest,
+                                  count);
             return 0;
         }
     }
     const json_t *names = json_object_get(arguments, "custom_id");
     if (json_is_array(names) && json_array_size(names) > count) {
-        (void)fail(problem, "custom_id", 400, "has %zu elements for %zu items", json_array_size(names), count);
+        (void)tmb_item_refuse(problem, "custom_id", 400, "has %zu elements for %zu items", json_array_size(names),
+                              count);
         return 0;
     }
     return count;
@@ -63,15 +63,41 @@ void tmb_item_model_key(tmb_server *server, char key[256]) {
     (void)snprintf(key, 256, "%.40s|%.120s|%.60s", config->engine, config->model, config->precision);
 }
 
+bool tmb_item_check_language(tmb_server *server, const json_t *arguments, size_t index, tmb_item_problem *problem) {
+    tmb_error error;
+    const json_t *value = json_object_get(arguments, "language");
+    const char *language = tmb_text_at(arguments, "language", index, NULL);
+    if (tmb_check_language(server->timbre, language, &error) == TMB_OK) {
+        return true;
+    }
+    char field[48] = "language";
+    if (json_is_array(value)) {
+        (void)snprintf(field, sizeof(field), "language[%zu]", json_array_size(value) == 1 ? 0 : index);
+    }
+    return tmb_item_refuse(problem, field, 400, "%s", error.message);
+}
+
+bool tmb_item_voice(tmb_server *server, const json_t *arguments, size_t index, char name[TMB_NAME_SIZE], bool *given,
+                    tmb_item_problem *problem) {
+    const char *voice = tmb_text_at(arguments, "voice", index, NULL);
+    const char *what = NULL;
+    name[0] = 0;
+    if (voice && !tmb_name_normalise(voice, name, &what)) {
+        return tmb_item_refuse(problem, "voice", 400, "%s", what);
+    }
+    *given = tmb_voices_resolve(&server->voices, server->store, voice ? name : NULL, name);
+    return true;
+}
+
 static bool fill_voice(tmb_server *server, const char *name, tmb_references *references, tmb_item_inputs *out,
                        tmb_item_problem *problem) {
     int descriptor = -1;
     tmb_store_status status = tmb_store_voice_get(server->store, name, &descriptor, &out->voice);
     if (status == TMB_STORE_NOT_FOUND) {
-        return fail(problem, "voice", 400, "there is no voice \"%.64s\": see GET /api/v1/voices", name);
+        return tmb_item_refuse(problem, "voice", 400, "there is no voice \"%.120s\": see GET /api/v1/voices", name);
     }
     if (status != TMB_STORE_OK) {
-        problem->field = "voice";
+        (void)tmb_item_refuse(problem, "voice", 0, " ");
         problem->status = tmb_store_problem(status, "voice", problem->message, sizeof(problem->message));
         return false;
     }
@@ -88,24 +114,75 @@ static bool fill_voice(tmb_server *server, const char *name, tmb_references *ref
     request->ref_text = out->voice.ref_text;
     request->x_vector_only = out->voice.x_vector_only;
     request->run_pre_processing = request->run_pre_processing && out->voice.run_pre_processing;
-    return request->ref_audio || fail(problem, "voice", 503, "not enough memory");
+    return request->ref_audio || tmb_item_refuse(problem, "voice", 503, "not enough memory");
 }
 
-static bool fill_reference(const json_t *arguments, size_t index, tmb_references *references, tmb_item_inputs *out,
-                           tmb_item_problem *problem) {
-    const char *ref_audio = tmb_text_at(arguments, "ref_audio", index, NULL);
+static bool fill_reference(const json_t *arguments, size_t index, const char *ref_audio, tmb_references *references,
+                           tmb_item_inputs *out, tmb_item_problem *problem) {
     tmb_reference_problem reason;
     tmb_clone_request *request = &out->request;
     request->ref_audio = tmb_references_open(references, ref_audio, &reason);
     if (!request->ref_audio) {
-        return fail(problem, "ref_audio", reason.status, "%s", reason.message);
+        return tmb_item_refuse(problem, "ref_audio", reason.status, "%s", reason.message);
     }
     request->ref_text = tmb_text_at(arguments, "ref_text", index, NULL);
     if (request->ref_text && strspn(request->ref_text, " \t\r\n\v\f") == strlen(request->ref_text)) {
         request->ref_text = NULL;
     }
-    request->x_vector_only = tmb_boolean_at(arguments, "x_vector_only", false) || !request->ref_text;
+    request->x_vector_only = request->x_vector_only || !request->ref_text;
     return true;
+}
+
+static bool fill_source(tmb_server *server, const json_t *arguments, size_t index, tmb_references *references,
+                        tmb_item_inputs *out, tmb_item_problem *problem) {
+    const char *ref_audio = tmb_text_at(arguments, "ref_audio", index, NULL);
+    char voice[TMB_NAME_SIZE];
+    bool given = false;
+    if (ref_audio && tmb_text_at(arguments, "voice", index, NULL)) {
+        return tmb_item_refuse(problem, "voice", 400, "name either a voice or ref_audio, not both");
+    }
+    if (ref_audio) {
+        return fill_reference(arguments, index, ref_audio, references, out, problem);
+    }
+    if (!tmb_item_voice(server, arguments, index, voice, &given, problem)) {
+        return false;
+    }
+    return given ? fill_voice(server, voice, references, out, problem)
+                 : tmb_item_refuse(problem, "ref_audio", 400, "is missing (or name a stored voice)");
+}
+
+static void set_field(const tmb_clone_field *row, const json_t *value, tmb_clone_request *request) {
+    void *place = (char *)request + row->offset;
+    switch (row->type) {
+    case TMB_CLONE_NUMBER: *(double *)place = json_number_value(value); break;
+    case TMB_CLONE_INTEGER: *(int *)place = (int)json_number_value(value); break;
+    case TMB_CLONE_LENGTH: *(size_t *)place = (size_t)json_number_value(value); break;
+    case TMB_CLONE_BOOLEAN: *(bool *)place = json_is_true(value); break;
+    case TMB_CLONE_SEED:
+        request->has_seed = true;
+        request->seed = (uint64_t)json_number_value(value);
+        break;
+    case TMB_CLONE_TEXT:
+    case TMB_CLONE_LANGUAGE:
+    case TMB_CLONE_FORMAT:
+    default: break;
+    }
+}
+
+/* What is alike for every item, by the library's table; a server's own default where it has one. */
+static void fill_settings(const json_t *arguments, tmb_clone_request *request) {
+    size_t count = 0;
+    const tmb_clone_field *rows = tmb_clone_fields(&count);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *given = json_object_get(arguments, rows[i].name);
+        bool absent = !given || json_is_null(given);
+        json_t *fallback =
+            absent && rows[i].server_fallback ? json_loads(rows[i].server_fallback, JSON_DECODE_ANY, NULL) : NULL;
+        if (fallback || !absent) {
+            set_field(&rows[i], fallback ? fallback : given, request);
+        }
+        json_decref(fallback);
+    }
 }
 
 bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bool enhanced, tmb_references *references,
@@ -113,42 +190,25 @@ bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bo
     memset(out, 0, sizeof(*out));
     tmb_clone_request *request = &out->request;
     tmb_clone_request_default(request);
-    request->run_pre_processing = enhanced && tmb_boolean_at(arguments, "run_pre_processing", true);
-    request->run_post_processing = enhanced && tmb_boolean_at(arguments, "run_post_processing", true);
+    request->max_seconds = server->config->max_speech_seconds;
+    fill_settings(arguments, request);
+    request->run_pre_processing = enhanced && request->run_pre_processing;
+    request->run_post_processing = enhanced && request->run_post_processing;
     request->custom_id = tmb_item_custom_id(arguments, index);
     request->text = tmb_text_at(arguments, "text", index, "");
     request->language = tmb_text_at(arguments, "language", index, "auto");
-    const char *voice = tmb_text_at(arguments, "voice", index, NULL);
-    const char *ref_audio = tmb_text_at(arguments, "ref_audio", index, NULL);
-    if (voice && ref_audio) {
-        return fail(problem, "voice", 400, "name either a voice or ref_audio, not both");
-    }
-    if (!voice && !ref_audio) {
-        return fail(problem, "ref_audio", 400, "is missing (or name a stored voice)");
-    }
-    if (!(voice ? fill_voice(server, voice, references, out, problem)
-                : fill_reference(arguments, index, references, out, problem))) {
-        return false;
-    }
-    request->temperature = tmb_number_at(arguments, "temperature", 1.0);
-    request->greedy = request->temperature == 0;
-    request->temperature = request->greedy ? 1.0 : request->temperature;
-    request->top_p = tmb_number_at(arguments, "top_p", -1);
-    request->top_k = (int)tmb_number_at(arguments, "top_k", -1);
-    request->repetition_penalty = tmb_number_at(arguments, "repetition_penalty", -1);
-    request->max_seconds = tmb_number_at(arguments, "max_seconds", server->config->max_speech_seconds);
-    request->guard_runaway = true;
     request->deadline = server->config->job_deadline;
     request->want_samples = false;
-    request->has_seed = true;
-    const json_t *seed = json_object_get(arguments, "seed");
+    if (!tmb_item_check_language(server, arguments, index, problem) ||
+        !fill_source(server, arguments, index, references, out, problem)) {
+        return false;
+    }
     uint32_t random[2] = {0};
-    if (json_is_number(seed)) {
-        request->seed = (uint64_t)json_number_value(seed);
-    } else if (tmb_random_bytes(random, sizeof(random))) {
+    if (!request->has_seed && tmb_random_bytes(random, sizeof(random))) {
         /* Small enough for every JSON reader, so that it can be sent back to us. */
         request->seed = ((uint64_t)random[0] << 20 ^ random[1]) & ((UINT64_C(1) << 48) - 1);
     }
+    request->has_seed = true;
     return true;
 }
 

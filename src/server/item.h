@@ -3,6 +3,7 @@
 #ifndef TMB_SERVER_ITEM_H
 #define TMB_SERVER_ITEM_H
 
+#include "base/name.h"
 #include "server/output.h"
 #include "server/references.h"
 
@@ -14,7 +15,7 @@ typedef struct tmb_item_inputs {
 } tmb_item_inputs;
 
 typedef struct tmb_item_problem {
-    const char *field;
+    char field[48]; /* "" = none */
     unsigned status;
     char message[256];
 } tmb_item_problem;
@@ -26,6 +27,18 @@ size_t tmb_item_count(const json_t *arguments, tmb_item_problem *problem);
 bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bool enhanced, tmb_references *references,
                    tmb_item_inputs *out, tmb_item_problem *problem);
 void tmb_item_inputs_free(tmb_item_inputs *inputs);
+
+/* Sets the problem; returns false. `field` NULL: none. */
+bool tmb_item_refuse(tmb_item_problem *problem, const char *field, unsigned status, const char *format, ...)
+    TMB_PRINTF(4, 5);
+
+/* Whether the engine speaks the language that item `index` asks for. */
+bool tmb_item_check_language(tmb_server *server, const json_t *arguments, size_t index, tmb_item_problem *problem);
+
+/* The stored voice that item `index` asks for, aliases and the default applied, in `name`. *given: there is one. False:
+ * what is asked for cannot be a name. */
+bool tmb_item_voice(tmb_server *server, const json_t *arguments, size_t index, char name[TMB_NAME_SIZE], bool *given,
+                    tmb_item_problem *problem);
 
 /* The model that prepared voices belong to. */
 void tmb_item_model_key(tmb_server *server, char key[256]);

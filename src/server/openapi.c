@@ -1,92 +1,19 @@
 /* GET /openapi.json: OpenAPI 3.1, written from the table that validates requests. */
+#include "server/body_fields.h"
 #include "server/state.h"
+#include "server/web/assets.h"
 
 #include <string.h>
 
-/* The shapes of answers. */
-static const char schemas[] =
-    "{\"Problem\":{\"type\":\"object\",\"required\":[\"detail\"],\"additionalProperties\":false,\"properties\":{"
-    "\"detail\":{\"type\":\"string\"},\"request_id\":{\"type\":\"string\"}}},"
-    "\"Timings\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"number\"},"
-    "\"description\":\"Seconds in each stage, until the first audio, and in total\"},"
-    "\"Segment\":{\"type\":\"object\",\"required\":[\"text\",\"start\",\"end\"],\"properties\":{\"text\":{\"type\":"
-    "\"string\"},"
-    "\"start\":{\"type\":\"number\"},\"end\":{\"type\":\"number\"}}},"
-    "\"Reference\":{\"type\":[\"object\",\"null\"],\"description\":\"What was measured of the recording: seconds, and "
-    "levels in dB "
-    "of full scale; null what could not be "
-    "measured\",\"properties\":{\"verdict\":{\"enum\":[\"good\",\"doubtful\",\"unusable\"]},"
-    "\"duration\":{\"type\":\"number\"},\"speech\":{\"type\":\"number\"},\"level\":{\"type\":[\"number\",\"null\"]},"
-    "\"peak\":{\"type\":[\"number\",\"null\"]},\"clipped\":{\"type\":\"integer\"},\"noise\":{\"type\":[\"number\","
-    "\"null\"]},"
-    "\"noise_clean\":{\"type\":[\"number\",\"null\"]},\"snr\":{\"type\":[\"number\",\"null\"]},\"snr_clean\":{\"type\":"
-    "[\"number\",\"null\"]},"
-    "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}},"
-    "\"Item\":{\"type\":\"object\",\"required\":[\"custom_id\"],\"properties\":{\"custom_id\":{\"type\":[\"string\","
-    "\"null\"]},"
-    "\"audio_base64\":{\"type\":[\"string\",\"null\"]},\"url\":{\"type\":\"string\"},\"sample_rate\":{\"type\":"
-    "\"integer\"},"
-    "\"duration\":{\"type\":\"number\"},\"engine\":{\"type\":\"string\"},\"is_clone\":{\"type\":\"boolean\"},"
-    "\"finish_reason\":{\"enum\":[\"stop\",\"length\",\"runaway\"]},\"seed\":{\"type\":\"integer\"},"
-    "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"clipped\":{\"type\":\"integer\"},"
-    "\"reference\":{\"$ref\":\"#/components/schemas/Reference\"},"
-    "\"timings\":{\"$ref\":\"#/components/schemas/Timings\"},\"segments\":{\"type\":\"array\",\"items\":"
-    "{\"$ref\":\"#/components/schemas/Segment\"}},\"error\":{\"type\":\"string\"},"
-    "\"state\":{\"enum\":[\"queued\",\"running\",\"done\",\"failed\"]}}},"
-    "\"CloneResult\":{\"type\":\"object\",\"required\":[\"items\",\"performance\"],\"additionalProperties\":false,"
-    "\"properties\":{"
-    "\"items\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/"
-    "Item\"}},\"performance\":{\"type\":\"number\","
-    "\"description\":\"Seconds that the request took\"}}},"
-    "\"File\":{\"type\":\"object\",\"required\":[\"id\",\"url\",\"name\",\"content_type\",\"bytes\",\"sample_rate\","
-    "\"duration\","
-    "\"created\",\"expires\"],\"additionalProperties\":false,\"properties\":{\"id\":{\"type\":\"string\"},\"url\":{"
-    "\"type\":\"string\"},"
-    "\"name\":{\"type\":\"string\"},\"content_type\":{\"type\":\"string\"},\"bytes\":{\"type\":\"integer\"},"
-    "\"sample_rate\":{\"type\":\"integer\"},\"duration\":{\"type\":\"number\"},\"created\":{\"type\":\"number\"},"
-    "\"expires\":{\"type\":\"number\"}}},"
-    "\"Voice\":{\"type\":\"object\",\"required\":[\"name\",\"url\",\"ref_text\",\"language\",\"x_vector_only\",\"run_"
-    "pre_processing\","
-    "\"prepared\",\"duration\",\"created\"],\"additionalProperties\":false,\"properties\":{\"name\":{\"type\":"
-    "\"string\"},"
-    "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"reference\":{\"$ref\":\"#/components/schemas/"
-    "Reference\"},"
-    "\"url\":{\"type\":\"string\"},\"ref_text\":{\"type\":[\"string\",\"null\"]},\"language\":{\"type\":\"string\"},"
-    "\"x_vector_only\":{\"type\":\"boolean\"},\"run_pre_processing\":{\"type\":\"boolean\"},\"prepared\":{\"type\":"
-    "\"boolean\"},"
-    "\"duration\":{\"type\":\"number\"},\"created\":{\"type\":\"number\"}}},"
-    "\"Voices\":{\"type\":\"object\",\"required\":[\"voices\"],\"additionalProperties\":false,\"properties\":{"
-    "\"voices\":"
-    "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Voice\"}}}},"
-    "\"Job\":{\"type\":\"object\",\"required\":[\"id\",\"label\",\"state\",\"total\",\"queued\",\"running\",\"done\","
-    "\"failed\","
-    "\"created\",\"finished\"],\"properties\":{\"id\":{\"type\":\"string\"},\"label\":{\"type\":\"string\"},"
-    "\"state\":{\"enum\":[\"queued\",\"running\",\"finished\"]},\"total\":{\"type\":\"integer\"},\"queued\":{\"type\":"
-    "\"integer\"},"
-    "\"running\":{\"type\":\"integer\"},\"done\":{\"type\":\"integer\"},\"failed\":{\"type\":\"integer\"},"
-    "\"created\":{\"type\":\"number\"},\"finished\":{\"type\":[\"number\",\"null\"]}}},"
-    "\"Jobs\":{\"type\":\"object\",\"required\":[\"jobs\"],\"additionalProperties\":false,\"properties\":{\"jobs\":"
-    "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Job\"}}}},"
-    "\"JobResults\":{\"allOf\":[{\"$ref\":\"#/components/schemas/Job\"},{\"type\":\"object\",\"required\":[\"items\"],"
-    "\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Item\"}}}}]},"
-    "\"Health\":{\"type\":\"object\",\"required\":[\"status\"],\"properties\":{\"status\":{\"enum\":[\"ok\",\"ready\"]}"
-    "}},"
-    "\"Anything\":{\"type\":\"object\"},"
-    "\"OpenAIError\":{\"type\":\"object\",\"required\":[\"error\"],\"additionalProperties\":false,\"properties\":{"
-    "\"error\":"
-    "{\"type\":\"object\",\"required\":[\"message\",\"type\",\"param\",\"code\"],\"properties\":{\"message\":{\"type\":"
-    "\"string\"},"
-    "\"type\":{\"type\":\"string\"},\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":[\"string\",\"null\"]"
-    "}}}}},"
-    "\"OpenAIModels\":{\"type\":\"object\",\"required\":[\"object\",\"data\"],\"properties\":{\"object\":{\"const\":"
-    "\"list\"},"
-    "\"data\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"id\",\"object\",\"created\",\"owned_"
-    "by\"]}}}},"
-    "\"OpenAIVoice\":{\"type\":\"object\",\"required\":[\"id\",\"name\"],\"properties\":{\"id\":{\"type\":\"string\"},"
-    "\"name\":{\"type\":\"string\"},\"object\":{\"type\":\"string\"}}},"
-    "\"OpenAIVoices\":{\"type\":\"object\",\"required\":[\"voices\"],\"properties\":{\"voices\":{\"type\":\"array\","
-    "\"items\":"
-    "{\"$ref\":\"#/components/schemas/OpenAIVoice\"}}}}}";
+/* The shapes of answers, from schemas.json. */
+static json_t *answer_schemas(void) {
+    for (const tmb_asset *asset = tmb_assets; asset->path; asset++) {
+        if (strcmp(asset->path, "schemas.json") == 0) {
+            return json_loadb((const char *)asset->data, asset->size, JSON_REJECT_DUPLICATES, NULL);
+        }
+    }
+    return NULL;
+}
 
 static json_t *reference(const char *name) { return json_pack("{s:s+}", "$ref", "#/components/schemas/", name); }
 
@@ -118,15 +45,21 @@ static json_t *request_body(const tmb_route *route, const tmb_server_config *con
     return json_pack("{s:b, s:o}", "required", 1, "content", content);
 }
 
+/* What stands for a part of the path. */
+static json_t *path_schema(const char *name, size_t length) {
+    if (strncmp(name, "id", length) == 0) {
+        return json_pack("{s:s, s:s}", "type", "string", "pattern", "^[0-9a-f]{32}$");
+    }
+    return json_pack("{s:s, s:i, s:i}", "type", "string", "minLength", 1, "maxLength", TMB_NAME_LENGTH);
+}
+
 static json_t *parameters(const tmb_route *route, const tmb_server_config *config) {
     json_t *list = json_array();
     const char *open = strchr(route->path, '{');
     if (open) {
         size_t length = strcspn(open + 1, "}");
-        bool is_name = strncmp(open + 1, "name", length) == 0;
-        (void)json_array_append_new(list, json_pack("{s:s%, s:s, s:b, s:{s:s, s:s}}", "name", open + 1, length, "in",
-                                                    "path", "required", 1, "schema", "type", "string", "pattern",
-                                                    is_name ? "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$" : "^[0-9a-f]{32}$"));
+        (void)json_array_append_new(list, json_pack("{s:s%, s:s, s:b, s:o}", "name", open + 1, length, "in", "path",
+                                                    "required", 1, "schema", path_schema(open + 1, length)));
     }
     for (const tmb_field *field = route->query; field && field->name; field++) {
         (void)json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", field->name, "in", "query", "schema",
@@ -135,25 +68,66 @@ static json_t *parameters(const tmb_route *route, const tmb_server_config *confi
     return list;
 }
 
+/* Problems by status: what makes one possible, and in which words either API tells it. */
+static const struct {
+    unsigned flag; /* TMB_MAY_...; 0: any route */
+    unsigned status;
+    const char *summary;
+} problems[] = {
+    {.status = 400, .summary = "Invalid input: the message names the field"},
+    {.flag = TMB_MAY_NEED_KEY, .status = 401, .summary = "A key is needed"},
+    {.status = 403, .summary = "A page of another origin, or a foreign address"},
+    {.flag = TMB_MAY_BE_MISSING, .status = 404, .summary = "There is no such thing"},
+    {.flag = TMB_MAY_NOT_ACCEPT, .status = 406, .summary = "Accept asks for a format that is not written"},
+    {.flag = TMB_MAY_CLASH, .status = 409, .summary = "The name is taken, or a job still needs it"},
+    {.flag = TMB_MAY_REFUSE_BODY, .status = 413, .summary = "The body is over its limit"},
+    {.flag = TMB_MAY_REFUSE_BODY, .status = 415, .summary = "Another Content-Type is needed"},
+    {.flag = TMB_MAY_NEED_KEY, .status = 429, .summary = "Too many requests with this key: see Retry-After"},
+    {.flag = TMB_MAY_BREAK, .status = 500, .summary = "Internal error, with a request id"},
+    {.flag = TMB_MAY_BE_BUSY,
+     .status = 503,
+     .summary = "The queue is full or the model is not available: try again after Retry-After"},
+    {.flag = TMB_MAY_BE_LATE, .status = 504, .summary = "The deadline passed"},
+    {.flag = TMB_MAY_BE_FULL, .status = 507, .summary = "The disk is full"},
+};
+
+/* Adds a content of an answer; `schema` NULL: bytes. */
+static void add_answer(json_t *all, const tmb_answer_doc *answer) {
+    char status[8];
+    (void)snprintf(status, sizeof(status), "%u", answer->status);
+    json_t *response = json_object_get(all, status);
+    if (!response) {
+        response = json_pack("{s:s}", "description", answer->summary);
+        (void)json_object_set_new(all, status, response);
+    }
+    if (!answer->content_type) {
+        return;
+    }
+    json_t *content = json_object_get(response, "content");
+    if (!content) {
+        content = json_object();
+        (void)json_object_set_new(response, "content", content);
+    }
+    bool is_text = strncmp(answer->content_type, "text/", 5) == 0;
+    (void)content_of(content, answer->content_type,
+                     answer->schema ? reference(answer->schema)
+                     : is_text      ? json_pack("{s:s}", "type", "string")
+                                    : json_pack("{s:s, s:s}", "type", "string", "format", "binary"));
+}
+
 static json_t *responses(const tmb_route *route) {
     json_t *all = json_object();
     for (const tmb_answer_doc *answer = route->answers; answer && answer->status; answer++) {
-        char status[8];
-        (void)snprintf(status, sizeof(status), "%u", answer->status);
-        json_t *response = json_object_get(all, status);
-        if (!response) {
-            response = json_pack("{s:s}", "description", answer->summary);
-            (void)json_object_set_new(all, status, response);
+        add_answer(all, answer);
+    }
+    for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
+        if (!problems[i].flag || (route->problems & problems[i].flag)) {
+            const tmb_answer_doc problem = {.status = problems[i].status,
+                                            .content_type = "application/json",
+                                            .schema = route->flags & TMB_ROUTE_OPENAI ? "OpenAIError" : "Problem",
+                                            .summary = problems[i].summary};
+            add_answer(all, &problem);
         }
-        if (!answer->content_type) {
-            continue;
-        }
-        json_t *content = json_object_get(response, "content");
-        if (!content) {
-            content = json_object();
-            (void)json_object_set_new(response, "content", content);
-        }
-        (void)content_of(content, answer->content_type, answer->schema ? reference(answer->schema) : json_object());
     }
     return all;
 }
@@ -177,6 +151,7 @@ static json_t *operation(const tmb_route *route, const tmb_server *server) {
 
 json_t *tmb_openapi_create(const tmb_server *server) {
     static const char *const methods[] = {"get", "post", "delete"};
+    tmb_body_fields_init();
     json_t *paths = json_object();
     for (const tmb_route *route = tmb_routes; route->handle; route++) {
         if (route->flags & TMB_ROUTE_HIDDEN) {
@@ -193,7 +168,6 @@ json_t *tmb_openapi_create(const tmb_server *server) {
     return json_pack("{s:s, s:{s:s, s:s, s:s, s:{s:s}}, s:o, s:o, s:{s:o, s:{s:{s:s, s:s, s:s}, s:{s:s, s:s}}}}",
                      "openapi", "3.1.0", "info", "title", "timbre", "version", tmb_version(), "description",
                      "Voice cloning with studio-clean sound", "license", "name", "Apache-2.0", "paths", paths,
-                     "security", security, "components", "schemas", json_loads(schemas, 0, NULL), "securitySchemes",
-                     "key", "type", "apiKey", "in", "header", "name", "x-api-key", "bearer", "type", "http", "scheme",
-                     "bearer");
+                     "security", security, "components", "schemas", answer_schemas(), "securitySchemes", "key", "type",
+                     "apiKey", "in", "header", "name", "x-api-key", "bearer", "type", "http", "scheme", "bearer");
 }

@@ -17,6 +17,7 @@ static const tmb_format formats[] = {
     {"aac", "audio/aac", ".aac", TMB_CONTAINER_AAC},
 };
 const char *const tmb_format_names[] = {"wav", "flac", "mp3", "opus", "ogg", "pcm", "aac", NULL};
+const char *const tmb_speech_format_names[] = {"mp3", "opus", "aac", "flac", "wav", "pcm", NULL};
 
 const tmb_format *tmb_format_find(const char *name) {
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {

@@ -16,6 +16,8 @@ typedef struct tmb_format {
 const tmb_format *tmb_format_find(const char *name);
 /* "wav", "flac", ... NULL. */
 extern const char *const tmb_format_names[];
+/* Those that OpenAI's endpoint has. */
+extern const char *const tmb_speech_format_names[];
 /* By a file's content type, for the name of a download; wav where it is none of ours. */
 const tmb_format *tmb_format_of_type(const char *content_type);
 /* Why this server does not write the format, or NULL: AAC needs ffmpeg. */

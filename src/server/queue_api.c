@@ -59,29 +59,45 @@ static bool allocate_needs(job_needs *needs, size_t count) {
     return needs->requests && needs->files && needs->file_ids && needs->owned;
 }
 
+/* Whether the voice that an item names, if it does, is stored. */
+static bool settle_voice(tmb_request *request, json_t *item, tmb_item_problem *problem) {
+    char voice[TMB_NAME_SIZE];
+    bool given = false;
+    tmb_voice_info info;
+    if (!tmb_item_voice(request->server, item, 0, voice, &given, problem)) {
+        return false;
+    }
+    if (!given) {
+        return tmb_item_refuse(problem, "ref_audio", 400, "name a voice or ref_audio, one of them");
+    }
+    tmb_store_status status = tmb_store_voice_get(request->server->store, voice, NULL, &info);
+    if (status == TMB_STORE_OK) {
+        tmb_voice_info_free(&info);
+        /* The job keeps the voice, whatever becomes of the alias or the default. */
+        return json_object_set_new(item, "voice", json_string(voice)) == 0 ||
+               tmb_item_refuse(problem, NULL, 503, "Not enough memory");
+    }
+    (void)tmb_item_refuse(problem, "voice", 400, "there is no voice \"%.120s\"", voice);
+    if (status != TMB_STORE_NOT_FOUND) {
+        problem->status = tmb_store_problem(status, "voice", problem->message, sizeof(problem->message));
+    }
+    return false;
+}
+
 /* Turns an item's reference into something that lasts. Equal texts are stored once: `seen` maps them. */
 static bool settle_reference(tmb_request *request, json_t *item, tmb_references *references, json_t *seen,
                              job_needs *needs, tmb_item_problem *problem) {
     const char *ref_audio = tmb_text_at(item, "ref_audio", 0, NULL);
-    const char *voice = tmb_text_at(item, "voice", 0, NULL);
-    problem->field = "ref_audio";
-    problem->status = 400;
-    if (!ref_audio == !voice) {
-        (void)snprintf(problem->message, sizeof(problem->message), "name a voice or ref_audio, one of them");
+    if (!tmb_item_check_language(request->server, item, 0, problem)) {
         return false;
     }
-    if (voice) {
-        tmb_voice_info info;
-        problem->field = "voice";
-        (void)snprintf(problem->message, sizeof(problem->message), "there is no voice \"%.64s\"", voice);
-        tmb_store_status status = tmb_store_voice_get(request->server->store, voice, NULL, &info);
-        if (status == TMB_STORE_OK) {
-            tmb_voice_info_free(&info);
-        } else if (status != TMB_STORE_NOT_FOUND) {
-            problem->status = tmb_store_problem(status, "voice", problem->message, sizeof(problem->message));
-        }
-        return status == TMB_STORE_OK;
+    if (!ref_audio) {
+        return settle_voice(request, item, problem);
     }
+    if (tmb_text_at(item, "voice", 0, NULL)) {
+        return tmb_item_refuse(problem, "ref_audio", 400, "name a voice or ref_audio, one of them");
+    }
+    (void)tmb_item_refuse(problem, "ref_audio", 400, " ");
     const char *known = json_string_value(json_object_get(seen, ref_audio));
     if (!known) {
         tmb_reference_problem reason;

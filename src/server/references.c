@@ -1,5 +1,6 @@
 #include "server/references.h"
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "server/fetch.h"
@@ -8,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,38 +157,43 @@ const char *tmb_references_hold(tmb_references *references, const char *key, int
     return added ? added->path : NULL;
 }
 
-/* "data:audio/wav;base64,....": decodes into an upload. */
-static tmb_upload *decode_data(tmb_references *references, const char *text, tmb_reference_problem *problem) {
-    const char *comma = strchr(text, ',');
-    static const char mark[] = ";base64";
-    if (!comma || (size_t)(comma - text) < sizeof(mark) - 1 ||
-        strncasecmp(comma - (sizeof(mark) - 1), mark, sizeof(mark) - 1) != 0) {
-        (void)fail(problem, 400, "a data: URI must be data:audio/...;base64,...");
+static bool is_data(const char *text) { return strncasecmp(text, "data:", 5) == 0; }
+static bool is_url(const char *text) {
+    return strncasecmp(text, "http://", 7) == 0 || strncasecmp(text, "https://", 8) == 0;
+}
+
+/* Base64, as the content of a data: URI or by itself, into an upload; NULL: `problem` says why. */
+static tmb_upload *decode(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+    const tmb_server_config *config = references->server->config;
+    bool is_uri = is_data(text);
+    const char *at = is_uri ? tmb_data_uri_content(text) : text;
+    if (!at) {
+        (void)fail(problem, 400, "a data: URI must have base64 content");
         return NULL;
     }
     tmb_upload *upload = NULL;
-    uint64_t limit = references->server->config->max_upload_bytes;
-    tmb_store_status status = tmb_upload_begin(references->server->store, limit, &upload);
+    tmb_store_status status = tmb_upload_begin(references->server->store, config->max_upload_bytes, &upload);
     if (status != TMB_STORE_OK) {
         (void)fail_store(problem, status);
         return NULL;
     }
-    const char *at = comma + 1;
+    enum { step = 4 * 8192 };
+    tmb_base64_reader reader = {.in_uri = is_uri};
     for (size_t left = strlen(at); left && status == TMB_STORE_OK;) {
-        char bytes[3 * 8192];
-        size_t take = left < 4 * 8192 ? left : 4 * 8192;
-        size_t size = tmb_base64_decode(at, take, bytes);
-        /* Padding ends a block early: only the last may. */
-        if (size == SIZE_MAX || (take < left && size != take / 4 * 3)) {
-            (void)fail(problem, 400, "the data: URI is not valid base64");
-            tmb_upload_abort(&upload);
-            return NULL;
+        char bytes[step / 4 * 3 + 3];
+        size_t take = left < step ? left : step;
+        size_t size = tmb_base64_read(&reader, at, take, bytes);
+        if (size == SIZE_MAX) {
+            break;
         }
         status = tmb_upload_write(upload, bytes, size);
         at += take;
         left -= take;
     }
-    if (status != TMB_STORE_OK) {
+    if (status == TMB_STORE_OK && !tmb_base64_end(&reader)) {
+        (void)fail(problem, 400, "is not valid base64");
+        tmb_upload_abort(&upload);
+    } else if (status != TMB_STORE_OK) {
         (void)fail_store(problem, status);
         tmb_upload_abort(&upload);
     }
@@ -211,11 +218,6 @@ static tmb_upload *fetch_url(tmb_references *references, const char *url, tmb_re
     return upload;
 }
 
-static bool is_data(const char *text) { return strncasecmp(text, "data:", 5) == 0; }
-static bool is_url(const char *text) {
-    return strncasecmp(text, "http://", 7) == 0 || strncasecmp(text, "https://", 8) == 0;
-}
-
 /* An upload's bytes under a descriptor, its name gone. */
 static int detach(tmb_upload **upload) {
     int descriptor = open(tmb_upload_path(*upload), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -225,17 +227,10 @@ static int detach(tmb_upload **upload) {
     return descriptor;
 }
 
-static int open_reference(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+/* What the text names on this server: a file by its id, or a path inside --audio-root. -1: there is no such thing
+ * (`problem` not set) or it cannot be used. */
+static int open_named(tmb_references *references, const char *text, tmb_reference_problem *problem) {
     tmb_server *server = references->server;
-    if (is_data(text) || is_url(text)) {
-        tmb_upload *upload =
-            is_data(text) ? decode_data(references, text, problem) : fetch_url(references, text, problem);
-        int descriptor = upload ? detach(&upload) : -1;
-        if (descriptor < 0 && !problem->status) {
-            (void)fail_open(problem);
-        }
-        return descriptor;
-    }
     if (tmb_is_id(text)) {
         int descriptor = -1;
         tmb_file_info info;
@@ -243,17 +238,60 @@ static int open_reference(tmb_references *references, const char *text, tmb_refe
         if (status == TMB_STORE_OK) {
             return descriptor;
         }
-        (void)(status == TMB_STORE_NOT_FOUND ? fail(problem, 400, "there is no file with this id (it may have expired)")
-                                             : fail_store(problem, status));
-        return -1;
+        if (status != TMB_STORE_NOT_FOUND) {
+            (void)fail_store(problem, status);
+            return -1;
+        }
     }
-    int descriptor = tmb_open_below(server->audio_root, text);
+    int descriptor = strlen(text) < PATH_MAX ? tmb_open_below(server->audio_root, text) : -1;
     if (descriptor < 0 && server->audio_root >= 0 && tmb_errno_is_exhausted(errno)) {
         (void)fail_open(problem);
-    } else if (descriptor < 0) {
-        (void)(server->audio_root < 0
-                   ? fail(problem, 400, "must be a file id from POST /api/v1/files/upload or a data: URI")
-                   : fail(problem, 400, "must be a file id, a data: URI or a path of a file inside --audio-root"));
+    }
+    return descriptor;
+}
+
+/* Whether the text is base64 by itself. If there are paths, what is as short as one is one: base64 so short is not even
+ * a tenth of a second of audio. */
+static bool is_bare(const tmb_references *references, const char *text) {
+    size_t length = strlen(text);
+    bool is_path = references->server->audio_root >= 0 && length < PATH_MAX;
+    return !is_path && tmb_base64_is_likely(text, length);
+}
+
+/* The bytes that the text itself carries or leads to; NULL: it is another kind of text (`problem` not set), or they
+ * cannot be had. */
+static tmb_upload *obtain(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+    if (is_data(text) || is_bare(references, text)) {
+        return decode(references, text, problem);
+    }
+    return is_url(text) ? fetch_url(references, text, problem) : NULL;
+}
+
+static void fail_unknown(const tmb_references *references, const char *text, tmb_reference_problem *problem) {
+    if (tmb_is_id(text)) {
+        (void)fail(problem, 400, "there is no file with this id (it may have expired)");
+    } else if (references->server->audio_root < 0) {
+        (void)fail(problem, 400, "must be a file id from POST /api/v1/files/upload or a data: URI");
+    } else {
+        (void)fail(problem, 400, "must be a file id, a data: URI or a path of a file inside --audio-root");
+    }
+}
+
+static int open_reference(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+    int descriptor = is_data(text) || is_url(text) ? -1 : open_named(references, text, problem);
+    if (descriptor >= 0 || problem->status) {
+        return descriptor;
+    }
+    tmb_upload *upload = obtain(references, text, problem);
+    if (!upload && !problem->status) {
+        fail_unknown(references, text, problem);
+    }
+    if (!upload) {
+        return -1;
+    }
+    descriptor = detach(&upload);
+    if (descriptor < 0) {
+        (void)fail_open(problem);
     }
     return descriptor;
 }
@@ -307,14 +345,17 @@ bool tmb_reference_store(tmb_references *references, const char *ref_audio, char
     *problem = (tmb_reference_problem){.status = 0};
     *fresh = false;
     id[0] = 0;
-    if (!is_data(ref_audio) && !is_url(ref_audio)) {
+    int named = is_data(ref_audio) || is_url(ref_audio) ? -1 : open_named(references, ref_audio, problem);
+    if (named >= 0) {
         if (tmb_is_id(ref_audio)) {
             memcpy(id, ref_audio, TMB_STORE_ID);
         }
-        return tmb_references_open(references, ref_audio, problem) != NULL;
+        return keep(references, ref_audio, named, problem) != NULL;
     }
-    tmb_upload *upload =
-        is_data(ref_audio) ? decode_data(references, ref_audio, problem) : fetch_url(references, ref_audio, problem);
+    tmb_upload *upload = problem->status ? NULL : obtain(references, ref_audio, problem);
+    if (!upload && !problem->status) {
+        fail_unknown(references, ref_audio, problem);
+    }
     tmb_audio_info audio;
     if (!upload || !tmb_check_audio(references->server->config, tmb_upload_path(upload),
                                     references->server->config->max_reference_seconds, false, &audio, problem)) {

@@ -97,6 +97,7 @@ void tmb_request_release(tmb_request *request) {
     free(request->authority);
     free(request->query_text);
     free(request->content_type);
+    free(request->accept);
     free(request->range);
     free(request->if_none_match);
     free(request->if_range);

@@ -28,17 +28,17 @@ struct tmb_request {
     char id[17]; /* in answers and in the log */
     tmb_method method;
     bool is_head;
-    char *path;           /* decoded, without the query */
-    char *authority;      /* of a target that names one, or NULL */
-    char *query_text;     /* as it came, or NULL */
-    char path_value[128]; /* of the route's {parameter} */
-    char *address;        /* the client's, as text; or NULL */
-    char key_name[64];    /* of the API key; "" where none was needed */
-    char origin[256];     /* allowed cross-origin caller, to be echoed; or "" */
-    double started;       /* monotonic */
+    char *path;                   /* decoded, without the query */
+    char *authority;              /* of a target that names one, or NULL */
+    char *query_text;             /* as it came, or NULL */
+    char path_value[4 * 64 + 64]; /* of the route's {parameter} */
+    char *address;                /* the client's, as text; or NULL */
+    char key_name[64];            /* of the API key; "" where none was needed */
+    char origin[256];             /* allowed cross-origin caller, to be echoed; or "" */
+    double started;               /* monotonic */
 
     /* Headers that handlers ask for; owned, NULL where absent. */
-    char *content_type, *range, *if_none_match, *if_range, *idempotency_key;
+    char *content_type, *accept, *range, *if_none_match, *if_range, *idempotency_key;
 
     /* The body: JSON as it came, or a form. After the check `arguments` has what the route's table
      * describes, of body or form, and `query` that of the query string. */
@@ -64,8 +64,8 @@ struct tmb_request {
     uint64_t answer_bytes; /* SIZE unknown: UINT64_MAX */
     struct {
         const char *name;
-        char value[64];
-    } headers[4]; /* that the handler adds to its answer */
+        char value[160];
+    } headers[8]; /* that the handler adds to its answer */
     size_t header_count;
     void (*on_gone)(void *user);
     void (*on_free)(void *user);
@@ -104,7 +104,7 @@ void tmb_answer_rope(tmb_request *request, unsigned status, const char *content_
 /* An error in the shape of the route's API. `field` names the parameter (NULL = none). A 400 for a field
  * reads "Invalid Input: field: message"; a 503 asks to come back in a few seconds. */
 void tmb_refuse(tmb_request *request, unsigned status, const char *field, const char *format, ...) TMB_PRINTF(4, 5);
-/* Adds a header to the answer that will be given; `name` lives for ever. At most four. */
+/* Adds a header to the answer that will be given; `name` lives for ever. At most eight. */
 void tmb_request_header(tmb_request *request, const char *name, const char *value);
 
 /* 503 or 429 with a Retry-After of its own. */

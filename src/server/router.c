@@ -38,7 +38,7 @@ const tmb_route *tmb_route_find(tmb_method method, const char *path, char *value
     bool literal = is_literal(path);
     *allowed = 0;
     for (const tmb_route *route = tmb_routes; route->handle; route++) {
-        char candidate[128];
+        char candidate[4 * 64 + 64];
         candidate[0] = 0;
         if ((!literal || !strchr(route->path, '{')) && match(route->path, path, candidate, sizeof(candidate))) {
             *allowed |= 1u << route->method;

@@ -29,8 +29,14 @@ static json_t *choice_schema(const tmb_field *field) {
     return json_pack("{s:s, s:o}", "type", "string", "enum", choices);
 }
 
+/* What a name may not be is told by the refusal: control characters, slashes, blanks at its ends. */
 static json_t *name_schema(void) {
-    return json_pack("{s:s, s:s}", "type", "string", "pattern", "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$");
+    return json_pack("{s:s, s:i, s:i}", "type", "string", "minLength", 1, "maxLength", 64);
+}
+
+static json_t *language_schema(void) {
+    return json_pack("{s:s, s:i, s:[s, s, s]}", "type", "string", "maxLength", TMB_LANGUAGE_LENGTH - 1, "examples",
+                     "en", "zh-CN", "auto");
 }
 
 static json_t *value_schema(const tmb_field *field, const tmb_server_config *config) {
@@ -38,12 +44,13 @@ static json_t *value_schema(const tmb_field *field, const tmb_server_config *con
     switch (field->kind) {
     case TMB_FIELD_TEXT: return text_schema(field, maximum);
     case TMB_FIELD_CHOICE: return choice_schema(field);
+    case TMB_FIELD_LANGUAGE: return language_schema();
     case TMB_FIELD_BOOLEAN: return json_pack("{s:s}", "type", "boolean");
     case TMB_FIELD_NAME: return name_schema();
     case TMB_FIELD_FILE: return json_pack("{s:s, s:s}", "type", "string", "format", "binary");
     case TMB_FIELD_VOICE:
-        return json_pack("{s:[o, {s:s, s:{s:o}, s:[s], s:b}]}", "anyOf", name_schema(), "type", "object", "properties",
-                         "id", name_schema(), "required", "id", "additionalProperties", 0);
+        return json_pack("{s:[{s:s}, {s:s, s:{s:{s:s}}, s:[s], s:b}]}", "anyOf", "type", "string", "type", "object",
+                         "properties", "id", "type", "string", "required", "id", "additionalProperties", 0);
     case TMB_FIELD_ITEMS:
         return json_pack("{s:s, s:i, s:o, s:o}", "type", "array", "minItems", 1, "maxItems", number(maximum), "items",
                          tmb_fields_schema(field->fields, config, true, false));
@@ -55,23 +62,51 @@ static json_t *value_schema(const tmb_field *field, const tmb_server_config *con
                      number(field->minimum), "maximum", number(maximum));
 }
 
-static json_t *or_null(json_t *schema) { return json_pack("{s:[o, {s:s}]}", "anyOf", schema, "type", "null"); }
+/* The aliases behind the summary. */
+static json_t *description(const tmb_field *field) {
+    char text[640];
+    size_t used = (size_t)snprintf(text, sizeof(text), "%s", field->summary);
+    bool first = true;
+    for (size_t i = 0; i < TMB_FIELD_ALIASES && used < sizeof(text); i++) {
+        if (field->aliases[i] && strcmp(field->aliases[i], field->name) != 0) {
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", first ? " (also: " : ", ",
+                                     field->aliases[i]);
+            first = false;
+        }
+    }
+    if (!first && used < sizeof(text)) {
+        (void)snprintf(text + used, sizeof(text) - used, ")");
+    }
+    return json_string(text);
+}
+
+/* Makes null one of the values of a schema. */
+static json_t *or_null(json_t *schema) {
+    json_t *any = json_object_get(schema, "anyOf");
+    json_t *type = json_object_get(schema, "type");
+    if (any) {
+        (void)json_array_append_new(any, json_pack("{s:s}", "type", "null"));
+    } else if (type) {
+        (void)json_object_set_new(schema, "type", json_pack("[O, s]", type, "null"));
+    }
+    json_t *choices = json_object_get(schema, "enum");
+    if (choices) {
+        (void)json_array_append_new(choices, json_null());
+    }
+    return schema;
+}
 
 json_t *tmb_field_schema(const tmb_field *field, const tmb_server_config *config, bool form) {
     json_t *schema = value_schema(field, config);
+    bool nullable = !form && !(field->flags & TMB_FIELD_REQUIRED);
     if (!form && (field->flags & TMB_FIELD_LIST)) {
         json_t *element = json_deep_copy(schema);
-        if (field->flags & TMB_FIELD_NULL_IN_LIST) {
-            element = or_null(element);
-        }
-        json_t *list = json_pack("{s:s, s:o, s:i, s:I}", "type", "array", "items", element, "minItems", 1, "maxItems",
-                                 (json_int_t)config->max_items);
-        schema = field->flags & TMB_FIELD_NULLABLE
-                     ? json_pack("{s:[o, o, {s:s}]}", "anyOf", schema, list, "type", "null")
-                     : json_pack("{s:[o, o]}", "anyOf", schema, list);
-    } else if (!form && (field->flags & TMB_FIELD_NULLABLE)) {
-        schema = or_null(schema);
+        json_t *list =
+            json_pack("{s:s, s:o, s:i, s:I}", "type", "array", "items", nullable ? or_null(element) : element,
+                      "minItems", 1, "maxItems", (json_int_t)config->max_items);
+        schema = json_pack("{s:[o, o]}", "anyOf", schema, list);
     }
+    schema = nullable ? or_null(schema) : schema;
     if (field->fallback) {
         (void)json_object_set_new(schema, "default", json_loads(field->fallback, JSON_DECODE_ANY, NULL));
     }
@@ -79,7 +114,7 @@ json_t *tmb_field_schema(const tmb_field *field, const tmb_server_config *config
         json_t *example = json_loads(field->example, JSON_DECODE_ANY, NULL);
         (void)json_object_set_new(schema, "examples", json_pack("[o]", example));
     }
-    (void)json_object_set_new(schema, "description", json_string(field->summary));
+    (void)json_object_set_new(schema, "description", description(field));
     return schema;
 }
 

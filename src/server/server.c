@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "server/listen.h"
 #include "server/logging.h"
+#include "server/origins.h"
 #include "server/runner.h"
 #include "server/service.h"
 
@@ -99,6 +100,7 @@ static tmb_status open_library(tmb_server *server, tmb_error *error) {
     options.no_ffmpeg = config->no_ffmpeg;
     options.max_queued = (size_t)config->max_waiting_items;
     options.voice_cache_entries = (size_t)config->voice_cache_entries;
+    options.no_preview = config->no_preview;
     options.log = library_log;
     options.log_user = &server->logger;
     options.log_level = server->logger.level;
@@ -195,6 +197,7 @@ static void stop_parts(tmb_server *server) {
     tmb_keys_close(&server->keys);
     json_decref(server->openapi);
     free(server->openapi_text);
+    tmb_voices_deinit(&server->voices);
     if (server->audio_root >= 0) {
         (void)close(server->audio_root);
     }
@@ -320,6 +323,15 @@ static void listen_on_other_loopback(tmb_server *server, int port) {
     }
 }
 
+/* The second line: who speaks. Nobody should take the preview voice for a clone. */
+static void print_engine(const tmb_server *server, const tmb_resolution *resolution, FILE *out) {
+    if (resolution->is_clone) {
+        (void)fprintf(out, "engine: %s (%s), clones voices\n", resolution->engine, server->model_name);
+    } else {
+        (void)fprintf(out, "engine: preview voice, no clone; for clones: timbre pull qwen3-tts-0.6b\n");
+    }
+}
+
 static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t *signals, tmb_error *error) {
     const tmb_server_config *config = server->config;
     int port = 0;
@@ -331,7 +343,11 @@ static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t 
                         server->listen_host);
     }
     tmb_status status = TMB_OK;
-    if (config->keys_file[0]) {
+    status = tmb_origins_check(config->cors_origin, config->keys_file[0] != 0, error);
+    if (status == TMB_OK) {
+        status = tmb_voices_init(&server->voices, config, error);
+    }
+    if (status == TMB_OK && config->keys_file[0]) {
         status = tmb_keys_open(config->keys_file, config->rate_limit, &server->keys, error);
     }
     if (status == TMB_OK) {
@@ -340,11 +356,17 @@ static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t 
     if (status == TMB_OK) {
         status = open_library(server, error);
     }
+    tmb_resolution resolution = {.engine = NULL};
+    if (status == TMB_OK) {
+        /* What is not there now would fail every request. */
+        status = tmb_resolve(server->timbre, TMB_NEED_ENGINE | TMB_NEED_DENOISER, &resolution, error);
+    }
     if (status == TMB_OK && config->preload) {
         status = tmb_preload(server->timbre, error);
     }
     if (status == TMB_OK) {
         name_model(server);
+        tmb_voices_warn(&server->voices, server->store, &server->logger);
         status = start_parts(server, error);
     }
     if (status == TMB_OK) {
@@ -360,6 +382,7 @@ static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t 
     char line[192];
     (void)snprintf(line, sizeof(line), "listening on http://%s:%d", server->listen_host, port);
     (void)fprintf(out, "%s\n", line);
+    print_engine(server, &resolution, out);
     (void)fflush(out);
     tmb_service_ready(line);
     serve(server, signals);

@@ -6,23 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-void tmb_handle_live(tmb_request *request) {
-    tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:s, s:s}", "status", "ok", "version", tmb_version()));
+/* Who speaks is part of every answer about health: with the preview voice all is well, and nothing is cloned. */
+static json_t *health(tmb_server *server, const char *state) {
+    tmb_statistics statistics;
+    tmb_get_statistics(server->timbre, &statistics);
+    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:b, s:b}", "status", state, "version", tmb_version(), "engine",
+                     statistics.engine ? statistics.engine : server->config->engine, "is_clone", statistics.is_clone,
+                     "model", server->model_name, "engine_loaded", statistics.engine_loaded, "denoiser_loaded",
+                     statistics.denoiser_loaded);
 }
 
+void tmb_handle_live(tmb_request *request) { tmb_answer_json(request, MHD_HTTP_OK, health(request->server, "ok")); }
+
 void tmb_handle_ready(tmb_request *request) {
-    tmb_server *server = request->server;
-    if (atomic_load(&server->draining)) {
+    if (atomic_load(&request->server->draining)) {
         tmb_refuse_for_now(request, 503, 10, "The server is shutting down");
         return;
     }
-    tmb_statistics statistics;
-    tmb_get_statistics(server->timbre, &statistics);
-    tmb_answer_json(request, MHD_HTTP_OK,
-                    json_pack("{s:s, s:s, s:s, s:b, s:b}", "status", "ready", "engine",
-                              statistics.engine ? statistics.engine : server->config->engine, "model",
-                              server->model_name, "engine_loaded", statistics.engine_loaded, "denoiser_loaded",
-                              statistics.denoiser_loaded));
+    tmb_answer_json(request, MHD_HTTP_OK, health(request->server, "ready"));
 }
 
 static const char *route_method(size_t route) {

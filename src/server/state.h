@@ -11,6 +11,7 @@
 #include "server/connections.h"
 #include "server/metrics.h"
 #include "server/request.h"
+#include "server/voices.h"
 
 #include <stdatomic.h>
 
@@ -37,8 +38,9 @@ struct tmb_server {
     atomic_size_t slow_waiting;
     tmb_budget *body_memory; /* for bodies */
     _Atomic(uint64_t) group; /* the last group number given to a request */
-    char model_name[64];     /* "qwen3-tts-0.6b" */
-    int audio_root;          /* open folder, or -1 */
+    tmb_voices voices;
+    char model_name[64]; /* "qwen3-tts-0.6b" */
+    int audio_root;      /* open folder, or -1 */
     bool loopback;
     char listen_host[128];
 };
@@ -52,22 +54,36 @@ typedef enum tmb_body_kind {
 } tmb_body_kind;
 
 enum {
-    TMB_ROUTE_OPEN = 1,      /* no key needed */
-    TMB_ROUTE_INLINE = 2,    /* the handler does not wait for anything and runs on the listener's thread */
-    TMB_ROUTE_WORK = 4,      /* refused while draining */
-    TMB_ROUTE_SLOW = 8,      /* runs on the slow workers */
-    TMB_ROUTE_OPENAI = 16,   /* errors in OpenAI's shape; unknown fields are ignored */
-    TMB_ROUTE_HIDDEN = 32,   /* not in the description */
-    TMB_ROUTE_UNLIMITED = 64 /* not counted by the rate limit */
+    TMB_ROUTE_OPEN = 1,       /* no key needed */
+    TMB_ROUTE_INLINE = 2,     /* the handler does not wait for anything and runs on the listener's thread */
+    TMB_ROUTE_WORK = 4,       /* refused while draining */
+    TMB_ROUTE_SLOW = 8,       /* runs on the slow workers */
+    TMB_ROUTE_OPENAI = 16,    /* errors in OpenAI's shape; unknown fields are ignored */
+    TMB_ROUTE_HIDDEN = 32,    /* not in the description */
+    TMB_ROUTE_UNLIMITED = 64, /* not counted by the rate limit */
+    TMB_ROUTE_LISTING = 128   /* no key needed with --open-listing */
 };
 
-/* A documented answer. */
+/* A documented answer that is no problem. */
 typedef struct tmb_answer_doc {
     unsigned status;          /* 0 ends the table */
     const char *content_type; /* NULL: no body */
-    const char *schema;       /* name in the components, or NULL */
+    const char *schema;       /* name in the components; NULL: bytes */
     const char *summary;
 } tmb_answer_doc;
+
+/* Problems that a route may answer with, beyond those of every route. */
+enum {
+    TMB_MAY_NEED_KEY = 1,     /* 401, 429 */
+    TMB_MAY_BREAK = 2,        /* 500 */
+    TMB_MAY_BE_MISSING = 4,   /* 404 */
+    TMB_MAY_CLASH = 8,        /* 409 */
+    TMB_MAY_REFUSE_BODY = 16, /* 413, 415 */
+    TMB_MAY_BE_BUSY = 32,     /* 503 */
+    TMB_MAY_BE_LATE = 64,     /* 504 */
+    TMB_MAY_BE_FULL = 128,    /* 507 */
+    TMB_MAY_NOT_ACCEPT = 256  /* 406 */
+};
 
 struct tmb_route {
     tmb_method method;
@@ -79,6 +95,7 @@ struct tmb_route {
     unsigned flags;
     void (*handle)(tmb_request *request);
     const tmb_answer_doc *answers;
+    unsigned problems; /* TMB_MAY_... */
 };
 
 /* Every route; `handle` NULL ends the table. */

@@ -1,6 +1,7 @@
 /* Stored voices: /api/v1/voices, and /v1/audio/voices as OpenAI's clients know them. */
 #include "base/error.h"
 #include "base/file.h"
+#include "server/arguments.h"
 #include "server/form.h"
 #include "server/handlers.h"
 #include "server/item.h"
@@ -47,8 +48,10 @@ static void add_reference(tmb_server *server, const tmb_voice_info *info, json_t
 }
 
 static json_t *voice_json(tmb_server *server, const tmb_voice_info *info) {
-    char url[96];
-    (void)snprintf(url, sizeof(url), "/api/v1/voices/%s/audio", info->name);
+    char name[3 * TMB_NAME_SIZE];
+    char url[sizeof(name) + 32];
+    tmb_percent_encode(info->name, name, sizeof(name));
+    (void)snprintf(url, sizeof(url), "/api/v1/voices/%s/audio", name);
     json_t *voice =
         json_pack("{s:o, s:s, s:o, s:o, s:b, s:b, s:b, s:f, s:f}", "name", tmb_json_text(info->name), "url", url,
                   "ref_text", tmb_json_text(info->ref_text), "language", tmb_json_text(info->language), "x_vector_only",
@@ -70,25 +73,52 @@ static bool add_voice(void *user, const tmb_voice_info *info) {
     return json_array_append_new(to->list, voice_json(to->server, info)) == 0;
 }
 
-static bool add_openai_voice(void *user, const tmb_voice_info *info) {
-    listing *to = user;
-    return json_array_append_new(to->list, json_pack("{s:o, s:o}", "id", tmb_json_text(info->name), "name",
-                                                     tmb_json_text(info->name))) == 0;
+static json_t *openai_voice(const char *name) {
+    return json_pack("{s:o, s:o}", "id", tmb_json_text(name), "name", tmb_json_text(name));
 }
 
-static void list(tmb_request *request, bool (*add)(void *user, const tmb_voice_info *info)) {
+static bool add_openai_voice(void *user, const tmb_voice_info *info) {
+    listing *to = user;
+    return json_array_append_new(to->list, openai_voice(info->name)) == 0;
+}
+
+static bool add_name(void *user, const tmb_voice_info *info) {
+    listing *to = user;
+    return json_array_append_new(to->list, tmb_json_text(info->name)) == 0;
+}
+
+/* The stored voices; NULL: answered. */
+static json_t *list(tmb_request *request, bool (*add)(void *user, const tmb_voice_info *info)) {
     listing to = {.server = request->server, .list = json_array()};
     tmb_store_status status = to.list ? tmb_store_voice_each(request->server->store, add, &to) : TMB_STORE_FAILED;
     if (status != TMB_STORE_OK) {
         json_decref(to.list);
         tmb_refuse_store(request, status, "voice");
-        return;
+        return NULL;
     }
-    tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "voices", to.list));
+    return to.list;
 }
 
-void tmb_handle_voices_list(tmb_request *request) { list(request, add_voice); }
-void tmb_handle_openai_voices(tmb_request *request) { list(request, add_openai_voice); }
+void tmb_handle_voices_list(tmb_request *request) {
+    json_t *voices = list(request, add_voice);
+    if (voices) {
+        tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "voices", voices));
+    }
+}
+
+/* The stored voices and, behind them, the operator's aliases. */
+void tmb_handle_openai_voices(tmb_request *request) {
+    bool legacy = tmb_boolean_at(request->query, "legacy", false);
+    const tmb_voices *known = &request->server->voices;
+    json_t *voices = list(request, legacy ? add_name : add_openai_voice);
+    for (size_t i = 0; voices && i < known->count; i++) {
+        const char *alias = known->aliases[i].alias;
+        (void)json_array_append_new(voices, legacy ? json_string(alias) : openai_voice(alias));
+    }
+    if (voices) {
+        tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "voices", voices));
+    }
+}
 
 /* The bytes behind `path` as an upload of the store. */
 static tmb_upload *copy_file(tmb_server *server, const char *path, tmb_store_status *status) {
@@ -192,6 +222,11 @@ static void create(tmb_request *request, const char *part, bool openai) {
     (void)snprintf(info.language, sizeof(info.language), "%s", tmb_text_at(arguments, "language", 0, "auto"));
     info.ref_text = ref_text && ref_text[strspn(ref_text, " \t\r\n\v\f")] ? (char *)(uintptr_t)ref_text : NULL;
     info.x_vector_only = info.x_vector_only || !info.ref_text;
+    tmb_item_problem problem = {.status = 0};
+    if (!tmb_item_check_language(server, arguments, 0, &problem)) {
+        tmb_refuse(request, problem.status, problem.field, "%s", problem.message);
+        return;
+    }
     tmb_upload *upload = take_reference(request, part, &audio);
     if (!upload) {
         return;
@@ -220,23 +255,31 @@ static void create(tmb_request *request, const char *part, bool openai) {
 void tmb_handle_voice_create(tmb_request *request) { create(request, "ref_audio", false); }
 void tmb_handle_openai_voice_create(tmb_request *request) { create(request, "audio_sample", true); }
 
-void tmb_handle_voice_get(tmb_request *request) {
-    tmb_voice_info info;
-    tmb_store_status status = tmb_store_voice_get(request->server->store, request->path_value, NULL, &info);
+/* The voice that the path names; false: answered. */
+static bool find_named(tmb_request *request, int *descriptor, tmb_voice_info *info) {
+    char name[TMB_NAME_SIZE];
+    const char *what = NULL;
+    tmb_store_status status = tmb_name_normalise(request->path_value, name, &what)
+                                  ? tmb_store_voice_get(request->server->store, name, descriptor, info)
+                                  : TMB_STORE_NOT_FOUND;
     if (status != TMB_STORE_OK) {
         tmb_refuse_store(request, status, "voice");
-        return;
     }
-    tmb_answer_json(request, MHD_HTTP_OK, voice_json(request->server, &info));
-    tmb_voice_info_free(&info);
+    return status == TMB_STORE_OK;
+}
+
+void tmb_handle_voice_get(tmb_request *request) {
+    tmb_voice_info info;
+    if (find_named(request, NULL, &info)) {
+        tmb_answer_json(request, MHD_HTTP_OK, voice_json(request->server, &info));
+        tmb_voice_info_free(&info);
+    }
 }
 
 void tmb_handle_voice_audio(tmb_request *request) {
     int descriptor = -1;
     tmb_voice_info info;
-    tmb_store_status status = tmb_store_voice_get(request->server->store, request->path_value, &descriptor, &info);
-    if (status != TMB_STORE_OK) {
-        tmb_refuse_store(request, status, "voice");
+    if (!find_named(request, &descriptor, &info)) {
         return;
     }
     tmb_file_info file = {.bytes = info.bytes};
@@ -248,7 +291,12 @@ void tmb_handle_voice_audio(tmb_request *request) {
 }
 
 void tmb_handle_voice_delete(tmb_request *request) {
-    tmb_store_status status = tmb_store_voice_remove(request->server->store, request->path_value);
+    tmb_voice_info info;
+    if (!find_named(request, NULL, &info)) {
+        return;
+    }
+    tmb_store_status status = tmb_store_voice_remove(request->server->store, info.name);
+    tmb_voice_info_free(&info);
     if (status != TMB_STORE_OK) {
         tmb_refuse_store(request, status, "voice");
         return;

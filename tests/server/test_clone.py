@@ -181,15 +181,21 @@ BAD = [
     ("ref_text[0]", {"text": "Hi.", "ref_text": [3]}),
     ("ref_text", {"text": "Hi.", "ref_text": "x" * 4097}),
     ("language", {"text": "Hi.", "language": "xx"}),
-    ("language", {"text": "Hi.", "language": ""}),
-    ("language", {"text": "Hi.", "language": None}),
-    ("language[0]", {"text": "Hi.", "language": [None]}),
     ("language", {"text": "Hi.", "language": 1}),
+    ("language", {"text": "Hi.", "language": "en-"}),
+    ("language", {"text": "Hi.", "language": "x" * 40}),
+    ("language[1]", {"text": ["Hi.", "Ho."], "language": ["en", "klingon"]}),
+    ("max_frames", {"text": "Hi.", "max_new_tokens": -1}),
+    ("x_vector_only", {"text": "Hi.", "x_vector_only_mode": "yes"}),
+    ("x_vector_only", {"text": "Hi.", "x_vector_only": True, "x_vector_only_mode": True}),
+    ("reference_silence", {"text": "Hi.", "reference_silence": 5.1}),
+    ("split_length", {"text": "Hi.", "split_length": 1.5}),
+    ("first_chunk_frames", {"text": "Hi.", "first_chunk_frames": 17}),
+    ("subtalker_top_k", {"text": "Hi.", "subtalker_top_k": 1e6}),
     ("custom_id", {"text": "Hi.", "custom_id": 4}),
     ("custom_id", {"text": "Hi.", "custom_id": ["a", "b"]}),
     ("custom_id", {"text": "Hi.", "custom_id": "x" * 257}),
     ("temperature", {"text": "Hi.", "temperature": "1"}),
-    ("temperature", {"text": "Hi.", "temperature": None}),
     ("temperature", {"text": "Hi.", "temperature": -0.1}),
     ("temperature", {"text": "Hi.", "temperature": 2.1}),
     ("temperature", {"text": "Hi.", "temperature": True}),
@@ -209,7 +215,6 @@ BAD = [
     ("x_vector_only", {"text": "Hi.", "x_vector_only": "yes"}),
     ("x_vector_only", {"text": "Hi.", "x_vector_only": 1}),
     ("run_pre_processing", {"text": "Hi.", "run_pre_processing": "true"}),
-    ("run_post_processing", {"text": "Hi.", "run_post_processing": None}),
     ("response_format", {"text": "Hi.", "response_format": "aiff"}),
     ("response_format", {"text": "Hi.", "response_format": "exe"}),
     ("stream", {"text": "Hi.", "stream": "true"}),
@@ -234,6 +239,134 @@ def test_bad_field(server, ref, field, body):
     assert answer.detail.startswith(f"Invalid Input: {field}: "), answer.detail
     assert set(answer.json()) == {"detail"}
     assert server.get("/health/ready").status == 200
+
+
+# What is null, or empty where empty says nothing, is as if it were not there.
+OPTIONAL = {"ref_text": "Words.", "language": "en", "custom_id": "a", "temperature": 0.5, "top_p": 0.9, "top_k": 9,
+            "repetition_penalty": 1.1, "seed": 1, "max_seconds": 3.0, "x_vector_only": True, "run_pre_processing": True,
+            "run_post_processing": True, "response_format": "wav", "stream": False, "stream_format": "audio", "voice": "x",
+            "greedy": True, "subtalker_temperature": 0.5, "subtalker_top_p": 0.5, "subtalker_top_k": 5, "max_frames": 50,
+            "non_streaming_text": True, "split_length": 9, "pauses": True, "guard_runaway": False, "first_chunk_frames": 2,
+            "trim_reference": True, "reference_silence": 0.5}
+
+
+def test_null_is_absent(server, ref):
+    answer = server.clone("Hi.", "/voice-clone-enhanced", ref_audio=ref, **{name: None for name in OPTIONAL})
+    assert answer.status == 200, answer
+    assert server.clone(["Hi.", "Ho."], ref_audio=ref, language=[None, "de"], ref_text=[None, ""], custom_id=[None, "b"]).status == 200
+    answer = server.clone("Hi.", ref_audio=ref, ref_text="", language="", voice="")
+    assert answer.status == 200, answer
+    form = {"text": "Hi.", "ref_audio": ("a.wav", REFERENCE), **{name: "" for name in OPTIONAL}}
+    assert server.post(API + "/voice-clone-enhanced-file", form=form).status == 200
+
+
+def test_every_field_is_taken(server, ref):
+    fields = {name: value for name, value in OPTIONAL.items() if name not in ("voice", "pauses")}
+    answer = server.clone("Hi.", "/voice-clone-enhanced", ref_audio=ref, **fields)
+    assert answer.status == 200, answer
+    described = server.get("/openapi.json").json()["paths"][API + "/voice-clone-enhanced"]["post"]["requestBody"]
+    properties = described["content"]["application/json"]["schema"]["properties"]
+    assert set(properties) == set(OPTIONAL) | {"text", "ref_audio"}
+
+
+def test_official_names(server, ref):
+    answer = server.clone("Hello.", ref_audio=ref, ref_text="Words.", x_vector_only_mode=True, max_new_tokens=400,
+                          non_streaming_mode=True, seed=1)
+    assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize("wrong,right", [("temprature", "temperature"), ("langauge", "language"), ("ref_adio", "ref_audio"), ("txet", "text")])
+def test_did_you_mean(server, ref, wrong, right):
+    answer = server.clone("Hi.", ref_audio=ref, **{wrong: "x"})
+    assert answer.status == 400 and f'did you mean "{right}"?' in answer.detail, answer
+    answer = server.post(API + "/voice-clone-file", form={"text": "Hi.", wrong: "x", "ref_audio": ("a.wav", REFERENCE)})
+    assert answer.status == 400 and f'did you mean "{right}"?' in answer.detail, answer
+
+
+@pytest.mark.parametrize("language", ["auto", "Auto", "EN", "en-US", "en_US", "zh-CN", "zh-Hans-CN", "ZH_TW", "pt-BR", "pt_BR", "English", "german",
+                                      "de_DE.UTF-8", "cmn-Hans"])
+def test_languages(server, ref, language):
+    answer = server.clone("Hi.", ref_audio=ref, language=language)
+    assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize("language", ["xx", "nl", "klingon", "en US"])
+def test_unknown_language_lists_codes(server, ref, language):
+    detail = server.clone("Hi.", ref_audio=ref, language=language).detail
+    assert detail.endswith("auto, en, zh, ja, ko, fr, de, es, ru, pt, it"), detail
+
+
+def base64_spellings():
+    plain = base64.b64encode(REFERENCE).decode()
+    url = base64.urlsafe_b64encode(REFERENCE).decode()
+    lines = "\r\n".join(plain[i:i + 76] for i in range(0, len(plain), 76))
+    return {"bare": plain, "lines": lines, "no-padding": plain.rstrip("="), "url": url, "url-no-padding": url.rstrip("="),
+            "uri-lines": "data:audio/wav;base64," + lines, "uri-no-padding": "data:audio/wav;base64," + plain.rstrip("="),
+            "uri-url": "data:audio/wav;base64," + url, "uri-parameters": "data:audio/wav;codecs=1;rate=24000;base64," + plain,
+            "uri-no-type": "data:;base64," + plain, "uri-upper": "DATA:AUDIO/WAV;BASE64," + plain, "uri-blank": "data:audio/wav; base64, " + plain,
+            "uri-escaped": "data:audio/wav;base64," + plain.replace("+", "%2B").replace("/", "%2f").replace("=", "%3D")}
+
+
+@pytest.mark.parametrize("spelling", sorted(base64_spellings()))
+def test_base64(server, spelling):
+    # A sample more, so that the plain spelling has padding.
+    answer = server.clone("Hi.", ref_audio=base64_spellings()[spelling])
+    assert answer.status == 200, answer
+    job = server.job([{"text": "Hi.", "ref_audio": base64_spellings()[spelling]}])
+    assert server.wait_job(job)["items"][0]["state"] == "done"
+
+
+@pytest.mark.parametrize("text", ["A" * 200, "data:audio/wav;base64," + "A" * 201, "data:audio/wav;base64,AAAA=AAA", "data:audio/wav;base64,%4", "A" * 99 + "!",
+                                  "data:audio/wav;base64,=", "data:audio/wav;base64,%zz"])
+def test_bad_base64(server, text):
+    answer = server.clone("Hi.", ref_audio=text)
+    assert answer.status == 400 and answer.detail.startswith("Invalid Input: ref_audio: "), answer
+
+
+ACCEPTS = [("audio/*", "audio/wav", b"RIFF"), ("audio/wav", "audio/wav", b"RIFF"), ("Audio/X-WAV", "audio/wav", b"RIFF"),
+           ("audio/flac", "audio/flac", b"fLaC"), ("audio/ogg;q=0.9, */*;q=0.1", "audio/ogg", b"OggS"),
+           ("application/json;q=0.5, audio/flac", "audio/flac", b"fLaC")]
+
+
+@pytest.mark.parametrize("path", ["/voice-clone", "/voice-clone-enhanced", "/voice-clone-file", "/voice-clone-enhanced-file"])
+def test_accept_audio(server, ref, path):
+    for accept, content_type, start in ACCEPTS if path == "/voice-clone" else ACCEPTS[:1]:
+        body = {"form": {"text": "Hi.", "ref_audio": ("a.wav", REFERENCE)}} if path.endswith("-file") else {"json_body": {"text": "Hi.", "ref_audio": ref}}
+        answer = server.post(API + path, headers={"Accept": accept}, **body)
+        assert answer.status == 200 and answer.headers["Content-Type"] == content_type and answer.body.startswith(start), answer
+        assert int(answer.headers["Content-Length"]) == len(answer.body)
+        assert answer.headers["X-Engine"] == "preview" and answer.headers["X-Is-Clone"] == "false" and answer.headers["X-Seed"]
+        if start == b"RIFF":
+            import struct
+            assert struct.unpack_from("<I", answer.body, 4)[0] == len(answer.body) - 8
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, audio/wav", "audio/wav;q=0", "audio/wav;q=0.3, application/json", "text/html"])
+def test_accept_json(server, ref, accept):
+    answer = server.post(API + "/voice-clone", {"text": "Hi.", "ref_audio": ref}, headers={"Accept": accept})
+    assert answer.status == 200 and answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Engine"] == "preview"
+
+
+def test_accept_audio_needs_one_item(server, ref):
+    answer = server.post(API + "/voice-clone", {"text": ["Hi.", "Ho."], "ref_audio": ref}, headers={"Accept": "audio/wav"})
+    assert answer.status == 400 and answer.detail.startswith("Invalid Input: text: one item"), answer
+    # What the body says goes before the head.
+    answer = server.post(API + "/voice-clone", {"text": "Hi.", "ref_audio": ref, "response_format": "flac"}, headers={"Accept": "audio/wav"})
+    assert answer.status == 200 and answer.body.startswith(b"fLaC")
+
+
+@pytest.mark.parametrize("name", ["ref_audio", "file", "audio", "audio_sample"])
+def test_files_under_any_name(server, name):
+    from urllib.parse import quote
+    audio = ("a.wav", REFERENCE)
+    assert server.post(API + "/voice-clone-file", form={"text": "Hi.", name: audio}).status == 200
+    assert server.post(API + "/files/upload", form={name: audio}).status == 201
+    assert server.post(API + "/enhance", form={name: audio}).status == 200
+    assert server.post(API + "/voices", form={"name": f"v {name}", name: audio}).status == 201
+    assert server.post("/v1/audio/voices", form={"name": f"o {name}", name: audio}).status == 201
+    for voice in (f"v {name}", f"o {name}"):
+        assert server.delete(API + "/voices/" + quote(voice)).status == 204
 
 
 def test_both_voice_and_reference(server, ref, voice):

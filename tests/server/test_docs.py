@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from support import REFERENCE, Server, wav_rate, wav_seconds
+from support import API, TIMBRE, Server, wav, wav_rate, wav_seconds
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -16,9 +16,17 @@ def blocks(document):
             for match in re.finditer(r"^```sh\n(.*?)^```", text, re.M | re.S) if "curl" in match.group(1)]
 
 
-@pytest.mark.parametrize("document", ["docs/http-api.md"])
-def test_examples(document, tmp_path):
-    (tmp_path / "me.wav").write_bytes(REFERENCE)
+def recording(folder, kind):
+    """What people have: a short WAV of good quality, and a long file in another format."""
+    (folder / "me.wav").write_bytes(wav(5 if kind == "wav" else 30, rate=48000))
+    if kind == "flac":
+        subprocess.run([TIMBRE, "resample", "me.wav", "-r", "44100", "-o", "me.flac"], cwd=folder, check=True, timeout=60)
+        (folder / "me.flac").rename(folder / "me.wav")
+
+
+@pytest.mark.parametrize("document,kind", [("docs/http-api.md", "wav"), pytest.param("docs/http-api.md", "flac", marks=pytest.mark.slow)])
+def test_examples(document, kind, tmp_path):
+    recording(tmp_path, kind)
     examples = blocks(document)
     assert len(examples) >= 10
     keys = tmp_path / "keys"
@@ -43,3 +51,25 @@ def test_readme(tmp_path):
         subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=60)
     audio = (tmp_path / "speech.wav").read_bytes()
     assert wav_rate(audio) == 48000 and wav_seconds(audio) > 0.3
+
+
+def properties(server, path):
+    body = server.get("/openapi.json").json()["paths"][path]["post"]["requestBody"]["content"]
+    return set(body["application/json"]["schema"]["properties"])
+
+
+def named(text):
+    return set(re.findall(r"`([a-z_]+)`", text))
+
+
+def test_every_field_is_documented():
+    text = (ROOT / "docs/http-api.md").read_text()
+    table = "\n".join(re.findall(r"^\| (.*?) \|", text, re.M))
+    models = (ROOT / "docs/models.md").read_text()
+    rows = re.findall(r"^\| `?-?-?.*? \| (`.*?`) \| .*\|$", models, re.M)
+    assert len(rows) >= 10, rows
+    with Server() as server:
+        fields = properties(server, API + "/voice-clone-enhanced")
+        assert fields <= named(table), fields - named(table)
+        for row in rows:
+            assert named(row) <= fields, row

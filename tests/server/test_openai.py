@@ -155,7 +155,7 @@ def test_unknown_fields_are_ignored(server, voice):
 
 @pytest.mark.parametrize("param,body", [
     ("input", {}), ("input", {"input": ""}), ("input", {"input": "x" * 4097}), ("input", {"input": ["a"]}),
-    ("voice", {"input": "Hi.", "voice": "nobody"}), ("voice", {"input": "Hi.", "voice": {"name": "x"}}), ("voice", {"input": "Hi.", "voice": 1}),
+    ("voice", {"input": "Hi.", "voice": "nobody"}), ("voice", {"input": "Hi.", "voice": "alloy"}), ("voice", {"input": "Hi.", "voice": "a/b"}), ("voice", {"input": "Hi.", "voice": {"name": "x"}}), ("voice", {"input": "Hi.", "voice": 1}),
     ("ref_audio", {"input": "Hi."}), ("ref_audio", {"input": "Hi.", "ref_audio": "nothing"}),
     ("response_format", {"input": "Hi.", "response_format": "aiff"}), ("speed", {"input": "Hi.", "speed": 5}), ("speed", {"input": "Hi.", "speed": 0.1}),
     ("speed", {"input": "Hi.", "speed": "fast"}), ("stream_format", {"input": "Hi.", "stream_format": "x"}), ("model", {"input": "Hi.", "model": 3}),
@@ -167,6 +167,108 @@ def test_bad_speech(server, param, body):
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["param"] == param and error["type"] == "invalid_request_error" and param in error["message"]
+
+
+@pytest.mark.parametrize("voice", ["", "alloy", "Zoë's voice", "../x", {"id": "nobody"}, None])
+def test_with_a_reference_any_voice_is_a_label(server, voice):
+    answer = server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", "ref_audio": data_uri()})
+    assert answer.status == 200, answer
+
+
+def test_null_is_absent(server, voice):
+    names = ["response_format", "speed", "seed", "language", "stream", "stream_format", "instructions", "task_type", "sample_rate", "ref_audio", "ref_text",
+             "temperature", "top_p", "top_k", "model", "max_new_tokens", "x_vector_only_mode"]
+    answer = server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", **{name: None for name in names}})
+    assert answer.status == 200 and "X-Ignored" not in answer.headers, answer
+
+
+def test_what_is_ignored_is_named(server, voice):
+    answer = server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", "task_type": "CustomVoice", "user": "me", "lang_code": "a",
+                                              "instructions": "Whisper.", "max_new_tokens": 100, "bad name": 1})
+    assert answer.status == 200, answer
+    assert set(answer.headers["X-Ignored"].split(", ")) == {"task_type", "user", "lang_code", "instructions"}
+    answer = server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", "task_type": "Base", "split_length": 40, "max_new_tokens": 100})
+    assert answer.status == 200 and "X-Ignored" not in answer.headers
+    assert server.post("/v1/audio/speech", {"voice": voice, "input": "Hello.", "max_new_tokens": -1}).status == 400
+
+
+def test_whole_audio_has_its_length(server, voice):
+    body = {"voice": voice, "input": "Hello.", "response_format": "wav"}
+    answer = server.post("/v1/audio/speech", {**body, "stream": False})
+    assert answer.status == 200 and int(answer.headers["Content-Length"]) == len(answer.body)
+    assert struct.unpack_from("<I", answer.body, 4)[0] == len(answer.body) - 8
+    streamed = server.post("/v1/audio/speech", body)
+    for one in (answer, streamed):
+        assert one.headers["X-Engine"] == "preview" and one.headers["X-Is-Clone"] == "false"
+
+
+def test_models_one_by_one(client, server):
+    for model in client.models.list():
+        assert client.models.retrieve(model.id).id == model.id
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("gpt-9")
+    assert {"id": "tts-1", "name": "tts-1"} in server.get("/v1/audio/models").json()["models"]
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A server for other people's clients."""
+    with Server("--default-voice", "anna", "--voice-alias", "nova=anna, Müller = Zoë Müller", "--voice-alias", "echo=nobody") as running:
+        assert "no voice \"anna\" is stored" in running.log()
+        running.add_voice("anna")
+        running.add_voice("Zoe\u0308 Müller")
+        yield running
+
+
+@pytest.mark.parametrize("voice,status", [(None, 200), ("anna", 200), ("nova", 200), ("alloy", 200), ("Alloy", 200), ("shimmer", 200), ("Müller", 200),
+                                          ("Zoë Müller", 200), ("Zoe\u0308 Müller", 200), ("echo", 400), ("nobody", 400), ("an na", 400)])
+def test_default_and_alias_voices(shared, voice, status):
+    answer = shared.post("/v1/audio/speech", {"input": "Hi.", "voice": voice})
+    assert answer.status == status, answer
+    assert shared.clone("Hi.", voice=voice).status == status
+    answer = shared.post("/api/v1/queue/submit", {"items": [{"text": "Hi.", "voice": voice}]})
+    assert answer.status == (202 if status == 200 else 400), answer
+
+
+def test_aliases_are_listed(shared):
+    names = [voice["id"] for voice in shared.get("/v1/audio/voices").json()["voices"]]
+    assert names == ["Zoë Müller", "anna", "nova", "Müller", "echo"]
+    assert shared.get("/v1/audio/voices?legacy=true").json()["voices"] == names
+
+
+@pytest.mark.parametrize("option,value,message", [
+    ("--voice-alias", "alloy", "is not NAME=VOICE"), ("--voice-alias", "a=b,a=c", "comes twice"), ("--voice-alias", "a=b,b=c", "an alias itself"),
+    ("--voice-alias", "a/b=c", "slash"), ("--voice-alias", "=c", "empty"), ("--voice-alias", "a=", "empty"), ("--default-voice", "a/b", "slash")])
+def test_bad_aliases(option, value, message):
+    from support import run
+    with __import__("tempfile").TemporaryDirectory() as folder:
+        answer = run("serve", "--port", 0, "--state-dir", folder, "--engine", "preview", option, value)
+    assert answer.returncode == 2 and message in answer.stderr, answer
+
+
+NAMES = ["Anna Smith", "über", "Zoë", "张伟", "Иван Петров", "やまだ 太郎", "अनिल", "محمد", "a.b-c_d", "O'Brien", "50% off?", "x" * 64, "é" * 64, "名" * 64]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_any_script(server, name):
+    import unicodedata
+    from support import API, quote
+    typed = unicodedata.normalize("NFD", name) if len(unicodedata.normalize("NFD", name)) <= 64 else name
+    answer = server.post(API + "/voices", {"name": typed, "ref_audio": data_uri()})
+    assert answer.status == 201 and answer.json()["name"] == unicodedata.normalize("NFC", name), answer
+    assert server.post(API + "/voices", {"name": name, "ref_audio": data_uri()}).status == 409
+    assert server.get(answer.json()["url"]).body == REFERENCE
+    assert server.get(API + "/voices/" + quote(typed)).status == 200
+    assert server.post("/v1/audio/speech", {"input": "Hi.", "voice": typed}).status == 200
+    assert server.delete("/v1/audio/voices/" + quote(name)).status == 204
+    assert all(file.name.isascii() for file in server.state.rglob("*"))
+
+
+@pytest.mark.parametrize("name", ["", " ", " a", "a ", "a/b", "a\\b", "a\nb", "\u200b", "a\u202eb", "\u00a0a", "a\u3000", "x" * 65, "名" * 65, ".", "..", ".hidden", "-dash", "~a", "\ufffe", "a\x7f"])
+def test_bad_names(server, name):
+    from support import API
+    answer = server.post(API + "/voices", {"name": name, "ref_audio": data_uri()})
+    assert answer.status == 400 and "name: " in answer.detail, answer
 
 
 def test_client_sees_errors(client):

@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from support import API, REFERENCE, Server, run, wait_for
+from support import API, REFERENCE, Server, data_uri, run, wait_for
 
 KEY, OTHER = "k-0123456789abcdef0123", "another-key-0123456789"
 
@@ -248,6 +248,116 @@ def test_cors():
         answer = server.request("OPTIONS", API + "/voice-clone", headers={**headers, "Access-Control-Request-Method": "POST"})
         assert answer.status == 204 and "POST" in answer.headers["Access-Control-Allow-Methods"]
         assert server.get(API + "/voices", headers={"Origin": "https://other.example"}).status == 403
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory):
+    keys = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write_text(KEY + "\n")
+    with Server("--keys-file", keys, "--cors-origin", "*", "--open-listing", "--rate-limit", 0) as server:
+        yield server
+
+
+@pytest.mark.parametrize("header,value", [("x-api-key", KEY), ("X-API-Key", KEY), ("xi-api-key", KEY), ("Xi-Api-Key", KEY), ("Authorization", "Bearer " + KEY),
+                                          ("Authorization", "bearer " + KEY), ("Authorization", "BEARER  " + KEY), ("Authorization", "Token " + KEY),
+                                          ("Authorization", "token " + KEY)])
+def test_key_headers(keyed, header, value):
+    assert keyed.get(API + "/voices", headers={header: value}).status == 200
+    assert keyed.get(API + "/voices", headers={header: value + "x"}).status == 401
+
+
+@pytest.mark.parametrize("value", [KEY, "Basic " + KEY, "Bearer" + KEY, "Bearer", "Token", "Key " + KEY, ""])
+def test_no_key(keyed, value):
+    assert keyed.get(API + "/voices", headers={"Authorization": value}).status == 401
+
+
+def test_open_listing(keyed, tmp_path):
+    for path in ("/v1/models", "/v1/models/tts-1", "/v1/audio/models", "/v1/audio/voices", "/v1/audio/voices?legacy=true"):
+        assert keyed.get(path).status == 200, path
+    for path in (API + "/voices", API + "/queue", "/metrics"):
+        assert keyed.get(path).status == 401, path
+    assert keyed.post("/v1/audio/voices", form={"name": "x", "audio_sample": ("a.wav", REFERENCE)}).status == 401
+    keys = tmp_path / "keys"
+    keys.write_text(KEY + "\n")
+    with Server("--keys-file", keys) as closed:
+        assert closed.get("/v1/models").status == 401 and closed.get("/v1/audio/voices").status == 401
+
+
+def preflight(server, origin, headers="x-stainless-os, x-stainless-retry-count,content-type", private=False):
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": headers}
+    if private:
+        asked["Access-Control-Request-Private-Network"] = "true"
+    return server.request("OPTIONS", "/v1/audio/speech", headers=asked)
+
+
+def test_cors_with_any_origin(keyed):
+    answer = preflight(keyed, "https://any.example")
+    assert answer.status == 204 and answer.headers["Access-Control-Allow-Origin"] == "https://any.example"
+    answer = keyed.get("/v1/models", headers={"Origin": "http://localhost:3000"})
+    assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000" and answer.headers["Vary"] == "Origin"
+    assert preflight(keyed, "null").headers["Access-Control-Allow-Origin"] is None
+
+
+def test_cors_with_several_origins():
+    with Server("--cors-origin", "https://a.example, http://localhost:3000", "--cors-origin", "https://B.example:443") as server:
+        for origin in ("https://a.example", "http://localhost:3000", "https://b.example"):
+            answer = preflight(server, origin, private=True)
+            assert answer.status == 204 and answer.headers["Access-Control-Allow-Origin"] == origin
+            assert answer.headers["Access-Control-Allow-Headers"] == "x-stainless-os, x-stainless-retry-count,content-type"
+            assert answer.headers["Access-Control-Allow-Private-Network"] == "true" and "POST" in answer.headers["Access-Control-Allow-Methods"]
+            answer = server.clone("Hi.", path="/voice-clone")
+            answer = server.post(API + "/voice-clone", {"text": "Hi.", "ref_audio": data_uri()}, headers={"Origin": origin})
+            exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+            assert answer.status == 200 and {"X-Request-Id", "X-Seed", "X-Engine", "X-Is-Clone", "X-Ignored"} <= set(exposed)
+            # Whatever of ours an answer carries, the page may read it.
+            assert {name for name in answer.headers if name.lower().startswith("x-") and name != "X-Content-Type-Options"} <= set(exposed)
+        for origin in ("https://c.example", "http://a.example", "https://a.example.evil.example", "https://a.example:8443", "null", "https://a.example/"):
+            assert preflight(server, origin).headers["Access-Control-Allow-Origin"] is None
+            assert server.get(API + "/voices", headers={"Origin": origin}).status == 403
+
+
+@pytest.mark.parametrize("origin,message", [("a.b/", "no origin"), ("a.example", "no origin"), ("https://a.example/", "last slash"), ("https://", "no origin"),
+                                            ("https://a.example/path", "last slash"), ("https://a b", "no origin"), ("*", "without keys"),
+                                            ("https://a.example:99999", "no origin"), ("https://a.example,b", "no origin"), ("https://*.example", "no origin"),
+                                            ("://a", "no origin"), ("https://[::1", "no origin"), ("https://user@a.example", "no origin"), ("null", "no origin")])
+def test_origins_that_cannot_work(tmp_path, origin, message):
+    answer = run("serve", "--port", 0, "--state-dir", tmp_path, "--engine", "preview", "--cors-origin", origin)
+    assert answer.returncode == 2 and message in answer.stderr and "cors-origin" in answer.stderr, answer
+
+
+# ---- ready means ready
+
+NOTHING = {"HF_HOME": "/nonexistent", "HF_HUB_CACHE": "/nonexistent/hub", "HF_HUB_OFFLINE": "1", "TIMBRE_SYSTEM_MODELS": "/nonexistent"}
+
+
+@pytest.mark.parametrize("options,message", [
+    (("--model", "0.6b"), "timbre pull qwen3-tts-0.6b"), (("--model", "1.7b"), "timbre pull qwen3-tts-1.7b"), (("--engine", "qwen3"), "timbre pull"),
+    (("--model", "/nonexistent"), "/nonexistent"), (("--denoiser", "/nope"), "/nope"), (("--no-preview",), "timbre pull")])
+def test_what_is_missing_ends_the_start(tmp_path, options, message):
+    answer = run("serve", "--port", 0, "--state-dir", tmp_path, *options, environment=NOTHING)
+    assert answer.returncode == 4 and message in answer.stderr and "listening" not in answer.stdout, answer
+
+
+def test_preview_is_refused_by_name(tmp_path):
+    answer = run("serve", "--port", 0, "--state-dir", tmp_path, "--no-preview", "--engine", "preview", environment=NOTHING)
+    assert answer.returncode == 2 and "preview" in answer.stderr, answer
+
+
+def test_without_espeak(tmp_path):
+    answer = run("serve", "--port", 0, "--state-dir", tmp_path, "--engine", "preview", environment={"PATH": str(tmp_path)})
+    assert answer.returncode == 4 and "espeak-ng" in answer.stderr, answer
+
+
+def test_who_speaks_is_told():
+    with Server(engine=None, environment=NOTHING) as server:
+        line = server.process.stdout.readline()
+        assert "preview" in line and "no clone" in line and "timbre pull" in line, line
+        for path in ("/health/live", "/health/ready", "/health", "/ready"):
+            state = server.get(path).json()
+            assert state["engine"] == "preview" and state["is_clone"] is False, state
+        for body in ({}, {"stream": True}, {"stream": True, "stream_format": "sse"}):
+            answer = server.clone("Hi.", **body)
+            assert answer.headers["X-Engine"] == "preview" and answer.headers["X-Is-Clone"] == "false", body
 
 
 def test_still_alive(server, alive):
