@@ -22,20 +22,30 @@ static json_t *content_of(json_t *content, const char *type, json_t *schema) {
     return content;
 }
 
-static json_t *request_body(const tmb_route *route, const tmb_server_config *config) {
+/* The body in one of its types, with the route's example. */
+static void describe_body(json_t *content, const tmb_route *route, const tmb_server_config *config, bool form) {
     bool strict = !(route->flags & TMB_ROUTE_OPENAI);
+    json_t *schema = tmb_fields_schema(route->fields, config, strict, form);
+    if (form && route->body == TMB_BODY_JSON_OR_FORM) {
+        /* In a form the reference may be the file itself. */
+        json_t *audio = json_object_get(json_object_get(schema, "properties"), "ref_audio");
+        (void)json_object_set_new(audio, "format", json_string("binary"));
+    }
+    const char *type = form ? "multipart/form-data" : "application/json";
+    (void)content_of(content, type, schema);
+    json_t *example = route->example ? json_loads(route->example, 0, NULL) : NULL;
+    if (example) {
+        (void)json_object_set_new(json_object_get(content, type), "example", example);
+    }
+}
+
+static json_t *request_body(const tmb_route *route, const tmb_server_config *config) {
     json_t *content = json_object();
     if (route->body == TMB_BODY_JSON || route->body == TMB_BODY_JSON_OR_FORM) {
-        (void)content_of(content, "application/json", tmb_fields_schema(route->fields, config, strict, false));
+        describe_body(content, route, config, false);
     }
     if (route->body == TMB_BODY_FORM || route->body == TMB_BODY_FILE || route->body == TMB_BODY_JSON_OR_FORM) {
-        json_t *form = tmb_fields_schema(route->fields, config, strict, true);
-        if (route->body == TMB_BODY_JSON_OR_FORM) {
-            /* In a form the reference may be the file itself. */
-            json_t *audio = json_object_get(json_object_get(form, "properties"), "ref_audio");
-            (void)json_object_set_new(audio, "format", json_string("binary"));
-        }
-        (void)content_of(content, "multipart/form-data", form);
+        describe_body(content, route, config, true);
     }
     if (route->body == TMB_BODY_FILE) {
         (void)content_of(content, "application/octet-stream",

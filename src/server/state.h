@@ -91,6 +91,7 @@ struct tmb_route {
     const char *tag, *operation, *summary;
     tmb_body_kind body;
     const tmb_field *fields; /* of the body */
+    const char *example;     /* of the body, as JSON; files by their names */
     const tmb_field *query;
     unsigned flags;
     void (*handle)(tmb_request *request);
