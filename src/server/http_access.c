@@ -8,8 +8,9 @@
 #include <strings.h>
 
 /* What a page may read of an answer's head. */
-static const char exposed[] = "X-Request-Id, X-Seed, X-Engine, X-Is-Clone, X-Ignored, X-Warnings, Retry-After, Allow, "
-                              "Content-Disposition, Content-Length, Content-Range, Accept-Ranges, ETag";
+static const char exposed[] =
+    "X-Request-Id, X-Seed, X-Engine, X-Is-Clone, X-Ignored, Retry-After, Allow, "
+    "X-Clipped, X-Timbre-Warnings, Content-Disposition, Content-Length, Content-Range, Accept-Ranges, ETag";
 
 /* What follows the scheme and the blanks behind it; NULL if `authorization` begins with another scheme. */
 static const char *after_scheme(const char *authorization, const char *scheme) {
