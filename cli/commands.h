@@ -6,7 +6,7 @@
 
 extern const cli_command cli_command_clone, cli_command_enhance, cli_command_resample, cli_command_info,
     cli_command_voice_create, cli_command_voice_list, cli_command_voice_show, cli_command_voice_rm, cli_command_models,
-    cli_command_pull, cli_command_tokenize, cli_command_doctor, cli_command_serve;
+    cli_command_pull, cli_command_rm, cli_command_verify, cli_command_tokenize, cli_command_doctor, cli_command_serve;
 
 /* Prints what is in a voice file; the exit status. */
 int cli_show_voice(const char *name, const char *path, bool json);

@@ -7,8 +7,8 @@
 const cli_command *const cli_commands[] = {
     &cli_command_clone,        &cli_command_enhance,    &cli_command_resample,   &cli_command_info,
     &cli_command_voice_create, &cli_command_voice_list, &cli_command_voice_show, &cli_command_voice_rm,
-    &cli_command_models,       &cli_command_pull,       &cli_command_tokenize,   &cli_command_doctor,
-    &cli_command_serve,
+    &cli_command_models,       &cli_command_pull,       &cli_command_rm,         &cli_command_verify,
+    &cli_command_tokenize,     &cli_command_doctor,     &cli_command_serve,
 };
 const size_t cli_command_count = CLI_LENGTH(cli_commands);
 

@@ -650,6 +650,61 @@ TMB_API void tmb_pull_request_default(tmb_pull_request *request);
  * kept, and a download that was interrupted goes on. Callbacks come from this thread. */
 TMB_API tmb_status tmb_pull_model_with(const tmb_pull_request *request, tmb_error *error);
 
+/* What removing a model took away. */
+typedef struct tmb_removal {
+    uint64_t bytes; /* on disk */
+    size_t files;   /* packs included */
+    size_t kept;    /* files in the model's folders that others put there */
+} tmb_removal;
+
+/* Removes a model that was pulled, with the packs that were made of it: from this user's cache, or with `system` from
+ * the machine's. Only what a download writes is removed, never a blob that something else in the cache leads to, and
+ * never a folder that was given as --model. TMB_ERROR_MODEL: it is not there. */
+TMB_API tmb_status tmb_remove_model(const char *name, bool system, tmb_removal *out, tmb_error *error);
+
+/* Packs: weights as quantizing made them, kept in $XDG_CACHE_HOME/timbre/packs so that later starts need not do it
+ * again. They can always be removed; the next start makes what it needs. */
+typedef struct tmb_pack_info {
+    const char *path;
+    uint64_t bytes;
+    const char *model;  /* the folder that it was made of, or NULL: not known */
+    bool stale;         /* nothing uses it any more ... */
+    const char *reason; /* ... because of this */
+} tmb_pack_info;
+
+/* Calls back for each pack; what it gets is valid during the call. */
+TMB_API tmb_status tmb_packs(void (*each)(void *user, const tmb_pack_info *pack), void *user, tmb_error *error);
+
+/* Removes the packs that are stale. */
+TMB_API tmb_status tmb_packs_prune_stale(tmb_removal *out, tmb_error *error);
+
+/* Examining a model: files, checksums of the released ones, names, shapes and types, NaN and infinity, the tokenizer on
+ * known texts, configuration values. */
+typedef enum tmb_verify_verdict {
+    TMB_VERIFY_OK = 0,
+    TMB_VERIFY_NOTE, /* worth knowing, no fault */
+    TMB_VERIFY_FAULT
+} tmb_verify_verdict;
+
+typedef struct tmb_verify_check {
+    const char *name; /* a file, or what was looked at */
+    tmb_verify_verdict verdict;
+    const char *detail; /* for people, one sentence */
+} tmb_verify_check;
+
+typedef struct tmb_verify_request {
+    size_t struct_size; /* sizeof(tmb_verify_request) */
+    const char *model;  /* as for tmb_find_model, also a damaged folder; "dfn3" or an archive: the denoiser */
+    bool (*each)(void *user, const tmb_verify_check *check);     /* false cancels */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* bytes; false cancels; may be NULL */
+    void *user;
+} tmb_verify_request;
+
+/* Reports every check; *faults (may be NULL) counts those that are TMB_VERIFY_FAULT. TMB_OK says that the examination
+ * came to its end, whatever it found. TMB_ERROR_MODEL: there is no such model. TMB_ERROR_CANCELLED. Reads whole files,
+ * so it takes seconds to a minute. Callbacks come from this thread. */
+TMB_API tmb_status tmb_verify_model(const tmb_verify_request *request, size_t *faults, tmb_error *error);
+
 /* Token ids of `text` by the tokenizer in a checkpoint's folder; *ids is allocated (tmb_free). The last tokenizer is
  * kept, so that many texts in a row read its files once. Thread-safe. */
 TMB_API tmb_status tmb_tokenize(const char *model, const char *text, size_t text_bytes, int32_t **ids, size_t *count,

@@ -1,15 +1,21 @@
 /* The public calls about models: what is installed, downloads, and the tokenizer of a checkpoint. */
 #include "weights/models.h"
+#include "tts/qwen3/cpu/lm/pack_file.h"
+#include "tts/qwen3/qwen3.h"
 #include "tts/qwen3/text/tokenizer.h"
+#include "weights/hf_cache.h"
 #include "weights/pull.h"
+#include "weights/remove.h"
 
 #include "base/error.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 tmb_status tmb_models(void (*each)(void *user, const tmb_model_info *model), void *user, tmb_error *error) {
     if (each == NULL) {
@@ -77,6 +83,84 @@ tmb_status tmb_pull_model_with(const tmb_pull_request *request, tmb_error *error
     const tmb_pull_options options = {
         .progress = complete.progress, .note = complete.note, .user = complete.user, .system = complete.system};
     return tmb_pull_model(complete.name, &options, error);
+}
+
+static void remove_packs_of(void *user, const char *snapshot) {
+    tmb_removal *out = user;
+    char *directory = tmb_qwen3_pack_directory();
+    char *folder = realpath(snapshot, NULL);
+    if (directory != NULL && folder != NULL) {
+        tmb_pack_pruning done = tmb_packs_remove_of(directory, folder);
+        out->bytes += done.bytes;
+        out->files += done.files;
+    }
+    free(directory);
+    free(folder);
+}
+
+/* The archive that pull wrote; not one that a variable or a package brings. */
+static tmb_status remove_denoiser(bool system, tmb_removal *out, tmb_error *error) {
+    char *path = NULL;
+    struct stat about;
+    tmb_status status = tmb_models_dfn3_target(system, &path, error);
+    if (status == TMB_OK && lstat(path, &about) != 0) {
+        status = tmb_fail(error, TMB_ERROR_MODEL, "%.300s is not there: nothing to remove", path);
+    } else if (status == TMB_OK && unlink(path) != 0) {
+        status = tmb_fail(error, TMB_ERROR_IO, "%.300s: cannot be removed: %s", path, strerror(errno));
+    } else if (status == TMB_OK) {
+        out->files++;
+        out->bytes += (uint64_t)about.st_size;
+    }
+    free(path);
+    return status;
+}
+
+tmb_status tmb_remove_model(const char *name, bool system, tmb_removal *out, tmb_error *error) {
+    tmb_removal unused;
+    out = out == NULL ? &unused : out;
+    *out = (tmb_removal){0};
+    const tmb_known_model *model = name != NULL ? tmb_models_by_name(name) : NULL;
+    if (model != NULL && model->repository == NULL) {
+        return remove_denoiser(system, out, error);
+    }
+    if (name == NULL || (model == NULL && !tmb_hf_is_repository(name))) {
+        return tmb_fail(
+            error, TMB_ERROR_ARGUMENT,
+            "\"%.200s\" is no model that was pulled: only those are removed (a folder of your own is yours to "
+            "delete)",
+            name != NULL ? name : "");
+    }
+    char *hub = NULL;
+    tmb_status status = tmb_models_hub(system, &hub, error);
+    if (status == TMB_OK) {
+        status = tmb_remove_repository(hub, model != NULL ? model->repository : name, remove_packs_of, out, out, error);
+    }
+    free(hub);
+    return status;
+}
+
+tmb_status tmb_packs(void (*each)(void *user, const tmb_pack_info *pack), void *user, tmb_error *error) {
+    if (each == NULL) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "tmb_packs needs a callback");
+    }
+    char *directory = tmb_qwen3_pack_directory();
+    tmb_status status = directory != NULL ? tmb_packs_each(directory, each, user, error) : TMB_OK;
+    free(directory);
+    return status;
+}
+
+tmb_status tmb_packs_prune_stale(tmb_removal *out, tmb_error *error) {
+    (void)error;
+    char *directory = tmb_qwen3_pack_directory();
+    tmb_pack_pruning done = {0};
+    if (directory != NULL) {
+        done = tmb_packs_prune(directory);
+    }
+    free(directory);
+    if (out != NULL) {
+        *out = (tmb_removal){.bytes = done.bytes, .files = done.files};
+    }
+    return TMB_OK;
 }
 
 /* The tokenizer that was used last, so that many texts in a row read its files once. */

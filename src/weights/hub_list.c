@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What of a repository timbre reads. */
-static bool is_wanted(const char *path) {
+bool tmb_hub_is_wanted(const char *path) {
     static const char *const endings[] = {".json", ".txt", ".safetensors"};
     size_t length = strlen(path);
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
@@ -49,7 +48,7 @@ static tmb_status read_file(const char *url, const json_t *entry, tmb_hub_list *
     if (path == NULL) {
         return tmb_fail(error, TMB_ERROR_FORMAT, "%s: a file without a name", url);
     }
-    if (!is_wanted(path)) {
+    if (!tmb_hub_is_wanted(path)) {
         return TMB_OK;
     }
     if (!tmb_hf_is_path(path)) {

@@ -20,6 +20,9 @@ typedef struct tmb_hub_list {
     size_t count;
 } tmb_hub_list;
 
+/* Whether timbre reads a file of this name: .json, .txt, .safetensors. */
+bool tmb_hub_is_wanted(const char *path);
+
 /* Reads the answer of /api/models/OWNER/NAME/revision/REVISION?blobs=true, [bytes] of `text` that came from `url`. A
  * description without sizes and checksums (the query was not understood) is accepted too. TMB_ERROR_FORMAT names what
  * is wrong; a file name that leaves the folder is wrong. The caller frees the list, also after an error. */

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "weights/json.h"
 #include "weights/safetensors_header.h"
@@ -248,6 +249,18 @@ const tmb_tensor *tmb_safetensors_at(const tmb_safetensors *safetensors, size_t 
 uint64_t tmb_safetensors_bytes(const tmb_safetensors *safetensors) { return safetensors->bytes; }
 
 const char *tmb_safetensors_path(const tmb_safetensors *safetensors) { return safetensors->path; }
+
+uint64_t tmb_safetensors_stamp(const tmb_safetensors *safetensors) {
+    uint64_t stamp = safetensors->shard_count;
+    for (size_t i = 0; i < safetensors->shard_count; i++) {
+        struct stat about = {0};
+        (void)fstat(safetensors->shards[i].file, &about);
+        const uint64_t facts[] = {(uint64_t)about.st_size, (uint64_t)about.st_mtim.tv_sec,
+                                  (uint64_t)about.st_mtim.tv_nsec};
+        stamp = tmb_hash_mix(stamp, tmb_hash_bytes(facts, sizeof facts, i));
+    }
+    return stamp;
+}
 
 tmb_status tmb_safetensors_check(const tmb_safetensors *safetensors, tmb_error *error) {
     for (size_t i = 0; i < safetensors->shard_count; i++) {

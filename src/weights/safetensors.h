@@ -75,6 +75,9 @@ uint64_t tmb_safetensors_bytes(const tmb_safetensors *safetensors);
 /* What was given to open. */
 const char *tmb_safetensors_path(const tmb_safetensors *safetensors);
 
+/* A number that changes when one of the files does: made of their sizes and times of change. */
+uint64_t tmb_safetensors_stamp(const tmb_safetensors *safetensors);
+
 /* TMB_ERROR_IO where a file is no longer as long as it was at open. */
 tmb_status tmb_safetensors_check(const tmb_safetensors *safetensors, tmb_error *error);
 

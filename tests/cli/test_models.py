@@ -1,7 +1,9 @@
 """models and pull, against an emulation of the hub."""
 import atexit
+import fcntl
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -140,6 +142,141 @@ class Incomplete(HubCase):
         done = self.check(MODEL, "clone", "--ref", REFERENCE, "--text", "Hi.", "--model", model, "--no-pre", "--no-post", "-o",
                           self.folder / "out.wav", env=self.env)
         self.assertIn("model.safetensors is a Git LFS pointer", done.stderr)
+
+
+class Packs(HubCase):
+    """Packed weights are counted, shown, and go with their model or when nothing uses them."""
+
+    def setUp(self):
+        super().setUp()
+        self.model = self.folder / "model"
+        shutil.copytree(SAMPLE, self.model)
+
+    def packs(self):
+        return json_lines(self.check(OK, "models", "--packs", "--json", env=self.env).stdout)
+
+    def make_pack(self, *more):
+        self.check(OK, "clone", "--ref", REFERENCE, "--text", "Hi.", "--model", self.model, "--max-frames", "3", "--no-pre", "--no-post",
+                   "-o", self.folder / "out.wav", *more, env=self.env)
+
+    def test_shown_and_counted(self):
+        self.assertEqual(self.packs(), [])
+        self.make_pack()
+        self.make_pack()
+        pack, = self.packs()
+        self.assertEqual((pack["model"], pack["stale"], pack["reason"]), (str(self.model), False, None))
+        self.assertEqual(pack["bytes"], pathlib.Path(pack["pack"]).stat().st_size)
+        self.assertIn("1 pack, ", self.check(OK, "models", env=self.env).stdout.decode())
+        self.assertIn(f"of {self.model}", self.check(OK, "models", "--packs", env=self.env).stdout.decode())
+
+    def test_what_makes_one_stale(self):
+        folder = self.folder / ".cache/timbre/packs"
+        cases = [("its model is gone", lambda: shutil.rmtree(self.model)),
+                 ("its model has changed", lambda: os.utime(self.model / "model.safetensors", (1, 1))),
+                 ("not complete any more", lambda: (self.model / "model.safetensors").write_bytes(b"cut")),
+                 ("another version", lambda: next(folder.glob("*.tmbpack")).write_bytes(b"TMBPACK\n\1" + bytes(5000))),
+                 ("another version", lambda: next(folder.glob("*.tmbpack")).write_bytes(b""))]
+        for reason, damage in cases:
+            with self.subTest(reason=reason):
+                self.make_pack()
+                damage()
+                (folder / "readme.txt").write_text("not a pack")
+                pack, = self.packs()
+                self.assertTrue(pack["stale"])
+                self.assertIn(reason, pack["reason"])
+                self.assertIn("timbre models --prune", self.check(OK, "models", env=self.env).stdout.decode())
+                done, = json_lines(self.check(OK, "models", "--prune", "--json", env=self.env).stdout)
+                self.assertEqual(done, {"pruned": 1, "bytes": pack["bytes"]})
+                self.assertEqual([path.name for path in folder.iterdir()], ["readme.txt"])
+                shutil.rmtree(self.model, ignore_errors=True)
+                shutil.copytree(SAMPLE, self.model)
+
+    def test_unfinished(self):
+        self.make_pack()
+        pack = pathlib.Path(self.packs()[0]["pack"])
+        mine = pack.with_name(f"{pack.name}.{os.getpid()}.tmp")
+        nobodys = pack.with_name(f"{pack.name}.4194304.tmp")  # above the largest number of a process
+        for path in (mine, nobodys):
+            path.write_bytes(b"half")
+        self.check(OK, "models", "--prune", env=self.env)
+        self.assertEqual(sorted(pack.parent.iterdir()), sorted([pack, mine]))
+
+    def test_a_new_pack_takes_the_old_ones_place(self):
+        self.make_pack()
+        os.utime(self.model / "model.safetensors", (1, 1))
+        self.make_pack()
+        self.assertEqual([pack["stale"] for pack in self.packs()], [False])
+        self.make_pack("--precision", "int4")
+        self.assertEqual([pack["stale"] for pack in self.packs()], [False, False])
+
+
+class Remove(HubCase):
+    """Only what pull wrote goes."""
+
+    def setUp(self):
+        super().setUp()
+        self.cache = self.folder / ".cache/huggingface/hub"
+        self.repository = self.cache / REPOSITORY
+
+    @needs_denoiser
+    def test_all_of_it(self):
+        self.check(OK, "pull", "0.6b", env=self.env)
+        self.check(OK, "clone", "--ref", REFERENCE, "--text", "Hi.", "--max-frames", "3", "--no-pre", "--no-post", "-o",
+                   self.folder / "out.wav", env=self.env)
+        bytes_before = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink())
+        done, = json_lines(self.check(OK, "rm", "0.6b", "--json", env=self.env).stdout)
+        self.assertTrue(done["removed"])
+        self.assertEqual(done["kept"], 0)
+        left = [path for path in self.folder.rglob("*") if path.is_file()]
+        self.assertEqual(sorted(path.name for path in left), ["DeepFilterNet3_onnx.tar.gz", "out.wav"])
+        self.assertEqual(bytes_before - sum(path.stat().st_size for path in left), done["bytes"])
+        self.assertFalse(self.repository.exists())
+        self.check(OK, "rm", "dfn3", env=self.env)
+        self.assertEqual([path.name for path in self.folder.rglob("*") if path.is_file()], ["out.wav"])
+        for name in ("0.6b", "dfn3", "Qwen/Qwen3-TTS-12Hz-1.7B-Base", "whisper", str(self.folder)):
+            done = self.check(MODEL, "rm", "--json", name, env=self.env)
+            self.assertFalse(json_lines(done.stdout)[0]["removed"])
+        self.assertTrue((self.folder / "out.wav").exists())
+
+    @needs_denoiser
+    def test_what_others_put_there_stays(self):
+        self.check(OK, "pull", "0.6b", env=self.env)
+        snapshot, = (self.repository / "snapshots").iterdir()
+        picture = self.repository / "blobs" / ("c" * 40)
+        picture.write_bytes(b"a picture")
+        (snapshot / "picture.png").symlink_to(f"../../blobs/{'c' * 40}")
+        (snapshot / "notes.json").write_text("{}")
+        other = self.repository / "snapshots" / ("d" * 40)
+        other.mkdir()
+        shared = os.readlink(snapshot / "vocab.json")
+        (other / "words.bin").symlink_to(shared)
+        elsewhere = self.folder / "elsewhere"
+        shutil.copytree(SAMPLE, elsewhere)
+        (self.repository / "snapshots" / ("e" * 40)).symlink_to(elsewhere)
+        done, = json_lines(self.check(OK, "rm", "0.6b", "--json", env=self.env).stdout)
+        self.assertEqual(done["kept"], 3)
+        left = sorted(str(path.relative_to(self.repository)) for path in self.repository.rglob("*") if not path.is_dir())
+        self.assertEqual(left, sorted([f"blobs/{'c' * 40}", "blobs/" + shared.split("/")[-1], "refs/main", f"snapshots/{'d' * 40}/words.bin",
+                                       f"snapshots/{snapshot.name}/notes.json", f"snapshots/{snapshot.name}/picture.png"]))
+        self.assertTrue((elsewhere / "model.safetensors").exists())
+
+    def test_half_a_download(self):
+        blobs = self.repository / "blobs"
+        blobs.mkdir(parents=True)
+        (blobs / ("a" * 64 + ".incomplete")).write_bytes(b"half")
+        self.check(OK, "rm", "0.6b", env=self.env)
+        self.assertFalse(self.repository.exists())
+
+    def test_not_while_it_is_downloaded(self):
+        blobs, locks = self.repository / "blobs", self.cache / ".locks" / REPOSITORY
+        blobs.mkdir(parents=True)
+        locks.mkdir(parents=True)
+        (blobs / ("a" * 64 + ".incomplete")).write_bytes(b"half")
+        with open(locks / ("a" * 64 + ".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = self.check(FAILED, "rm", "0.6b", env=self.env)
+            self.assertIn("is being downloaded now", done.stderr)
+        self.assertTrue((blobs / ("a" * 64 + ".incomplete")).exists())
 
 
 def tensor_place(path, name):

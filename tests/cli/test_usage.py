@@ -9,7 +9,7 @@ import unittest
 
 from support import FAILED, OK, TIMBRE, USAGE, Case, environment, run
 
-COMMANDS = ["clone", "enhance", "resample", "info", "voice create", "voice list", "voice show", "voice rm", "models", "pull", "tokenize", "doctor"]
+COMMANDS = ["clone", "enhance", "resample", "info", "voice create", "voice list", "voice show", "voice rm", "models", "pull", "rm", "verify", "tokenize", "doctor"]
 BUILD = pathlib.Path(os.environ["TIMBRE_BUILD"])
 ALL_COMMANDS = [*COMMANDS, "serve"]
 

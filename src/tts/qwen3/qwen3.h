@@ -20,6 +20,9 @@ typedef struct tmb_qwen3_options {
     tmb_logger *logger;         /* may be NULL; must outlive the engine */
 } tmb_qwen3_options;
 
+/* Where packs are kept when the options do not say, allocated; NULL: nowhere, as no home folder is known. */
+char *tmb_qwen3_pack_directory(void);
+
 void tmb_qwen3_options_default(tmb_qwen3_options *options);
 
 /* Whether `precision` is one that tmb_qwen3_options accepts; the message names the word that is not. */

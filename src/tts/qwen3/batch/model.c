@@ -19,6 +19,10 @@ static char *pack_directory(const tmb_qwen3_options *options) {
     if (options->pack_directory != NULL) {
         return options->pack_directory[0] == 0 ? NULL : tmb_strdup(options->pack_directory);
     }
+    return tmb_qwen3_pack_directory();
+}
+
+char *tmb_qwen3_pack_directory(void) {
     const char *cache = getenv("XDG_CACHE_HOME");
     if (cache != NULL && cache[0] == '/') {
         return tmb_asprintf("%s/timbre/packs", cache);

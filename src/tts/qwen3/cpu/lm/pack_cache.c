@@ -1,11 +1,11 @@
 /* Packed weights on disk.
  *
- * FILE: header { magic, version, key, bytes, chunks, checksum of what follows }, a checksum for each chunk of the
- * arena, padding to 4096, the arena. The file's name is the key, which covers everything that a pack depends on: the
+ * FILE: as pack_file.h says. The file's name is the key, which covers everything that a pack depends on: the
  * plan, the tensors' names, dtypes, shapes and places, the weight files' sizes and times of change, and some of each
  * tensor's bytes. Anything that does not fit is as if it were not there.
  */
 #include "tts/qwen3/cpu/lm/pack.h"
+#include "tts/qwen3/cpu/lm/pack_file.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -21,19 +21,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VERSION 3u
+#define VERSION TMB_PACK_FILE_VERSION
 #define CHUNK_BYTES ((size_t)1 << 19)
 #define ALIGNMENT 4096
-static const char magic[8] = {'T', 'M', 'B', 'P', 'A', 'C', 'K', '\n'};
-
-typedef struct cache_header {
-    char magic[8];
-    uint32_t version;
-    uint32_t chunks;
-    uint64_t key[2];
-    uint64_t bytes;
-    uint64_t checksum; /* of the chunks' checksums */
-} cache_header;
+static const char magic[8] = TMB_PACK_FILE_MAGIC;
+typedef tmb_pack_file_header cache_header;
 
 /* Adds a tensor and its file to the key; false where it cannot be read. */
 static bool hash_tensor(const tmb_tensor *tensor, uint64_t key[2]) {
@@ -189,9 +181,17 @@ static bool write_pack(int file, const tmb_pack_plan *plan, const uint64_t key[2
                        const uint8_t *data) {
     static const uint8_t zeros[ALIGNMENT];
     size_t chunks = chunk_count(plan);
-    cache_header header = {
-        .version = VERSION, .chunks = (uint32_t)chunks, .key = {key[0], key[1]}, .bytes = plan->bytes};
+    cache_header header = {.version = VERSION,
+                           .chunks = (uint32_t)chunks,
+                           .key = {key[0], key[1]},
+                           .bytes = plan->bytes,
+                           .stamp = tmb_safetensors_stamp(plan->weights)};
     memcpy(header.magic, magic, sizeof magic);
+    char *source = realpath(tmb_safetensors_path(plan->weights), NULL);
+    if (source != NULL && strlen(source) < sizeof header.source) {
+        memcpy(header.source, source, strlen(source) + 1);
+    }
+    free(source);
     header.checksum = tmb_hash_bytes(checksums, chunks * sizeof *checksums, 0);
     size_t used = sizeof header + chunks * sizeof *checksums;
     return tmb_file_write_all(file, &header, sizeof header) &&
@@ -222,6 +222,13 @@ void tmb_pack_cache_write(const tmb_pack_plan *plan, const char *directory, tmb_
             tmb_log(logger, TMB_LOG_WARNING, "packed weights are not cached: writing %s: %s", temporary,
                     strerror(errno));
             (void)unlink(temporary);
+        } else {
+            /* The model may have replaced another one under the same name. */
+            tmb_pack_pruning pruned = tmb_packs_prune(directory);
+            if (pruned.files != 0) {
+                tmb_log(logger, TMB_LOG_INFO, "removed %zu packs that nothing uses any more, %.0f MB", pruned.files,
+                        (double)pruned.bytes / 1e6);
+            }
         }
     } else {
         tmb_log(logger, TMB_LOG_WARNING, "packed weights are not cached: %s cannot be written", directory);
