@@ -1,6 +1,7 @@
 """The page in a real browser: a file goes in, audio comes out and plays, errors show."""
 import os
 import pathlib
+import struct
 import sys
 
 import playwright.sync_api as sync_api
@@ -70,7 +71,9 @@ def test_file_in_audio_out(page, server):
     speak(page, "Hello there, this is the page speaking.")
     assert "Done in" in page.inner_text("#progress")
     assert "48 kHz" in page.inner_text("#result-facts")
-    # Both sides of the result, and the A/B switch keeps the position.
+    # It was spoken once; the other side is made when it is asked for, and the A/B switch keeps the position.
+    assert len([url for url in page.asked if url.endswith("/voice-clone-enhanced")]) == 1
+    page.click("#compare")
     page.wait_for_selector("#result-player [data-side=before]")
     page.evaluate("state.resultPlayer.seek(0.3)")
     page.click("#result-player [data-side=before]")
@@ -111,10 +114,90 @@ def test_errors_show(page):
     assert "no text" in page.inner_text("#error")
     page.fill("#text", "Hello.")
     page.click("#go")
-    assert "no voice" in page.inner_text("#error")
+    assert "no voice" in page.inner_text("#voice-error") and page.is_hidden("#error")
     page.set_input_files("#file", {"name": "x.wav", "mimeType": "audio/wav", "buffer": b"this is no sound at all" * 10})
-    until(page, "document.getElementById('error').textContent.includes('Invalid Input: file')")
-    assert page.get_attribute("#error", "role") == "alert"
+    until(page, "document.getElementById('voice-error').textContent.includes('Invalid Input: file')")
+    assert page.get_attribute("#voice-error", "role") == "alert"
+
+
+def in_view(page, selector):
+    return page.evaluate("""selector => { const box = document.querySelector(selector).getBoundingClientRect();
+        return box.height > 0 && box.top >= 0 && box.bottom <= innerHeight; }""", selector)
+
+
+def test_a_failed_file_leaves_no_voice(page):
+    """What was there before must not speak for a file that could not be used."""
+    give_file(page)
+    page.set_input_files("#file", {"name": "README.md", "mimeType": "text/markdown", "buffer": b"# not a sound\n" * 20})
+    page.wait_for_selector("#voice-error:not([hidden])")
+    assert page.evaluate("state.file") is None and page.is_hidden("#reference-player") and page.is_hidden("#store-row")
+    page.fill("#text", "Hello.")
+    page.click("#go")
+    assert "no voice" in page.inner_text("#voice-error")
+    assert not [url for url in page.asked if "voice-clone" in url]
+
+
+def test_nothing_is_spoken_while_a_file_is_on_its_way(page):
+    give_file(page)
+    first = page.evaluate("state.file.id")
+    page.fill("#text", "Hello.")
+    held = []
+    page.route("**/files/upload", lambda route: held.append(route))
+    page.set_input_files("#file", {"name": "b.wav", "mimeType": "audio/wav", "buffer": RECORDING})
+    wait_for(lambda: page.evaluate("1") and held, 60)  # evaluating lets the browser's events through
+    for button in ("#go", "#enqueue", "#copy"):
+        assert page.is_disabled(button)
+    assert page.evaluate("state.file") is None
+    held[0].continue_()
+    page.wait_for_selector("#go:not([disabled])")
+    assert page.evaluate("state.file.id") != first
+
+
+def test_errors_are_in_view(page):
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.evaluate("""() => { navigator.mediaDevices.getUserMedia =
+        () => Promise.reject(new DOMException('', 'NotAllowedError')); }""")
+    page.click("#record")
+    page.wait_for_selector("#voice-error:not([hidden])")
+    assert "not allowed" in page.inner_text("#voice-error") and in_view(page, "#voice-error")
+    page.fill("#text", "Hello.")
+    page.click("#go")
+    assert in_view(page, "#voice-error")
+
+
+def test_a_part_of_a_recording(page):
+    give_file(page, wav(6.0))
+    page.fill("#cut-from", "1")
+    page.fill("#cut-to", "4,5")
+    page.click("#cut")
+    until(page, "state.file && Math.abs(state.file.duration - 3.5) < 0.02")
+    page.fill("#cut-from", "9")
+    page.click("#cut")
+    assert "begins before it ends" in page.inner_text("#voice-error")
+
+
+def repeated(audio, times):
+    """The same second again and again, which is quicker to make than a long one."""
+    samples = audio[44:] * times
+    return audio[:4] + struct.pack("<I", 36 + len(samples)) + audio[8:40] + struct.pack("<I", len(samples)) + samples
+
+
+def test_a_long_recording_is_offered_to_be_cut(page):
+    page.set_input_files("#file", {"name": "long.wav", "mimeType": "audio/wav", "buffer": repeated(wav(2.0, rate=8000), 310)})
+    page.wait_for_selector("#voice-error:not([hidden])")
+    assert "10.3 minutes" in page.inner_text("#voice-error") and page.is_visible("#cut")
+    assert not [url for url in page.asked if "upload" in url]
+    page.click("#cut")
+    until(page, "state.file && state.file.duration === 30")
+
+
+def test_control_enter_speaks(page):
+    give_file(page)
+    page.fill("#text", "Hello.")
+    page.focus("#text")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#result-actions:not([hidden])")
+    assert in_view(page, "#download")
 
 
 def test_other_formats_are_decoded_in_the_page(page, server):
@@ -150,7 +233,7 @@ def test_bad_voice_name_shows(page):
     give_file(page)
     page.fill("#voice-name", "a/b")
     page.click("#voice-store")
-    until(page, "document.getElementById('error').textContent.includes('Invalid Input: name')")
+    until(page, "document.getElementById('voice-error').textContent.includes('Invalid Input: name')")
 
 
 def test_queue(page):

@@ -4,10 +4,14 @@
 const $ = id => document.getElementById(id);
 const API = "/api/v1";
 const STAGES = [
-  ["resample_reference", "recording to 48 kHz"], ["enhance_reference", "recording cleaned"], ["speech", "speech"],
-  ["resample_speech", "speech to 48 kHz"], ["enhance_speech", "speech cleaned"],
+  ["resample_reference", "recording prepared"], ["enhance_reference", "noise removed from it"], ["speech", "speaking"],
+  ["resample_speech", "speech prepared"], ["enhance_speech", "noise removed from it"],
 ];
-const state = { reference: null, file: null, referencePlayer: null, resultPlayer: null, abort: null, recorder: null, ticket: 0 };
+const ERRORS = ["voice-error", "error", "queue-error"];
+const LONGEST_SECONDS = 600; // of a recording that is sent
+const CUT_SECONDS = 30;      // what is offered of a longer one
+const state = { reference: null, file: null, sound: null, name: "", reading: 0, referencePlayer: null, resultPlayer: null, abort: null,
+  recorder: null, ticket: 0, spoken: null };
 
 // ---- Talking to the server
 
@@ -17,6 +21,7 @@ function headers(extra) {
 }
 
 class Refused extends Error {}
+class NoVoice extends Refused {}
 
 async function call(path, options = {}) {
   let response;
@@ -29,22 +34,32 @@ async function call(path, options = {}) {
   if (response.ok) return response;
   let detail = `${response.status} ${response.statusText}`;
   try { detail = (await response.json()).detail || detail; } catch { /* not JSON: the status says it */ }
-  if (response.status === 401) askForKey();
+  if (response.status === 401) askForKey(sessionStorage.getItem("timbre-key") ? "This key is not accepted. " + detail : "");
   throw new Refused(detail);
 }
 
-function showError(error) {
+// Says what went wrong beside what it concerns, where it can be seen; null takes all such messages back.
+function showError(error, place = "error") {
   if (error && error.name === "AbortError") return;
-  $("error").textContent = error ? (error instanceof Refused ? error.message : `${error.name}: ${error.message}`) : "";
-  $("error").hidden = !error;
+  for (const id of ERRORS) {
+    $(id).textContent = error && id === place ? (error instanceof Refused ? error.message : `${error.name}: ${error.message}`) : "";
+    $(id).hidden = !(error && id === place);
+  }
+  if (error && !$("key-dialog").open) $(place).scrollIntoView({ block: "center" });
 }
 
-function askForKey() {
+const showVoiceError = error => showError(error, "voice-error");
+const showQueueError = error => showError(error, "queue-error");
+
+function askForKey(problem = "") {
+  $("key-button").hidden = false;
+  $("key-error").textContent = problem;
+  $("key-error").hidden = !problem;
   $("key").value = sessionStorage.getItem("timbre-key") || "";
   if (!$("key-dialog").open) $("key-dialog").showModal();
 }
 
-$("key-button").addEventListener("click", askForKey);
+$("key-button").addEventListener("click", () => askForKey());
 $("key-dialog").addEventListener("close", () => {
   if ($("key-dialog").returnValue !== "ok") return;
   sessionStorage.setItem("timbre-key", $("key").value);
@@ -60,16 +75,50 @@ async function upload(blob, name) {
   return (await call(`${API}/files/upload`, { method: "POST", body: form })).json();
 }
 
+// Nothing of an earlier recording may speak for a new one, whatever becomes of that.
+function forgetReference() {
+  state.file = state.reference = state.sound = null;
+  if (state.referencePlayer) state.referencePlayer.halt();
+  state.referencePlayer = null;
+  $("reference-player").hidden = true;
+  $("store-row").hidden = true;
+  $("cut-row").hidden = true;
+  $("reference-status").textContent = "";
+}
+
+// While a recording is on its way there is no voice to use.
+function reading(change) {
+  state.reading += change;
+  for (const id of ["go", "enqueue", "copy", "voice-store"]) $(id).disabled = state.reading > 0 || (id === "go" && state.abort !== null);
+}
+
+function offerCut(seconds) {
+  $("cut-from").value = "0";
+  $("cut-to").value = Math.min(seconds, CUT_SECONDS).toFixed(1);
+  $("cut-row").hidden = false;
+}
+
 // A recording of any kind becomes 48 kHz WAV here; what the browser cannot decode goes as it is.
 async function useReference(blob, name) {
   const ticket = ++state.ticket;
   showError(null);
+  forgetReference();
+  reading(1);
+  let done = false;
   $("voice").value = "";
   $("voice-delete").disabled = true;
   $("reference-status").textContent = "Reading the recording …";
   try {
     let sound = null;
     try { sound = await Sound.decode(await blob.arrayBuffer()); } catch { /* the server may know it */ }
+    if (ticket !== state.ticket) return;
+    state.sound = sound;
+    state.name = name;
+    const seconds = sound ? sound.samples.length / sound.rate : 0;
+    if (seconds > LONGEST_SECONDS) {
+      offerCut(seconds);
+      throw new Refused(`This recording is ${(seconds / 60).toFixed(1)} minutes long. 3 to 30 seconds do best: choose a part below.`);
+    }
     const wav = sound ? Sound.encodeWav(sound.samples, sound.rate) : blob;
     const file = await upload(wav, name.replace(/\.[^.]*$/, "") + (sound ? ".wav" : ""));
     if (ticket !== state.ticket) return;
@@ -78,15 +127,31 @@ async function useReference(blob, name) {
     state.reference = wav;
     $("store-row").hidden = false;
     $("reference-status").textContent = `${name}: ${file.duration.toFixed(1)} s`;
+    done = true;
+    reading(-1);
     if (!sound) return;
+    if (seconds > 3) offerCut(seconds);
     state.referencePlayer = new Sound.Player($("reference-player"), "the recording");
     state.referencePlayer.set("before", sound.samples, sound.rate);
     await showCleanReference(wav, ticket);
   } catch (error) {
-    if (ticket === state.ticket) $("reference-status").textContent = "";
-    showError(error);
+    if (ticket !== state.ticket) return;
+    $("reference-status").textContent = "";
+    showVoiceError(error);
+  } finally {
+    if (!done) reading(-1);
   }
 }
+
+$("cut").addEventListener("click", () => {
+  const from = Number($("cut-from").value.replace(",", ".")), to = Number($("cut-to").value.replace(",", "."));
+  const { samples, rate } = state.sound;
+  if (!(from >= 0 && to > from && from < samples.length / rate)) {
+    showVoiceError(new Refused(`A part begins before it ends and lies within the recording's ${(samples.length / rate).toFixed(1)} seconds.`));
+    return;
+  }
+  useReference(Sound.encodeWav(samples.slice(Math.floor(from * rate), Math.ceil(to * rate)), rate), state.name);
+});
 
 async function showCleanReference(wav, ticket) {
   if (!$("pre").checked) return;
@@ -165,7 +230,9 @@ $("record").addEventListener("click", async () => {
   try {
     if (state.recorder) state.recorder.stop(); else await startRecording();
   } catch (error) {
-    showError(error instanceof Refused ? error : new Refused(`The microphone could not be used: ${error.message}`));
+    const denied = error.name === "NotAllowedError" ? "The browser was not allowed to use the microphone. Allow it beside the page's address, or choose a file."
+      : `The microphone could not be used: ${error.message}`;
+    showVoiceError(error instanceof Refused ? error : new Refused(denied));
   }
 });
 
@@ -182,17 +249,16 @@ $("voice").addEventListener("change", async () => {
   const name = $("voice").value;
   const ticket = ++state.ticket;
   $("voice-delete").disabled = !name;
-  state.file = state.reference = null;
-  $("store-row").hidden = true;
-  $("reference-player").hidden = true;
-  $("reference-status").textContent = "";
+  showError(null);
+  forgetReference();
   if (!name) return;
   try {
     const sound = await Sound.decode(await (await call(`${API}/voices/${encodeURIComponent(name)}/audio`)).arrayBuffer());
     if (ticket !== state.ticket) return;
-    new Sound.Player($("reference-player"), `the voice ${name}`).set("before", sound.samples, sound.rate);
+    state.referencePlayer = new Sound.Player($("reference-player"), `the voice ${name}`);
+    state.referencePlayer.set("before", sound.samples, sound.rate);
   } catch (error) {
-    showError(error);
+    showVoiceError(error);
   }
 });
 
@@ -201,13 +267,13 @@ $("voice-store").addEventListener("click", async () => {
   const body = { name: $("voice-name").value.trim(), ref_audio: state.file.id, ref_text: $("ref-text").value || null, run_pre_processing: $("pre").checked };
   try {
     await call(`${API}/voices`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-    $("reference-status").textContent = `Kept as ${body.name}.`;
-    const { file, reference } = state;
-    await loadVoices();
-    state.file = file;
-    state.reference = reference;
+    await loadVoices(body.name);
+    state.file = state.reference = null; // from here on the stored voice speaks
+    $("store-row").hidden = true;
+    $("cut-row").hidden = true;
+    $("reference-status").textContent = `Kept as ${body.name}, and chosen.`;
   } catch (error) {
-    showError(error);
+    showVoiceError(error);
   }
 });
 
@@ -217,9 +283,9 @@ $("voice-delete").addEventListener("click", async () => {
   try {
     await call(`${API}/voices/${encodeURIComponent(name)}`, { method: "DELETE" });
     await loadVoices();
-    $("reference-player").hidden = true;
+    forgetReference();
   } catch (error) {
-    showError(error);
+    showVoiceError(error);
   }
 });
 
@@ -236,7 +302,7 @@ function requestFields() {
     fields.ref_audio = state.file.id;
     fields.ref_text = $("ref-text").value.trim() || null;
   } else {
-    throw new Refused("There is no voice yet: record one, drop a file or choose a stored voice.");
+    throw new NoVoice("There is no voice yet: record one, drop a file or choose a stored voice.");
   }
   if ($("seed").value) {
     if (!/^[0-9]{1,15}$/.test($("seed").value)) throw new Refused("The seed must be a whole number.");
@@ -329,14 +395,14 @@ function showResult({ result, samples, rate }) {
   state.resultPlayer.set($("post").checked ? "after" : "before", samples, rate);
   $("download").href = result.url;
   $("download").download = `speech.${$("format").value}`;
-  $("result-facts").textContent = `${result.duration.toFixed(1)} s at ${result.sample_rate / 1000} kHz, seed ${result.seed}` +
+  $("result-facts").textContent = `${result.duration.toFixed(1)} s at ${result.sample_rate / 1000} kHz; ${result.seed} repeats it` +
     (result.is_clone ? "" : ". The preview engine has a voice of its own: this is not the recording's voice.");
   $("result-actions").hidden = false;
+  $("result").scrollIntoView({ block: "nearest" });
 }
 
 // The same speech without the cleaning stages, for comparison: the same seed speaks the same.
 async function showBefore(fields, result, signal) {
-  if (!fields.run_post_processing) return;
   const answer = await call(`${API}/voice-clone-enhanced`, {
     method: "POST", headers: { "Content-Type": "application/json" }, signal,
     body: JSON.stringify({ ...fields, seed: result.seed, run_post_processing: false, response_format: "wav" }),
@@ -353,32 +419,62 @@ $("form").addEventListener("submit", async event => {
   event.preventDefault();
   showError(null);
   let fields;
-  try { fields = requestFields(); } catch (error) { showError(error); $("text").focus(); return; }
+  try {
+    fields = requestFields();
+  } catch (error) {
+    showError(error, error instanceof NoVoice ? "voice-error" : "error");
+    $(error instanceof NoVoice ? "file" : "text").focus({ preventScroll: true });
+    return;
+  }
   if (state.abort) state.abort.abort();
   const abort = state.abort = new AbortController();
   $("go").disabled = true;
   $("stop").disabled = false;
   $("result").hidden = false;
   $("result-actions").hidden = true;
+  state.spoken = null;
   $("progress").textContent = "waiting";
+  $("result").scrollIntoView({ block: "nearest" });
   showStages(fields);
   state.resultPlayer = new Sound.Player($("result-player"), "the speech");
   $("result-player").hidden = true;
   try {
     const spoken = await speak(fields, abort.signal);
     $("result-player").hidden = false;
+    state.spoken = { fields, result: spoken.result };
+    $("compare").hidden = !fields.run_post_processing;
     showResult(spoken);
-    $("go").disabled = false;
-    await showBefore(fields, spoken.result, abort.signal);
   } catch (error) {
     $("progress").textContent = error.name === "AbortError" ? "stopped" : "";
     showError(error);
   } finally {
     if (state.abort === abort) {
-      $("go").disabled = false;
+      $("go").disabled = state.reading > 0;
       $("stop").disabled = true;
       state.abort = null;
     }
+  }
+});
+
+// It is spoken once more for this, so only when it is asked for.
+$("compare").addEventListener("click", async () => {
+  const { fields, result } = state.spoken;
+  showError(null);
+  $("compare").disabled = true;
+  try {
+    await showBefore(fields, result, undefined);
+    $("compare").hidden = true;
+  } catch (error) {
+    showError(error);
+  } finally {
+    $("compare").disabled = false;
+  }
+});
+
+$("form").addEventListener("keydown", event => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !$("go").disabled) {
+    event.preventDefault();
+    $("form").requestSubmit();
   }
 });
 
@@ -397,7 +493,7 @@ $("copy").addEventListener("click", async () => {
     const command = `curl ${quoted(`${location.origin}${API}/voice-clone-enhanced`)}${key} -H 'Content-Type: application/json' -d ${quoted(body)} -o speech.${$("format").value}`;
     await navigator.clipboard.writeText(command);
     $("copy").textContent = "Copied";
-    setTimeout(() => { $("copy").textContent = "Copy as curl"; }, 2000);
+    setTimeout(() => { $("copy").textContent = "Copy as command (curl)"; }, 2000);
   } catch (error) {
     showError(error);
   }
@@ -410,33 +506,45 @@ $("enqueue").addEventListener("click", async () => {
   try {
     const fields = requestFields();
     await call(`${API}/queue/submit`, { method: "POST", headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ items: [fields], label: fields.text.slice(0, 60) }) });
+      body: JSON.stringify({ items: [fields], label: shorten(fields.text, 60) }) });
     await loadQueue();
   } catch (error) {
-    showError(error);
+    showError(error, error instanceof NoVoice ? "voice-error" : "error");
   }
 });
 
+// At most `most` characters, and it can be seen that there were more.
+function shorten(text, most) {
+  const letters = [...text];
+  return letters.length <= most ? text : letters.slice(0, most - 1).join("") + "…";
+}
+
 function jobRow(job) {
   const row = document.createElement("tr");
-  const cell = text => { const made = document.createElement("td"); made.textContent = text; row.append(made); return made; };
-  cell(job.label || job.id.slice(0, 8));
-  cell(job.state + (job.failed ? `, ${job.failed} failed` : ""));
-  cell(`${job.done} of ${job.total}`);
+  const cell = (text, label) => {
+    const made = document.createElement("td");
+    made.textContent = text;
+    if (label) made.dataset.label = label;
+    row.append(made);
+    return made;
+  };
+  cell(job.label || job.id.slice(0, 8), "Job");
+  cell(job.state + (job.failed ? `, ${job.failed} failed` : ""), "State");
+  cell(`${job.done} of ${job.total}`, "Done");
   const actions = document.createElement("div");
   actions.className = "row";
   if (job.done) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = "Download";
-    button.addEventListener("click", () => downloadJob(job).catch(showError));
+    button.addEventListener("click", () => downloadJob(job).catch(showQueueError));
     actions.append(button);
   }
   const remove = document.createElement("button");
   remove.type = "button";
   remove.textContent = job.state === "finished" ? "Remove" : "Cancel";
   remove.addEventListener("click", async () => {
-    try { await call(`${API}/queue/${job.id}`, { method: "DELETE" }); await loadQueue(); } catch (error) { showError(error); }
+    try { await call(`${API}/queue/${job.id}`, { method: "DELETE" }); await loadQueue(); } catch (error) { showQueueError(error); }
   });
   actions.append(remove);
   cell("").append(actions);
@@ -462,7 +570,7 @@ async function loadQueue() {
   $("queue").hidden = jobs.length === 0;
   $("queue-empty").hidden = jobs.length > 0;
   $("queue").tBodies[0].replaceChildren(...jobs.slice(0, 20).map(jobRow));
-  if (jobs.some(job => job.state !== "finished")) queueTimer = setTimeout(() => loadQueue().catch(showError), 1500);
+  if (jobs.some(job => job.state !== "finished")) queueTimer = setTimeout(() => loadQueue().catch(showQueueError), 1500);
 }
 
 // A download needs the key in a header, which a link does not send.
@@ -484,7 +592,7 @@ $("download").addEventListener("click", async event => {
 async function refresh() {
   try {
     const ready = await (await call("/health/ready")).json();
-    $("server").textContent = `${ready.model}${ready.engine === "preview" ? ": a preview voice, not a clone" : ""}`;
+    $("server").textContent = `${ready.model}${ready.engine === "preview" ? ": a voice of its own speaks, not yours. For a clone, run “timbre pull qwen3-tts-0.6b” on the server" : ""}`;
     await loadVoices();
     await loadQueue();
   } catch (error) {

@@ -60,19 +60,25 @@ const Sound = (() => {
     }
   }
 
-  // From black over green to near white, for -90 to 0 dB.
+  // The colours of the command's pictures, for 0 (nothing) to 1 (the loudest).
+  const STOPS = [[0, 5, 5, 16], [0.2, 36, 20, 84], [0.4, 110, 30, 120], [0.6, 192, 58, 100], [0.8, 244, 134, 74], [1, 253, 240, 190]];
   function color(level) {
     const x = Math.max(0, Math.min(1, level));
-    return [255 * Math.max(0, 1.6 * x - 0.6), 235 * Math.pow(x, 1.1), 90 + 150 * x - 90 * Math.pow(1 - x, 2)];
+    let k = 0;
+    while (k + 2 < STOPS.length && x > STOPS[k + 1][0]) k++;
+    const f = Math.max(0, Math.min(1, (x - STOPS[k][0]) / (STOPS[k + 1][0] - STOPS[k][0])));
+    return [1, 2, 3].map(i => STOPS[k][i] + f * (STOPS[k + 1][i] - STOPS[k][i]));
   }
 
-  // Time to the right, frequency upwards to half the rate.
-  function drawSpectrogram(canvas, samples, rate, seconds) {
-    const width = canvas.width, height = canvas.height, size = 1024;
-    const drawing = canvas.getContext("2d");
-    const image = drawing.createImageData(width, height);
+  const RANGE_DB = 80; // below the loudest point
+  const MARGIN = { left: 44, bottom: 22, top: 6, right: 6 };
+
+  // The power of each column and frequency bin, in dB.
+  function analyse(samples, rate, seconds, width) {
+    const size = 1024;
     const window = Float32Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos(2 * Math.PI * i / size));
     const real = new Float32Array(size), imaginary = new Float32Array(size);
+    const columns = [];
     for (let x = 0; x < width; x++) {
       const start = Math.floor(x / width * seconds * rate - size / 2);
       for (let i = 0; i < size; i++) {
@@ -80,14 +86,43 @@ const Sound = (() => {
         imaginary[i] = 0;
       }
       fft(real, imaginary);
+      columns.push(Float32Array.from({ length: size / 2 }, (_, bin) =>
+        10 * Math.log10((real[bin] * real[bin] + imaginary[bin] * imaginary[bin]) / (size * size / 16) + 1e-12)));
+    }
+    return columns;
+  }
+
+  // Time to the right, frequency upwards to half the rate, with the axes' figures; `loudest` in dB is the brightest.
+  function drawSpectrogram(canvas, columns, rate, seconds, loudest) {
+    const drawing = canvas.getContext("2d");
+    const width = canvas.width - MARGIN.left - MARGIN.right, height = canvas.height - MARGIN.top - MARGIN.bottom;
+    const image = drawing.createImageData(width, height);
+    for (let x = 0; x < width; x++) {
+      const column = columns[Math.floor(x / width * columns.length)];
       for (let y = 0; y < height; y++) {
-        const bin = Math.floor((1 - (y + 1) / height) * size / 2);
-        const power = real[bin] * real[bin] + imaginary[bin] * imaginary[bin];
-        const [r, g, b] = color((10 * Math.log10(power / (size * size / 16) + 1e-10) + 85) / 85);
+        const power = column[Math.floor((1 - (y + 1) / height) * column.length)];
+        const [r, g, b] = color((power - loudest + RANGE_DB) / RANGE_DB);
         image.data.set([r, g, b, 255], 4 * (y * width + x));
       }
     }
-    drawing.putImageData(image, 0, 0);
+    drawing.fillStyle = "#ffffff";
+    drawing.fillRect(0, 0, canvas.width, canvas.height);
+    drawing.putImageData(image, MARGIN.left, MARGIN.top);
+    drawing.fillStyle = "#202028";
+    drawing.font = "13px system-ui, sans-serif";
+    drawing.textAlign = "right";
+    drawing.textBaseline = "middle";
+    for (let khz = 0; khz <= rate / 2000; khz += rate > 30000 ? 8 : 4) {
+      const y = MARGIN.top + height * (1 - khz / (rate / 2000));
+      drawing.fillText(`${khz}${khz === 0 ? " kHz" : ""}`, MARGIN.left - 4, Math.min(Math.max(y, 8), MARGIN.top + height - 4));
+    }
+    drawing.textAlign = "center";
+    drawing.textBaseline = "top";
+    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120].find(one => seconds / one <= 8) || 300;
+    for (let t = 0; t <= seconds; t += step) {
+      const x = MARGIN.left + width * t / seconds;
+      drawing.fillText(`${+t.toFixed(1)}${t === 0 ? " s" : ""}`, Math.min(x, canvas.width - 12), MARGIN.top + height + 4);
+    }
   }
 
   const rms = samples => {
@@ -103,9 +138,8 @@ const Sound = (() => {
     constructor(place, name) {
       this.place = place; this.name = name; this.sides = []; this.side = 0; this.position = 0; this.source = null;
       place.textContent = "";
-      this.canvas = document.createElement("canvas");
-      this.canvas.width = 800; this.canvas.height = 120;
-      this.canvas.setAttribute("role", "img");
+      this.panels = document.createElement("div");
+      this.panels.className = "panels";
       const controls = document.createElement("div");
       controls.className = "controls";
       this.play = document.createElement("button");
@@ -118,14 +152,10 @@ const Sound = (() => {
       this.slider.setAttribute("aria-label", `Position in ${name}`);
       this.time = document.createElement("output");
       controls.append(this.play, this.buttons, this.slider, this.time);
-      place.append(this.canvas, controls);
+      place.append(this.panels, controls);
       place.hidden = false;
       this.play.addEventListener("click", () => this.toggle());
       this.slider.addEventListener("input", () => this.seek(+this.slider.value));
-      this.canvas.addEventListener("pointerdown", event => {
-        const box = this.canvas.getBoundingClientRect();
-        this.seek((event.clientX - box.left) / box.width * this.seconds);
-      });
     }
 
     get seconds() { return Math.max(0, ...this.sides.map(side => side.samples.length / side.rate)); }
@@ -139,6 +169,8 @@ const Sound = (() => {
       // Equal loudness: what is louder only seems better.
       const levels = this.sides.map(other => rms(other.samples) || 1);
       this.sides.forEach((other, i) => { other.gain = Math.min(...levels) / levels[i]; });
+      side.columns = analyse(samples, rate, samples.length / rate, 400);
+      this.drawPanels();
       this.buttons.textContent = "";
       this.sides.forEach((other, i) => {
         const button = document.createElement("button");
@@ -154,16 +186,34 @@ const Sound = (() => {
       this.halt();
       this.side = index;
       [...this.buttons.children].forEach((button, i) => button.setAttribute("aria-pressed", i === index));
+      [...this.panels.children].forEach((figure, i) => { figure.dataset.chosen = i === index; });
       this.slider.max = this.seconds;
-      this.draw();
       this.show();
       if (playing) this.start();
     }
 
-    draw() {
-      const side = this.sides[this.side];
-      drawSpectrogram(this.canvas, side.samples, side.rate, this.seconds);
-      this.canvas.setAttribute("aria-label", `Spectrogram of ${this.name}, ${side.label}, ${this.seconds.toFixed(1)} seconds`);
+    // Each sound's picture, side by side and with one scale of loudness, so that they can be compared.
+    drawPanels() {
+      let loudest = -120;
+      for (const side of this.sides) for (const column of side.columns) for (const power of column) loudest = Math.max(loudest, power);
+      this.panels.replaceChildren(...this.sides.map((side, i) => {
+        const figure = document.createElement("figure"), canvas = document.createElement("canvas");
+        const caption = document.createElement("figcaption");
+        const seconds = side.samples.length / side.rate;
+        canvas.width = 640; canvas.height = 240;
+        canvas.setAttribute("role", "img");
+        canvas.setAttribute("aria-label", `Spectrogram of ${this.name}, ${side.label}, ${seconds.toFixed(1)} seconds`);
+        caption.textContent = this.sides.length > 1 ? `${side.label} cleaning` : "";
+        drawSpectrogram(canvas, side.columns, side.rate, seconds, loudest);
+        canvas.addEventListener("pointerdown", event => {
+          const box = canvas.getBoundingClientRect();
+          const left = MARGIN.left / canvas.width * box.width, right = MARGIN.right / canvas.width * box.width;
+          if (this.side !== i) this.choose(i);
+          this.seek((event.clientX - box.left - left) / (box.width - left - right) * seconds);
+        });
+        figure.append(canvas, caption);
+        return figure;
+      }));
     }
 
     show() {
