@@ -2,9 +2,10 @@
 import pathlib
 import re
 import subprocess
+import wave
 
 import pytest
-from support import API, TIMBRE, Server, wav, wav_rate, wav_seconds
+from support import API, TIMBRE, Server, wav_rate, wav_seconds
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -17,8 +18,14 @@ def blocks(document):
 
 
 def recording(folder, kind):
-    """What people have: a short WAV of good quality, and a long file in another format."""
-    (folder / "me.wav").write_bytes(wav(5 if kind == "wav" else 30, rate=48000))
+    """What people have: a short WAV of good quality, and a long file in another format. Both are of somebody who speaks."""
+    subprocess.run([TIMBRE, "resample", ROOT / "examples/audio/noisy.flac", "-r", "48000", "-o", folder / "me.wav"], check=True, timeout=60)
+    with wave.open(str(folder / "me.wav")) as file:
+        parameters, frames = file.getparams(), file.readframes(file.getnframes())
+    size = (5 if kind == "wav" else 30) * parameters.framerate * parameters.sampwidth * parameters.nchannels
+    with wave.open(str(folder / "me.wav"), "wb") as file:
+        file.setparams(parameters)
+        file.writeframes((frames * (size // len(frames) + 1))[:size])
     if kind == "flac":
         subprocess.run([TIMBRE, "resample", "me.wav", "-r", "44100", "-o", "me.flac"], cwd=folder, check=True, timeout=60)
         (folder / "me.flac").rename(folder / "me.wav")
