@@ -391,6 +391,20 @@ static bool check(const clone_options *o) {
     return false;
 }
 
+/* What is missing is said before a recording is read, and once for a batch. */
+static int find_models(const clone_options *o, tmb_context *context) {
+    const tmb_clone_request *r = &o->request;
+    bool cleans = r->run_post_processing || (r->run_pre_processing && r->voice == NULL);
+    tmb_error error = {0};
+    if (tmb_resolve(context, TMB_NEED_ENGINE | (cleans ? TMB_NEED_DENOISER : 0u), NULL, &error) == TMB_OK) {
+        return CLI_EXIT_OK;
+    }
+    if (o->common.json) {
+        cli_print_json(json_pack("{s:o}", "error", cli_json_error(&error)));
+    }
+    return cli_fail(&error);
+}
+
 static int run_clone(void *options, int count, char **arguments) {
     clone_options *o = options;
     tmb_context *context = NULL;
@@ -417,6 +431,8 @@ static int run_clone(void *options, int count, char **arguments) {
     }
     if (status == CLI_EXIT_OK)
         status = cli_open(&o->runtime, &o->engine, NULL, &context);
+    if (status == CLI_EXIT_OK)
+        status = find_models(o, context);
     if (status == CLI_EXIT_OK)
         status = o->batch != NULL ? cli_clone_batch(o, context) : cli_clone_one(o, context);
     tmb_close(&context);

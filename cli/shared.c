@@ -107,6 +107,10 @@ const cli_option cli_engine_options[] = {
      .kind = CLI_FLAG,
      .offset = offsetof(cli_engine, no_ffmpeg),
      .help = "never start ffmpeg, which otherwise decodes references that timbre does not (M4A, WebM, ...)"},
+    {.name = "no-preview",
+     .kind = CLI_FLAG,
+     .offset = offsetof(cli_engine, no_preview),
+     .help = "fail if no model is installed, rather than speak with the preview voice"},
 };
 
 const cli_option cli_output_options[] = {
@@ -187,6 +191,7 @@ void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_
     out->remote_key = getenv("TIMBRE_REMOTE_KEY");
     out->max_batch = engine->max_batch;
     out->no_ffmpeg = engine->no_ffmpeg;
+    out->no_preview = engine->no_preview;
 }
 
 int cli_open(const cli_runtime *runtime, const cli_engine *engine, const tmb_options *base, tmb_context **out) {

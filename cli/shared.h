@@ -29,9 +29,9 @@ extern const cli_option cli_runtime_options[3];
 typedef struct cli_engine {
     const char *engine, *model, *precision, *remote_url;
     int max_batch;
-    bool no_ffmpeg;
+    bool no_ffmpeg, no_preview;
 } cli_engine;
-extern const cli_option cli_engine_options[6];
+extern const cli_option cli_engine_options[7];
 
 /* How audio is written. */
 typedef struct cli_output {

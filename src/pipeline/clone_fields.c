@@ -143,6 +143,7 @@ static const tmb_clone_field fields[] = {
      .minimum = 0,
      .maximum = 1000000,
      .fallback = "0",
+     .server_fallback = "400",
      .summary = "Split texts longer than N letters at sentence ends; 0 is never"},
     {.name = "pauses",
      .type = TMB_CLONE_BOOLEAN,

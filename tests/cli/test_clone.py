@@ -238,6 +238,32 @@ class Preview(Case):
         seeds = [r["seed"] for r in results if r.get("custom_id") == "0011"]
         self.assertEqual(seeds, [3])
 
+    def test_batch_fields_are_those_of_the_api(self):
+        fields = {"ref_text": "", "language": "en_US", "voice": None, "temperature": None, "x_vector_only_mode": True, "max_new_tokens": 900,
+                  "non_streaming_mode": True, "split_length": 40, "pauses": True, "guard_runaway": False, "trim_reference": True,
+                  "reference_silence": 0.5, "subtalker_temperature": 0.5, "subtalker_top_k": 5, "greedy": True, "first_chunk_frames": 2}
+        lines = [{"text": "One.", "ref_audio": "ref.wav", **fields}, {"text": "Two.", "ref_audio": "ref.wav", "language": "", "seed": None},
+                 {"text": "Three.", "ref_audio": "ref.wav", "x_vector_only": True, "x_vector_only_mode": True},
+                 {"text": "Four.", "ref_audio": "ref.wav", "reference_silence": 6}, {"text": "Five.", "ref_audio": "ref.wav", "language": "klingon"},
+                 {"text": "Six.", "ref_audio": "ref.wav", "max_new_tokens": 1.5}]
+        (self.folder / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        done = self.check(INPUT, "clone", "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--engine", "preview")
+        errors = {r["custom_id"]: r["error"]["message"] for r in json_lines(done.stdout) if "error" in r}
+        expected = {"0003": "same field", "0004": "reference_silence", "0005": "auto, en, zh", "0006": "max_frames is not a whole number"}
+        self.assertEqual(set(errors), set(expected), done.stdout)
+        for line, words in expected.items():
+            self.assertIn(words, errors[line])
+
+    def test_what_is_missing_is_said_first(self):
+        nothing = {"HF_HOME": "/nonexistent", "HF_HUB_CACHE": "/nonexistent", "TIMBRE_SYSTEM_MODELS": "/nonexistent"}
+        base = ("clone", "--ref", self.ref, "--text", "Hi.", "-o", self.folder / "out.wav")
+        for options, words in ((("--no-preview",), "timbre pull"), (("--engine", "qwen3"), "timbre pull"), (("--model", "1.7b"), "timbre pull qwen3-tts-1.7b"),
+                               (("--denoiser", "/nope", "--engine", "preview"), "/nope")):
+            done = self.check(MODEL, *base, *options, env=nothing)
+            self.assertIn(words, done.stderr)
+        self.check(USAGE, *base, "--engine", "preview", "--no-preview", env=nothing)
+        self.check(OK, *base, "--engine", "preview", "--denoiser", "/nope", "--no-pre", "--no-post", env=nothing)
+
     def test_batch_takes_defaults_from_options_and_reads_standard_input(self):
         items = '{"text": "one"}\n{"text": "two", "run_post_processing": false}\n'
         done = self.check(OK, "clone", "--batch", "-", "--out-dir", self.folder / "out", "--ref", self.ref, "--engine", "preview", "--seed",
