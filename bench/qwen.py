@@ -328,6 +328,17 @@ def print_table(names, results):
         print(f"\ntimes as fast as {name}, whole request: {ratios}")
 
 
+def check_tokenizer(arguments):
+    """Ends with an explanation if the model's tokenizer is not Qwen's, which config.json's ids are of."""
+    command = [f"{arguments.build}/cli/timbre", "tokenize", "--model", arguments.model, "<|im_start|>assistant\n"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 0 and json.loads(done.stdout) == [151644, 77091, 198]:
+        return
+    sys.exit(f"{arguments.model}: its tokenizer is not that of Qwen3-TTS ({done.stderr.strip() or 'other ids: ' + done.stdout.strip()}).\n"
+             f"Copy vocab.json and merges.txt from {ROOT / 'tests/golden/qwen/tokenizer'} into it, or name a folder that does not exist "
+             "yet: random weights with the right tokenizer are made there.")
+
+
 def main():
     if len(sys.argv) == 5 and sys.argv[1] == "--worker":
         return worker(sys.argv[2], sys.argv[3], int(sys.argv[4]))
@@ -347,6 +358,7 @@ def main():
     arguments = parser.parse_args()
     if not Path(arguments.model, "config.json").exists():
         subprocess.run([sys.executable, str(ROOT / "tools/make_checkpoint.py"), arguments.model], check=True)
+    check_tokenizer(arguments)
     with tempfile.TemporaryDirectory() as folder:
         voice = f"{folder}/voice.tmbvoice"
         with wave.open(f"{folder}/reference.wav", "wb") as reference:

@@ -276,6 +276,7 @@ static const cli_group groups[] = {
     {"Output", cli_output_options, CLI_LENGTH(cli_output_options), offsetof(clone_options, output)},
     {"Batch", batch_options, CLI_LENGTH(batch_options), 0},
     {"Running", cli_runtime_options, CLI_LENGTH(cli_runtime_options), offsetof(clone_options, runtime)},
+    {"Running", cli_offer_options, CLI_LENGTH(cli_offer_options), offsetof(clone_options, offer)},
     CLI_COMMON_GROUP,
 };
 
@@ -429,6 +430,9 @@ static int run_clone(void *options, int count, char **arguments) {
         o->request.text = text;
         status = text != NULL ? CLI_EXIT_OK : CLI_EXIT_INPUT;
     }
+    if (status == CLI_EXIT_OK)
+        status = cli_offer_models(&o->offer, &o->runtime, &o->engine,
+                                  o->request.run_pre_processing || o->request.run_post_processing);
     if (status == CLI_EXIT_OK)
         status = cli_open(&o->runtime, &o->engine, NULL, &context);
     if (status == CLI_EXIT_OK)

@@ -52,8 +52,7 @@ static void add_model(void *user, const tmb_model_info *model) {
     if (model->installed)
         (void)snprintf(detail, sizeof(detail), "%s, %s", size, model->path != NULL ? model->path : "");
     else
-        (void)snprintf(detail, sizeof(detail), "not installed; `timbre pull %s` (%s, %s)", model->name, size,
-                       model->license);
+        (void)snprintf(detail, sizeof(detail), "%s (%s, %s)", model->reason, size, model->license);
     add(user, model->name, model->installed, false, CLI_EXIT_MODEL, detail);
 }
 

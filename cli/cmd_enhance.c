@@ -1,6 +1,7 @@
 #include "claims.h"
 #include "commands.h"
 #include "loudness.h"
+#include "offer.h"
 #include "shared.h"
 #include "spectrogram.h"
 
@@ -13,6 +14,7 @@
 typedef struct enhance_options {
     cli_common common;
     cli_runtime runtime;
+    cli_offer offer;
     cli_output output;
     cli_raw raw;
     const char *path, *folder, *plot;
@@ -132,6 +134,7 @@ static const cli_group groups[] = {
     {"Raw input", cli_raw_options, CLI_LENGTH(cli_raw_options), offsetof(enhance_options, raw)},
     {"Raw input", raw_rate_option, CLI_LENGTH(raw_rate_option), offsetof(enhance_options, raw)},
     {"Running", cli_runtime_options, CLI_LENGTH(cli_runtime_options), offsetof(enhance_options, runtime)},
+    {"Running", cli_offer_options, CLI_LENGTH(cli_offer_options), offsetof(enhance_options, offer)},
     CLI_COMMON_GROUP,
 };
 
@@ -504,6 +507,8 @@ static int run_enhance(void *options, int count, char **arguments) {
     status = name_outputs(o, w.jobs, w.count);
     if (status == CLI_EXIT_OK)
         check_inputs(&w);
+    if (status == CLI_EXIT_OK)
+        status = cli_offer_models(&o->offer, &o->runtime, NULL, true);
     if (status == CLI_EXIT_OK)
         status = cli_open(&o->runtime, NULL, NULL, &w.context);
     if (status == CLI_EXIT_OK)

@@ -27,6 +27,7 @@ static const cli_group groups[] = {
     {"Voice", cli_reference_options, CLI_LENGTH(cli_reference_options), 0},
     {"Engine", cli_engine_options, CLI_LENGTH(cli_engine_options), offsetof(clone_options, engine)},
     {"Running", cli_runtime_options, CLI_LENGTH(cli_runtime_options), offsetof(clone_options, runtime)},
+    {"Running", cli_offer_options, CLI_LENGTH(cli_offer_options), offsetof(clone_options, offer)},
     CLI_COMMON_GROUP,
 };
 
@@ -83,6 +84,8 @@ static int run_voice_create(void *options, int count, char **arguments) {
         return CLI_EXIT_USAGE;
     }
     int status = cli_finish_reference(o, &ref_text);
+    if (status == CLI_EXIT_OK)
+        status = cli_offer_models(&o->offer, &o->runtime, &o->engine, o->request.run_pre_processing);
     if (status == CLI_EXIT_OK)
         status = cli_open(&o->runtime, &o->engine, NULL, &context);
     if (status == CLI_EXIT_OK && tmb_voice_create(context, &o->request, o->path, &reference, &error) != TMB_OK)

@@ -2,12 +2,14 @@
 #ifndef TIMBRE_CLI_SPEECH_H
 #define TIMBRE_CLI_SPEECH_H
 
+#include "offer.h"
 #include "shared.h"
 
 typedef struct clone_options {
     cli_common common;
     cli_runtime runtime;
     cli_engine engine;
+    cli_offer offer;
     cli_output output;
     tmb_clone_request request; /* options write into it; for a batch, what its items begin with */
     cli_unsigned seed;

@@ -3,8 +3,9 @@
 
     tools/make_checkpoint.py OUT [--size 0.6b|1.7b] [--seed 1] [--tokenizer DIR]
 
-Needs torch, safetensors and qwen-tts: names and shapes come from the official classes on torch's meta device. --tokenizer copies
-vocab.json and merges.txt from a folder that has them (tests/golden/qwen/tokenizer); without it every byte is a token.
+Needs torch, safetensors and qwen-tts: names and shapes come from the official classes on torch's meta device. vocab.json and
+merges.txt are copied from --tokenizer, which is tests/golden/qwen/tokenizer unless another folder is named: the ids in config.json
+are those of Qwen's tokenizer, and a model with any other one is refused.
 
 Each tensor has a generator of its own, seeded by its name, so that one tensor can be made again alone. Scales are those of a
 network at the start of its training: products keep the variance, what is added to a residual stream is smaller the more
@@ -178,15 +179,8 @@ def write_json(path, value):
 
 
 def write_tokenizer(out, source):
-    if source:
-        for name in ("vocab.json", "merges.txt"):
-            shutil.copy(Path(source) / name, out / name)
-    else:
-        printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-        others = [byte for byte in range(256) if byte not in printable]
-        letter = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
-        write_json(out / "vocab.json", {letter[byte]: byte for byte in range(256)})
-        (out / "merges.txt").write_text("#version: 0.2\n")
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(Path(source) / name, out / name)
     added = {str(151643 + i): {"content": text, "lstrip": False, "rstrip": False, "normalized": False, "single_word": False,
                                "special": text.startswith(("<|im", "<|end", "<|ob", "<|bo", "<|qu", "<|vi", "<|vid", "<|au", "<tts"))}
              for i, text in enumerate(SPECIAL)}
@@ -201,7 +195,8 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", choices=SIZES, default="0.6b")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokenizer", help="folder with vocab.json and merges.txt")
+    parser.add_argument("--tokenizer", default=Path(__file__).resolve().parent.parent / "tests/golden/qwen/tokenizer",
+                        help="folder with vocab.json and merges.txt")
     arguments = parser.parse_args()
     import torch
     from safetensors.torch import save_file

@@ -4,12 +4,13 @@ import fcntl
 import json
 import os
 import pathlib
+import pty
 import shutil
 import subprocess
 import sys
 import unittest
 
-from support import FAILED, GOLDEN, MODEL, OK, WEIGHTS, Case, json_lines, needs_denoiser, parse_wav
+from support import FAILED, GOLDEN, MODEL, OK, ROOT, TIMBRE, WEIGHTS, Case, environment, json_lines, needs_denoiser, parse_wav
 
 SAMPLE = GOLDEN / "qwen/sample-c/model"
 REFERENCE = GOLDEN / "qwen/references/ref_en_short.wav"
@@ -142,6 +143,78 @@ class Incomplete(HubCase):
         done = self.check(MODEL, "clone", "--ref", REFERENCE, "--text", "Hi.", "--model", model, "--no-pre", "--no-post", "-o",
                           self.folder / "out.wav", env=self.env)
         self.assertIn("model.safetensors is a Git LFS pointer", done.stderr)
+
+
+class Offer(HubCase):
+    """A model that is missing is offered to people, and to nobody else."""
+
+    def at_a_terminal(self, answer, *arguments):
+        """(exit status, what the terminal showed) of a command whose input and messages are one."""
+        terminal, own = pty.openpty()
+        process = subprocess.Popen([TIMBRE, *map(str, arguments)], stdin=own, stdout=subprocess.PIPE, stderr=own,
+                                   env=environment(**self.env))
+        os.close(own)
+        os.write(terminal, answer.encode())
+        shown = b""
+        try:
+            while part := os.read(terminal, 65536):
+                shown += part
+        except OSError:  # the other end is closed
+            pass
+        os.close(terminal)
+        process.stdout.close()
+        return process.wait(), shown.decode()
+
+    def say(self, *more):
+        return ("clone", "--ref", REFERENCE, "--text", "Hi.", "--max-frames", "4", "-o", self.folder / "out.wav", *more)
+
+    @needs_denoiser
+    def test_yes(self):
+        status, shown = self.at_a_terminal("y\n", *self.say())
+        self.assertEqual(status, OK, shown)
+        self.assertIn("Download qwen3-tts-0.6b now (2.5 GB, licence Apache-2.0)?", shown)
+        self.assertIn("a preview voice speaks, no clone", shown)
+        self.assertTrue((self.folder / "out.wav").exists())
+        status, shown = self.at_a_terminal("", *self.say("--model", "0.6b"))
+        self.assertEqual(status, OK, shown)
+        self.assertNotIn("Download", shown)
+
+    def test_no(self):
+        for answer in ("n\n", "\n", "yess\n"):
+            status, shown = self.at_a_terminal(answer, *self.say("--model", "1.7b", "--no-pre", "--no-post"))
+            self.assertEqual(status, MODEL, shown)
+            self.assertIn("Download qwen3-tts-1.7b now (4.5 GB", shown)
+        self.assertEqual(self.files(), [])
+
+    @needs_denoiser
+    def test_the_denoiser_alone(self):
+        wav = self.folder / "a.wav"
+        shutil.copy(REFERENCE, wav)
+        status, shown = self.at_a_terminal("y\n", "enhance", wav, "-o", self.folder / "b.wav")
+        self.assertEqual(status, OK, shown)
+        self.assertIn("Download dfn3 now", shown)
+
+    @needs_denoiser
+    def test_scripts_are_not_asked(self):
+        done = self.check(MODEL, *self.say("--model", "0.6b"), env=self.env, stdin=b"y\n")
+        self.assertNotIn("Download", done.stderr)
+        self.assertEqual(self.files(), [])
+        self.check(OK, *self.say("--model", "0.6b", "--yes"), env=self.env)
+        self.assertTrue((self.folder / "out.wav").exists())
+
+
+class Bench(HubCase):
+    def test_a_tokenizer_that_is_none(self):
+        """bench/qwen.py says what it needs instead of failing on a contradiction."""
+        model = self.folder / "model"
+        shutil.copytree(SAMPLE, model)
+        (model / "merges.txt").write_text("#version: 0.2\n")
+        done = subprocess.run([sys.executable, ROOT / "bench/qwen.py", model, "--build", pathlib.Path(TIMBRE).parent.parent, "--official", ""],
+                              capture_output=True, text=True, env=environment(**self.env))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("its tokenizer is not that of Qwen3-TTS", done.stderr)
+        self.assertIn("tests/golden/qwen/tokenizer", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
 
 
 class Packs(HubCase):
