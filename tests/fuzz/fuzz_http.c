@@ -35,7 +35,7 @@ static void *serve(void *unused) {
 }
 
 static void stop(void) {
-    (void)kill(getpid(), SIGTERM);
+    (void)pthread_kill(server.thread, SIGTERM); /* libFuzzer has a handler of its own for the process */
     (void)pthread_join(server.thread, NULL);
     (void)fclose(server.said);
     tmb_server_config_free(&server.config, &server.sources);
