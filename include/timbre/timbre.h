@@ -372,7 +372,9 @@ TMB_API void tmb_free(void *pointer);
 
 /* ---- Cloning ------------------------------------------------------------------------------- */
 
-/* Where a reference or voice comes from: exactly one of the groups is set. */
+/* Where a reference or voice comes from: exactly one of the groups is set, or `voice` and `ref_audio`: then the saved
+ * voice was made from the reference, and where it cannot be used (it is damaged, of another version or model, or cannot
+ * be read) the reference is, and the result says so. */
 typedef struct tmb_clone_request {
     size_t struct_size;    /* set by tmb_clone_request_default */
     const char *custom_id; /* the caller's name for the item; handed back; may be NULL */
@@ -498,6 +500,7 @@ typedef struct tmb_clone_result {
     const float *reference_clean; /* 48 kHz reference after stage 2, where it ran for this item; or NULL */
     size_t reference_clean_count;
     const tmb_reference_info *reference; /* NULL: a saved voice spoke. Set for a refused reference too */
+    bool voice_unusable;                 /* request.voice could not be used; request.ref_audio was */
 } tmb_clone_result;
 
 /* Callbacks of one item; any may be NULL. They come one at a time for an item, from the library's

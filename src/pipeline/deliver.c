@@ -103,6 +103,7 @@ static void give_result(tmb_item *item) {
     result.item = item->number;
     result.custom_id = item->request.public.custom_id;
     result.seed = item->request.seed;
+    result.voice_unusable = item->voice_unusable;
     fill_timings(item, &result);
     result.reference = item->judged ? &item->reference : NULL;
     if (operations != NULL) {

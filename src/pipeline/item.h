@@ -60,6 +60,7 @@ typedef struct tmb_item {
     double started, prepared, admitted;      /* times of day */
     const tmb_engine_operations *operations; /* the engine's, since the item began; NULL: it did not */
     bool delivered;
+    bool voice_unusable;  /* the saved voice was given up for the reference */
     tmb_error stop_error; /* in phase READING, for the task to end with */
 
     /* Of the task that reads (phase READING), then of the scheduler's thread. */

@@ -161,13 +161,37 @@ static tmb_error of_reference(const tmb_item *item, const tmb_error *error) {
     return out;
 }
 
+/* A saved voice that cannot be used is given up for the reference that it was made from, if there is one: the item
+ * begins again with that. False: it does not. With the lock held. */
+static bool fall_back(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
+    const bool of_voice = error->status == TMB_ERROR_FORMAT || error->status == TMB_ERROR_UNSUPPORTED ||
+                          error->status == TMB_ERROR_MODEL || error->status == TMB_ERROR_LIMIT ||
+                          error->status == TMB_ERROR_ARGUMENT ||
+                          (error->status == TMB_ERROR_IO && !tmb_error_is_exhausted(error));
+    if (!of_voice || item->request.source != TMB_SOURCE_VOICE || item->request.public.ref_audio == NULL ||
+        atomic_load(&item->stop)) {
+        return false;
+    }
+    tmb_budget_release(&scheduler->context->budget, item->reserved);
+    item->reserved = 0;
+    item->reading = (tmb_reading){0};
+    item->reading_open = false;
+    item->request.source = TMB_SOURCE_FILE;
+    item->voice_unusable = true;
+    tmb_scheduler_phase(scheduler, item, TMB_PHASE_WAITING);
+    tmb_fair_push(&scheduler->waiting, &item->entry);
+    return true;
+}
+
 /* The task of a reading item ends: `error` NULL where the item was stopped. */
 static void end_reading(tmb_item *item, const tmb_error *error) {
     tmb_scheduler *scheduler = item->scheduler;
     tmb_reading_close(&item->reading);
     (void)pthread_mutex_lock(&scheduler->lock);
-    const tmb_error reason = error != NULL ? of_reference(item, error) : item->stop_error;
-    end_item(scheduler, item, &reason);
+    if (error == NULL || !fall_back(scheduler, item, error)) {
+        const tmb_error reason = error != NULL ? of_reference(item, error) : item->stop_error;
+        end_item(scheduler, item, &reason);
+    }
     (void)pthread_mutex_unlock(&scheduler->lock);
     tmb_item_release(&item);
     tmb_scheduler_wake(scheduler);
@@ -379,10 +403,10 @@ static void end_build(tmb_voice_entry *entry, const tmb_error *error) {
         }
         item->judged = build->judged;
         item->reference = build->info;
-        if (error != NULL) {
+        if (error != NULL && !fall_back(scheduler, item, error)) {
             const tmb_error reason = of_reference(item, error);
             end_item(scheduler, item, &reason);
-        } else {
+        } else if (error == NULL) {
             item->voice = tmb_voice_retain(voice);
             item->clean = tmb_clean_retain(clean);
             become_ready(scheduler, item);

@@ -120,6 +120,10 @@ static tmb_status check_source(const tmb_clone_request *request, tmb_source_kind
         *kind = TMB_SOURCE_NONE;
         return TMB_OK;
     }
+    if (request->voice != NULL && request->ref_audio != NULL && sources == 2) {
+        *kind = TMB_SOURCE_VOICE; /* with something to fall back on */
+        return TMB_OK;
+    }
     if (sources != 1) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
                         "%s reference: give one of ref_audio, ref_data, ref_samples and voice",

@@ -1,38 +1,20 @@
+/* Statements and values of the state database. */
 #include "queue/database.h"
 
 #include "base/error.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include "base/utf8.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-/* Version 1. Times are seconds since 1970 as REAL. `owned` files go with their job. */
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS files("
-    " id TEXT PRIMARY KEY, name TEXT NOT NULL, content_type TEXT NOT NULL, bytes INTEGER NOT NULL,"
-    " sample_rate INTEGER NOT NULL, duration REAL NOT NULL, created REAL NOT NULL, expires REAL NOT NULL) WITHOUT "
-    "ROWID;"
-    "CREATE INDEX IF NOT EXISTS files_expires ON files(expires);"
-    "CREATE TABLE IF NOT EXISTS voices("
-    " name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, content_type TEXT NOT NULL, language TEXT NOT NULL, ref_text "
-    "TEXT,"
-    " x_vector_only INTEGER NOT NULL, run_pre_processing INTEGER NOT NULL, bytes INTEGER NOT NULL, duration REAL NOT "
-    "NULL,"
-    " created REAL NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS jobs("
-    " number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, label TEXT NOT NULL, repeat_key TEXT UNIQUE,"
-    " created REAL NOT NULL, finished REAL NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS items("
-    " job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE, position INTEGER NOT NULL, state INTEGER NOT "
-    "NULL,"
-    " request TEXT NOT NULL, result TEXT, file TEXT, PRIMARY KEY(job, position)) WITHOUT ROWID;"
-    "CREATE INDEX IF NOT EXISTS items_state ON items(state, job, position) WHERE state < 2;"
-    "CREATE TABLE IF NOT EXISTS job_files("
-    " job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE, file TEXT NOT NULL, owned INTEGER NOT NULL,"
-    " PRIMARY KEY(job, file)) WITHOUT ROWID;"
-    "CREATE INDEX IF NOT EXISTS job_files_file ON job_files(file);"
-    "PRAGMA user_version=1;";
+/* How long a request waits for the right to write, and (at the database) for another program's lock. Work that must
+ * not be lost tries again; a request is told to come back. */
+static const double write_wait_seconds = 3;
 
 double tmb_wall_clock(void) {
     struct timespec now;
@@ -52,137 +34,193 @@ tmb_store_status tmb_store_errno(tmb_store *store, const char *what) {
     return code == EMFILE || code == ENFILE || code == ENOMEM ? TMB_STORE_BUSY : TMB_STORE_FAILED;
 }
 
-tmb_store_status tmb_database_failure(tmb_store *store, int code) {
-    if (code == SQLITE_FULL || code == SQLITE_IOERR) {
-        int system_code = sqlite3_system_errno(store->database);
-        if (code == SQLITE_FULL || system_code == ENOSPC || system_code == EDQUOT || system_code == EFBIG) {
+/* ---- Locks ---- */
+
+tmb_store_status tmb_store_write_begin(tmb_store *store) {
+    struct timespec end = tmb_deadline(write_wait_seconds);
+    int code = 0;
+    (void)pthread_mutex_lock(&store->write_lock);
+    while (store->writing && code != ETIMEDOUT) {
+        code = pthread_cond_timedwait(&store->write_free, &store->write_lock, &end);
+    }
+    bool mine = !store->writing;
+    store->writing = true;
+    (void)pthread_mutex_unlock(&store->write_lock);
+    return mine ? TMB_STORE_OK : TMB_STORE_BUSY;
+}
+
+void tmb_store_write_end(tmb_store *store) {
+    (void)pthread_mutex_lock(&store->write_lock);
+    store->writing = false;
+    (void)pthread_cond_signal(&store->write_free);
+    (void)pthread_mutex_unlock(&store->write_lock);
+}
+
+tmb_database *tmb_store_read_begin(tmb_store *store) {
+    (void)pthread_mutex_lock(&store->read_lock);
+    return &store->reader;
+}
+
+void tmb_store_read_end(tmb_store *store) { (void)pthread_mutex_unlock(&store->read_lock); }
+
+/* ---- Statements ---- */
+
+tmb_store_status tmb_database_failure(tmb_database *database, int code) {
+    int kind = code & 0xff;
+    if (kind == SQLITE_FULL || kind == SQLITE_IOERR) {
+        int system_code = sqlite3_system_errno(database->handle);
+        if (kind == SQLITE_FULL || system_code == ENOSPC || system_code == EDQUOT || system_code == EFBIG) {
             return TMB_STORE_NO_SPACE;
         }
     }
-    tmb_log(store->logger, TMB_LOG_ERROR, "state database: %s (%d)", sqlite3_errmsg(store->database),
-            sqlite3_extended_errcode(store->database));
-    return code == SQLITE_NOMEM ? TMB_STORE_BUSY : TMB_STORE_FAILED;
+    tmb_log(database->logger, TMB_LOG_ERROR, "state database: %s (%d)", sqlite3_errmsg(database->handle),
+            sqlite3_extended_errcode(database->handle));
+    return kind == SQLITE_NOMEM || kind == SQLITE_BUSY || kind == SQLITE_LOCKED ? TMB_STORE_BUSY : TMB_STORE_FAILED;
 }
 
-static sqlite3_stmt *prepare(tmb_store *store, const char *sql, const char *types, va_list values) {
-    sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(store->database, sql, -1, &statement, NULL);
+tmb_store_status tmb_database_prepare_list(tmb_database *database, sqlite3_stmt **out, const char *sql,
+                                           const char *types, va_list values) {
+    *out = NULL;
+    int code = sqlite3_prepare_v2(database->handle, sql, -1, out, NULL);
     for (int i = 0; code == SQLITE_OK && types[i]; i++) {
         if (types[i] == 's') {
-            code = sqlite3_bind_text(statement, i + 1, va_arg(values, const char *), -1, SQLITE_TRANSIENT);
+            code = sqlite3_bind_text(*out, i + 1, va_arg(values, const char *), -1, SQLITE_TRANSIENT);
         } else if (types[i] == 'd') {
-            code = sqlite3_bind_double(statement, i + 1, va_arg(values, double));
+            code = sqlite3_bind_double(*out, i + 1, va_arg(values, double));
         } else {
-            code = sqlite3_bind_int64(statement, i + 1, va_arg(values, int64_t));
+            code = sqlite3_bind_int64(*out, i + 1, va_arg(values, int64_t));
         }
     }
-    if (code != SQLITE_OK) {
-        (void)tmb_database_failure(store, code & 0xff);
-        (void)sqlite3_finalize(statement);
-        return NULL;
+    if (code == SQLITE_OK) {
+        return TMB_STORE_OK;
     }
-    return statement;
+    tmb_store_status status = tmb_database_failure(database, code);
+    (void)sqlite3_finalize(*out);
+    *out = NULL;
+    return status;
 }
 
-sqlite3_stmt *tmb_database_prepare(tmb_store *store, const char *sql, const char *types, ...) {
+tmb_store_status tmb_database_prepare(tmb_database *database, sqlite3_stmt **out, const char *sql, const char *types,
+                                      ...) {
     va_list values;
     va_start(values, types);
-    sqlite3_stmt *statement = prepare(store, sql, types, values);
+    tmb_store_status status = tmb_database_prepare_list(database, out, sql, types, values);
     va_end(values);
-    return statement;
+    return status;
 }
 
-tmb_store_status tmb_database_run(tmb_store *store, const char *sql, const char *types, ...) {
-    va_list values;
-    va_start(values, types);
-    sqlite3_stmt *statement = prepare(store, sql, types, values);
-    va_end(values);
-    if (!statement) {
-        return TMB_STORE_FAILED;
-    }
+tmb_store_status tmb_database_step(tmb_database *database, sqlite3_stmt *statement) {
     int code = sqlite3_step(statement);
-    tmb_store_status status =
-        code == SQLITE_DONE || code == SQLITE_ROW ? TMB_STORE_OK : tmb_database_failure(store, code & 0xff);
-    (void)sqlite3_finalize(statement);
-    return status;
+    return code == SQLITE_ROW    ? TMB_STORE_OK
+           : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND
+                                 : tmb_database_failure(database, code);
 }
 
-int64_t tmb_database_number(tmb_store *store, int64_t otherwise, const char *sql, const char *types, ...) {
+tmb_store_status tmb_database_run(tmb_database *database, const char *sql, const char *types, ...) {
+    sqlite3_stmt *statement = NULL;
     va_list values;
     va_start(values, types);
-    sqlite3_stmt *statement = prepare(store, sql, types, values);
+    tmb_store_status status = tmb_database_prepare_list(database, &statement, sql, types, values);
     va_end(values);
-    int64_t number = otherwise;
-    if (statement && sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_type(statement, 0) != SQLITE_NULL) {
-        number = sqlite3_column_int64(statement, 0);
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_step(database, statement);
+        status = status == TMB_STORE_NOT_FOUND ? TMB_STORE_OK : status;
     }
     (void)sqlite3_finalize(statement);
-    return number;
+    return status;
 }
 
-tmb_store_status tmb_database_begin(tmb_store *store) { return tmb_database_run(store, "BEGIN IMMEDIATE", ""); }
-
-tmb_store_status tmb_database_end(tmb_store *store, tmb_store_status status) {
+tmb_store_status tmb_database_number(tmb_database *database, int64_t *out, const char *sql, const char *types, ...) {
+    sqlite3_stmt *statement = NULL;
+    va_list values;
+    va_start(values, types);
+    tmb_store_status status = tmb_database_prepare_list(database, &statement, sql, types, values);
+    va_end(values);
     if (status == TMB_STORE_OK) {
-        status = tmb_database_run(store, "COMMIT", "");
+        status = tmb_database_step(database, statement);
     }
-    if (status != TMB_STORE_OK && !sqlite3_get_autocommit(store->database)) {
-        (void)tmb_database_run(store, "ROLLBACK", "");
+    if (status == TMB_STORE_OK) {
+        *out = sqlite3_column_int64(statement, 0);
+        status = sqlite3_column_type(statement, 0) == SQLITE_NULL ? TMB_STORE_NOT_FOUND : TMB_STORE_OK;
+    }
+    (void)sqlite3_finalize(statement);
+    return status;
+}
+
+tmb_store_status tmb_database_begin(tmb_database *database) {
+    return tmb_database_run(database, "BEGIN IMMEDIATE", "");
+}
+
+tmb_store_status tmb_database_end(tmb_database *database, tmb_store_status status) {
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_run(database, "COMMIT", "");
+    }
+    if (status != TMB_STORE_OK && !sqlite3_get_autocommit(database->handle)) {
+        (void)tmb_database_run(database, "ROLLBACK", "");
     }
     return status;
 }
 
-const char *tmb_column_text(sqlite3_stmt *statement, int column) {
-    const char *text = (const char *)sqlite3_column_text(statement, column);
-    return text ? text : "";
+/* ---- Values ---- */
+
+/* Copies valid UTF-8; whatever is none becomes a question mark, and so do control characters, line breaks excepted if
+ * `lines`. Returns the bytes written, without the NUL. */
+static size_t copy_text(const char *text, size_t length, bool lines, char *out, size_t size) {
+    size_t used = 0;
+    for (size_t at = 0; at < length;) {
+        uint32_t code = 0;
+        size_t bytes = tmb_utf8_decode(text + at, length - at, &code);
+        bool control = code < 0x20 || code == 0x7f;
+        bool good = bytes && (!control || (lines && code != 0));
+        size_t wanted = good ? bytes : 1;
+        if (used + wanted >= size) {
+            break;
+        }
+        if (good) {
+            memcpy(out + used, text + at, bytes);
+        } else {
+            out[used] = '?';
+        }
+        used += wanted;
+        at += bytes ? bytes : 1;
+    }
+    out[used] = 0;
+    return used;
 }
 
 void tmb_column_copy(sqlite3_stmt *statement, int column, char *out, size_t size) {
-    const char *text = tmb_column_text(statement, column);
-    size_t length = strlen(text);
-    if (length >= size) {
-        length = size - 1;
-        while (length && ((unsigned char)text[length] & 0xC0) == 0x80) {
-            length--;
-        }
-    }
-    memcpy(out, text, length);
-    out[length] = 0;
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+    (void)copy_text(text ? text : "", text ? (size_t)sqlite3_column_bytes(statement, column) : 0, false, out, size);
 }
 
-tmb_status tmb_database_open(tmb_store *store, tmb_error *error) {
-    char path[TMB_STORE_PATH];
-    (void)snprintf(path, sizeof(path), "%s/state.db", store->folder);
-    int code =
-        sqlite3_open_v2(path, &store->database,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
-    if (code == SQLITE_OK) {
-        (void)sqlite3_extended_result_codes(store->database, 0);
-        (void)sqlite3_busy_timeout(store->database, 5000);
-        /* WAL survives the death of the process by itself, FULL also that of the machine. */
-        code = sqlite3_exec(
-            store->database,
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-128;"
-            "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-            "PRAGMA temp_store=MEMORY;",
-            NULL, NULL, NULL);
+char *tmb_column_text(sqlite3_stmt *statement, int column, bool *good) {
+    if (sqlite3_column_type(statement, column) == SQLITE_NULL) {
+        return NULL;
     }
-    int64_t version = code == SQLITE_OK ? tmb_database_number(store, -1, "PRAGMA user_version", "") : -1;
-    if (code == SQLITE_OK && version > 1) {
-        return tmb_fail(error, TMB_ERROR_IO,
-                        "%s was made by a newer timbre (schema %lld): use that one or another --state-dir", path,
-                        (long long)version);
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+    size_t length = text ? (size_t)sqlite3_column_bytes(statement, column) : 0;
+    char *copy = text ? tmb_calloc(length + 1, 1) : NULL;
+    *good = *good && copy;
+    if (copy) {
+        (void)copy_text(text, length, true, copy, length + 1);
     }
-    if (code == SQLITE_OK) {
-        code = sqlite3_exec(store->database, schema, NULL, NULL, NULL);
+    return copy;
+}
+
+int64_t tmb_column_integer(sqlite3_stmt *statement, int column, int64_t least, int64_t most, int64_t otherwise) {
+    if (sqlite3_column_type(statement, column) != SQLITE_INTEGER) {
+        return otherwise;
     }
-    if (code == SQLITE_OK) {
-        /* What ran when the last process died runs again. */
-        code = sqlite3_exec(store->database, "UPDATE items SET state=0 WHERE state=1", NULL, NULL, NULL);
-    }
-    if (code != SQLITE_OK) {
-        return tmb_fail(error, TMB_ERROR_IO, "%s: %s", path,
-                        store->database ? sqlite3_errmsg(store->database) : sqlite3_errstr(code));
-    }
-    return TMB_OK;
+    int64_t value = sqlite3_column_int64(statement, column);
+    return value >= least && value <= most ? value : otherwise;
+}
+
+double tmb_column_real(sqlite3_stmt *statement, int column, double least, double most, double otherwise) {
+    int type = sqlite3_column_type(statement, column);
+    double value = sqlite3_column_double(statement, column);
+    return (type == SQLITE_FLOAT || type == SQLITE_INTEGER) && value >= least && value <= most ? value : otherwise;
+}
+
+double tmb_column_time(sqlite3_stmt *statement, int column) {
+    return tmb_column_real(statement, column, 0, TMB_TIME_MOST, 0);
 }

@@ -1,63 +1,146 @@
-/* What the store's parts share: the connection, its lock, statements. */
+/* What the store's parts share: its two connections, their locks, statements.
+ *
+ * Status and value come apart everywhere: a query that failed never looks like a query that found nothing. */
 #ifndef TMB_QUEUE_DATABASE_H
 #define TMB_QUEUE_DATABASE_H
 
-#include "queue/store.h"
+#include "queue/jobs.h"
+#include "queue/voices.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+
+typedef struct tmb_database {
+    sqlite3 *handle;
+    tmb_logger *logger;
+} tmb_database;
 
 struct tmb_store {
-    pthread_mutex_t lock; /* of everything below */
-    sqlite3 *database;
-    uint64_t bytes; /* of files and voices, uploads under way included */
+    /* Of `writer`. A flag with a condition instead of a mutex, because taking it has a time limit: whoever holds it
+     * may be waiting for a lock that another program has on the database. */
+    pthread_mutex_t write_lock;
+    pthread_cond_t write_free;
+    bool writing;
+    pthread_mutex_t read_lock; /* of `reader`; in WAL mode no writer holds it up */
+    tmb_database writer, reader;
+    _Atomic(uint64_t) bytes; /* on disk: files, voices with what was prepared, lost+found, and what is being written */
+    pthread_mutex_t watch_lock;
+    void (*watch)(void *user, tmb_job_event event, const char *job);
+    void *watch_user;
     tmb_store_options options;
     tmb_logger *logger;
     int lock_file; /* held with flock while the folder is ours */
     char folder[4096];
 };
 
-/* Opens the database, brings its schema up to date. */
-tmb_status tmb_database_open(tmb_store *store, tmb_error *error);
+/* ---- Opening ------------------------------------------------------------------------------- */
+
+/* Opens FOLDER/state.db and checks every page; damaged indexes are made again from their tables. Any other damage is
+ * TMB_ERROR_IO with a message that says what to do. *is_new: it has no tables. */
+tmb_status tmb_database_open(tmb_store *store, bool *is_new, tmb_error *error);
+/* Brings the schema up to date, sets values that cannot be to what the rest of their row says, opens `reader`. */
+tmb_status tmb_database_prepare_tables(tmb_store *store, tmb_error *error);
+void tmb_database_close(tmb_store *store);
+
+/* Whether voices/ and files/ are empty. */
+bool tmb_store_is_empty(tmb_store *store);
+/* Compares the folders with the rows: files without a row are moved to lost+found, and a row is only deleted if the
+ * system says that its file does not exist. Any other doubt ends the sweep and the start. Books the bytes. */
+tmb_status tmb_store_sweep(tmb_store *store, tmb_error *error);
+
+/* ---- Locks --------------------------------------------------------------------------------- */
+
+/* The right to use `writer`. TMB_STORE_BUSY if it is not to be had within seconds. */
+tmb_store_status tmb_store_write_begin(tmb_store *store);
+void tmb_store_write_end(tmb_store *store);
+/* The right to use `reader`. */
+tmb_database *tmb_store_read_begin(tmb_store *store);
+void tmb_store_read_end(tmb_store *store);
+
+/* ---- Statements ---------------------------------------------------------------------------- */
 
 /* A statement with its parameters bound from `types`: 's' const char * (NULL = null), 'i' int64_t, 'd'
- * double. NULL on failure, which is logged. */
-sqlite3_stmt *tmb_database_prepare(tmb_store *store, const char *sql, const char *types, ...);
+ * double. Failures are logged; *out is NULL then. */
+tmb_store_status tmb_database_prepare(tmb_database *database, sqlite3_stmt **out, const char *sql, const char *types,
+                                      ...);
 
-/* Runs a statement that gives no rows; frees it. */
-tmb_store_status tmb_database_run(tmb_store *store, const char *sql, const char *types, ...);
+tmb_store_status tmb_database_prepare_list(tmb_database *database, sqlite3_stmt **out, const char *sql,
+                                           const char *types, va_list values);
 
-/* The first column of the first row as a number, or `otherwise`. */
-int64_t tmb_database_number(tmb_store *store, int64_t otherwise, const char *sql, const char *types, ...);
+/* TMB_STORE_OK: there is a row; TMB_STORE_NOT_FOUND: there is none, or no more; otherwise a failure, logged. */
+tmb_store_status tmb_database_step(tmb_database *database, sqlite3_stmt *statement);
+
+/* Runs a statement that gives no rows. */
+tmb_store_status tmb_database_run(tmb_database *database, const char *sql, const char *types, ...);
+
+/* The first column of the first row as a number in *out. TMB_STORE_NOT_FOUND: there is no row, or it is null. */
+tmb_store_status tmb_database_number(tmb_database *database, int64_t *out, const char *sql, const char *types, ...);
 
 /* Logs what SQLite said and turns it into a status. */
-tmb_store_status tmb_database_failure(tmb_store *store, int code);
+tmb_store_status tmb_database_failure(tmb_database *database, int code);
 
-tmb_store_status tmb_database_begin(tmb_store *store);
-/* Commits where `status` is TMB_STORE_OK, else rolls back. Returns what came of it. */
-tmb_store_status tmb_database_end(tmb_store *store, tmb_store_status status);
+tmb_store_status tmb_database_begin(tmb_database *database);
+/* Commits if `status` is TMB_STORE_OK, otherwise rolls back. Returns what came of it. */
+tmb_store_status tmb_database_end(tmb_database *database, tmb_store_status status);
 
-/* A column as text, never NULL. */
-const char *tmb_column_text(sqlite3_stmt *statement, int column);
-/* Copies a column into `out`, cut at a character's beginning where it does not fit. */
+/* ---- Values, whatever is in the row --------------------------------------------------------- */
+
+/* One line of text: valid UTF-8 without control characters, cut between characters if it does not fit. */
 void tmb_column_copy(sqlite3_stmt *statement, int column, char *out, size_t size);
+/* Any length, line breaks kept, valid UTF-8; to be freed. NULL if the column is null (then *good stays true) or out of
+ * memory. */
+char *tmb_column_text(sqlite3_stmt *statement, int column, bool *good);
+/* Within [least, most], or `otherwise`. */
+int64_t tmb_column_integer(sqlite3_stmt *statement, int column, int64_t least, int64_t most, int64_t otherwise);
+double tmb_column_real(sqlite3_stmt *statement, int column, double least, double most, double otherwise);
+/* Seconds since 1970 up to the year 5138, or 0. */
+double tmb_column_time(sqlite3_stmt *statement, int column);
+#define TMB_TIME_MOST 1e11
+#define TMB_BYTES_MOST ((int64_t)1 << 50)
+
+/* ---- Files --------------------------------------------------------------------------------- */
 
 /* Seconds since 1970. */
 double tmb_wall_clock(void);
 
-/* ENOSPC and its relatives are TMB_STORE_NO_SPACE, the rest is TMB_STORE_FAILED and logged. */
+/* What errno says: no space, not found, busy, or failed, which is logged with `what`. */
 tmb_store_status tmb_store_errno(tmb_store *store, const char *what);
 
 /* "FOLDER/files/ID" and so on. */
 void tmb_store_file_path(const tmb_store *store, const char *folder, const char *id, char path[TMB_STORE_PATH]);
 
+/* Opens a regular file to read. `*bytes` is what it should have, 0 if nobody knows; then it gets what it has. */
+tmb_store_status tmb_store_open_file(tmb_store *store, const char *path, uint64_t *bytes, int *descriptor);
+/* Closes and frees an upload. Its file goes, or stays with the bytes that it has on the books. */
+void tmb_upload_end(tmb_upload **upload, bool remove_file);
 /* Flushes a file's bytes to the disk; `bytes` (may be NULL) gets their number. */
 tmb_store_status tmb_store_flush(tmb_store *store, const char *path, uint64_t *bytes);
-/* tmb_store_file_adopt for callers that hold the lock: flush and move the file, give it an id, add its
- * row. A caller whose transaction fails later calls tmb_store_file_forget. */
-tmb_store_status tmb_store_file_add(tmb_store *store, const char *path, tmb_file_info *info);
-/* Unlinks a file, whose row was removed, and takes it off the books. */
-void tmb_store_file_forget(tmb_store *store, const char *id, uint64_t bytes);
+/* After a write that must be possible on a full disk too: true if there was no space and there is some now, so that it
+ * is worth trying again. */
+bool tmb_store_use_reserve(tmb_store *store, tmb_store_status status);
+/* Calls the watch, without any other lock held. */
+void tmb_store_tell(tmb_store *store, tmb_job_event event, const char *job);
+
+/* ---- Removing ------------------------------------------------------------------------------ */
+
+typedef struct tmb_id_list {
+    char (*ids)[TMB_STORE_ID];
+    size_t count, capacity;
+} tmb_id_list;
+
+/* Ids that are none are left out. */
+tmb_store_status tmb_id_list_query(tmb_database *database, tmb_id_list *list, const char *sql, const char *types, ...);
+void tmb_id_list_free(tmb_id_list *list);
+
+/* Unlink a file, or a voice with all that was prepared from it, and take what they had off the books. The row went
+ * before, in a transaction that added the id to the table `removed`: if the process dies in between, the next start
+ * does this. */
+void tmb_store_unlink_path(tmb_store *store, const char *path);
+void tmb_store_unlink_file(tmb_store *store, const char *id);
+void tmb_store_unlink_voice(tmb_store *store, const char *id);
+/* Unlinks everything that is listed in `removed` and empties it. */
+tmb_store_status tmb_store_purge(tmb_store *store);
 
 #endif

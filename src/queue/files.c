@@ -16,22 +16,6 @@ struct tmb_upload {
     char path[TMB_STORE_PATH];
 };
 
-/* Books `bytes` more; false where the quota has no room. */
-static bool reserve_bytes(tmb_store *store, uint64_t bytes) {
-    (void)pthread_mutex_lock(&store->lock);
-    uint64_t limit = store->options.max_bytes;
-    bool fits = !limit || (bytes <= limit && store->bytes <= limit - bytes);
-    store->bytes += fits ? bytes : 0;
-    (void)pthread_mutex_unlock(&store->lock);
-    return fits;
-}
-
-static void release_bytes(tmb_store *store, uint64_t bytes) {
-    (void)pthread_mutex_lock(&store->lock);
-    store->bytes -= bytes;
-    (void)pthread_mutex_unlock(&store->lock);
-}
-
 tmb_store_status tmb_upload_begin(tmb_store *store, uint64_t max_bytes, tmb_upload **out) {
     *out = NULL;
     tmb_upload *upload = tmb_calloc(1, sizeof(*upload));
@@ -58,7 +42,7 @@ tmb_store_status tmb_upload_write(tmb_upload *upload, const void *data, size_t s
     if (size > upload->max_bytes || upload->bytes > upload->max_bytes - size) {
         return TMB_STORE_TOO_LARGE;
     }
-    if (!reserve_bytes(upload->store, size)) {
+    if (!tmb_store_book(upload->store, size)) {
         return TMB_STORE_NO_SPACE;
     }
     upload->bytes += size;
@@ -80,8 +64,7 @@ uint64_t tmb_upload_bytes(const tmb_upload *upload) { return upload->bytes; }
 
 const char *tmb_upload_path(tmb_upload *upload) { return upload->path; }
 
-/* Closes and frees; the file stays or goes, the booked bytes are given back. */
-static void free_upload(tmb_upload **upload, bool remove_file) {
+void tmb_upload_end(tmb_upload **upload, bool remove_file) {
     tmb_upload *freed = *upload;
     *upload = NULL;
     if (!freed) {
@@ -90,12 +73,12 @@ static void free_upload(tmb_upload **upload, bool remove_file) {
     (void)close(freed->descriptor);
     if (remove_file) {
         (void)unlink(freed->path);
+        tmb_store_unbook(freed->store, freed->bytes);
     }
-    release_bytes(freed->store, freed->bytes);
     free(freed);
 }
 
-void tmb_upload_abort(tmb_upload **upload) { free_upload(upload, true); }
+void tmb_upload_abort(tmb_upload **upload) { tmb_upload_end(upload, true); }
 
 tmb_store_status tmb_store_flush(tmb_store *store, const char *path, uint64_t *bytes) {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -112,117 +95,170 @@ tmb_store_status tmb_store_flush(tmb_store *store, const char *path, uint64_t *b
     return result;
 }
 
-tmb_store_status tmb_store_file_add(tmb_store *store, const char *path, tmb_file_info *info) {
-    tmb_store_status status = tmb_store_flush(store, path, &info->bytes);
-    if (status != TMB_STORE_OK) {
-        return status;
-    }
-    uint64_t limit = store->options.max_bytes;
-    if (limit && (info->bytes > limit || store->bytes > limit - info->bytes)) {
-        return TMB_STORE_NO_SPACE;
-    }
+/* Moves a complete file of `info->bytes`, which are booked, into files/ and adds its row. The writer is the caller's.
+ */
+static tmb_store_status add(tmb_store *store, const char *path, bool pending, tmb_file_info *info) {
     char target[TMB_STORE_PATH];
-    if (!tmb_random_id(info->id)) {
-        return TMB_STORE_FAILED;
-    }
     tmb_store_file_path(store, "files", info->id, target);
     if (rename(path, target)) {
         return tmb_store_errno(store, "cannot move a finished file");
     }
     info->created = tmb_wall_clock();
     info->expires = info->created + store->options.file_seconds;
-    status = tmb_database_run(store, "INSERT INTO files VALUES(?,?,?,?,?,?,?,?)", "sssiiddd", info->id, info->name,
-                              info->content_type, (int64_t)info->bytes, (int64_t)info->sample_rate, info->duration,
-                              info->created, info->expires);
-    if (status != TMB_STORE_OK) {
-        (void)unlink(target);
-        return status;
+    tmb_store_status status =
+        tmb_database_run(&store->writer,
+                         "INSERT INTO files(id,name,content_type,bytes,sample_rate,duration,created,expires,pending)"
+                         " VALUES(?,?,?,?,?,?,?,?,?)",
+                         "sssiidddi", info->id, info->name, info->content_type, (int64_t)info->bytes,
+                         (int64_t)info->sample_rate, info->duration, info->created, info->expires, (int64_t)pending);
+    if (status != TMB_STORE_OK && rename(target, path)) {
+        (void)tmb_store_errno(store, "cannot move a file back");
     }
-    store->bytes += info->bytes;
-    return TMB_STORE_OK;
+    return status;
 }
 
-void tmb_store_file_forget(tmb_store *store, const char *id, uint64_t bytes) {
-    char path[TMB_STORE_PATH];
-    tmb_store_file_path(store, "files", id, path);
-    (void)unlink(path);
-    store->bytes -= bytes;
+/* `booked` bytes of the file are on the books already. */
+static tmb_store_status adopt(tmb_store *store, const char *path, bool pending, uint64_t booked, tmb_file_info *info) {
+    tmb_store_status status = tmb_random_id(info->id) ? TMB_STORE_OK : TMB_STORE_FAILED;
+    if (status == TMB_STORE_OK) {
+        status = tmb_store_flush(store, path, &info->bytes);
+    }
+    uint64_t more = info->bytes > booked ? info->bytes - booked : 0;
+    if (status == TMB_STORE_OK && !tmb_store_book(store, more)) {
+        status = TMB_STORE_NO_SPACE;
+    }
+    if (status != TMB_STORE_OK) {
+        tmb_store_unbook(store, booked);
+        return status;
+    }
+    status = tmb_store_write_begin(store);
+    if (status == TMB_STORE_OK) {
+        status = add(store, path, pending, info);
+        tmb_store_write_end(store);
+    }
+    if (status != TMB_STORE_OK) {
+        tmb_store_unbook(store, booked + more);
+    }
+    return status;
 }
 
 tmb_store_status tmb_store_file_adopt(tmb_store *store, const char *path, tmb_file_info *info) {
-    (void)pthread_mutex_lock(&store->lock);
-    tmb_store_status status = tmb_store_file_add(store, path, info);
-    (void)pthread_mutex_unlock(&store->lock);
+    tmb_store_status status = adopt(store, path, false, 0, info);
     if (status != TMB_STORE_OK) {
         (void)unlink(path);
     }
     return status;
 }
 
+tmb_store_status tmb_store_result_adopt(tmb_store *store, const char *path, tmb_file_info *info) {
+    return adopt(store, path, true, 0, info);
+}
+
 tmb_store_status tmb_upload_keep(tmb_upload **upload, tmb_file_info *info) {
-    tmb_store *store = (*upload)->store;
-    char path[TMB_STORE_PATH];
-    (void)snprintf(path, sizeof(path), "%s", (*upload)->path);
-    /* Its bytes are booked again by the file that it becomes. */
-    free_upload(upload, false);
-    return tmb_store_file_adopt(store, path, info);
+    tmb_upload *kept = *upload;
+    uint64_t booked = kept->bytes;
+    kept->bytes = 0; /* the file that it becomes has them */
+    tmb_store_status status = adopt(kept->store, kept->path, false, booked, info);
+    tmb_upload_end(upload, status != TMB_STORE_OK);
+    return status;
 }
 
 static void read_file_row(sqlite3_stmt *row, tmb_file_info *info) {
     tmb_column_copy(row, 0, info->id, sizeof(info->id));
     tmb_column_copy(row, 1, info->name, sizeof(info->name));
     tmb_column_copy(row, 2, info->content_type, sizeof(info->content_type));
-    info->bytes = (uint64_t)sqlite3_column_int64(row, 3);
-    info->sample_rate = sqlite3_column_int(row, 4);
-    info->duration = sqlite3_column_double(row, 5);
-    info->created = sqlite3_column_double(row, 6);
-    info->expires = sqlite3_column_double(row, 7);
+    info->bytes = (uint64_t)tmb_column_integer(row, 3, 0, TMB_BYTES_MOST, 0);
+    info->sample_rate = (int)tmb_column_integer(row, 4, 0, 1000000, 0);
+    info->duration = tmb_column_real(row, 5, 0, 1e9, 0);
+    info->created = tmb_column_time(row, 6);
+    info->expires = tmb_column_time(row, 7);
 }
 
-tmb_store_status tmb_store_file_open(tmb_store *store, const char *id, int *descriptor, tmb_file_info *info) {
-    *descriptor = -1;
+tmb_store_status tmb_store_file_get(tmb_store *store, const char *id, tmb_file_info *info) {
     if (!tmb_is_id(id)) {
         return TMB_STORE_NOT_FOUND;
     }
-    (void)pthread_mutex_lock(&store->lock);
-    sqlite3_stmt *row = tmb_database_prepare(store,
-                                             "SELECT * FROM files WHERE id=? AND (expires >= ? OR id IN"
-                                             " (SELECT file FROM job_files))",
-                                             "sd", id, tmb_wall_clock());
-    tmb_store_status status = row ? TMB_STORE_OK : TMB_STORE_FAILED;
-    if (row) {
-        int code = sqlite3_step(row);
-        status = code == SQLITE_ROW    ? TMB_STORE_OK
-                 : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND
-                                       : tmb_database_failure(store, code);
+    sqlite3_stmt *row = NULL;
+    tmb_database *reader = tmb_store_read_begin(store);
+    tmb_store_status status =
+        tmb_database_prepare(reader, &row,
+                             "SELECT id, name, content_type, bytes, sample_rate, duration, created, expires FROM files"
+                             " WHERE id=? AND (expires >= ? OR id IN (SELECT file FROM job_files))",
+                             "sd", id, tmb_wall_clock());
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_step(reader, row);
     }
     if (status == TMB_STORE_OK) {
         read_file_row(row, info);
-        char path[TMB_STORE_PATH];
-        tmb_store_file_path(store, "files", id, path);
-        *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        status = *descriptor < 0 ? tmb_store_errno(store, "cannot open a file") : TMB_STORE_OK;
     }
     (void)sqlite3_finalize(row);
-    (void)pthread_mutex_unlock(&store->lock);
+    tmb_store_read_end(store);
     return status;
+}
+
+tmb_store_status tmb_store_open_file(tmb_store *store, const char *path, uint64_t *bytes, int *descriptor) {
+    struct stat found;
+    *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (*descriptor < 0) {
+        return tmb_store_errno(store, "cannot open a file");
+    }
+    bool good = fstat(*descriptor, &found) == 0 && S_ISREG(found.st_mode);
+    if (good && *bytes == 0) {
+        *bytes = (uint64_t)found.st_size; /* the row's number was none */
+    }
+    if (good && (uint64_t)found.st_size == *bytes) {
+        return TMB_STORE_OK;
+    }
+    tmb_log(store->logger, TMB_LOG_ERROR, "%s has %lld bytes, it was stored with %llu", path,
+            good ? (long long)found.st_size : 0LL, (unsigned long long)*bytes);
+    (void)close(*descriptor);
+    *descriptor = -1;
+    return TMB_STORE_DAMAGED;
+}
+
+tmb_store_status tmb_store_file_open(tmb_store *store, const char *id, int *descriptor, tmb_file_info *info) {
+    char path[TMB_STORE_PATH];
+    *descriptor = -1;
+    tmb_store_status status = tmb_store_file_get(store, id, info);
+    if (status == TMB_STORE_OK) {
+        tmb_store_file_path(store, "files", id, path);
+        status = tmb_store_open_file(store, path, &info->bytes, descriptor);
+    }
+    return status;
+}
+
+/* In the caller's transaction. */
+static tmb_store_status remove_row(tmb_store *store, const char *id) {
+    tmb_database *writer = &store->writer;
+    int64_t one = 0;
+    tmb_store_status status = tmb_database_number(writer, &one, "SELECT 1 FROM files WHERE id=?", "s", id);
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_number(writer, &one, "SELECT 1 FROM job_files WHERE file=?", "s", id);
+        status = status == TMB_STORE_OK ? TMB_STORE_IN_USE : status == TMB_STORE_NOT_FOUND ? TMB_STORE_OK : status;
+    }
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_run(writer, "INSERT OR IGNORE INTO removed VALUES(?)", "s", id);
+    }
+    return status == TMB_STORE_OK ? tmb_database_run(writer, "DELETE FROM files WHERE id=?", "s", id) : status;
 }
 
 tmb_store_status tmb_store_file_remove(tmb_store *store, const char *id) {
     if (!tmb_is_id(id)) {
         return TMB_STORE_NOT_FOUND;
     }
-    (void)pthread_mutex_lock(&store->lock);
-    int64_t bytes = tmb_database_number(store, -1, "SELECT bytes FROM files WHERE id=?", "s", id);
-    tmb_store_status status = TMB_STORE_NOT_FOUND;
-    if (bytes >= 0) {
-        status = tmb_database_number(store, 0, "SELECT 1 FROM job_files WHERE file=?", "s", id)
-                     ? TMB_STORE_IN_USE
-                     : tmb_database_run(store, "DELETE FROM files WHERE id=?", "s", id);
+    tmb_store_status status = tmb_store_write_begin(store);
+    if (status != TMB_STORE_OK) {
+        return status;
     }
+    do {
+        status = tmb_database_begin(&store->writer);
+        if (status == TMB_STORE_OK) {
+            status = tmb_database_end(&store->writer, remove_row(store, id));
+        }
+    } while (tmb_store_use_reserve(store, status));
     if (status == TMB_STORE_OK) {
-        tmb_store_file_forget(store, id, (uint64_t)bytes);
+        tmb_store_unlink_file(store, id);
     }
-    (void)pthread_mutex_unlock(&store->lock);
+    tmb_store_write_end(store);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "queue/database.h"
 
 #include <dirent.h>
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const folders[] = {"files", "voices", "tmp"};
+static const char *const folders[] = {"files", "voices", "tmp", "lost+found"};
 
 /* Every folder of `path`, as mkdir -p. */
 static bool make_folders(const char *path) {
@@ -42,45 +43,43 @@ void tmb_store_file_path(const tmb_store *store, const char *folder, const char 
     (void)snprintf(path, TMB_STORE_PATH, "%s/%s/%s", store->folder, folder, id);
 }
 
-/* Removes from a folder what `sql` (SELECT 1 ... WHERE id = ?) does not know; NULL: everything. */
-static void sweep_folder(tmb_store *store, const char *folder, const char *sql) {
+/* Room on the disk for what must be written when there is none: results that say so, and removals. */
+static const off_t reserve_bytes = 256 << 10;
+
+static void make_reserve(tmb_store *store) {
     char path[TMB_STORE_PATH];
-    tmb_store_file_path(store, folder, "", path);
-    DIR *directory = opendir(path);
-    if (!directory) {
-        return;
+    (void)snprintf(path, sizeof(path), "%s/reserve", store->folder);
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file >= 0 && posix_fallocate(file, 0, reserve_bytes)) {
+        (void)unlink(path);
     }
-    for (struct dirent *entry = NULL; (entry = readdir(directory));) {
-        if (entry->d_name[0] == '.' && (!entry->d_name[1] || (entry->d_name[1] == '.' && !entry->d_name[2]))) {
-            continue;
-        }
-        char id[TMB_STORE_ID] = "";
-        (void)snprintf(id, sizeof(id), "%s", entry->d_name);
-        if (!sql || !tmb_database_number(store, 0, sql, "s", id)) {
-            (void)unlinkat(dirfd(directory), entry->d_name, 0);
-        }
-    }
-    (void)closedir(directory);
+    (void)(file >= 0 && close(file));
 }
 
-/* Rows whose file is not on disk (a power cut between the two, or somebody's rm). */
-static void sweep_rows(tmb_store *store) {
-    for (;;) {
-        sqlite3_stmt *rows = tmb_database_prepare(store, "SELECT id FROM files", "");
-        char lost[TMB_STORE_ID] = "";
-        while (rows && !lost[0] && sqlite3_step(rows) == SQLITE_ROW) {
-            char path[TMB_STORE_PATH];
-            tmb_store_file_path(store, "files", tmb_column_text(rows, 0), path);
-            if (access(path, F_OK)) {
-                tmb_column_copy(rows, 0, lost, sizeof(lost));
-            }
-        }
-        (void)sqlite3_finalize(rows);
-        if (!lost[0] || tmb_database_run(store, "DELETE FROM files WHERE id=?", "s", lost) != TMB_STORE_OK) {
-            return;
-        }
-        tmb_log(store->logger, TMB_LOG_WARNING, "file %s is not in %s/files any more", lost, store->folder);
+bool tmb_store_use_reserve(tmb_store *store, tmb_store_status status) {
+    char path[TMB_STORE_PATH];
+    (void)snprintf(path, sizeof(path), "%s/reserve", store->folder);
+    return status == TMB_STORE_NO_SPACE && unlink(path) == 0;
+}
+
+static tmb_status open_state(tmb_store *store, tmb_error *error) {
+    bool is_new = false;
+    tmb_status status = tmb_database_open(store, &is_new, error);
+    if (status == TMB_OK && is_new && !tmb_store_is_empty(store)) {
+        status =
+            tmb_fail(error, TMB_ERROR_IO,
+                     "%s/state.db is missing or empty, but voices/ or files/ have recordings, and only state.db "
+                     "knows what they are: put back a backup of it, or move the recordings elsewhere to begin anew",
+                     store->folder);
     }
+    if (status == TMB_OK) {
+        status = tmb_database_prepare_tables(store, error);
+    }
+    status = status == TMB_OK ? tmb_store_sweep(store, error) : status;
+    if (status == TMB_OK) {
+        make_reserve(store);
+    }
+    return status;
 }
 
 tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, tmb_logger *logger, tmb_store **out,
@@ -93,7 +92,10 @@ tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, 
     store->options = *options;
     store->logger = logger;
     store->lock_file = -1;
-    (void)pthread_mutex_init(&store->lock, NULL);
+    (void)pthread_mutex_init(&store->write_lock, NULL);
+    (void)pthread_mutex_init(&store->read_lock, NULL);
+    (void)pthread_mutex_init(&store->watch_lock, NULL);
+    tmb_condition_init(&store->write_free);
     tmb_status status = TMB_OK;
     char path[TMB_STORE_PATH];
     if (!make_folders(folder) || !realpath(folder, store->folder)) {
@@ -119,18 +121,10 @@ tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, 
             goto failed;
         }
     }
-    status = tmb_database_open(store, error);
+    status = open_state(store, error);
     if (status != TMB_OK) {
         goto failed;
     }
-    sweep_folder(store, "tmp", NULL);
-    sweep_folder(store, "files", "SELECT 1 FROM files WHERE id=?");
-    sweep_folder(store, "voices", "SELECT 1 FROM voices WHERE id=?");
-    sweep_rows(store);
-    store->bytes = (uint64_t)tmb_database_number(store, 0,
-                                                 "SELECT (SELECT coalesce(sum(bytes),0) FROM files) +"
-                                                 " (SELECT coalesce(sum(bytes),0) FROM voices)",
-                                                 "");
     *out = store;
     return TMB_OK;
 failed:
@@ -144,22 +138,18 @@ void tmb_store_close(tmb_store **store) {
     if (!closing) {
         return;
     }
-    if (closing->database) {
-        (void)sqlite3_close(closing->database);
-    }
+    tmb_database_close(closing);
     if (closing->lock_file >= 0) {
         (void)close(closing->lock_file);
     }
-    (void)pthread_mutex_destroy(&closing->lock);
+    (void)pthread_mutex_destroy(&closing->write_lock);
+    (void)pthread_mutex_destroy(&closing->read_lock);
+    (void)pthread_mutex_destroy(&closing->watch_lock);
+    (void)pthread_cond_destroy(&closing->write_free);
     free(closing);
 }
 
-uint64_t tmb_store_bytes(tmb_store *store) {
-    (void)pthread_mutex_lock(&store->lock);
-    uint64_t bytes = store->bytes;
-    (void)pthread_mutex_unlock(&store->lock);
-    return bytes;
-}
+uint64_t tmb_store_bytes(tmb_store *store) { return atomic_load(&store->bytes); }
 
 bool tmb_store_temporary_path(tmb_store *store, char path[TMB_STORE_PATH]) {
     char name[TMB_ID_LENGTH + 1];
@@ -170,46 +160,81 @@ bool tmb_store_temporary_path(tmb_store *store, char path[TMB_STORE_PATH]) {
     return true;
 }
 
-/* One expired file that no job needs; its id and size, or false. */
-static bool next_expired_file(tmb_store *store, double now, char id[TMB_STORE_ID], uint64_t *bytes) {
-    sqlite3_stmt *row = tmb_database_prepare(
-        store, "SELECT id, bytes FROM files WHERE expires < ? AND id NOT IN (SELECT file FROM job_files) LIMIT 1", "d",
-        now);
-    bool found = row && sqlite3_step(row) == SQLITE_ROW;
-    if (found) {
-        tmb_column_copy(row, 0, id, TMB_STORE_ID);
-        *bytes = (uint64_t)sqlite3_column_int64(row, 1);
+/* Jobs are removed one by one, so that nobody waits for long. */
+static void expire_jobs(tmb_store *store, double now) {
+    tmb_id_list jobs = {.count = 0};
+    tmb_database *reader = tmb_store_read_begin(store);
+    tmb_store_status status =
+        tmb_id_list_query(reader, &jobs, "SELECT id FROM jobs WHERE finished > 0 AND finished < ?", "d",
+                          now - store->options.job_seconds);
+    tmb_store_read_end(store);
+    for (size_t i = 0; status == TMB_STORE_OK && i < jobs.count; i++) {
+        status = tmb_store_job_remove(store, jobs.ids[i]);
+        status = status == TMB_STORE_NOT_FOUND ? TMB_STORE_OK : status;
     }
-    (void)sqlite3_finalize(row);
-    return found;
+    tmb_id_list_free(&jobs);
+}
+
+static tmb_store_status expire_file(tmb_store *store, const char *id, double now) {
+    tmb_store_status status = tmb_store_write_begin(store);
+    if (status != TMB_STORE_OK) {
+        return status;
+    }
+    tmb_database *writer = &store->writer;
+    bool gone = false;
+    status = tmb_database_begin(writer);
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_run(writer, "INSERT OR IGNORE INTO removed VALUES(?)", "s", id);
+        if (status == TMB_STORE_OK) {
+            status = tmb_database_run(writer,
+                                      "DELETE FROM files WHERE id=? AND expires < ? AND id NOT IN"
+                                      " (SELECT file FROM job_files)",
+                                      "sd", id, now);
+            gone = status == TMB_STORE_OK && sqlite3_changes(writer->handle) > 0;
+        }
+        status = tmb_database_end(writer, gone || status != TMB_STORE_OK ? status : TMB_STORE_NOT_FOUND);
+    }
+    if (status == TMB_STORE_OK) {
+        tmb_store_unlink_file(store, id);
+    }
+    tmb_store_write_end(store);
+    return status == TMB_STORE_NOT_FOUND ? TMB_STORE_OK : status;
+}
+
+static void expire_files(tmb_store *store, double now) {
+    tmb_id_list files = {.count = 0};
+    tmb_database *reader = tmb_store_read_begin(store);
+    tmb_store_status status = tmb_id_list_query(
+        reader, &files, "SELECT id FROM files WHERE expires < ? AND id NOT IN (SELECT file FROM job_files)", "d", now);
+    tmb_store_read_end(store);
+    for (size_t i = 0; status == TMB_STORE_OK && i < files.count; i++) {
+        status = expire_file(store, files.ids[i], now);
+    }
+    tmb_id_list_free(&files);
 }
 
 void tmb_store_expire(tmb_store *store) {
     double now = tmb_wall_clock();
-    for (;;) {
-        char job[TMB_STORE_ID] = "";
-        (void)pthread_mutex_lock(&store->lock);
-        sqlite3_stmt *row =
-            tmb_database_prepare(store, "SELECT id FROM jobs WHERE finished > 0 AND finished < ? LIMIT 1", "d",
-                                 now - store->options.job_seconds);
-        if (row && sqlite3_step(row) == SQLITE_ROW) {
-            tmb_column_copy(row, 0, job, sizeof(job));
-        }
-        (void)sqlite3_finalize(row);
-        (void)pthread_mutex_unlock(&store->lock);
-        if (!job[0] || tmb_store_job_remove(store, job) != TMB_STORE_OK) {
-            break;
-        }
+    expire_jobs(store, now);
+    expire_files(store, now);
+    make_reserve(store);
+    if (tmb_store_write_begin(store) == TMB_STORE_OK) {
+        (void)tmb_store_purge(store);
+        tmb_store_write_end(store);
     }
-    for (bool more = true; more;) {
-        char id[TMB_STORE_ID];
-        uint64_t bytes = 0;
-        (void)pthread_mutex_lock(&store->lock);
-        more = next_expired_file(store, now, id, &bytes) &&
-               tmb_database_run(store, "DELETE FROM files WHERE id=?", "s", id) == TMB_STORE_OK;
-        if (more) {
-            tmb_store_file_forget(store, id, bytes);
-        }
-        (void)pthread_mutex_unlock(&store->lock);
+}
+
+void tmb_store_watch(tmb_store *store, void (*watch)(void *user, tmb_job_event event, const char *job), void *user) {
+    (void)pthread_mutex_lock(&store->watch_lock);
+    store->watch = watch;
+    store->watch_user = user;
+    (void)pthread_mutex_unlock(&store->watch_lock);
+}
+
+void tmb_store_tell(tmb_store *store, tmb_job_event event, const char *job) {
+    (void)pthread_mutex_lock(&store->watch_lock);
+    if (store->watch) {
+        store->watch(store->watch_user, event, job);
     }
+    (void)pthread_mutex_unlock(&store->watch_lock);
 }

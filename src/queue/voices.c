@@ -1,7 +1,8 @@
+#include "queue/voices.h"
+
 #include "base/memory.h"
 #include "queue/database.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,144 +18,184 @@ void tmb_voice_info_free(tmb_voice_info *info) {
     info->ref_text = NULL;
 }
 
-/* `info->ref_text` borrows from the row. */
-static void read_voice_row(sqlite3_stmt *row, tmb_voice_info *info) {
+void tmb_voice_list_free(tmb_voice_info *voices, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        tmb_voice_info_free(&voices[i]);
+    }
+    free(voices);
+}
+
+/* False: out of memory. */
+static bool read_voice_row(sqlite3_stmt *row, tmb_voice_info *info) {
+    bool good = true;
     tmb_column_copy(row, 0, info->name, sizeof(info->name));
     tmb_column_copy(row, 1, info->id, sizeof(info->id));
     tmb_column_copy(row, 2, info->content_type, sizeof(info->content_type));
     tmb_column_copy(row, 3, info->language, sizeof(info->language));
-    info->ref_text = (char *)(uintptr_t)sqlite3_column_text(row, 4);
-    info->x_vector_only = sqlite3_column_int(row, 5) != 0;
-    info->run_pre_processing = sqlite3_column_int(row, 6) != 0;
-    info->bytes = (uint64_t)sqlite3_column_int64(row, 7);
-    info->duration = sqlite3_column_double(row, 8);
-    info->created = sqlite3_column_double(row, 9);
+    info->ref_text = tmb_column_text(row, 4, &good);
+    info->x_vector_only = tmb_column_integer(row, 5, 0, 1, 0) != 0 || !info->ref_text;
+    info->run_pre_processing = tmb_column_integer(row, 6, 0, 1, 1) != 0;
+    info->bytes = (uint64_t)tmb_column_integer(row, 7, 0, TMB_BYTES_MOST, 0);
+    info->duration = tmb_column_real(row, 8, 0, 1e9, 0);
+    info->created = tmb_column_time(row, 9);
+    return good;
+}
+
+static tmb_store_status insert(tmb_store *store, const char *path, tmb_voice_info *info) {
+    char target[TMB_STORE_PATH];
+    int64_t one = 0;
+    tmb_store_status status =
+        tmb_database_number(&store->writer, &one, "SELECT 1 FROM voices WHERE name=?", "s", info->name);
+    if (status != TMB_STORE_NOT_FOUND) {
+        return status == TMB_STORE_OK ? TMB_STORE_EXISTS : status;
+    }
+    tmb_store_file_path(store, "voices", info->id, target);
+    if (rename(path, target)) {
+        return tmb_store_errno(store, "cannot move a voice");
+    }
+    status =
+        tmb_database_run(&store->writer, "INSERT INTO voices VALUES(?,?,?,?,?,?,?,?,?,?)", "sssssiiidd", info->name,
+                         info->id, info->content_type, info->language, info->ref_text, (int64_t)info->x_vector_only,
+                         (int64_t)info->run_pre_processing, (int64_t)info->bytes, info->duration, info->created);
+    if (status != TMB_STORE_OK) {
+        (void)rename(target, path);
+    }
+    return status;
 }
 
 tmb_store_status tmb_store_voice_add(tmb_store *store, tmb_upload **upload, tmb_voice_info *info) {
-    char target[TMB_STORE_PATH];
-    (void)pthread_mutex_lock(&store->lock);
-    tmb_store_status status = TMB_STORE_OK;
-    if (tmb_database_number(store, 0, "SELECT 1 FROM voices WHERE name=?", "s", info->name)) {
-        status = TMB_STORE_EXISTS;
-    } else if (!tmb_random_id(info->id)) {
-        status = TMB_STORE_FAILED;
-    } else {
-        tmb_store_file_path(store, "voices", info->id, target);
-        info->bytes = tmb_upload_bytes(*upload);
-        info->created = tmb_wall_clock();
+    info->bytes = tmb_upload_bytes(*upload);
+    info->created = tmb_wall_clock();
+    tmb_store_status status = tmb_random_id(info->id) ? TMB_STORE_OK : TMB_STORE_FAILED;
+    if (status == TMB_STORE_OK) {
         status = tmb_store_flush(store, tmb_upload_path(*upload), NULL);
-        if (status == TMB_STORE_OK && rename(tmb_upload_path(*upload), target)) {
-            status = tmb_store_errno(store, "cannot move a voice");
-        }
-        if (status == TMB_STORE_OK) {
-            status = tmb_database_run(store, "INSERT INTO voices VALUES(?,?,?,?,?,?,?,?,?,?)", "sssssiiidd", info->name,
-                                      info->id, info->content_type, info->language, info->ref_text,
-                                      (int64_t)info->x_vector_only, (int64_t)info->run_pre_processing,
-                                      (int64_t)info->bytes, info->duration, info->created);
-            if (status != TMB_STORE_OK) {
-                (void)unlink(target);
-            }
-        }
-        store->bytes += status == TMB_STORE_OK ? info->bytes : 0;
     }
-    (void)pthread_mutex_unlock(&store->lock);
-    tmb_upload_abort(upload);
+    if (status == TMB_STORE_OK) {
+        status = tmb_store_write_begin(store);
+    }
+    if (status == TMB_STORE_OK) {
+        status = insert(store, tmb_upload_path(*upload), info);
+        tmb_store_write_end(store);
+    }
+    tmb_upload_end(upload, status != TMB_STORE_OK);
+    return status;
+}
+
+static tmb_store_status find(tmb_store *store, const char *name, tmb_voice_info *info) {
+    char sql[256];
+    sqlite3_stmt *row = NULL;
+    (void)snprintf(sql, sizeof(sql), "SELECT %s FROM voices WHERE name=?", columns);
+    memset(info, 0, sizeof(*info));
+    tmb_database *reader = tmb_store_read_begin(store);
+    tmb_store_status status = tmb_database_prepare(reader, &row, sql, "s", name);
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_step(reader, row);
+    }
+    if (status == TMB_STORE_OK && !read_voice_row(row, info)) {
+        status = TMB_STORE_BUSY;
+    }
+    (void)sqlite3_finalize(row);
+    tmb_store_read_end(store);
     return status;
 }
 
 tmb_store_status tmb_store_voice_get(tmb_store *store, const char *name, int *descriptor, tmb_voice_info *info) {
-    char sql[256];
-    (void)snprintf(sql, sizeof(sql), "SELECT %s FROM voices WHERE name=?", columns);
-    memset(info, 0, sizeof(*info));
-    (void)pthread_mutex_lock(&store->lock);
-    sqlite3_stmt *row = tmb_database_prepare(store, sql, "s", name);
-    int code = row ? sqlite3_step(row) : SQLITE_ERROR;
-    tmb_store_status status = code == SQLITE_ROW    ? TMB_STORE_OK
-                              : code == SQLITE_DONE ? TMB_STORE_NOT_FOUND
-                                                    : TMB_STORE_FAILED;
-    if (status == TMB_STORE_OK) {
-        read_voice_row(row, info);
-        const char *ref_text = info->ref_text;
-        info->ref_text = tmb_strdup(ref_text);
-        status = ref_text && !info->ref_text ? TMB_STORE_FAILED : TMB_STORE_OK;
-    }
+    tmb_store_status status = find(store, name, info);
     if (status == TMB_STORE_OK && descriptor) {
         char path[TMB_STORE_PATH];
-        tmb_store_file_path(store, "voices", info->id, path);
-        *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (*descriptor < 0) {
-            status = tmb_store_errno(store, "cannot open a voice");
-            tmb_voice_info_free(info);
+        *descriptor = -1;
+        if (tmb_is_id(info->id)) {
+            tmb_store_file_path(store, "voices", info->id, path);
+            status = tmb_store_open_file(store, path, &info->bytes, descriptor);
+        } else {
+            tmb_log(store->logger, TMB_LOG_ERROR, "the row of voice %s names no file", info->name);
+            status = TMB_STORE_DAMAGED;
         }
     }
-    (void)sqlite3_finalize(row);
-    (void)pthread_mutex_unlock(&store->lock);
+    if (status != TMB_STORE_OK) {
+        tmb_voice_info_free(info);
+    }
     return status;
 }
 
-/* The reference and what was prepared from it: every file in voices/ that begins with the id. */
-static void unlink_voice(tmb_store *store, const char *id) {
-    char path[TMB_STORE_PATH];
-    tmb_store_file_path(store, "voices", "", path);
-    DIR *directory = opendir(path);
-    if (!directory) {
-        return;
+/* In the caller's transaction. */
+static tmb_store_status remove_row(tmb_store *store, const char *name, const char *id) {
+    tmb_database *writer = &store->writer;
+    tmb_store_status status = tmb_database_run(
+        writer, "INSERT OR IGNORE INTO removed SELECT id FROM voices WHERE name=? AND id=?", "ss", name, id);
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_run(writer, "DELETE FROM voices WHERE name=? AND id=?", "ss", name, id);
     }
-    for (struct dirent *entry = NULL; (entry = readdir(directory));) {
-        if (strncmp(entry->d_name, id, TMB_ID_LENGTH) == 0) {
-            (void)unlinkat(dirfd(directory), entry->d_name, 0);
-        }
-    }
-    (void)closedir(directory);
+    /* Two threads may have come this far; the first removes it. */
+    return status == TMB_STORE_OK && !sqlite3_changes(writer->handle) ? TMB_STORE_NOT_FOUND : status;
 }
 
-tmb_store_status tmb_store_voice_remove(tmb_store *store, const char *name) {
+tmb_store_status tmb_store_voice_remove(tmb_store *store, const char *name, const char *id) {
     tmb_voice_info info;
-    tmb_store_status status = tmb_store_voice_get(store, name, NULL, &info);
+    tmb_store_status status = find(store, name, &info);
     if (status != TMB_STORE_OK) {
         return status;
     }
-    (void)pthread_mutex_lock(&store->lock);
-    status = tmb_database_run(store, "DELETE FROM voices WHERE id=?", "s", info.id);
-    if (status == TMB_STORE_OK) {
-        /* Two threads may have come this far; the first takes the bytes off the books. */
-        if (sqlite3_changes(store->database)) {
-            store->bytes -= info.bytes;
-            unlink_voice(store, info.id);
-        } else {
-            status = TMB_STORE_NOT_FOUND;
-        }
-    }
-    (void)pthread_mutex_unlock(&store->lock);
     tmb_voice_info_free(&info);
+    if (id && strcmp(id, info.id) != 0) {
+        return TMB_STORE_NOT_FOUND;
+    }
+    status = tmb_store_write_begin(store);
+    if (status != TMB_STORE_OK) {
+        return status;
+    }
+    do {
+        status = tmb_database_begin(&store->writer);
+        if (status == TMB_STORE_OK) {
+            status = tmb_database_end(&store->writer, remove_row(store, name, info.id));
+        }
+    } while (tmb_store_use_reserve(store, status));
+    if (status == TMB_STORE_OK && tmb_is_id(info.id)) {
+        tmb_store_unlink_voice(store, info.id);
+    }
+    tmb_store_write_end(store);
     return status;
 }
 
-tmb_store_status tmb_store_voice_each(tmb_store *store, bool (*each)(void *user, const tmb_voice_info *info),
-                                      void *user) {
+static tmb_store_status list(tmb_database *reader, tmb_voice_info **voices, size_t *count) {
     char sql[256];
+    sqlite3_stmt *row = NULL;
+    size_t capacity = 0;
     (void)snprintf(sql, sizeof(sql), "SELECT %s FROM voices ORDER BY name", columns);
-    (void)pthread_mutex_lock(&store->lock);
-    sqlite3_stmt *row = tmb_database_prepare(store, sql, "");
-    tmb_store_status status = row ? TMB_STORE_OK : TMB_STORE_FAILED;
-    for (bool more = row != NULL; more;) {
-        int code = sqlite3_step(row);
-        if (code != SQLITE_ROW) {
-            status = code == SQLITE_DONE ? TMB_STORE_OK : tmb_database_failure(store, code);
-            break;
+    tmb_store_status status = tmb_database_prepare(reader, &row, sql, "");
+    while (status == TMB_STORE_OK && (status = tmb_database_step(reader, row)) == TMB_STORE_OK) {
+        if (*count == capacity) {
+            capacity = capacity ? 2 * capacity : 32;
+            tmb_voice_info *more = tmb_realloc(*voices, capacity, sizeof(*more));
+            if (!more) {
+                status = TMB_STORE_BUSY;
+                break;
+            }
+            *voices = more;
         }
-        tmb_voice_info info = {0};
-        read_voice_row(row, &info);
-        more = each(user, &info);
+        memset(&(*voices)[*count], 0, sizeof(**voices));
+        status = read_voice_row(row, &(*voices)[(*count)++]) ? TMB_STORE_OK : TMB_STORE_BUSY;
     }
     (void)sqlite3_finalize(row);
-    (void)pthread_mutex_unlock(&store->lock);
+    return status == TMB_STORE_NOT_FOUND ? TMB_STORE_OK : status;
+}
+
+tmb_store_status tmb_store_voice_list(tmb_store *store, tmb_voice_info **out, size_t *count) {
+    *out = NULL;
+    *count = 0;
+    tmb_store_status status = list(tmb_store_read_begin(store), out, count);
+    tmb_store_read_end(store);
+    if (status != TMB_STORE_OK) {
+        tmb_voice_list_free(*out, *count);
+        *out = NULL;
+        *count = 0;
+    }
     return status;
 }
 
-void tmb_store_voice_prepared_path(tmb_store *store, const tmb_voice_info *info, const char *model,
-                                   char path[TMB_STORE_PATH]) {
+/* ---- Prepared ---- */
+
+static bool prepared_path(tmb_store *store, const tmb_voice_info *info, const char *model, char path[TMB_STORE_PATH]) {
     uint64_t hash = 14695981039346656037u; /* FNV-1a: a name, not a secret */
     for (const char *at = model; *at; at++) {
         hash = (hash ^ (unsigned char)*at) * 1099511628211u;
@@ -162,4 +203,65 @@ void tmb_store_voice_prepared_path(tmb_store *store, const tmb_voice_info *info,
     char name[TMB_ID_LENGTH + 32];
     (void)snprintf(name, sizeof(name), "%s.%016llx", info->id, (unsigned long long)hash);
     tmb_store_file_path(store, "voices", name, path);
+    return tmb_is_id(info->id);
+}
+
+/* With the right to write, so that the voice is neither removed nor replaced meanwhile. */
+static tmb_store_status keep_prepared(tmb_store *store, const tmb_voice_info *info, const char *from, const char *to,
+                                      uint64_t bytes) {
+    int64_t one = 0;
+    tmb_store_status status = tmb_database_number(&store->writer, &one, "SELECT 1 FROM voices WHERE name=? AND id=?",
+                                                  "ss", info->name, info->id);
+    if (status != TMB_STORE_OK) {
+        return status;
+    }
+    tmb_store_unlink_path(store, to);
+    if (!tmb_store_book(store, bytes)) {
+        return TMB_STORE_NO_SPACE;
+    }
+    if (rename(from, to)) {
+        status = tmb_store_errno(store, "cannot move a prepared voice");
+        tmb_store_unbook(store, bytes);
+    }
+    return status;
+}
+
+tmb_store_status tmb_store_prepared_keep(tmb_store *store, const tmb_voice_info *info, const char *model,
+                                         const char *path) {
+    char target[TMB_STORE_PATH];
+    uint64_t bytes = 0;
+    tmb_store_status status =
+        prepared_path(store, info, model, target) ? tmb_store_flush(store, path, &bytes) : TMB_STORE_DAMAGED;
+    if (status == TMB_STORE_OK) {
+        status = tmb_store_write_begin(store);
+    }
+    if (status == TMB_STORE_OK) {
+        status = keep_prepared(store, info, path, target, bytes);
+        tmb_store_write_end(store);
+    }
+    if (status != TMB_STORE_OK) {
+        (void)unlink(path);
+    }
+    return status;
+}
+
+tmb_store_status tmb_store_prepared_open(tmb_store *store, const tmb_voice_info *info, const char *model,
+                                         int *descriptor) {
+    char path[TMB_STORE_PATH];
+    uint64_t bytes = 0;
+    *descriptor = -1;
+    return prepared_path(store, info, model, path) ? tmb_store_open_file(store, path, &bytes, descriptor)
+                                                   : TMB_STORE_NOT_FOUND;
+}
+
+void tmb_store_prepared_drop(tmb_store *store, const tmb_voice_info *info, const char *model) {
+    char path[TMB_STORE_PATH];
+    if (prepared_path(store, info, model, path)) {
+        tmb_store_unlink_path(store, path);
+    }
+}
+
+bool tmb_store_prepared_exists(tmb_store *store, const tmb_voice_info *info, const char *model) {
+    char path[TMB_STORE_PATH];
+    return prepared_path(store, info, model, path) && access(path, R_OK) == 0;
 }

@@ -162,6 +162,7 @@ unsigned tmb_store_problem(tmb_store_status status, const char *what, char *mess
         {TMB_STORE_IN_USE, 409, "The ", " is needed by a job"},
         {TMB_STORE_NO_SPACE, 507, "There is no room left for the ", ""},
         {TMB_STORE_TOO_LARGE, 413, "The ", " is too large"},
+        {TMB_STORE_DAMAGED, 500, "The ", " is damaged on the server's disk"},
         {TMB_STORE_BUSY, 503, "The server is busy", NULL},
         {TMB_STORE_FULL, 503, "The queue is full", NULL},
     };

@@ -6,6 +6,7 @@
 #include "server/item.h"
 #include "server/rope.h"
 #include "server/state.h"
+#include "server/voice_prepare.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,7 @@ static bool store_file(clone_item *item) {
     tmb_file_info info = {.sample_rate = tmb_output_rate(item->file), .duration = tmb_output_seconds(item->file)};
     tmb_format_content_type(job->format, info.sample_rate, info.content_type);
     (void)snprintf(info.name, sizeof(info.name), "speech%s", job->format->ending);
+    tmb_output_unbook(item->file); /* the store books the file */
     tmb_store_status status = tmb_store_file_adopt(job->server->store, item->path, &info);
     if (status == TMB_STORE_OK) {
         memcpy(item->file_id, info.id, sizeof(item->file_id));
@@ -237,6 +239,7 @@ static void on_result(void *user, const tmb_clone_result *result) {
     clone_item *item = user;
     clone_job *job = item->job;
     tmb_metrics_item(job->server->metrics, result);
+    tmb_voice_note_result(job->server, job->request->arguments, item->index, result);
     judge_item(item, result);
     describe_item(item, result);
     if (job->options.mode == TMB_CLONE_EVENTS) {
@@ -376,6 +379,7 @@ static bool create_outputs(clone_item *item, tmb_error *error) {
         if (tmb_output_to_file(job->format, job->options.rate, speed, item->path, &item->file, error) != TMB_OK) {
             return false;
         }
+        tmb_output_book(item->file, job->server->store);
     }
     /* Events carry PCM, whatever the file is. */
     const tmb_format *format = mode == TMB_CLONE_EVENTS ? tmb_format_find("pcm") : job->format;

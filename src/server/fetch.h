@@ -2,7 +2,7 @@
 #ifndef TMB_SERVER_FETCH_H
 #define TMB_SERVER_FETCH_H
 
-#include "queue/store.h"
+#include "queue/blobs.h"
 #include "server/config.h"
 
 #include <sys/socket.h>

@@ -4,8 +4,10 @@
 #include "base/utf8.h"
 #include "server/json_text.h"
 #include "server/state.h"
+#include "server/voice_prepare.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,11 +60,6 @@ const char *tmb_item_custom_id(const json_t *arguments, size_t index) {
     return json_string_value(json_is_array(value) ? json_array_get(value, index) : value);
 }
 
-void tmb_item_model_key(tmb_server *server, char key[256]) {
-    const tmb_server_config *config = server->config;
-    (void)snprintf(key, 256, "%.40s|%.120s|%.60s", config->engine, config->model, config->precision);
-}
-
 bool tmb_item_check_language(tmb_server *server, const json_t *arguments, size_t index, tmb_item_problem *problem) {
     tmb_error error;
     const json_t *value = json_object_get(arguments, "language");
@@ -101,15 +98,14 @@ static bool fill_voice(tmb_server *server, const char *name, tmb_references *ref
         problem->status = tmb_store_problem(status, "voice", problem->message, sizeof(problem->message));
         return false;
     }
-    char key[256];
-    tmb_item_model_key(server, key);
-    tmb_store_voice_prepared_path(server->store, &out->voice, key, out->prepared);
+    /* What was prepared is used if it can be, otherwise the recording; both stay readable if the voice is removed. */
     tmb_clone_request *request = &out->request;
-    if (access(out->prepared, R_OK) == 0) {
-        (void)close(descriptor);
-        request->voice = out->prepared;
-        return true;
+    char *model = tmb_voice_model(server);
+    int prepared = -1;
+    if (model && tmb_store_prepared_open(server->store, &out->voice, model, &prepared) == TMB_STORE_OK) {
+        request->voice = tmb_references_hold(references, out->voice.id, prepared);
     }
+    free(model);
     request->ref_audio = tmb_references_hold(references, name, descriptor);
     request->ref_text = out->voice.ref_text;
     request->x_vector_only = out->voice.x_vector_only;

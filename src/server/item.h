@@ -4,6 +4,7 @@
 #define TMB_SERVER_ITEM_H
 
 #include "base/name.h"
+#include "queue/voices.h"
 #include "server/output.h"
 #include "server/references.h"
 
@@ -11,7 +12,6 @@
 typedef struct tmb_item_inputs {
     tmb_clone_request request;
     tmb_voice_info voice;
-    char prepared[TMB_STORE_PATH];
 } tmb_item_inputs;
 
 typedef struct tmb_item_problem {
@@ -39,9 +39,6 @@ bool tmb_item_check_language(tmb_server *server, const json_t *arguments, size_t
  * what is asked for cannot be a name. */
 bool tmb_item_voice(tmb_server *server, const json_t *arguments, size_t index, char name[TMB_NAME_SIZE], bool *given,
                     tmb_item_problem *problem);
-
-/* The model that prepared voices belong to. */
-void tmb_item_model_key(tmb_server *server, char key[256]);
 
 /* An error as a client may see it: the status that a request of this one item would get, and the text.
  * What is none of the client's business is logged and told as "Internal Error". */

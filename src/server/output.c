@@ -3,7 +3,9 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/io.h"
+#include "queue/blobs.h"
 
+#include <errno.h>
 #include <math.h>
 #include <sonic.h>
 #include <stdio.h>
@@ -80,6 +82,8 @@ struct tmb_output {
     char *path; /* of a file */
     tmb_output_sink sink;
     void *user;
+    tmb_store *store; /* where the bytes of a file are booked, or NULL */
+    uint64_t booked;
     double owed; /* seconds that were written and not sent yet */
 };
 
@@ -156,12 +160,34 @@ static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
                                  &output->writer, error);
 }
 
+void tmb_output_book(tmb_output *output, tmb_store *store) { output->store = store; }
+
+void tmb_output_unbook(tmb_output *output) {
+    if (output->store) {
+        tmb_store_unbook(output->store, output->booked);
+    }
+    output->booked = 0;
+}
+
+static tmb_status book(tmb_output *output, size_t count, tmb_error *error) {
+    uint64_t bytes = (uint64_t)count * sizeof(int16_t);
+    if (output->store && !tmb_store_book(output->store, bytes)) {
+        return tmb_fail_errno(error, TMB_ERROR_IO, ENOSPC, "the storage limit is reached");
+    }
+    output->booked += output->store ? bytes : 0;
+    return TMB_OK;
+}
+
 /* Samples at the output's rate. */
 static tmb_status encode(tmb_output *output, const float *samples, size_t count, tmb_error *error) {
+    tmb_status status = book(output, count, error);
+    if (status != TMB_OK) {
+        return status;
+    }
     output->written += count;
     output->owed += (double)count / output->rate;
     const uint64_t before = tmb_audio_clipped(output->writer);
-    tmb_status status = tmb_audio_write(output->writer, samples, count, error);
+    status = tmb_audio_write(output->writer, samples, count, error);
     output->clipped += tmb_audio_clipped(output->writer) - before;
     return status;
 }
@@ -254,6 +280,7 @@ void tmb_output_destroy(tmb_output **output) {
     if (!ending) {
         return;
     }
+    tmb_output_unbook(ending);
     tmb_audio_abort(&ending->writer);
     tmb_resample_close(&ending->resampler);
     if (ending->stretch) {

@@ -29,6 +29,7 @@ void tmb_format_content_type(const tmb_format *format, int rate, char out[80]);
 int tmb_format_rate(const tmb_format *format, int rate);
 
 typedef struct tmb_output tmb_output;
+struct tmb_store;
 /* Takes encoded bytes that stand for `seconds` of audio; false ends the output with
  * TMB_ERROR_CANCELLED. */
 typedef bool (*tmb_output_sink)(void *user, const void *data, size_t size, double seconds);
@@ -40,6 +41,11 @@ tmb_status tmb_output_to_file(const tmb_format *format, int rate, double speed, 
 /* As bytes. Nothing is read from a file's end: a WAV header says "length unknown". */
 tmb_status tmb_output_to_sink(const tmb_format *format, int rate, double speed, tmb_output_sink sink, void *user,
                               tmb_output **out, tmb_error *error);
+
+/* Books the bytes of a file with the store as they are written (as many as 16-bit samples have), until the output is
+ * destroyed or they are given back. What finds no room fails as on a full disk. */
+void tmb_output_book(tmb_output *output, struct tmb_store *store);
+void tmb_output_unbook(tmb_output *output);
 
 /* Mono samples, always at the same rate. */
 tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t count, int rate, tmb_error *error);

@@ -4,8 +4,9 @@
 #include "server/item.h"
 #include "server/json_text.h"
 #include "server/rope.h"
-#include "server/runner.h"
+#include "server/state.h"
 
+#include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,9 +30,7 @@ static json_t *job_json(const tmb_job_info *job) {
 typedef struct job_needs {
     char **requests; /* [count] */
     size_t count;
-    char (*files)[TMB_STORE_ID]; /* [count] */
-    const char **file_ids;
-    bool *owned;
+    tmb_job_file *files; /* [count] */
     size_t file_count;
 } job_needs;
 
@@ -40,23 +39,19 @@ static void free_needs(tmb_server *server, job_needs *needs, bool keep_files) {
         free(needs->requests[i]);
     }
     for (size_t i = 0; i < needs->file_count && !keep_files; i++) {
-        if (needs->owned[i]) {
-            (void)tmb_store_file_remove(server->store, needs->files[i]);
+        if (needs->files[i].owned) {
+            (void)tmb_store_file_remove(server->store, needs->files[i].id);
         }
     }
     free(needs->requests);
     free(needs->files);
-    free(needs->file_ids);
-    free(needs->owned);
 }
 
 static bool allocate_needs(job_needs *needs, size_t count) {
     needs->count = count;
     needs->requests = tmb_calloc(count, sizeof(*needs->requests));
     needs->files = tmb_calloc(count, sizeof(*needs->files));
-    needs->file_ids = tmb_calloc(count, sizeof(*needs->file_ids));
-    needs->owned = tmb_calloc(count, sizeof(*needs->owned));
-    return needs->requests && needs->files && needs->file_ids && needs->owned;
+    return needs->requests && needs->files;
 }
 
 /* Whether the voice that an item names, if it does, is stored. */
@@ -102,15 +97,14 @@ static bool settle_reference(tmb_request *request, json_t *item, tmb_references 
     if (!known) {
         tmb_reference_problem reason;
         bool fresh = false;
-        char *id = needs->files[needs->file_count];
+        char *id = needs->files[needs->file_count].id;
         if (!tmb_reference_store(references, ref_audio, id, &fresh, &reason)) {
             problem->status = reason.status;
             (void)snprintf(problem->message, sizeof(problem->message), "%s", reason.message);
             return false;
         }
         if (id[0]) {
-            needs->file_ids[needs->file_count] = id;
-            needs->owned[needs->file_count] = fresh;
+            needs->files[needs->file_count].owned = fresh;
             needs->file_count++;
         }
         (void)json_object_set_new(seen, ref_audio, json_string(id[0] ? id : ref_audio));
@@ -146,8 +140,46 @@ static bool settle(tmb_request *request, job_needs *needs, tmb_item_problem *pro
     return good;
 }
 
+/* SHA-256 as text: whole identities in a fixed size. */
+enum { HASH_SIZE = 2 * SHA256_DIGEST_SIZE + 1 };
+
+static void end_hash(struct sha256_ctx *hash, char text[HASH_SIZE]) {
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_digest(hash, sizeof(digest), digest);
+    tmb_hex_encode(digest, sizeof(digest), text);
+}
+
+/* Keys of different clients must not meet, nor long ones that begin alike. */
+static void make_repeat_key(const tmb_request *request, char text[HASH_SIZE]) {
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    sha256_update(&hash, strlen(request->key_name) + 1, (const uint8_t *)request->key_name);
+    sha256_update(&hash, strlen(request->idempotency_key), (const uint8_t *)request->idempotency_key);
+    end_hash(&hash, text);
+}
+
+static int hash_piece(const char *data, size_t size, void *hash) {
+    sha256_update(hash, size, (const uint8_t *)data);
+    return 0;
+}
+
+/* What was asked for: the same fields in any order and spacing are the same. */
+static bool hash_body(const json_t *arguments, char text[HASH_SIZE]) {
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    bool good = json_dump_callback(arguments, hash_piece, &hash, JSON_COMPACT | JSON_SORT_KEYS) == 0;
+    end_hash(&hash, text);
+    return good;
+}
+
 static void submit_job(tmb_request *request, job_needs *needs) {
     tmb_server *server = request->server;
+    char body[HASH_SIZE]; /* of what came, before references become files */
+    if (!hash_body(request->arguments, body)) {
+        free_needs(server, needs, false);
+        tmb_refuse_for_now(request, 503, 5, "Not enough memory");
+        return;
+    }
     tmb_item_problem problem = {.status = 0, .message = "Not enough memory"};
     char field[96] = "items";
     if (!settle(request, needs, &problem, field)) {
@@ -159,25 +191,31 @@ static void submit_job(tmb_request *request, job_needs *needs) {
         }
         return;
     }
-    /* Keys of different clients must not meet. */
-    char repeat_key[400];
-    (void)snprintf(repeat_key, sizeof(repeat_key), "%s/%.255s", request->key_name,
-                   request->idempotency_key ? request->idempotency_key : "");
+    char repeat_key[HASH_SIZE];
+    bool repeats = request->idempotency_key != NULL;
+    if (repeats) {
+        make_repeat_key(request, repeat_key);
+    }
+    tmb_new_job new_job = {.label = tmb_text_at(request->arguments, "label", 0, ""),
+                           .repeat_key = repeats ? repeat_key : NULL,
+                           .body = repeats ? body : NULL,
+                           .requests = (const char *const *)needs->requests,
+                           .count = needs->count,
+                           .files = needs->files,
+                           .file_count = needs->file_count};
     tmb_job_info job;
-    tmb_store_status status = tmb_store_job_add(
-        server->store, tmb_text_at(request->arguments, "label", 0, ""), request->idempotency_key ? repeat_key : NULL,
-        (const char *const *)needs->requests, needs->count, needs->file_ids, needs->owned, needs->file_count, &job);
+    tmb_store_status status = tmb_store_job_add(server->store, &new_job, &job);
     free_needs(server, needs, status == TMB_STORE_OK);
     if (status == TMB_STORE_NOT_FOUND) {
         tmb_refuse(request, 400, "items", "a file of ref_audio was removed meanwhile");
-        return;
-    }
-    if (status != TMB_STORE_OK && status != TMB_STORE_EXISTS) {
+    } else if (status == TMB_STORE_CONFLICT) {
+        tmb_refuse(request, 409, "Idempotency-Key",
+                   "came with another body before, and stands for job %s: use a new key for a new job", job.id);
+    } else if (status != TMB_STORE_OK && status != TMB_STORE_EXISTS) {
         tmb_refuse_store(request, status, "job");
-        return;
+    } else {
+        tmb_answer_json(request, MHD_HTTP_ACCEPTED, job_json(&job));
     }
-    tmb_runner_wake(server->runner);
-    tmb_answer_json(request, MHD_HTTP_ACCEPTED, job_json(&job));
 }
 
 void tmb_handle_queue_submit(tmb_request *request) {
@@ -202,98 +240,105 @@ void tmb_handle_queue_status(tmb_request *request) {
     tmb_answer_json(request, MHD_HTTP_OK, job_json(&job));
 }
 
-static bool add_job(void *user, const tmb_job_info *job) { return json_array_append_new(user, job_json(job)) == 0; }
-
 void tmb_handle_queue_list(tmb_request *request) {
-    json_t *jobs = json_array();
-    tmb_store_status status = jobs ? tmb_store_job_each(request->server->store, 100, add_job, jobs) : TMB_STORE_FAILED;
+    tmb_job_info *jobs = NULL;
+    size_t count = 0;
+    tmb_store_status status = tmb_store_job_list(request->server->store, 100, &jobs, &count);
     if (status != TMB_STORE_OK) {
-        json_decref(jobs);
         tmb_refuse_store(request, status, "job");
         return;
     }
-    tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "jobs", jobs));
+    json_t *list = json_array();
+    bool good = list != NULL;
+    for (size_t i = 0; i < count && good; i++) {
+        good = json_array_append_new(list, job_json(&jobs[i])) == 0;
+    }
+    free(jobs);
+    if (!good) {
+        json_decref(list);
+        tmb_refuse_for_now(request, 503, 5, "Not enough memory");
+        return;
+    }
+    tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "jobs", list));
 }
 
-typedef struct results {
-    json_t *list; /* [{text, file}]: collected under the store's lock, opened after it */
-} results;
-
-static bool add_result(void *user, const tmb_job_item *item) {
-    results *to = user;
-    static const char *const states[] = {"queued", "running", "done", "failed"};
+/* An item as it is answered, without its audio. New reference or NULL. */
+static json_t *item_json(const tmb_job_item *item) {
+    static const char *const states[TMB_ITEM_STATES] = {"queued", "running", "done", "failed"};
     json_t *value = item->result ? json_loads(item->result, 0, NULL) : NULL;
-    if (!value) {
+    if (!json_is_object(value)) {
+        json_decref(value);
         json_t *request = json_loads(item->request, 0, NULL);
         value = json_pack("{s:s?}", "custom_id", tmb_text_at(request, "custom_id", 0, NULL));
         json_decref(request);
+        if (value && item->result) {
+            (void)json_object_set_new(value, "error", json_string("What was stored of the result is damaged"));
+        }
     }
     if (value) {
         (void)json_object_set_new(value, "state", json_string(states[item->state]));
     }
-    return value && json_array_append_new(to->list, json_pack("{s:o, s:s?}", "item", value, "file", item->file)) == 0;
+    return value;
 }
 
-static tmb_store_status append_item(tmb_rope *rope, tmb_server *server, const json_t *entry, bool first,
-                                    bool with_audio) {
-    char *text = json_dumps(json_object_get(entry, "item"), JSON_COMPACT | JSON_REAL_PRECISION(15));
-    const char *file = json_string_value(json_object_get(entry, "file"));
-    int descriptor = -1;
+/* A job's file while an answer is sent. */
+static unsigned open_audio(void *user, const char *id, int *descriptor, uint64_t *bytes, char *problem, size_t size) {
     tmb_file_info info;
+    tmb_store_status status = tmb_store_file_open(user, id, descriptor, &info);
+    *bytes = info.bytes;
+    return status == TMB_STORE_OK ? 0 : tmb_store_problem(status, "audio", problem, size);
+}
+
+static bool append_item(tmb_rope *rope, tmb_server *server, const tmb_job_item *item, bool first, bool with_audio) {
+    json_t *value = item_json(item);
+    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(value);
     bool good = text && (first || tmb_rope_text(rope, ",", 1)) && tmb_rope_text(rope, text, strlen(text) - 1);
     free(text);
-    if (good && with_audio && file) {
-        tmb_store_status status = tmb_store_file_open(server->store, file, &descriptor, &info);
-        if (status != TMB_STORE_OK && status != TMB_STORE_NOT_FOUND) {
-            return status;
-        }
+    if (good && with_audio && item->file[0]) {
+        /* One after the other is opened while the answer is sent: a job may have more files than there are
+         * descriptors. */
+        static const char name[] = ",\"audio_base64\":";
+        good =
+            tmb_rope_text(rope, name, sizeof(name) - 1) && tmb_rope_audio(rope, open_audio, server->store, item->file);
     }
-    if (descriptor >= 0) {
-        static const char name[] = ",\"audio_base64\":\"";
-        if (!tmb_rope_text(rope, name, sizeof(name) - 1)) {
-            (void)close(descriptor);
-            return TMB_STORE_BUSY;
-        }
-        good = tmb_rope_base64_file(rope, descriptor, info.bytes) && tmb_rope_text(rope, "\"}", 2);
-    } else {
-        good = good && tmb_rope_text(rope, "}", 1);
+    return good && tmb_rope_text(rope, "}", 1);
+}
+
+static bool compose_results(tmb_rope *rope, tmb_server *server, const tmb_job_info *job, const tmb_job_item *items,
+                            size_t count, bool with_audio) {
+    json_t *head = job_json(job);
+    char *text = head ? json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(head);
+    static const char begin[] = ",\"items\":[";
+    bool good = text && tmb_rope_text(rope, text, strlen(text) - 1) && tmb_rope_text(rope, begin, sizeof(begin) - 1);
+    free(text);
+    for (size_t i = 0; good && i < count; i++) {
+        good = append_item(rope, server, &items[i], i == 0, with_audio);
     }
-    return good ? TMB_STORE_OK : TMB_STORE_BUSY;
+    return good && tmb_rope_text(rope, "]}", 2);
 }
 
 void tmb_handle_queue_results(tmb_request *request) {
     tmb_server *server = request->server;
     tmb_job_info job;
-    results to = {.list = json_array()};
+    tmb_job_item *items = NULL;
+    size_t count = 0;
     tmb_store_status status = tmb_store_job_get(server->store, request->path_value, &job);
     if (status == TMB_STORE_OK) {
-        status = tmb_store_item_each(server->store, job.id, add_result, &to);
+        status = tmb_store_item_list(server->store, job.id, &items, &count);
     }
     if (status != TMB_STORE_OK) {
-        json_decref(to.list);
         tmb_refuse_store(request, status, "job");
         return;
     }
     bool with_audio = strcmp(tmb_text_at(request->query, "audio", 0, "base64"), "base64") == 0;
-    json_t *head = job_json(&job);
-    char *text = head ? json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(head);
     tmb_rope *rope = tmb_rope_create();
-    static const char items[] = ",\"items\":[";
-    bool good =
-        text && rope && tmb_rope_text(rope, text, strlen(text) - 1) && tmb_rope_text(rope, items, sizeof(items) - 1);
-    status = good ? TMB_STORE_OK : TMB_STORE_BUSY;
-    for (size_t i = 0; status == TMB_STORE_OK && i < json_array_size(to.list); i++) {
-        status = append_item(rope, server, json_array_get(to.list, i), i == 0, with_audio);
-    }
-    if (status == TMB_STORE_OK && !tmb_rope_text(rope, "]}", 2)) {
-        status = TMB_STORE_BUSY;
-    }
-    free(text);
-    json_decref(to.list);
-    if (status != TMB_STORE_OK) {
+    bool good = rope && compose_results(rope, server, &job, items, count, with_audio);
+    tmb_item_list_free(items, count);
+    if (!good) {
         tmb_rope_destroy(rope);
-        tmb_refuse_store(request, status, "job");
+        tmb_refuse_for_now(request, 503, 5, "Not enough memory");
         return;
     }
     tmb_answer_rope(request, MHD_HTTP_OK, "application/json", rope);
@@ -305,6 +350,5 @@ void tmb_handle_queue_delete(tmb_request *request) {
         tmb_refuse_store(request, status, "job");
         return;
     }
-    tmb_runner_cancel(request->server->runner, request->path_value);
     tmb_answer_empty(request, MHD_HTTP_NO_CONTENT);
 }

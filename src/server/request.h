@@ -7,7 +7,7 @@
 #define TMB_SERVER_REQUEST_H
 
 #include "base/buffer.h"
-#include "queue/store.h"
+#include "queue/blobs.h"
 #include "server/connections.h"
 #include "server/fields.h"
 

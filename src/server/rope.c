@@ -4,34 +4,47 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 typedef struct segment {
-    uint64_t start, size; /* in the answer */
-    char *text;           /* or a file: */
+    uint64_t size; /* in the answer; of one that is opened later: not known before */
+    char *text;    /* or a file: */
     int descriptor;
     uint64_t bytes;
+    tmb_rope_open open; /* or one that is opened when its turn comes */
+    void *user;
+    char id[64];
+    bool quoted; /* the base64 stands in quotes */
 } segment;
 
 struct tmb_rope {
     segment *segments;
     size_t count, capacity;
-    size_t last; /* where the last read was: reads go forward */
+    uint64_t size; /* UINT64_MAX: not known */
+    size_t at;     /* the segment that is read, and where it begins in the answer */
+    uint64_t start;
 };
 
 tmb_rope *tmb_rope_create(void) { return tmb_calloc(1, sizeof(tmb_rope)); }
+
+static void empty(segment *done) {
+    if (done->descriptor >= 0) {
+        (void)close(done->descriptor);
+    }
+    free(done->text);
+    done->descriptor = -1;
+    done->text = NULL;
+}
 
 void tmb_rope_destroy(tmb_rope *rope) {
     if (!rope) {
         return;
     }
-    for (size_t i = 0; i < rope->count; i++) {
-        if (rope->segments[i].descriptor >= 0) {
-            (void)close(rope->segments[i].descriptor);
-        }
-        free(rope->segments[i].text);
+    for (size_t i = rope->at; i < rope->count; i++) {
+        empty(&rope->segments[i]);
     }
     free(rope->segments);
     free(rope);
@@ -48,8 +61,11 @@ static segment *append(tmb_rope *rope, uint64_t size) {
         rope->capacity = capacity;
     }
     segment *added = &rope->segments[rope->count];
-    *added = (segment){.start = tmb_rope_size(rope), .size = size, .descriptor = -1};
+    *added = (segment){.size = size, .descriptor = -1};
     rope->count++;
+    if (rope->size != UINT64_MAX) {
+        rope->size += size;
+    }
     return added;
 }
 
@@ -76,9 +92,20 @@ bool tmb_rope_base64_file(tmb_rope *rope, int descriptor, uint64_t size) {
     return true;
 }
 
-uint64_t tmb_rope_size(const tmb_rope *rope) {
-    return rope->count ? rope->segments[rope->count - 1].start + rope->segments[rope->count - 1].size : 0;
+bool tmb_rope_audio(tmb_rope *rope, tmb_rope_open open, void *user, const char *id) {
+    size_t length = strlen(id);
+    segment *added = length < sizeof(added->id) ? append(rope, 0) : NULL;
+    if (!added) {
+        return false;
+    }
+    added->open = open;
+    added->user = user;
+    memcpy(added->id, id, length + 1);
+    rope->size = UINT64_MAX;
+    return true;
 }
+
+uint64_t tmb_rope_size(const tmb_rope *rope) { return rope->size; }
 
 /* Characters [position, position + wanted) of the segment's base64. */
 static bool read_base64(const segment *from, uint64_t position, char *out, size_t wanted) {
@@ -104,23 +131,63 @@ static bool read_base64(const segment *from, uint64_t position, char *out, size_
     return true;
 }
 
-ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capacity) {
-    if (rope->last >= rope->count || position < rope->segments[rope->last].start) {
-        rope->last = 0;
+/* The turn of a file that was not opened before has come: now it is known what stands in the answer. */
+static bool open_segment(segment *at) {
+    char problem[160];
+    unsigned status = at->open(at->user, at->id, &at->descriptor, &at->bytes, problem, sizeof(problem));
+    at->open = NULL;
+    if (status) {
+        json_t *message = json_string(problem);
+        char *quoted = message ? json_dumps(message, JSON_ENCODE_ANY) : NULL;
+        json_decref(message);
+        at->text = quoted ? tmb_asprintf("null,\"error\":%s", quoted) : NULL;
+        free(quoted);
+        at->size = at->text ? strlen(at->text) : 0;
+        return at->text != NULL;
     }
+    at->quoted = true;
+    at->size = tmb_base64_encoded_size(at->bytes) + 2;
+    return true;
+}
+
+/* Characters [inside, inside + wanted) of a file, in quotes if they belong to it. */
+static bool read_file(const segment *at, uint64_t inside, char *out, size_t wanted) {
+    uint64_t length = at->size - (at->quoted ? 2 : 0);
+    if (at->quoted && inside == 0) {
+        *out++ = '"';
+        wanted--;
+    }
+    uint64_t position = at->quoted && inside ? inside - 1 : 0;
+    position = at->quoted ? position : inside;
+    size_t take = wanted < length - position ? wanted : (size_t)(length - position);
+    if (!read_base64(at, position, out, take)) {
+        return false;
+    }
+    if (take < wanted) {
+        out[take] = '"';
+    }
+    return true;
+}
+
+ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capacity) {
     size_t done = 0;
-    while (done < capacity && rope->last < rope->count) {
-        const segment *at = &rope->segments[rope->last];
-        uint64_t inside = position + done - at->start;
+    while (done < capacity && rope->at < rope->count) {
+        segment *at = &rope->segments[rope->at];
+        if (at->open && !open_segment(at)) {
+            return -1;
+        }
+        uint64_t inside = position + done - rope->start;
         if (inside >= at->size) {
-            rope->last++;
+            empty(at);
+            rope->start += at->size;
+            rope->at++;
             continue;
         }
         uint64_t left = at->size - inside;
         size_t take = left < capacity - done ? (size_t)left : capacity - done;
         if (at->text) {
             memcpy(out + done, at->text + inside, take);
-        } else if (!read_base64(at, inside, out + done, take)) {
+        } else if (!read_file(at, inside, out + done, take)) {
             return -1;
         }
         done += take;

@@ -19,10 +19,19 @@ bool tmb_rope_text(tmb_rope *rope, const char *text, size_t size);
 /* The file's first `size` bytes in base64. The descriptor becomes the rope's, on failure too. */
 bool tmb_rope_base64_file(tmb_rope *rope, int descriptor, uint64_t size);
 
+/* Opens a file when its turn comes: 0 and a descriptor with the bytes to send, or a status and why it cannot be. */
+typedef unsigned (*tmb_rope_open)(void *user, const char *id, int *descriptor, uint64_t *bytes, char *problem,
+                                  size_t size);
+/* A value of a JSON object, which ends there: the file's base64 in quotes, or, if it cannot be opened when its turn
+ * comes, null and a member "error" that says why. `open` and `user` outlive the rope. The rope's size is not known
+ * then. */
+bool tmb_rope_audio(tmb_rope *rope, tmb_rope_open open, void *user, const char *id);
+
+/* UINT64_MAX: it is not known. */
 uint64_t tmb_rope_size(const tmb_rope *rope);
 
-/* Copies up to `capacity` bytes from `position`; returns how many, 0 at the end, -1 when a file cannot be
- * read. May be called from one thread at a time. */
+/* Copies up to `capacity` bytes from `position`, which follows what was copied before; returns how many, 0 at the end,
+ * -1 when a file cannot be read. What was copied is freed and closed. May be called from one thread at a time. */
 ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capacity);
 
 #endif

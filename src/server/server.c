@@ -3,11 +3,12 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "server/job_item.h"
 #include "server/listen.h"
 #include "server/logging.h"
 #include "server/origins.h"
-#include "server/runner.h"
 #include "server/service.h"
+#include "server/voice_prepare.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -154,6 +155,23 @@ static size_t route_count(void) {
     return count;
 }
 
+static tmb_status start_worker(tmb_server *server, tmb_error *error) {
+    /* Enough to keep the batch full and its successors prepared; never so much that requests find no place in the
+     * library's queue. */
+    size_t batch = server->config->max_batch ? (size_t)server->config->max_batch : 8;
+    size_t half = (size_t)server->config->max_waiting_items / 2;
+    tmb_worker_options options = {.capacity = 2 * batch < half ? 2 * batch
+                                              : half           ? half
+                                                               : 1,
+                                  .rest_seconds = 1,
+                                  .full_seconds = 15,
+                                  .lease_seconds = 60,
+                                  .logger = &server->logger,
+                                  .started = &server->works_begun};
+    tmb_worker_trade trade = tmb_job_item_trade(server);
+    return tmb_worker_start(server->store, &trade, &options, &server->worker, error);
+}
+
 static tmb_status start_parts(tmb_server *server, tmb_error *error) {
     const tmb_server_config *config = server->config;
     tmb_status status = tmb_metrics_create(route_count(), &server->metrics, error);
@@ -179,16 +197,17 @@ static tmb_status start_parts(tmb_server *server, tmb_error *error) {
         status = server->openapi_text ? TMB_OK : tmb_fail_memory(error, "the API's description", 0);
     }
     if (status == TMB_OK) {
-        status = tmb_runner_start(server, &server->runner, error);
+        status = tmb_voice_maker_create(server, &server->voice_maker, error);
     }
-    return status;
+    return status == TMB_OK ? start_worker(server, error) : status;
 }
 
 static void stop_parts(tmb_server *server) {
-    tmb_runner_stop(&server->runner);
+    tmb_worker_stop(&server->worker);
     tmb_http_stop(server);
     tmb_pool_destroy(&server->workers);
     tmb_pool_destroy(&server->slow);
+    tmb_voice_maker_destroy(&server->voice_maker);
     tmb_connections_destroy(&server->connections);
     tmb_close(&server->timbre);
     tmb_budget_destroy(&server->body_memory); /* the last results let go of requests, which give memory back */
@@ -216,7 +235,7 @@ static void reload_keys(tmb_server *server) {
 }
 
 static bool is_idle(tmb_server *server) {
-    return atomic_load(&server->in_flight) == 0 && tmb_runner_running(server->runner) == 0;
+    return atomic_load(&server->in_flight) == 0 && tmb_worker_running(server->worker) == 0;
 }
 
 /* Requests leave holes in every thread's heap: their pages go back once nothing was under way since the last
@@ -267,7 +286,7 @@ static void serve(tmb_server *server, const sigset_t *signals) {
             /* A part that is stuck with its lock keeps us from saying that we live. */
             (void)tmb_store_bytes(server->store);
             (void)tmb_connections_open(server->connections);
-            (void)tmb_runner_running(server->runner);
+            (void)tmb_worker_running(server->worker);
             tmb_service_alive();
         }
     }
@@ -286,15 +305,15 @@ static void wait_until_idle(tmb_server *server, const sigset_t *signals, double 
 
 static void drain(tmb_server *server, const sigset_t *signals) {
     tmb_log(&server->logger, TMB_LOG_INFO, "finishing: no new work, %zu requests and %zu items of jobs run",
-            atomic_load(&server->in_flight), tmb_runner_running(server->runner));
+            atomic_load(&server->in_flight), tmb_worker_running(server->worker));
     atomic_store(&server->draining, true);
     tmb_service_stopping();
-    tmb_runner_drain(server->runner);
+    tmb_worker_drain(server->worker);
     tmb_connections_shut(server->connections, false);
     wait_until_idle(server, signals, server->config->drain_grace, true);
     if (!is_idle(server)) {
         tmb_log(&server->logger, TMB_LOG_WARNING, "cancelling what still runs");
-        tmb_runner_stop(&server->runner);
+        tmb_worker_stop(&server->worker);
         tmb_connections_shut(server->connections, true);
         double end = tmb_now() + cancel_seconds;
         while (atomic_load(&server->in_flight) && tmb_now() < end) {

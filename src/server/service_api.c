@@ -1,7 +1,8 @@
 /* Health, metrics, the description, and the page with its parts. */
 #include "server/handlers.h"
-#include "server/runner.h"
+#include "server/state.h"
 #include "server/web/assets.h"
+#include "worker/worker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +44,8 @@ void tmb_handle_metrics(tmb_request *request) {
         .ready = !atomic_load(&server->draining),
     };
     tmb_get_statistics(server->timbre, &gauges.statistics);
-    tmb_store_item_counts(server->store, &gauges.jobs_queued, &gauges.jobs_running);
-    size_t running = tmb_runner_running(server->runner);
+    (void)tmb_store_item_counts(server->store, &gauges.jobs_queued, &gauges.jobs_running);
+    size_t running = tmb_worker_running(server->worker);
     if (running > gauges.jobs_running) {
         gauges.jobs_running = running; /* those of deleted jobs too, until they have ended */
     }

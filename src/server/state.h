@@ -4,7 +4,8 @@
 
 #include "base/log.h"
 #include "base/thread.h"
-#include "queue/store.h"
+#include "queue/jobs.h"
+#include "queue/voices.h"
 #include "server/auth.h"
 #include "server/budget.h"
 #include "server/config.h"
@@ -15,7 +16,8 @@
 
 #include <stdatomic.h>
 
-typedef struct tmb_runner tmb_runner; /* runs queued jobs */
+typedef struct tmb_worker tmb_worker;           /* runs queued jobs */
+typedef struct tmb_voice_maker tmb_voice_maker; /* prepares voices again */
 
 struct tmb_server {
     const tmb_server_config *config;
@@ -25,7 +27,8 @@ struct tmb_server {
     tmb_keys *keys; /* NULL: no keys, loopback only */
     tmb_metrics *metrics;
     tmb_connections *connections;
-    tmb_runner *runner;
+    tmb_worker *worker;
+    tmb_voice_maker *voice_maker;
     tmb_pool *workers; /* short work: checks, database, small files */
     tmb_pool *slow;    /* enhancing, preparing voices */
     struct MHD_Daemon *daemon;

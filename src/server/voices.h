@@ -3,7 +3,7 @@
 #define TMB_SERVER_VOICES_H
 
 #include "base/name.h"
-#include "queue/store.h"
+#include "queue/voices.h"
 #include "server/config.h"
 
 typedef struct tmb_voice_alias {

@@ -1,12 +1,11 @@
 /* Stored voices: /api/v1/voices, and /v1/audio/voices as OpenAI's clients know them. */
 #include "base/error.h"
-#include "base/file.h"
 #include "server/arguments.h"
 #include "server/form.h"
 #include "server/handlers.h"
 #include "server/item.h"
 #include "server/json_text.h"
-#include "server/state.h"
+#include "server/voice_prepare.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,33 +14,20 @@
 #include <unistd.h>
 
 static bool is_prepared(tmb_server *server, const tmb_voice_info *info) {
-    char key[256];
-    char path[TMB_STORE_PATH];
-    tmb_item_model_key(server, key);
-    tmb_store_voice_prepared_path(server->store, info, key, path);
-    return access(path, R_OK) == 0;
-}
-
-/* What was measured of a voice's reference is kept beside it, under this name instead of a model's. */
-static const char measured[] = "reference";
-
-static void keep_reference(tmb_server *server, const tmb_voice_info *info, const tmb_reference_info *reference) {
-    char path[TMB_STORE_PATH];
-    tmb_error error = {.status = TMB_OK};
-    char *text = tmb_reference_to_json(reference);
-    tmb_store_voice_prepared_path(server->store, info, measured, path);
-    if (text && tmb_file_write(path, text, strlen(text), &error) != TMB_OK) {
-        tmb_log(&server->logger, TMB_LOG_WARNING, "what was measured of voice %s is not kept: %s", info->name,
-                error.message);
-    }
-    tmb_free(text);
+    char *model = tmb_voice_model(server);
+    bool is = model && tmb_store_prepared_exists(server->store, info, model);
+    free(model);
+    return is;
 }
 
 /* Adds `reference` (null: the voice was never measured) and its `warnings`. */
 static void add_reference(tmb_server *server, const tmb_voice_info *info, json_t *voice) {
-    char path[TMB_STORE_PATH];
-    tmb_store_voice_prepared_path(server->store, info, measured, path);
-    json_t *reference = json_load_file(path, 0, NULL);
+    int descriptor = -1;
+    json_t *reference = NULL;
+    if (tmb_store_prepared_open(server->store, info, tmb_voice_measured, &descriptor) == TMB_STORE_OK) {
+        reference = json_loadfd(descriptor, 0, NULL);
+        (void)close(descriptor);
+    }
     json_t *warnings = json_object_get(reference, "warnings");
     (void)json_object_set_new(voice, "warnings", warnings ? json_incref(warnings) : json_array());
     (void)json_object_set_new(voice, "reference", reference ? reference : json_null());
@@ -63,44 +49,45 @@ static json_t *voice_json(tmb_server *server, const tmb_voice_info *info) {
     return voice;
 }
 
-typedef struct listing {
-    tmb_server *server;
-    json_t *list;
-} listing;
-
-static bool add_voice(void *user, const tmb_voice_info *info) {
-    listing *to = user;
-    return json_array_append_new(to->list, voice_json(to->server, info)) == 0;
-}
-
 static json_t *openai_voice(const char *name) {
     return json_pack("{s:o, s:o}", "id", tmb_json_text(name), "name", tmb_json_text(name));
 }
 
-static bool add_openai_voice(void *user, const tmb_voice_info *info) {
-    listing *to = user;
-    return json_array_append_new(to->list, openai_voice(info->name)) == 0;
+static json_t *openai_json(tmb_server *server, const tmb_voice_info *info) {
+    (void)server;
+    return openai_voice(info->name);
 }
 
-static bool add_name(void *user, const tmb_voice_info *info) {
-    listing *to = user;
-    return json_array_append_new(to->list, tmb_json_text(info->name)) == 0;
+static json_t *name_json(tmb_server *server, const tmb_voice_info *info) {
+    (void)server;
+    return tmb_json_text(info->name);
 }
 
 /* The stored voices; NULL: answered. */
-static json_t *list(tmb_request *request, bool (*add)(void *user, const tmb_voice_info *info)) {
-    listing to = {.server = request->server, .list = json_array()};
-    tmb_store_status status = to.list ? tmb_store_voice_each(request->server->store, add, &to) : TMB_STORE_FAILED;
+static json_t *list(tmb_request *request, json_t *(*describe)(tmb_server *server, const tmb_voice_info *info)) {
+    tmb_voice_info *voices = NULL;
+    size_t count = 0;
+    tmb_store_status status = tmb_store_voice_list(request->server->store, &voices, &count);
     if (status != TMB_STORE_OK) {
-        json_decref(to.list);
         tmb_refuse_store(request, status, "voice");
         return NULL;
     }
-    return to.list;
+    json_t *array = json_array();
+    bool good = array != NULL;
+    for (size_t i = 0; i < count && good; i++) {
+        good = json_array_append_new(array, describe(request->server, &voices[i])) == 0;
+    }
+    tmb_voice_list_free(voices, count);
+    if (!good) {
+        json_decref(array);
+        tmb_refuse_for_now(request, 503, 5, "Not enough memory");
+        return NULL;
+    }
+    return array;
 }
 
 void tmb_handle_voices_list(tmb_request *request) {
-    json_t *voices = list(request, add_voice);
+    json_t *voices = list(request, voice_json);
     if (voices) {
         tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "voices", voices));
     }
@@ -110,7 +97,7 @@ void tmb_handle_voices_list(tmb_request *request) {
 void tmb_handle_openai_voices(tmb_request *request) {
     bool legacy = tmb_boolean_at(request->query, "legacy", false);
     const tmb_voices *known = &request->server->voices;
-    json_t *voices = list(request, legacy ? add_name : add_openai_voice);
+    json_t *voices = list(request, legacy ? name_json : openai_json);
     for (size_t i = 0; voices && i < known->count; i++) {
         const char *alias = known->aliases[i].alias;
         (void)json_array_append_new(voices, legacy ? json_string(alias) : openai_voice(alias));
@@ -173,41 +160,14 @@ static tmb_upload *take_reference(tmb_request *request, const char *part, tmb_au
     return upload;
 }
 
-/* Runs stages 1 and 2 and the encoders now and keeps what comes out, so that speaking need not. Where the
- * engine keeps no voices, or the model is not there, the reference alone does. */
-static tmb_status prepare(tmb_server *server, const tmb_voice_info *info, tmb_error *error) {
-    char reference[TMB_STORE_PATH];
-    char prepared[TMB_STORE_PATH];
-    char key[256];
-    int descriptor = -1;
-    tmb_voice_info again;
-    if (tmb_store_voice_get(server->store, info->name, &descriptor, &again) != TMB_STORE_OK) {
-        return TMB_OK;
+/* Whether the name still stands for this voice: not if it was deleted meanwhile. */
+static bool still_there(tmb_server *server, const tmb_voice_info *info) {
+    tmb_voice_info now;
+    tmb_store_status status = tmb_store_voice_get(server->store, info->name, NULL, &now);
+    if (status == TMB_STORE_OK) {
+        tmb_voice_info_free(&now);
     }
-    (void)snprintf(reference, sizeof(reference), "/proc/self/fd/%d", descriptor);
-    tmb_item_model_key(server, key);
-    tmb_store_voice_prepared_path(server->store, &again, key, prepared);
-    tmb_clone_request request;
-    tmb_clone_request_default(&request);
-    request.ref_audio = reference;
-    request.ref_text = again.ref_text;
-    request.x_vector_only = again.x_vector_only;
-    request.run_pre_processing = again.run_pre_processing;
-    request.text = "-";
-    tmb_reference_info judged = {.duration = 0};
-    tmb_status status = tmb_voice_create(server->timbre, &request, prepared, &judged, error);
-    if (judged.duration > 0 && judged.usable) {
-        keep_reference(server, &again, &judged);
-    }
-    (void)close(descriptor);
-    tmb_voice_info_free(&again);
-    if (status == TMB_ERROR_UNSUPPORTED) {
-        return TMB_OK;
-    }
-    if (status != TMB_OK) {
-        tmb_log(&server->logger, TMB_LOG_WARNING, "voice %s is not prepared: %s", info->name, error->message);
-    }
-    return status;
+    return status != TMB_STORE_NOT_FOUND && (status != TMB_STORE_OK || strcmp(now.id, info->id) == 0);
 }
 
 static void create(tmb_request *request, const char *part, bool openai) {
@@ -240,11 +200,16 @@ static void create(tmb_request *request, const char *part, bool openai) {
         return;
     }
     tmb_error error = {.status = TMB_OK};
-    tmb_status prepared = prepare(server, &info, &error);
+    /* What is prepared is kept with the voice; if it cannot be, the recording alone does. */
+    tmb_status prepared = tmb_voice_prepare(server, &info, &status, &error);
     if (prepared == TMB_ERROR_FORMAT || prepared == TMB_ERROR_ARGUMENT || prepared == TMB_ERROR_LIMIT) {
         char message[512];
-        (void)tmb_store_voice_remove(server->store, info.name);
+        (void)tmb_store_voice_remove(server->store, info.name, info.id);
         tmb_refuse(request, tmb_item_error(server, &error, message), part, "%s", message);
+        return;
+    }
+    if (status == TMB_STORE_NOT_FOUND || !still_there(server, &info)) {
+        tmb_refuse(request, MHD_HTTP_CONFLICT, NULL, "The voice was deleted while it was being prepared");
         return;
     }
     tmb_answer_json(request, MHD_HTTP_CREATED,
@@ -295,7 +260,7 @@ void tmb_handle_voice_delete(tmb_request *request) {
     if (!find_named(request, NULL, &info)) {
         return;
     }
-    tmb_store_status status = tmb_store_voice_remove(request->server->store, info.name);
+    tmb_store_status status = tmb_store_voice_remove(request->server->store, info.name, info.id);
     tmb_voice_info_free(&info);
     if (status != TMB_STORE_OK) {
         tmb_refuse_store(request, status, "voice");

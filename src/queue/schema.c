@@ -1,0 +1,263 @@
+/* Opening the state database: its tables, whether it is whole, and what is repaired. */
+#include "base/error.h"
+#include "queue/database.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Times are seconds since 1970 as REAL. `owned` files go with their job. Version 2 added `pending` (the audio of an
+ * item whose result is not stored yet), `delivery` and `lease` (of the monotonic clock), `body` (what an
+ * Idempotency-Key came with) and `removed` (files that may be unlinked). */
+static const char tables[] =
+    "CREATE TABLE files("
+    " id TEXT PRIMARY KEY, name TEXT NOT NULL, content_type TEXT NOT NULL, bytes INTEGER NOT NULL,"
+    " sample_rate INTEGER NOT NULL, duration REAL NOT NULL, created REAL NOT NULL, expires REAL NOT NULL) WITHOUT "
+    "ROWID;"
+    "CREATE INDEX files_expires ON files(expires);"
+    "CREATE TABLE voices("
+    " name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, content_type TEXT NOT NULL, language TEXT NOT NULL, ref_text "
+    "TEXT,"
+    " x_vector_only INTEGER NOT NULL, run_pre_processing INTEGER NOT NULL, bytes INTEGER NOT NULL, duration REAL NOT "
+    "NULL,"
+    " created REAL NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE jobs("
+    " number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, label TEXT NOT NULL, repeat_key TEXT UNIQUE,"
+    " created REAL NOT NULL, finished REAL NOT NULL);"
+    "CREATE TABLE items("
+    " job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE, position INTEGER NOT NULL, state INTEGER NOT "
+    "NULL,"
+    " request TEXT NOT NULL, result TEXT, file TEXT, PRIMARY KEY(job, position)) WITHOUT ROWID;"
+    "CREATE INDEX items_state ON items(state, job, position) WHERE state < 2;"
+    "CREATE TABLE job_files("
+    " job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE, file TEXT NOT NULL, owned INTEGER NOT NULL,"
+    " PRIMARY KEY(job, file)) WITHOUT ROWID;"
+    "CREATE INDEX job_files_file ON job_files(file);"
+    "PRAGMA user_version=1;";
+static const char version_2[] = "ALTER TABLE files ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;"
+                                "ALTER TABLE items ADD COLUMN delivery INTEGER NOT NULL DEFAULT 0;"
+                                "ALTER TABLE items ADD COLUMN lease REAL NOT NULL DEFAULT 0;"
+                                "ALTER TABLE jobs ADD COLUMN body TEXT;"
+                                "CREATE TABLE removed(id TEXT PRIMARY KEY) WITHOUT ROWID;"
+                                "PRAGMA user_version=2;";
+static const int64_t newest = 2;
+/* Tables of each version. */
+static const int64_t table_counts[] = {0, 5, 6};
+
+/* What one cannot say about a value without reading its row: each is set to what the rest of the row says. Only values
+ * that no timbre ever wrote are touched. ?1 is the time, ?2 a file's life, ?3 the last time that is believed. */
+static const struct repair {
+    const char *what, *sql;
+} repairs[] = {
+    {"files with impossible times",
+     "UPDATE files SET created=?1, expires=?1+?2 WHERE typeof(expires) NOT IN ('real','integer') OR"
+     " typeof(created) NOT IN ('real','integer') OR NOT (expires BETWEEN 0 AND ?3) OR NOT (created BETWEEN 0 AND ?3) OR"
+     " expires < created-10"},
+    {"jobs with impossible times",
+     "UPDATE jobs SET created=?1 WHERE typeof(created) NOT IN ('real','integer') OR NOT (created BETWEEN 0 AND ?3) OR"
+     " ?2 IS NULL"},
+    {"items in no known state",
+     "UPDATE items SET state=CASE WHEN result IS NULL THEN 0 WHEN file IS NULL THEN 3 ELSE 2 END"
+     " WHERE typeof(state)<>'integer' OR NOT (state BETWEEN 0 AND 3) OR ?1+?2+?3 IS NULL"},
+    {"items that are done without a result",
+     "UPDATE items SET state=0, file=NULL WHERE state>=2 AND (result IS NULL OR ?1+?2+?3 IS NULL)"},
+    {"jobs that end at another time than their last item",
+     "UPDATE jobs SET finished=CASE WHEN EXISTS(SELECT 1 FROM items WHERE job=number AND state<2) THEN 0 ELSE ?1 END"
+     " WHERE typeof(finished) NOT IN ('real','integer') OR NOT (finished BETWEEN 0 AND ?3) OR"
+     " (finished=0) <> EXISTS(SELECT 1 FROM items WHERE job=number AND state<2) OR"
+     " (finished>0 AND finished < created-10) OR ?2 IS NULL"},
+};
+
+static tmb_status damaged(const tmb_store *store, const char *what, tmb_error *error) {
+    return tmb_fail(error, TMB_ERROR_IO,
+                    "%s/state.db is damaged (%s); nothing was changed, and the recordings in voices/ and files/ are as "
+                    "they were. Copy the folder, then put back a backup of state.db (sqlite3 state.db \".backup "
+                    "FILE\"), or repair it: sqlite3 state.db .recover | sqlite3 new.db, and put new.db in its place "
+                    "without state.db-wal and state.db-shm",
+                    store->folder, what);
+}
+
+static tmb_status failed(tmb_store *store, int code, tmb_error *error) {
+    int kind = code & 0xff;
+    const char *message = store->writer.handle ? sqlite3_errmsg(store->writer.handle) : sqlite3_errstr(code);
+    if (kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_ERROR) {
+        char what[200];
+        (void)snprintf(what, sizeof(what), "%.190s", message);
+        return damaged(store, what, error);
+    }
+    bool locked = kind == SQLITE_BUSY || kind == SQLITE_LOCKED;
+    return tmb_fail(error, TMB_ERROR_IO, "%s/state.db: %s%s", store->folder, message,
+                    locked ? " by another program: end that one first" : "");
+}
+
+static int open_connection(tmb_store *store, tmb_database *database, const char *settings) {
+    char path[TMB_STORE_PATH];
+    (void)snprintf(path, sizeof(path), "%s/state.db", store->folder);
+    database->logger = store->logger;
+    int code =
+        sqlite3_open_v2(path, &database->handle,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
+    if (code == SQLITE_OK) {
+        (void)sqlite3_extended_result_codes(database->handle, 0);
+        (void)sqlite3_busy_timeout(database->handle, 3000);
+        code = sqlite3_exec(database->handle, settings, NULL, NULL, NULL);
+    }
+    return code;
+}
+
+static int count(tmb_store *store, const char *sql, int64_t *out) {
+    sqlite3_stmt *row = NULL;
+    int code = sqlite3_prepare_v2(store->writer.handle, sql, -1, &row, NULL);
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(row);
+        *out = code == SQLITE_ROW ? sqlite3_column_int64(row, 0) : 0;
+        code = code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
+    }
+    (void)sqlite3_finalize(row);
+    return code;
+}
+
+/* The first thing that is wrong in `what`, "" if nothing is. */
+static int check_pages(tmb_store *store, char what[200]) {
+    sqlite3_stmt *row = NULL;
+    what[0] = 0;
+    int code = sqlite3_prepare_v2(store->writer.handle, "PRAGMA integrity_check(1)", -1, &row, NULL);
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(row);
+    }
+    if (code == SQLITE_ROW) {
+        tmb_column_copy(row, 0, what, 200);
+        what[strcmp(what, "ok") == 0 ? 0 : strlen(what)] = 0;
+        code = SQLITE_OK;
+    }
+    (void)sqlite3_finalize(row);
+    return code;
+}
+
+/* Every page is looked at. If only indexes disagree with their tables, they are made again. */
+static tmb_status check(tmb_store *store, tmb_error *error) {
+    char what[200];
+    char again[200];
+    int code = check_pages(store, what);
+    if (code == SQLITE_OK && !what[0]) {
+        return TMB_OK;
+    }
+    if (code == SQLITE_OK) {
+        /* The old pages of an index are only given up: it does not matter whether their cells make sense. */
+        code = sqlite3_exec(store->writer.handle, "PRAGMA cell_size_check=OFF; BEGIN IMMEDIATE; REINDEX;", NULL, NULL,
+                            NULL);
+        (void)sqlite3_exec(store->writer.handle, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
+        code = code == SQLITE_OK ? check_pages(store, again) : code;
+        if (code == SQLITE_OK && !again[0]) {
+            code = sqlite3_exec(store->writer.handle, "COMMIT", NULL, NULL, NULL);
+        } else {
+            (void)sqlite3_exec(store->writer.handle, "ROLLBACK", NULL, NULL, NULL);
+            return damaged(store, what, error);
+        }
+    }
+    if (code != SQLITE_OK) {
+        return failed(store, code, error);
+    }
+    tmb_log(store->logger, TMB_LOG_WARNING,
+            "%s/state.db: an index was damaged (%s); the indexes were made again from the tables", store->folder, what);
+    return TMB_OK;
+}
+
+/* What ran when the last process died runs again, and values that cannot be are set right. */
+static tmb_store_status repair(tmb_store *store) {
+    tmb_database *database = &store->writer;
+    tmb_store_status status = tmb_database_begin(database);
+    for (size_t i = 0; status == TMB_STORE_OK && i < sizeof(repairs) / sizeof(repairs[0]); i++) {
+        status = tmb_database_run(database, repairs[i].sql, "ddd", tmb_wall_clock(), store->options.file_seconds,
+                                  TMB_TIME_MOST);
+        int changed = status == TMB_STORE_OK ? sqlite3_changes(database->handle) : 0;
+        if (changed) {
+            tmb_log(store->logger, TMB_LOG_WARNING, "%s/state.db: %d %s were set right", store->folder, changed,
+                    repairs[i].what);
+        }
+    }
+    if (status == TMB_STORE_OK) {
+        status = tmb_database_run(database, "UPDATE items SET state=0 WHERE state=1", "");
+    }
+    return tmb_database_end(database, status);
+}
+
+/* Makes the tables that are missing between the database's version and ours. */
+static int bring_up_to_date(tmb_store *store, int64_t version) {
+    sqlite3 *handle = store->writer.handle;
+    int code = version < newest ? sqlite3_exec(handle, "BEGIN IMMEDIATE", NULL, NULL, NULL) : SQLITE_OK;
+    if (code == SQLITE_OK && version < 1) {
+        code = sqlite3_exec(handle, tables, NULL, NULL, NULL);
+    }
+    if (code == SQLITE_OK && version < 2) {
+        code = sqlite3_exec(handle, version_2, NULL, NULL, NULL);
+    }
+    if (version < newest) {
+        int end = sqlite3_exec(handle, code == SQLITE_OK ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL);
+        code = code == SQLITE_OK ? end : code;
+    }
+    return code;
+}
+
+tmb_status tmb_database_open(tmb_store *store, bool *is_new, tmb_error *error) {
+    int64_t version = 0;
+    int64_t found = 0;
+    /* WAL survives the death of the process by itself, FULL also that of the machine. */
+    int code = open_connection(
+        store, &store->writer,
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-128;"
+        "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+        "PRAGMA temp_store=MEMORY;");
+    if (code == SQLITE_OK) {
+        code = count(store, "PRAGMA user_version", &version);
+    }
+    if (code == SQLITE_OK) {
+        code = count(store,
+                     "SELECT count(*) FROM sqlite_schema WHERE type='table' AND name IN"
+                     " ('files','voices','jobs','items','job_files','removed')",
+                     &found);
+    }
+    if (code != SQLITE_OK) {
+        return failed(store, code, error);
+    }
+    if (version > newest) {
+        return tmb_fail(error, TMB_ERROR_IO,
+                        "%s/state.db was made by a newer timbre (schema %lld): use that one or another --state-dir",
+                        store->folder, (long long)version);
+    }
+    if (version < 0 || found != table_counts[version]) {
+        return damaged(store, "tables are missing", error);
+    }
+    *is_new = version == 0;
+    if (!*is_new) {
+        tmb_status status = check(store, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+    return TMB_OK;
+}
+
+tmb_status tmb_database_prepare_tables(tmb_store *store, tmb_error *error) {
+    int64_t version = 0;
+    int code = count(store, "PRAGMA user_version", &version);
+    if (code == SQLITE_OK) {
+        code = bring_up_to_date(store, version);
+    }
+    if (code != SQLITE_OK) {
+        return failed(store, code, error);
+    }
+    if (repair(store) != TMB_STORE_OK) {
+        return failed(store, sqlite3_errcode(store->writer.handle), error);
+    }
+    code = open_connection(store, &store->reader,
+                           "PRAGMA query_only=ON; PRAGMA cache_size=-128; PRAGMA trusted_schema=OFF;"
+                           "PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;");
+    return code == SQLITE_OK ? TMB_OK : failed(store, code, error);
+}
+
+void tmb_database_close(tmb_store *store) {
+    (void)sqlite3_close(store->reader.handle);
+    (void)sqlite3_close(store->writer.handle);
+    store->reader.handle = store->writer.handle = NULL;
+}

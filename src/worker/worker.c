@@ -1,0 +1,413 @@
+#include "worker/worker.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/thread.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct tmb_worker_run {
+    struct tmb_worker_run *next;
+    tmb_worker *worker;
+    tmb_delivery delivery;
+    void *state; /* the trade's; set under the lock once `start` returned */
+    bool started, cancelled;
+    bool ended;
+    tmb_work_end end;
+    /* Of the worker's thread. */
+    bool has_audio; /* in the store already */
+    tmb_file_info audio;
+    const char *problem;
+};
+
+struct tmb_worker {
+    tmb_store *store;
+    tmb_worker_trade trade;
+    tmb_worker_options options;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of what follows, down to the next comment */
+    pthread_cond_t changed;
+    tmb_worker_run *runs;
+    size_t running;
+    bool awake, draining, stopping;
+    /* Of the worker's thread. Times are of the monotonic clock. */
+    double rest_until, renew_at;
+    double full_since, full_seen; /* the disk: first and last time of this shortage; 0 = never */
+    int64_t last_job;             /* the job that the last item came from */
+};
+
+/* A shortage that nobody saw for so long was over in between. */
+static const double shortage_gap_seconds = 60;
+
+static void wake(tmb_worker *worker) {
+    (void)pthread_mutex_lock(&worker->lock);
+    worker->awake = true;
+    (void)pthread_cond_broadcast(&worker->changed);
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+static void rest(tmb_worker *worker) { worker->rest_until = tmb_now() + worker->options.rest_seconds; }
+
+void tmb_worker_ended(tmb_worker_run *run, tmb_work_end end) {
+    tmb_worker *worker = run->worker;
+    (void)pthread_mutex_lock(&worker->lock);
+    run->ended = true;
+    run->end = end;
+    worker->awake = true;
+    (void)pthread_cond_broadcast(&worker->changed);
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+/* ---- Storing what ended ---------------------------------------------------------------------- */
+
+/* Whether the disk has been full for longer than anybody should wait. */
+static bool is_full_for_long(tmb_worker *worker) {
+    double now = tmb_now();
+    if (worker->full_since <= 0 || now - worker->full_seen > shortage_gap_seconds) {
+        worker->full_since = now;
+    }
+    worker->full_seen = now;
+    return now - worker->full_since >= worker->options.full_seconds;
+}
+
+static void fail(tmb_worker_run *run, const char *problem) {
+    run->end = TMB_WORK_FAILED;
+    run->problem = problem;
+}
+
+/* The audio comes into the store before the result that names it. TMB_STORE_BUSY and the like: not now. */
+static tmb_store_status store_audio(tmb_worker_run *run) {
+    tmb_worker *worker = run->worker;
+    const char *path = worker->trade.audio(worker->trade.user, run->state, &run->audio);
+    tmb_store_status status = tmb_store_result_adopt(worker->store, path, &run->audio);
+    if (status == TMB_STORE_NO_SPACE && is_full_for_long(worker)) {
+        (void)unlink(path); /* what it leaves is room for the text that says so */
+        fail(run, "There is no room left for the audio");
+        return TMB_STORE_OK;
+    }
+    if (status == TMB_STORE_NOT_FOUND) {
+        fail(run, "Internal Error");
+        return TMB_STORE_OK;
+    }
+    run->has_audio = status == TMB_STORE_OK;
+    return status;
+}
+
+static tmb_store_status store_result(tmb_worker_run *run) {
+    tmb_worker *worker = run->worker;
+    tmb_store_status status = run->end == TMB_WORK_DONE && !run->has_audio ? store_audio(run) : TMB_STORE_OK;
+    if (status != TMB_STORE_OK) {
+        return status;
+    }
+    bool done = run->end == TMB_WORK_DONE;
+    char *text = worker->trade.describe(worker->trade.user, run->state, done ? &run->audio : NULL, run->problem);
+    if (!text) {
+        fail(run, "Internal Error");
+        return TMB_STORE_BUSY;
+    }
+    status = tmb_store_item_finish(worker->store, &run->delivery, done ? TMB_ITEM_DONE : TMB_ITEM_FAILED, text,
+                                   done ? run->audio.id : NULL);
+    free(text);
+    if (status == TMB_STORE_DAMAGED) { /* somebody removed the audio: it is spoken again */
+        run->end = TMB_WORK_LATER;
+        run->has_audio = false;
+    }
+    if (status == TMB_STORE_NOT_FOUND && run->has_audio) {
+        (void)tmb_store_file_remove(worker->store, run->audio.id);
+    }
+    if (status == TMB_STORE_OK && done) {
+        worker->full_since = 0;
+    }
+    return status;
+}
+
+/* Stores or gives back an item that ended. Whatever cannot be written stays as it is, for later. */
+static tmb_store_status settle(tmb_worker_run *run) {
+    tmb_worker *worker = run->worker;
+    if (run->end == TMB_WORK_NO_ROOM) {
+        if (is_full_for_long(worker)) {
+            fail(run, NULL);
+        } else {
+            run->end = TMB_WORK_LATER;
+        }
+    }
+    if (run->end == TMB_WORK_DONE || run->end == TMB_WORK_FAILED) {
+        return store_result(run);
+    }
+    if (run->end == TMB_WORK_LATER) {
+        rest(worker);
+    }
+    return tmb_store_item_give_back(worker->store, &run->delivery);
+}
+
+static void remove_run(tmb_worker_run *gone) {
+    tmb_worker *worker = gone->worker;
+    (void)pthread_mutex_lock(&worker->lock);
+    for (tmb_worker_run **at = &worker->runs; *at; at = &(*at)->next) {
+        if (*at == gone) {
+            *at = gone->next;
+            break;
+        }
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
+    /* First, with its temporary file: whoever sees nothing running may end the process. */
+    worker->trade.release(worker->trade.user, gone->state);
+    free(gone->delivery.request);
+    free(gone);
+    (void)pthread_mutex_lock(&worker->lock);
+    worker->running--;
+    worker->awake = true;
+    (void)pthread_cond_broadcast(&worker->changed);
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+static tmb_worker_run *next_ended(tmb_worker *worker) {
+    (void)pthread_mutex_lock(&worker->lock);
+    tmb_worker_run *run = worker->runs;
+    while (run && !run->ended) {
+        run = run->next;
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
+    return run;
+}
+
+/* False: something could not be written, and is tried again after a rest. */
+static bool settle_ended(tmb_worker *worker) {
+    for (tmb_worker_run *run = NULL; (run = next_ended(worker));) {
+        tmb_store_status status = settle(run);
+        if (status != TMB_STORE_OK && status != TMB_STORE_NOT_FOUND) {
+            tmb_log(worker->options.logger, TMB_LOG_WARNING,
+                    "the result of job %s item %zu cannot be stored now; it is tried again", run->delivery.job,
+                    run->delivery.position);
+            rest(worker);
+            return false;
+        }
+        remove_run(run);
+    }
+    return true;
+}
+
+/* ---- Leases ---------------------------------------------------------------------------------- */
+
+/* With the lock held. */
+static void cancel(tmb_worker_run *run) {
+    run->cancelled = true;
+    if (run->started && !run->ended) {
+        run->worker->trade.cancel(run->worker->trade.user, run->state);
+    }
+}
+
+/* False: a lease could not be renewed now; nothing is taken before it is. */
+static bool renew(tmb_worker *worker) {
+    if (tmb_now() < worker->renew_at) {
+        return true;
+    }
+    /* Only this thread changes the list. */
+    for (tmb_worker_run *run = worker->runs; run; run = run->next) {
+        tmb_store_status status = tmb_store_item_renew(worker->store, &run->delivery, worker->options.lease_seconds);
+        if (status == TMB_STORE_NOT_FOUND) {
+            (void)pthread_mutex_lock(&worker->lock);
+            cancel(run);
+            (void)pthread_mutex_unlock(&worker->lock);
+        } else if (status != TMB_STORE_OK) {
+            rest(worker);
+            return false;
+        }
+    }
+    worker->renew_at = tmb_now() + worker->options.lease_seconds / 3;
+    return true;
+}
+
+/* ---- Taking ---------------------------------------------------------------------------------- */
+
+static void start(tmb_worker *worker, tmb_worker_run *run) {
+    void *state = NULL;
+    if (worker->options.started) {
+        atomic_fetch_add(worker->options.started, 1);
+    }
+    (void)pthread_mutex_lock(&worker->lock);
+    run->next = worker->runs;
+    worker->runs = run;
+    worker->running++;
+    (void)pthread_mutex_unlock(&worker->lock);
+    worker->trade.start(worker->trade.user, run, &run->delivery, &state);
+    (void)pthread_mutex_lock(&worker->lock);
+    run->state = state;
+    run->started = true;
+    if (run->cancelled) {
+        cancel(run);
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+/* Takes and starts items while there is room. */
+static void take_some(tmb_worker *worker) {
+    for (;;) {
+        (void)pthread_mutex_lock(&worker->lock);
+        bool room = !worker->draining && !worker->stopping && worker->running < worker->options.capacity;
+        (void)pthread_mutex_unlock(&worker->lock);
+        if (!room || tmb_now() < worker->rest_until) {
+            return;
+        }
+        tmb_worker_run *run = tmb_calloc(1, sizeof(*run));
+        tmb_store_status status =
+            run ? tmb_store_item_take(worker->store, worker->last_job, worker->options.lease_seconds, &run->delivery)
+                : TMB_STORE_BUSY;
+        if (status != TMB_STORE_OK) {
+            free(run);
+            if (status != TMB_STORE_NOT_FOUND) {
+                rest(worker);
+            }
+            return;
+        }
+        run->worker = worker;
+        worker->last_job = run->delivery.job_number;
+        start(worker, run);
+    }
+}
+
+/* ---- The thread ------------------------------------------------------------------------------ */
+
+/* Until something changed or the time for something came. True: the worker stops. */
+static bool wait_for_work(tmb_worker *worker) {
+    double now = tmb_now();
+    (void)pthread_mutex_lock(&worker->lock);
+    double wait = worker->rest_until - now;
+    if (wait <= 0) {
+        double renewal = worker->renew_at > now ? worker->renew_at - now : 0;
+        wait = worker->runs ? renewal : -1;
+    } else {
+        worker->awake = false; /* what woke it waits for the end of the rest too */
+    }
+    struct timespec until = tmb_deadline(wait);
+    while (!worker->awake && !worker->stopping) {
+        if (wait < 0) {
+            (void)pthread_cond_wait(&worker->changed, &worker->lock);
+        } else if (pthread_cond_timedwait(&worker->changed, &worker->lock, &until) == ETIMEDOUT) {
+            break;
+        }
+    }
+    worker->awake = false;
+    bool stopping = worker->stopping;
+    (void)pthread_mutex_unlock(&worker->lock);
+    return stopping;
+}
+
+static void cancel_all(tmb_worker *worker) {
+    (void)pthread_mutex_lock(&worker->lock);
+    for (tmb_worker_run *run = worker->runs; run; run = run->next) {
+        cancel(run);
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+/* Everything ends. What cannot be stored even now runs again after the next start. */
+static void wind_up(tmb_worker *worker) {
+    cancel_all(worker);
+    for (;;) {
+        tmb_worker_run *run = next_ended(worker);
+        if (run) {
+            (void)settle(run);
+            remove_run(run);
+            continue;
+        }
+        (void)pthread_mutex_lock(&worker->lock);
+        bool over = worker->runs == NULL;
+        while (!over && !worker->awake) {
+            (void)pthread_cond_wait(&worker->changed, &worker->lock);
+        }
+        worker->awake = false;
+        (void)pthread_mutex_unlock(&worker->lock);
+        if (over) {
+            return;
+        }
+    }
+}
+
+static void *main_loop(void *argument) {
+    tmb_worker *worker = argument;
+    (void)pthread_setname_np(pthread_self(), "tmb-jobs");
+    do {
+        /* After a rest too, whatever woke it: results first, then leases, then new work. */
+        if (tmb_now() >= worker->rest_until && settle_ended(worker) && renew(worker)) {
+            take_some(worker);
+        }
+    } while (!wait_for_work(worker));
+    wind_up(worker);
+    return NULL;
+}
+
+/* ---- From other threads ------------------------------------------------------------------------ */
+
+static void on_event(void *user, tmb_job_event event, const char *job) {
+    tmb_worker *worker = user;
+    if (event == TMB_JOB_WORK) {
+        wake(worker);
+        return;
+    }
+    (void)pthread_mutex_lock(&worker->lock);
+    for (tmb_worker_run *run = worker->runs; run; run = run->next) {
+        if (!run->cancelled && strcmp(run->delivery.job, job) == 0) {
+            cancel(run);
+        }
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+tmb_status tmb_worker_start(tmb_store *store, const tmb_worker_trade *trade, const tmb_worker_options *options,
+                            tmb_worker **out, tmb_error *error) {
+    *out = NULL;
+    tmb_worker *worker = tmb_calloc(1, sizeof(*worker));
+    if (!worker) {
+        return tmb_fail_memory(error, "the worker", sizeof(*worker));
+    }
+    worker->store = store;
+    worker->trade = *trade;
+    worker->options = *options;
+    (void)pthread_mutex_init(&worker->lock, NULL);
+    tmb_condition_init(&worker->changed);
+    if (pthread_create(&worker->thread, NULL, main_loop, worker)) {
+        (void)pthread_mutex_destroy(&worker->lock);
+        (void)pthread_cond_destroy(&worker->changed);
+        free(worker);
+        return tmb_fail(error, TMB_ERROR_MEMORY, "cannot start the worker's thread");
+    }
+    tmb_store_watch(store, on_event, worker);
+    wake(worker); /* for what was added before it watched */
+    *out = worker;
+    return TMB_OK;
+}
+
+void tmb_worker_drain(tmb_worker *worker) {
+    (void)pthread_mutex_lock(&worker->lock);
+    worker->draining = true;
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+size_t tmb_worker_running(tmb_worker *worker) {
+    (void)pthread_mutex_lock(&worker->lock);
+    size_t running = worker->running;
+    (void)pthread_mutex_unlock(&worker->lock);
+    return running;
+}
+
+void tmb_worker_stop(tmb_worker **worker) {
+    tmb_worker *ending = *worker;
+    *worker = NULL;
+    if (!ending) {
+        return;
+    }
+    tmb_store_watch(ending->store, NULL, NULL);
+    (void)pthread_mutex_lock(&ending->lock);
+    ending->stopping = true;
+    (void)pthread_cond_broadcast(&ending->changed);
+    (void)pthread_mutex_unlock(&ending->lock);
+    (void)pthread_join(ending->thread, NULL);
+    (void)pthread_mutex_destroy(&ending->lock);
+    (void)pthread_cond_destroy(&ending->changed);
+    free(ending);
+}

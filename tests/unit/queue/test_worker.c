@@ -1,0 +1,306 @@
+/* The worker with a trade that does what the test says: everything ends, once, whatever runs out meanwhile. */
+#include "test.h"
+
+#include "base/thread.h"
+#include "queue/database.h"
+#include "store_fixture.h"
+#include "worker/worker.h"
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Patience for what comes by itself: never reached by what works. */
+static const double patience = 120;
+
+/* The time of day as this program reads it jumps by so many seconds; the kernel's own waits know nothing of it. */
+static _Atomic(long) jump;
+int clock_gettime(clockid_t clock, struct timespec *out) {
+    int result = (int)syscall(SYS_clock_gettime, clock, out);
+    out->tv_sec += clock == CLOCK_REALTIME ? atomic_load(&jump) : 0;
+    return result;
+}
+
+/* What an item does. */
+typedef enum deed { SPEAK, FAIL, LATER_TWICE, UNTIL_CANCELLED, WHEN_TOLD, FULL } deed;
+
+typedef struct workshop {
+    fixture *at;
+    tmb_worker *worker;
+    _Atomic(deed) deed;
+    atomic_int started, spoken, cancelled, released, later;
+    tmb_worker_run *_Atomic asked[8]; /* to end */
+    struct work_state *waiting[4];    /* of WHEN_TOLD */
+} workshop;
+
+typedef struct work_state {
+    workshop *shop;
+    tmb_worker_run *run;
+    size_t position;
+    char path[TMB_STORE_PATH];
+} work_state;
+
+static void start(void *user, tmb_worker_run *run, const tmb_delivery *delivery, void **state) {
+    workshop *shop = user;
+    work_state *item = calloc(1, sizeof(*item));
+    *state = item;
+    item->shop = shop;
+    item->run = run;
+    item->position = delivery->position;
+    if (shop->deed != WHEN_TOLD) {
+        atomic_fetch_add(&shop->started, 1);
+    }
+    switch (shop->deed) {
+    case SPEAK:
+        write_temporary(shop->at, "audio", item->path);
+        atomic_fetch_add(&shop->spoken, 1);
+        tmb_worker_ended(run, TMB_WORK_DONE);
+        break;
+    case WHEN_TOLD: shop->waiting[atomic_fetch_add(&shop->started, 1)] = item; break;
+    case FAIL: tmb_worker_ended(run, TMB_WORK_FAILED); break;
+    case LATER_TWICE:
+        if (atomic_fetch_add(&shop->later, 1) < 2) {
+            tmb_worker_ended(run, TMB_WORK_LATER);
+            break;
+        }
+        tmb_worker_ended(run, TMB_WORK_FAILED);
+        break;
+    case FULL: tmb_worker_ended(run, TMB_WORK_NO_ROOM); break;
+    default: break;
+    }
+}
+
+static void cancel(void *user, void *state) {
+    workshop *shop = user;
+    work_state *item = state;
+    int place = atomic_fetch_add(&shop->cancelled, 1);
+    assert_true(place < 8);
+    atomic_store(&shop->asked[place], item->run);
+}
+
+static const char *audio(void *user, void *state, tmb_file_info *info) {
+    (void)user;
+    work_state *item = state;
+    memset(info, 0, sizeof(*info));
+    (void)snprintf(info->name, sizeof(info->name), "speech");
+    (void)snprintf(info->content_type, sizeof(info->content_type), "audio/wav");
+    return item->path;
+}
+
+static char *describe(void *user, void *state, const tmb_file_info *info, const char *problem) {
+    (void)user;
+    (void)state;
+    return strdup(info ? "spoken" : problem ? problem : "failed");
+}
+
+static void release(void *user, void *state) {
+    workshop *shop = user;
+    work_state *item = state;
+    if (item->path[0]) {
+        (void)unlink(item->path);
+    }
+    free(item);
+    atomic_fetch_add(&shop->released, 1);
+}
+
+static void begin_work(workshop *shop, double full_seconds) {
+    tmb_error error;
+    tmb_worker_trade trade = {
+        .user = shop, .start = start, .cancel = cancel, .audio = audio, .describe = describe, .release = release};
+    tmb_worker_options options = {.capacity = 4,
+                                  .rest_seconds = 0.02,
+                                  .full_seconds = full_seconds,
+                                  .lease_seconds = 60,
+                                  .logger = &shop->at->logger};
+    assert_ok(tmb_worker_start(shop->at->store, &trade, &options, &shop->worker, &error), error);
+}
+
+static tmb_job_info add_job(fixture *at, size_t count) {
+    tmb_job_info job;
+    const char **requests = calloc(count, sizeof(*requests));
+    for (size_t i = 0; i < count; i++) {
+        requests[i] = "request";
+    }
+    tmb_new_job wanted = {.label = "", .requests = requests, .count = count};
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    free(requests);
+    return job;
+}
+
+static void nap(void) { (void)nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); }
+
+static tmb_job_info wait_job(fixture *at, const char *id) {
+    tmb_job_info job;
+    for (double end = tmb_now() + patience; tmb_now() < end; nap()) {
+        assert_int_equal(tmb_store_job_get(at->store, id, &job), TMB_STORE_OK);
+        if (job.finished > 0) {
+            return job;
+        }
+    }
+    fail_msg("not finished: %zu queued, %zu running", job.items[TMB_ITEM_QUEUED], job.items[TMB_ITEM_RUNNING]);
+    return job;
+}
+
+static void wait_count(atomic_int *counter, int least) {
+    for (double end = tmb_now() + patience; tmb_now() < end && atomic_load(counter) < least; nap()) {
+    }
+    assert_true(atomic_load(counter) >= least);
+}
+
+static void test_all_end_once(void **state) {
+    workshop shop = {.at = *state};
+    tmb_job_info job = add_job(shop.at, 20);
+    begin_work(&shop, 10);
+    tmb_job_info second = add_job(shop.at, 20);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_DONE], 20);
+    assert_int_equal(wait_job(shop.at, second.id).items[TMB_ITEM_DONE], 20);
+    tmb_worker_stop(&shop.worker);
+    assert_int_equal(atomic_load(&shop.spoken), 40);
+    assert_int_equal(atomic_load(&shop.released), 40);
+    assert_int_equal(count_entries(shop.at, "files"), 40);
+    assert_int_equal(count_entries(shop.at, "tmp"), 0);
+}
+
+static void test_failures_and_rests(void **state) {
+    workshop shop = {.at = *state, .deed = LATER_TWICE};
+    tmb_job_info job = add_job(shop.at, 3);
+    begin_work(&shop, 10);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_FAILED], 3);
+    tmb_worker_stop(&shop.worker);
+    assert_int_equal(atomic_load(&shop.started), 5);
+}
+
+/* The worker's hands are full of items that wait for this. The others speak at once. */
+static void speak(workshop *shop) {
+    shop->deed = SPEAK;
+    for (int i = 0; i < 4; i++) {
+        work_state *item = shop->waiting[i];
+        write_temporary(shop->at, "audio", item->path);
+        atomic_fetch_add(&shop->spoken, 1);
+        tmb_worker_ended(item->run, TMB_WORK_DONE);
+    }
+}
+
+/* Another program has the database locked while items end: nothing is lost, nothing is done twice, and readers do not
+ * wait. */
+static void test_locked_database(void **state) {
+    workshop shop = {.at = *state, .deed = WHEN_TOLD};
+    char path[128];
+    sqlite3 *other = NULL;
+    tmb_job_info job = add_job(shop.at, 30);
+    (void)snprintf(path, sizeof(path), "%s/state.db", shop.at->folder);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    begin_work(&shop, 10);
+    wait_count(&shop.started, 4);
+    (void)sqlite3_busy_timeout(other, (int)(patience * 1000));
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    /* Longer than a writer waits for it, so that takes, results and leases fail. */
+    const char *seconds = getenv("TIMBRE_FULL_TESTS") ? "60" : "5";
+    double end = tmb_now() + strtod(seconds, NULL);
+    speak(&shop);
+    while (tmb_now() < end) {
+        tmb_job_info now;
+        assert_int_equal(tmb_store_job_get(shop.at->store, job.id, &now), TMB_STORE_OK);
+        assert_true(now.items[TMB_ITEM_DONE] == 0);
+        nap();
+    }
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(other);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_DONE], 30);
+    tmb_worker_stop(&shop.worker);
+    assert_int_equal(atomic_load(&shop.spoken), 30);
+    assert_int_equal(count_entries(shop.at, "files"), 30);
+}
+
+/* 0: as many as it likes. */
+static void limit_pages(fixture *at, int64_t pages) {
+    assert_int_equal(tmb_store_write_begin(at->store), TMB_STORE_OK);
+    int64_t now = 0;
+    char sql[64];
+    (void)snprintf(sql, sizeof(sql), "PRAGMA max_page_count=%lld", (long long)(pages ? pages : 1 << 30));
+    assert_int_equal(tmb_database_number(&at->store->writer, &now, sql, ""), TMB_STORE_OK);
+    tmb_store_write_end(at->store);
+}
+
+/* The database cannot grow while items end. Later it can. */
+static void test_full_database(void **state) {
+    workshop shop = {.at = *state, .deed = WHEN_TOLD};
+    tmb_job_info job = add_job(shop.at, 200);
+    begin_work(&shop, patience);
+    wait_count(&shop.started, 4);
+    limit_pages(shop.at, 1);
+    speak(&shop);
+    tmb_job_info now;
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(tmb_store_job_get(shop.at->store, job.id, &now), TMB_STORE_OK);
+        nap();
+    }
+    assert_true(now.finished == 0);
+    limit_pages(shop.at, 0);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_DONE], 200);
+    tmb_worker_stop(&shop.worker);
+    assert_int_equal(atomic_load(&shop.spoken), 200);
+    assert_int_equal(count_entries(shop.at, "files"), 200);
+}
+
+/* A disk that stays full is waited for, but not for ever. */
+static void test_disk_that_stays_full(void **state) {
+    workshop shop = {.at = *state, .deed = FULL};
+    tmb_job_info job = add_job(shop.at, 5);
+    begin_work(&shop, 0.2);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_FAILED], 5);
+    tmb_worker_stop(&shop.worker);
+    assert_true(atomic_load(&shop.started) > 5);
+}
+
+static void test_cancel(void **state) {
+    workshop shop = {.at = *state, .deed = UNTIL_CANCELLED};
+    tmb_job_info job = add_job(shop.at, 4);
+    begin_work(&shop, 10);
+    wait_count(&shop.started, 4);
+    assert_int_equal(tmb_store_job_remove(shop.at->store, job.id), TMB_STORE_OK);
+    wait_count(&shop.cancelled, 4);
+    assert_int_equal(tmb_worker_running(shop.worker), 4); /* they were asked to, they have not ended yet */
+    for (int i = 0; i < 4; i++) {
+        tmb_worker_run *run = NULL;
+        while (!(run = atomic_load(&shop.asked[i]))) {
+            nap();
+        }
+        tmb_worker_ended(run, TMB_WORK_CANCELLED);
+    }
+    wait_count(&shop.released, 4);
+    tmb_worker_stop(&shop.worker);
+}
+
+/* The clock on the wall is set back by an hour while the worker rests. */
+static void test_clock_that_jumps(void **state) {
+    workshop shop = {.at = *state, .deed = LATER_TWICE};
+    tmb_job_info job = add_job(shop.at, 1);
+    atomic_store(&jump, 3600);
+    begin_work(&shop, 10);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_FAILED], 1);
+    atomic_store(&jump, -3600);
+    atomic_store(&shop.later, 0);
+    job = add_job(shop.at, 1);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_FAILED], 1);
+    tmb_worker_stop(&shop.worker);
+    atomic_store(&jump, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_all_end_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failures_and_rests, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_locked_database, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_database, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disk_that_stays_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_clock_that_jumps, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
