@@ -100,10 +100,15 @@ bool cli_catch_signals(void) {
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     bool started = pthread_create(&thread, &attributes, watch, NULL) == 0;
     (void)pthread_attr_destroy(&attributes);
-    /* Whoever started us with SIGINT ignored (nohup, a shell's background job) wants it so. */
-    struct sigaction before;
-    if (started && sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-        started = sigaction(SIGINT, &action, NULL) == 0;
+    /* Whoever started us with one of these ignored (nohup, a shell's background job) wants it so. SIGHUP comes when the
+     * terminal is closed. */
+    static const int ignorable[] = {SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof(ignorable) / sizeof(ignorable[0]) && started; i++) {
+        struct sigaction before;
+        if (sigaction(ignorable[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
+            started = sigaction(ignorable[i], &action, NULL) == 0;
+        }
+    }
     /* A reader that went away is an error of writing, not the end of the process. */
     return started && sigaction(SIGTERM, &action, NULL) == 0 && sigaction(SIGPIPE, &ignore, NULL) == 0;
 }

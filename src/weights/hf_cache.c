@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -248,7 +249,11 @@ tmb_status tmb_hf_link(const char *repository_folder, const char *commit, const 
         }
     }
     char *link_path = tmb_asprintf("%s/snapshots/%s/%s", repository_folder, commit, path);
-    char *temporary = tmb_asprintf("%s/snapshots/%s/%s.%ld.link", repository_folder, commit, path, (long)getpid());
+    /* No PID: in a container it is the same after each start. */
+    uint64_t random = 0;
+    (void)!getrandom(&random, sizeof random, 0);
+    char *temporary =
+        tmb_asprintf("%s/snapshots/%s/%s.%016llx.link", repository_folder, commit, path, (unsigned long long)random);
     char *target = tmb_asprintf("%sblobs/%s", up, tag);
     tmb_status status = TMB_OK;
     if (link_path == NULL || temporary == NULL || target == NULL) {
@@ -257,7 +262,6 @@ tmb_status tmb_hf_link(const char *repository_folder, const char *commit, const 
         status = tmb_path_make_parent(link_path, error);
     }
     if (status == TMB_OK) {
-        (void)unlink(temporary);
         if (symlink(target, temporary) != 0 || rename(temporary, link_path) != 0) {
             status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be linked", link_path);
             (void)unlink(temporary);

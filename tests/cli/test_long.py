@@ -106,10 +106,24 @@ class Interrupted(Case):
         return interrupt(process, number)
 
     def test_nothing_stays(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             status, _, errors = self.run_until_output(number)
             self.assertEqual((status, errors), (INTERRUPTED, ""))
             self.assertEqual(self.files(), [])
+
+    def test_a_closed_terminal_is_ignored_under_nohup(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # handed on to the child, as nohup does
+        try:
+            process = start("enhance", "-", "--raw", "--rate", "48000", "-o", self.folder / "out.wav", "-q")
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        process.stdin.write(noise(1))
+        process.stdin.flush()
+        self.assertTrue(wait_until(lambda: self.files() != []), "a temporary file appears")
+        process.send_signal(signal.SIGHUP)
+        process.communicate(noise(1), timeout=60)
+        self.assertEqual(process.returncode, OK)
+        self.assertEqual(self.files(), ["out.wav"])
 
     def test_input_that_breaks_off_leaves_the_whole_of_what_came(self):
         process = start("enhance", "-", "--raw", "--rate", "48000", "-o", self.folder / "out.wav", "--json")

@@ -12,13 +12,16 @@
 #include "base/memory.h"
 #include "base/thread.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define VERSION TMB_PACK_FILE_VERSION
@@ -200,6 +203,45 @@ static bool write_pack(int file, const tmb_pack_plan *plan, const uint64_t key[2
            fsync(file) == 0;
 }
 
+/* Seconds after which a file that nobody writes any more is not one that was just made and not locked yet. */
+#define STALE_SECONDS 60
+
+/* What killed processes left half-written, gigabytes maybe. Whoever writes one holds a lock on it. */
+static void remove_stale(const char *directory) {
+    DIR *folder = opendir(directory);
+    if (folder == NULL) {
+        return;
+    }
+    for (struct dirent *entry = NULL; (entry = readdir(folder)) != NULL;) {
+        const size_t length = strlen(entry->d_name);
+        if (strstr(entry->d_name, ".tmbpack.") == NULL || length < 4 ||
+            strcmp(entry->d_name + length - 4, ".tmp") != 0) {
+            continue;
+        }
+        struct stat status;
+        int file = openat(dirfd(folder), entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (file < 0) {
+            continue;
+        }
+        if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && time(NULL) - status.st_mtime > STALE_SECONDS &&
+            flock(file, LOCK_EX | LOCK_NB) == 0) {
+            (void)unlinkat(dirfd(folder), entry->d_name, 0);
+        }
+        (void)close(file);
+    }
+    (void)closedir(folder);
+}
+
+/* A file of a random name, so that no other process's, living or dead, is in the way; locked while it is written. */
+static int create_temporary(char *template) {
+    int file = mkostemps(template, 4, O_CLOEXEC);
+    if (file >= 0) {
+        (void)flock(file, LOCK_EX | LOCK_NB);
+        (void)fchmod(file, 0644);
+    }
+    return file;
+}
+
 void tmb_pack_cache_write(const tmb_pack_plan *plan, const char *directory, tmb_team *team, tmb_logger *logger,
                           const uint8_t *data) {
     uint64_t key[2];
@@ -208,10 +250,10 @@ void tmb_pack_cache_write(const tmb_pack_plan *plan, const char *directory, tmb_
         return;
     }
     char *path = pack_path(directory, key);
-    char *temporary = path == NULL ? NULL : tmb_asprintf("%s.%ld.tmp", path, (long)getpid());
+    char *temporary = path == NULL ? NULL : tmb_asprintf("%s.XXXXXX.tmp", path);
     uint64_t *checksums = tmb_calloc(chunk_count(plan), sizeof *checksums);
-    int file =
-        temporary == NULL || checksums == NULL ? -1 : open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    remove_stale(directory);
+    int file = temporary == NULL || checksums == NULL ? -1 : create_temporary(temporary);
     if (file >= 0) {
         chunk_work work = {
             .file = -1, .data = (uint8_t *)(uintptr_t)data, .bytes = plan->bytes, .checksums = checksums};
