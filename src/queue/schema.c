@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 /* Times are seconds since 1970 as REAL. `owned` files go with their job. Version 2 added `pending` (the audio of an
  * item whose result is not stored yet), `delivery` and `lease` (of the monotonic clock), `body` (what an
@@ -105,6 +105,15 @@ static int open_connection(tmb_store *store, tmb_database *database, const char 
     return code;
 }
 
+static int open_writer(tmb_store *store) {
+    /* WAL survives the death of the process by itself, FULL also that of the machine. */
+    return open_connection(
+        store, &store->writer,
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-128;"
+        "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+        "PRAGMA temp_store=MEMORY;");
+}
+
 static int count(tmb_store *store, const char *sql, int64_t *out) {
     sqlite3_stmt *row = NULL;
     int code = sqlite3_prepare_v2(store->writer.handle, sql, -1, &row, NULL);
@@ -134,32 +143,77 @@ static int check_pages(tmb_store *store, char what[200]) {
     return code;
 }
 
-/* Every page is looked at. If only indexes disagree with their tables, they are made again. */
-static tmb_status check(tmb_store *store, tmb_error *error) {
-    char what[200];
-    char again[200];
-    int code = check_pages(store, what);
-    if (code == SQLITE_OK && !what[0]) {
-        return TMB_OK;
+/* Copies every row into a new database, walking the tables and not their indexes. */
+static int copy_tables(const char *from, sqlite3 *fresh, int64_t version) {
+    static const char *const names[] = {"files", "voices", "jobs", "items", "job_files", "removed"};
+    char sql[128];
+    int code = sqlite3_exec(fresh, tables, NULL, NULL, NULL);
+    if (code == SQLITE_OK && version >= 2) {
+        code = sqlite3_exec(fresh, version_2, NULL, NULL, NULL);
     }
+    char *attach = sqlite3_mprintf("ATTACH %Q AS old; BEGIN;", from);
+    code = code == SQLITE_OK && attach ? sqlite3_exec(fresh, attach, NULL, NULL, NULL) : SQLITE_NOMEM;
+    sqlite3_free(attach);
+    for (int64_t i = 0; i < table_counts[version] && code == SQLITE_OK; i++) {
+        /* The condition keeps SQLite from copying the pages of table and indexes as they are. */
+        (void)snprintf(sql, sizeof(sql), "INSERT INTO main.%s SELECT * FROM old.%s NOT INDEXED WHERE 1", names[i],
+                       names[i]);
+        code = sqlite3_exec(fresh, sql, NULL, NULL, NULL);
+    }
+    return code == SQLITE_OK ? sqlite3_exec(fresh, "COMMIT; DETACH old; PRAGMA journal_mode=DELETE", NULL, NULL, NULL)
+                             : code;
+}
+
+/* Makes the database again from its tables; the old file goes to lost+found. Nothing is changed if that cannot be. */
+static int rebuild(tmb_store *store, int64_t version) {
+    char path[TMB_STORE_PATH];
+    char fresh_path[TMB_STORE_PATH];
+    char old_path[TMB_STORE_PATH];
+    char name[TMB_ID_LENGTH + 16] = "state.db.";
+    sqlite3 *fresh = NULL;
+    (void)snprintf(path, sizeof(path), "%s/state.db", store->folder);
+    (void)snprintf(fresh_path, sizeof(fresh_path), "%s/tmp/state.db.new", store->folder);
+    (void)unlink(fresh_path);
+    int code =
+        sqlite3_open_v2(fresh_path, &fresh, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (code == SQLITE_OK) {
-        /* The old pages of an index are only given up: it does not matter whether their cells make sense. */
-        code = sqlite3_exec(store->writer.handle, "PRAGMA cell_size_check=OFF; BEGIN IMMEDIATE; REINDEX;", NULL, NULL,
-                            NULL);
-        (void)sqlite3_exec(store->writer.handle, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
-        code = code == SQLITE_OK ? check_pages(store, again) : code;
-        if (code == SQLITE_OK && !again[0]) {
-            code = sqlite3_exec(store->writer.handle, "COMMIT", NULL, NULL, NULL);
-        } else {
-            (void)sqlite3_exec(store->writer.handle, "ROLLBACK", NULL, NULL, NULL);
-            return damaged(store, what, error);
-        }
+        code = copy_tables(path, fresh, version);
     }
+    (void)sqlite3_close(fresh);
+    if (code == SQLITE_OK && tmb_random_id(name + strlen(name))) {
+        tmb_store_file_path(store, "lost+found", name, old_path);
+        /* Closing it writes its log into it. */
+        (void)sqlite3_close(store->writer.handle);
+        store->writer.handle = NULL;
+        code = rename(path, old_path) || rename(fresh_path, path) ? SQLITE_IOERR : open_writer(store);
+    }
+    (void)unlink(fresh_path);
+    return code;
+}
+
+/* Every page is looked at. If only indexes disagree with their tables, or are damaged, all is made again. */
+static tmb_status check(tmb_store *store, int64_t version, tmb_error *error) {
+    char what[200];
+    char again[200] = "";
+    int code = check_pages(store, what);
     if (code != SQLITE_OK) {
         return failed(store, code, error);
     }
-    tmb_log(store->logger, TMB_LOG_WARNING,
-            "%s/state.db: an index was damaged (%s); the indexes were made again from the tables", store->folder, what);
+    if (!what[0]) {
+        return TMB_OK;
+    }
+    code = rebuild(store, version);
+    if (code == SQLITE_OK) {
+        code = check_pages(store, again);
+    }
+    if (code != SQLITE_OK || again[0]) {
+        return damaged(store, what, error);
+    }
+    tmb_log(
+        store->logger, TMB_LOG_WARNING,
+        "%s/state.db was damaged (%s): its indexes were made again from its tables, which are whole. The old file is "
+        "in lost+found",
+        store->folder, what);
     return TMB_OK;
 }
 
@@ -202,12 +256,7 @@ static int bring_up_to_date(tmb_store *store, int64_t version) {
 tmb_status tmb_database_open(tmb_store *store, bool *is_new, tmb_error *error) {
     int64_t version = 0;
     int64_t found = 0;
-    /* WAL survives the death of the process by itself, FULL also that of the machine. */
-    int code = open_connection(
-        store, &store->writer,
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-128;"
-        "PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-        "PRAGMA temp_store=MEMORY;");
+    int code = open_writer(store);
     if (code == SQLITE_OK) {
         code = count(store, "PRAGMA user_version", &version);
     }
@@ -230,7 +279,7 @@ tmb_status tmb_database_open(tmb_store *store, bool *is_new, tmb_error *error) {
     }
     *is_new = version == 0;
     if (!*is_new) {
-        tmb_status status = check(store, error);
+        tmb_status status = check(store, version, error);
         if (status != TMB_OK) {
             return status;
         }

@@ -89,7 +89,10 @@ static const struct {
     {.status = 403, .summary = "A page of another origin, or a foreign address"},
     {.flag = TMB_MAY_BE_MISSING, .status = 404, .summary = "There is no such thing"},
     {.flag = TMB_MAY_NOT_ACCEPT, .status = 406, .summary = "Accept asks for a format that is not written"},
-    {.flag = TMB_MAY_CLASH, .status = 409, .summary = "The name is taken, or a job still needs it"},
+    {.flag = TMB_MAY_CLASH,
+     .status = 409,
+     .summary = "The name is taken, a job still needs it, the voice was deleted "
+                "meanwhile, or the Idempotency-Key came with another body"},
     {.flag = TMB_MAY_REFUSE_BODY, .status = 413, .summary = "The body is over its limit"},
     {.flag = TMB_MAY_REFUSE_BODY, .status = 415, .summary = "Another Content-Type is needed"},
     {.flag = TMB_MAY_NEED_KEY, .status = 429, .summary = "Too many requests with this key: see Retry-After"},

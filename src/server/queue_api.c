@@ -209,8 +209,10 @@ static void submit_job(tmb_request *request, job_needs *needs) {
     if (status == TMB_STORE_NOT_FOUND) {
         tmb_refuse(request, 400, "items", "a file of ref_audio was removed meanwhile");
     } else if (status == TMB_STORE_CONFLICT) {
-        tmb_refuse(request, 409, "Idempotency-Key",
-                   "came with another body before, and stands for job %s: use a new key for a new job", job.id);
+        tmb_refuse(
+            request, 409, NULL,
+            "The Idempotency-Key came with another body before, and stands for job %s: use a new key for a new job",
+            job.id);
     } else if (status != TMB_STORE_OK && status != TMB_STORE_EXISTS) {
         tmb_refuse_store(request, status, "job");
     } else {
