@@ -43,7 +43,7 @@ void tmb_rope_destroy(tmb_rope *rope) {
     if (!rope) {
         return;
     }
-    for (size_t i = rope->at; i < rope->count; i++) {
+    for (size_t i = 0; i < rope->count; i++) {
         empty(&rope->segments[i]);
     }
     free(rope->segments);
@@ -170,7 +170,15 @@ static bool read_file(const segment *at, uint64_t inside, char *out, size_t want
 }
 
 ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capacity) {
+    bool once = rope->size == UINT64_MAX;
     size_t done = 0;
+    if (position < rope->start && once) {
+        return -1;
+    }
+    if (position < rope->start) {
+        rope->at = 0;
+        rope->start = 0;
+    }
     while (done < capacity && rope->at < rope->count) {
         segment *at = &rope->segments[rope->at];
         if (at->open && !open_segment(at)) {
@@ -178,7 +186,9 @@ ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capac
         }
         uint64_t inside = position + done - rope->start;
         if (inside >= at->size) {
-            empty(at);
+            if (once) {
+                empty(at);
+            }
             rope->start += at->size;
             rope->at++;
             continue;
