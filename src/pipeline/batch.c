@@ -199,6 +199,8 @@ static tmb_item *next_item(tmb_lane *lane, double *wait) {
     }
     if (item != NULL) {
         tmb_scheduler_phase(scheduler, item, TMB_PHASE_ADMITTING);
+    } else {
+        lane->kept_out = lane->ready.count;
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
     return item;
@@ -226,10 +228,12 @@ static bool reserve_item(tmb_lane *lane, tmb_item *item) {
 
 /* Fills the batch with what waits and fits. */
 static void fill_batch(tmb_lane *lane, double *wait) {
+    lane->kept_out = 0;
     while (taken_places(lane) < lane->max_batch) {
         tmb_item *item = lane->admitting;
         if (item != NULL) {
             if (!atomic_exchange(&lane->admit_granted, false)) {
+                lane->kept_out = 1;
                 return; /* its memory comes first, in order */
             }
             lane->admitting = NULL;
@@ -244,6 +248,9 @@ static void fill_batch(tmb_lane *lane, double *wait) {
             admit(lane, item);
         }
     }
+    (void)pthread_mutex_lock(&lane->scheduler->lock);
+    lane->kept_out = lane->ready.count;
+    (void)pthread_mutex_unlock(&lane->scheduler->lock);
 }
 
 /* Sequences whose callers are behind are left out until they have caught up. Returns how many take part. */
@@ -265,6 +272,51 @@ static size_t hold_or_let_go(const tmb_lane *lane) {
         active += !held;
     }
     return active;
+}
+
+/* Since when each held item's listener has taken nothing. */
+static void watch_listeners(const tmb_lane *lane, double now) {
+    for (size_t i = 0; i < lane->live_count; i++) {
+        tmb_item *item = lane->live[i];
+        double backlog = atomic_load(&item->held) ? tmb_item_backlog(item) : -1;
+        if (backlog < 0 || item->stalled_since <= 0 || backlog < item->stalled_backlog) {
+            item->stalled_since = backlog < 0 ? 0 : now;
+        }
+        item->stalled_backlog = backlog;
+    }
+}
+
+/* The one whose listener has been still for longest, or NULL. */
+static tmb_item *most_stalled(const tmb_lane *lane) {
+    tmb_item *longest = NULL;
+    for (size_t i = 0; i < lane->live_count; i++) {
+        tmb_item *item = lane->live[i];
+        const bool candidate = item->stalled_since > 0 && !atomic_load(&item->stop);
+        if (candidate && (longest == NULL || item->stalled_since < longest->stalled_since)) {
+            longest = item;
+        }
+    }
+    return longest;
+}
+
+/* A listener that takes nothing must not keep others out of the batch: if somebody waits for a place, those that have
+ * been still for too long lose theirs, the longest first, one for each that waits. *wait: until the next does. */
+static void end_stalled(tmb_lane *lane, double *wait) {
+    const double limit = lane->scheduler->stall_seconds;
+    double now = tmb_now();
+    watch_listeners(lane, now);
+    for (size_t waiting = lane->kept_out; waiting > 0; waiting--) {
+        tmb_item *longest = most_stalled(lane);
+        double left = longest != NULL ? longest->stalled_since + limit - now : 0;
+        if (longest == NULL || left > 0) {
+            *wait = longest != NULL ? tmb_scheduler_sooner(*wait, left) : *wait;
+            return;
+        }
+        tmb_error error = {0};
+        (void)tmb_fail(&error, TMB_ERROR_TIMEOUT,
+                       "its listener took no audio for %g s while others waited for its place", limit);
+        tmb_item_fail(longest, &error);
+    }
 }
 
 static size_t find_live(const tmb_lane *lane, uint64_t sequence) {
@@ -305,7 +357,9 @@ size_t tmb_lane_fill(tmb_lane *lane, double *wait) {
         return 0;
     }
     fill_batch(lane, wait);
-    return hold_or_let_go(lane);
+    size_t active = hold_or_let_go(lane);
+    end_stalled(lane, wait);
+    return active;
 }
 
 void tmb_lane_step(tmb_lane *lane, size_t active) {

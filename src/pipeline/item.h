@@ -16,6 +16,9 @@
  * which it goes on. */
 #define TMB_BACKLOG_HOLD 5.0
 #define TMB_BACKLOG_RESUME 2.5
+/* Seconds that a held item keeps its place while its listener takes nothing and others wait for a place. What is handed
+ * over at a time may be TMB_BACKLOG_HOLD seconds: somebody who listens as fast as it sounds is never that still. */
+#define TMB_STALL_SECONDS 10.0
 
 typedef struct tmb_scheduler tmb_scheduler;
 typedef struct tmb_lane tmb_lane;
@@ -75,6 +78,7 @@ typedef struct tmb_item {
     bool judged; /* `reference` is known */
     tmb_reference_info reference;
     uint64_t sequence;
+    double stalled_since, stalled_backlog; /* while it is held: since when nothing was taken, of so many seconds */
 
     /* Of the task in stages 4 and 5. */
     tmb_resampler *resampler;

@@ -38,6 +38,7 @@ struct tmb_lane {
     /* The scheduler thread's own, but counted under the lock. */
     tmb_item *live[TMB_MAX_BATCH];
     size_t live_count, max_batch;
+    size_t kept_out;     /* items that found no place or no memory, at the last look */
     tmb_item *admitting; /* waits for memory */
     tmb_item *returned;  /* gave its place in the queue for memory up: the next one to be admitted */
     atomic_bool admit_granted;

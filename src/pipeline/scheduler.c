@@ -289,6 +289,7 @@ tmb_status tmb_scheduler_create(tmb_context *context, tmb_scheduler **out, tmb_e
         return tmb_fail_memory(error, "the scheduler", sizeof *scheduler);
     }
     scheduler->context = context;
+    scheduler->stall_seconds = TMB_STALL_SECONDS;
     scheduler->waiting.kind = TMB_FAIR_PREPARE;
     scheduler->cache.maximum = context->options.voice_cache_entries;
     scheduler->cache.budget = &context->budget;

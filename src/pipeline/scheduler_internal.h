@@ -40,6 +40,7 @@ struct tmb_scheduler {
     /* The thread's own, but counted under the lock. */
     tmb_item *cleaning; /* spoken, stages 4 and 5 not finished; linked by next_cleaning */
     size_t cleaning_count;
+    double stall_seconds; /* TMB_STALL_SECONDS; tests are less patient */
 
     uint64_t finished, failed, cancelled, steps, sequences;
     double audio_seconds;

@@ -35,6 +35,69 @@ static void test_slow_listener_holds_only_itself(void **state) {
     close_context(context);
 }
 
+static tmb_scheduler *impatient_scheduler(tmb_context *context, double seconds) {
+    tmb_clone_request request = clone_request("1", 0);
+    submit(context, &request, &outcomes[MANY]);
+    assert_success(&outcomes[MANY]);
+    tmb_clone_wait(context);
+    (void)pthread_mutex_lock(&context->scheduler->lock);
+    context->scheduler->stall_seconds = seconds;
+    (void)pthread_mutex_unlock(&context->scheduler->lock);
+    return context->scheduler;
+}
+
+/* Every place of the batch is held by somebody who takes nothing: whoever waits gets one, and the others stay. */
+static void test_stalled_listeners_lose_their_places(void **state) {
+    (void)state;
+    tmb_context *context = open_context(2);
+    (void)impatient_scheduler(context, 0.2);
+    tmb_clone_request request = clone_request("400", 0);
+    for (int i = 0; i < 2; i++) {
+        outcomes[i].want_audio = true;
+        outcomes[i].audio_blocks = true;
+        submit(context, &request, &outcomes[i]);
+        outcome_wait_heard(&outcomes[i], 1);
+    }
+    request.text = "3";
+    submit(context, &request, &outcomes[2]);
+    assert_success(&outcomes[2]);
+    /* One for one: the other is as it was. */
+    int ended = 0;
+    for (int i = 0; i < 2; i++) {
+        outcome_let_go(&outcomes[i]);
+        outcome_wait(&outcomes[i]);
+        if (outcomes[i].error.status != TMB_OK) {
+            assert_failure(&outcomes[i], TMB_ERROR_TIMEOUT);
+            assert_non_null(strstr(outcomes[i].error.message, "listener"));
+            ended++;
+        } else {
+            assert_int_equal(outcomes[i].heard, 400 * FAKE_FRAME);
+        }
+    }
+    assert_int_equal(ended, 1);
+    close_context(context);
+}
+
+/* Nobody waits: however long they take, nobody is ended. */
+static void test_stalled_listeners_are_in_nobodys_way(void **state) {
+    (void)state;
+    tmb_context *context = open_context(2);
+    (void)impatient_scheduler(context, 0.001);
+    tmb_clone_request request = clone_request("400", 0);
+    outcomes[0].want_audio = true;
+    outcomes[0].audio_blocks = true;
+    submit(context, &request, &outcomes[0]);
+    outcome_wait_heard(&outcomes[0], 1);
+    request.text = "3";
+    for (int i = 1; i < 9; i++) {
+        submit(context, &request, &outcomes[i]);
+        assert_success(&outcomes[i]);
+    }
+    outcome_let_go(&outcomes[0]);
+    assert_success(&outcomes[0]);
+    close_context(context);
+}
+
 static void wait_for_gate(void *user) {
     pthread_mutex_t *gate = user;
     (void)pthread_mutex_lock(gate);
@@ -264,10 +327,16 @@ static void test_idle_unload(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_slow_listener_holds_only_itself), TEST(test_slow_denoiser_is_no_queue),
-        TEST(test_cancelled_while_cleaning),        TEST(test_queue_is_bounded),
-        TEST(test_memory_admits_in_order),          TEST(test_memory_that_never_fits),
-        TEST(test_memory_of_collected_audio),       TEST(test_idle_unload),
+        TEST(test_slow_listener_holds_only_itself),
+        TEST(test_stalled_listeners_lose_their_places),
+        TEST(test_stalled_listeners_are_in_nobodys_way),
+        TEST(test_slow_denoiser_is_no_queue),
+        TEST(test_cancelled_while_cleaning),
+        TEST(test_queue_is_bounded),
+        TEST(test_memory_admits_in_order),
+        TEST(test_memory_that_never_fits),
+        TEST(test_memory_of_collected_audio),
+        TEST(test_idle_unload),
     };
     return cmocka_run_group_tests_name("scheduler limits", tests, NULL, NULL);
 }
