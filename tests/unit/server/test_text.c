@@ -125,13 +125,13 @@ static void test_rope(void **state) {
         memcpy(expected, "head:", 5);
         tmb_base64_encode(bytes, size, expected + 5);
         memcpy(expected + 5 + encoded, ":tail", 5);
-        tmb_rope *rope = tmb_rope_create();
-        assert_true(tmb_rope_text(rope, "head:", 5));
-        assert_true(tmb_rope_base64_file(rope, fcntl(descriptor, F_DUPFD_CLOEXEC, 0), size));
-        assert_true(tmb_rope_text(rope, ":tail", 5));
-        assert_int_equal(tmb_rope_size(rope), encoded + 10);
         static const size_t steps[] = {1, 3, 7, 100, 4096, 100000};
         for (size_t s = 0; s < sizeof(steps) / sizeof(steps[0]); s++) {
+            tmb_rope *rope = tmb_rope_create();
+            assert_true(tmb_rope_text(rope, "head:", 5));
+            assert_true(tmb_rope_base64_file(rope, fcntl(descriptor, F_DUPFD_CLOEXEC, 0), size));
+            assert_true(tmb_rope_text(rope, ":tail", 5));
+            assert_int_equal(tmb_rope_size(rope), encoded + 10);
             char *got = malloc(encoded + 20);
             size_t at = 0;
             for (ssize_t count = 1; count > 0; at += (size_t)count) {
@@ -141,8 +141,8 @@ static void test_rope(void **state) {
             assert_int_equal(at, encoded + 10);
             assert_memory_equal(got, expected, at);
             free(got);
+            tmb_rope_destroy(rope);
         }
-        tmb_rope_destroy(rope);
         free(expected);
     }
     /* A file that shrank meanwhile is an error, not silence. */
