@@ -31,7 +31,7 @@ const tmb_field *tmb_field_find(const tmb_field *fields, const char *name) {
     return by_alias;
 }
 
-void tmb_field_unknown(const tmb_field *fields, const char *name, char *message, size_t size) {
+void tmb_field_unknown(const tmb_field *fields, const char *name, const char *body, char *message, size_t size) {
     enum { MOST = 64 };
     const char *names[MOST];
     size_t count = 0;
@@ -39,7 +39,7 @@ void tmb_field_unknown(const tmb_field *fields, const char *name, char *message,
         names[count++] = field->name;
     }
     const char *nearest = tmb_text_nearest(name, names, count);
-    (void)snprintf(message, size, "is not a field of this request%s%s%s", nearest ? "; did you mean \"" : "",
+    (void)snprintf(message, size, "is not a field of this %s%s%s%s", body, nearest ? "; did you mean \"" : "",
                    nearest ? nearest : "", nearest ? "\"?" : "");
 }
 
@@ -217,7 +217,7 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
         if (!field) {
             if (strict) {
                 (void)tmb_utf8_clean(name, strlen(name), problem->field, 65);
-                tmb_field_unknown(fields, name, problem->message, sizeof(problem->message));
+                tmb_field_unknown(fields, name, "request", problem->message, sizeof(problem->message));
                 return false;
             }
             continue;

@@ -65,8 +65,8 @@ json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, t
 /* By name or alias; NULL: there is none. */
 const tmb_field *tmb_field_find(const tmb_field *fields, const char *name);
 
-/* "is not a field of this request; did you mean \"seed\"?" */
-void tmb_field_unknown(const tmb_field *fields, const char *name, char *message, size_t size);
+/* "is not a field of this request; did you mean \"seed\"?"; `body` is "request" or "form". */
+void tmb_field_unknown(const tmb_field *fields, const char *name, const char *body, char *message, size_t size);
 
 /* The largest value or length, settings applied. */
 double tmb_field_maximum(const tmb_field *field, const tmb_server_config *config);

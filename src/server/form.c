@@ -87,7 +87,7 @@ static bool fail_unknown(tmb_form *form, const char *name) {
     char short_name[64];
     tmb_utf8_clean(name, strlen(name), short_name, sizeof(short_name));
     char message[160];
-    tmb_field_unknown(form->fields, name, message, sizeof(message));
+    tmb_field_unknown(form->fields, name, "form", message, sizeof(message));
     return fail(form, MHD_HTTP_BAD_REQUEST, short_name, message);
 }
 

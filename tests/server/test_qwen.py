@@ -136,7 +136,10 @@ def test_leaving_ends_the_sequence(server, ref):
 
 
 def test_weights_that_are_away(tmp_path):
+    # They were there when the server looked for them at its start.
+    (tmp_path / "nothing").symlink_to(GOLDEN / "sample-c/model")
     with Server("--model", tmp_path / "nothing", engine="qwen3") as server:
+        (tmp_path / "nothing").unlink()
         answer = server.clone("Hello.")
         assert answer.status == 503 and str(tmp_path) not in answer.detail and "model" in answer.detail, answer
         assert server.get("/health/live").status == 200

@@ -392,10 +392,10 @@ def leave(server, data, read, reset):
 def test_clients_leave_at_every_moment():
     """Nothing stays of any of them: no descriptor, no memory that was booked, no file, no request that counts as running."""
     with Server("--max-waiting-items", 100000) as server:
-        ref = server.upload(wav(0.5, 16000))
+        ref = server.upload(wav(2.0, 24000))
         inline = data_uri(wav(1.0, 48000))
         speech = json.dumps({"input": "Hello.", "voice": "anna", "response_format": "wav", "stream_format": "sse"}).encode()
-        server.add_voice("anna", wav(0.5, 16000))
+        server.add_voice("anna", wav(2.0, 24000))
         whole = {
             "head": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "json": clone_request(API + "/voice-clone", ref),
@@ -404,8 +404,8 @@ def test_clients_leave_at_every_moment():
             "events": clone_request(API + "/voice-clone", ref, stream=True, stream_format="sse"),
             "events of inline audio": clone_request(API + "/voice-clone", inline, stream=True, stream_format="sse"),
             "speech": f"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(speech)}\r\n\r\n".encode() + speech,
-            "form": form_request(API + "/voice-clone-file", wav(0.5, 16000)),
-            "chunked form": form_request(API + "/voice-clone-file", wav(0.5, 16000), chunked=True),
+            "form": form_request(API + "/voice-clone-file", wav(2.0, 24000)),
+            "chunked form": form_request(API + "/voice-clone-file", wav(2.0, 24000), chunked=True),
             "raw": b"POST /api/v1/files/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\nContent-Length: 40000\r\n\r\n" + bytes(40000),
             "refused": b"POST /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n" + bytes(40000),
         }
