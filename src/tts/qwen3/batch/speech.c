@@ -276,8 +276,8 @@ tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *
     speech->capacity =
         tmb_speech_budget(letters) < speech->frame_limit ? tmb_speech_budget(letters) : speech->frame_limit;
     speech->codes = tmb_calloc(speech->capacity, engine->model.config.talker.code_groups * sizeof *speech->codes);
-    /* Pieces without words are silence only. */
-    while (speech->piece < speech->piece_count &&
+    /* Pieces without words are silence only; an empty text as a whole is spoken, as officially. */
+    while (speech->text[0] != '\0' && speech->piece < speech->piece_count &&
            speech->pieces[speech->piece].begin == speech->pieces[speech->piece].end) {
         speech->pieces[speech->piece++].done = true;
     }
