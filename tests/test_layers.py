@@ -30,6 +30,8 @@ ALLOWED = {
     "worker": {"base", "queue"},
     "server": {"base", "pipeline", "queue", "worker"},
 }
+# Libraries that only one folder may know.
+PRIVATE = {"sqlite3.h": "queue"}
 # (file, header): answers leave the server as audio in any container while they are made.
 EXCEPTIONS = {("server/output.c", "io/io.h")}
 # The command uses the library as everyone does, and starts the server.
@@ -74,6 +76,8 @@ def check_includes(root):
         for path in sources(os.path.join(src, folder)):
             name = os.path.relpath(path, src)
             for kind, header in includes(path):
+                if PRIVATE.get(header, folder) != folder or (header == "queue/database.h" and folder != "queue"):
+                    problems.append(f"src/{name} includes {header}: that is the affair of {PRIVATE.get(header, 'queue')}")
                 if kind == "<" or header == PUBLIC:
                     continue
                 other = header.split("/")[0] if "/" in header else None

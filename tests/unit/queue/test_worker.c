@@ -32,7 +32,7 @@ typedef enum deed { SPEAK, FAIL, LATER_TWICE, UNTIL_CANCELLED, WHEN_TOLD, FULL }
 typedef struct workshop {
     fixture *at;
     tmb_worker *worker;
-    _Atomic(deed) deed;
+    atomic_int deed; /* a `deed` */
     atomic_int started, spoken, cancelled, released, later;
     tmb_worker_run *_Atomic asked[8]; /* to end */
     struct work_state *waiting[4];    /* of WHEN_TOLD */
@@ -55,7 +55,7 @@ static void start(void *user, tmb_worker_run *run, const tmb_delivery *delivery,
     if (shop->deed != WHEN_TOLD) {
         atomic_fetch_add(&shop->started, 1);
     }
-    switch (shop->deed) {
+    switch ((deed)atomic_load(&shop->deed)) {
     case SPEAK:
         write_temporary(shop->at, "audio", item->path);
         atomic_fetch_add(&shop->spoken, 1);
