@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import INPUT, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser, needs_espeak, tone, write_wav
+from support import INPUT, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser, needs_espeak, speech, tone, write_wav
 
 PREVIEW = {"TIMBRE_ENGINE": "preview"}
 
@@ -14,7 +14,7 @@ PREVIEW = {"TIMBRE_ENGINE": "preview"}
 class Overwrite(Case):
     def setUp(self):
         super().setUp()
-        write_wav(self.folder / "me.wav", tone(0.5))
+        write_wav(self.folder / "me.wav", speech())
         (self.folder / "text.txt").write_text("Hello.")
         (self.folder / "sub").mkdir()
         (self.folder / "link.wav").symlink_to("me.wav")
@@ -121,7 +121,7 @@ class Overwrite(Case):
     @needs_denoiser
     @needs_espeak
     def test_a_batch_spares_the_references_of_all_items(self):
-        write_wav(self.folder / "you.wav", tone(0.5))
+        write_wav(self.folder / "you.wav", speech())
         recordings = {n: (self.folder / n).read_bytes() for n in ("me.wav", "you.wav")}
         got = self.batch(INPUT, [
             {"custom_id": "me", "ref_audio": "me.wav", "text": "One."},
