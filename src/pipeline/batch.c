@@ -302,7 +302,9 @@ static tmb_item *most_stalled(const tmb_lane *lane) {
 /* A listener that takes nothing must not keep others out of the batch: if somebody waits for a place, those that have
  * been still for too long lose theirs, the longest first, one for each that waits. *wait: until the next does. */
 static void end_stalled(tmb_lane *lane, double *wait) {
+    (void)pthread_mutex_lock(&lane->scheduler->lock);
     const double limit = lane->scheduler->stall_seconds;
+    (void)pthread_mutex_unlock(&lane->scheduler->lock);
     double now = tmb_now();
     watch_listeners(lane, now);
     for (size_t waiting = lane->kept_out; waiting > 0; waiting--) {
