@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import unittest
 
-from support import ROOT, TIMBRE, Case, environment, needs_denoiser, needs_espeak, tone, write_wav
+from support import ROOT, TIMBRE, Case, environment, needs_denoiser, needs_espeak, speech, tone, write_wav
 
 # What stands in for other programs: they read all that comes, or write a recording.
 STANDINS = {
@@ -42,7 +42,7 @@ class Docs(Case):
         self.env = environment(TIMBRE_ENGINE="preview", XDG_DATA_HOME=str(self.folder / "data"))
         self.env["PATH"] = f"{tools}:{self.env['PATH']}"
         for name in ("me.wav", "noisy.wav", "in.wav"):
-            write_wav(self.folder / name, tone(5))
+            write_wav(self.folder / name, (speech() * 3)[:5 * 48000])
         write_wav(self.folder / "long.wav", tone(30, 24000), 24000)
         self.run_line("timbre resample long.wav -r 44100 -o song.flac -q")
         (self.folder / "long.wav").unlink()
