@@ -104,7 +104,7 @@ static double layer_bytes(const tmb_lm_stack *stack) {
 }
 
 static double talker_bytes(const bench *b, size_t positions) {
-    return layer_bytes(&b->lm->talker) + (double)tmb_lm_entry(b->lm, b->lm->entries.codec_head)->bytes +
+    return layer_bytes(&b->lm->talker) + (double)tmb_lm_entry(b->lm, b->lm->plan.entries.codec_head)->bytes +
            (double)tmb_kv_bytes(&b->lm->talker_kv, 64) / 64 * (double)positions;
 }
 
@@ -112,7 +112,7 @@ static double predictor_bytes(const bench *b) {
     size_t passes = tmb_lm_code_groups(b->lm) - 1;
     double bytes = layer_bytes(&b->lm->predictor);
     for (size_t k = 0; k < passes; k++) {
-        bytes += (double)tmb_lm_entry(b->lm, b->lm->entries.heads + k)->bytes / (double)passes;
+        bytes += (double)tmb_lm_entry(b->lm, b->lm->plan.entries.heads + k)->bytes / (double)passes;
     }
     return bytes * (double)passes;
 }
@@ -306,7 +306,7 @@ static double print_frames(bench *b, size_t frames, size_t count) {
     return sum.least;
 }
 
-/* The talker's weights come from the memory; the predictor's, read 15 times a frame, from a cache where one is as
+/* The talker's weights come from the memory; the predictor's, read 15 times a frame, from a cache if one is as
  * large. */
 static void print_roofline(const bench *b, double frame_ms) {
     double talker = talker_bytes(b, PROMPT);

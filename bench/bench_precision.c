@@ -80,7 +80,7 @@ static void run_layer(const bench *b, const tmb_lm_stack *stack, const tmb_kv_sh
     tmb_lm_workspace_destroy(&workspace);
 }
 
-/* Of a - from and b - from (NULL: of a and b), over all positions. */
+/* The cosine of a - from and b - from (NULL: of a and b), over all positions. */
 static double cosine(const float *a, const float *b, const float *from, size_t count) {
     double ab = 0, aa = 0, bb = 0;
     for (size_t i = 0; i < count; i++) {

@@ -3,9 +3,9 @@
 
     bench/codec.py MODEL [--build build] [--threads 2] [--rounds 5] [--precision f32|bf16] [--frames 16] [--seconds 5]
 
-MODEL is a checkpoint's folder; full-size random weights will do (times do not depend on the values). Needs qwen-tts, torch
-and transformers for the official side (--alone: without them). Every round times each side once, so that both see the same
-state of a shared machine; what counts is the least of each side and their ratio.
+MODEL is a checkpoint's folder; full-size random weights will do (times do not depend on the values). Needs qwen-tts,
+torch and transformers for the official side (--alone: without them). Every round times each side once, so that both see
+the same state of a shared machine; what counts is the least of each side and their ratio.
 """
 import argparse
 import importlib.machinery
@@ -55,15 +55,22 @@ class Official:
         torch.set_num_threads(arguments.threads)
         torch.manual_seed(1)
         self.dtype = torch.float32
-        self.codec = Qwen3TTSTokenizerV2Model.from_pretrained(Path(arguments.model) / "speech_tokenizer", dtype=self.dtype)
+        self.codec = Qwen3TTSTokenizerV2Model.from_pretrained(
+            Path(arguments.model) / "speech_tokenizer", dtype=self.dtype
+        )
         self.codec.eval()
         config = Qwen3TTSConfig.from_pretrained(arguments.model).speaker_encoder_config
         self.modeling = modeling
         self.speaker = modeling.Qwen3TTSSpeakerEncoder(config).eval()
         with safe_open(Path(arguments.model) / "model.safetensors", "pt") as tensors:
             prefix = "speaker_encoder."
-            self.speaker.load_state_dict({name[len(prefix):]: tensors.get_tensor(name).float() for name in tensors.keys()
-                                          if name.startswith(prefix)})
+            self.speaker.load_state_dict(
+                {
+                    name[len(prefix) :]: tensors.get_tensor(name).float()
+                    for name in tensors.keys()
+                    if name.startswith(prefix)
+                }
+            )
         print(f"official: torch {torch.__version__}, {torch.get_num_threads()} threads")
 
     def time(self, command):
@@ -82,8 +89,16 @@ class Official:
             if name == "encode":
                 self.codec.encode(samples, torch.ones_like(samples, dtype=torch.long))
             else:
-                mel = self.modeling.mel_spectrogram(samples, n_fft=1024, num_mels=128, sampling_rate=24000, hop_size=256,
-                                                    win_size=1024, fmin=0, fmax=12000).transpose(1, 2)
+                mel = self.modeling.mel_spectrogram(
+                    samples,
+                    n_fft=1024,
+                    num_mels=128,
+                    sampling_rate=24000,
+                    hop_size=256,
+                    win_size=1024,
+                    fmin=0,
+                    fmax=12000,
+                ).transpose(1, 2)
                 self.speaker(mel)
             return time.perf_counter() - begin
 
@@ -104,9 +119,14 @@ def main():
     if not arguments.alone:
         sides["official"] = Official(arguments)
     frames = arguments.frames
-    tasks = [(f"decode {frames} {frames} 1", frames), (f"decode {frames} 4 1", frames), (f"decode {frames} 1 1", frames),
-             (f"decode {frames} 4 4", 4 * frames), (f"encode {arguments.seconds:g}", None),
-             (f"speaker {arguments.seconds:g}", None)]
+    tasks = [
+        (f"decode {frames} {frames} 1", frames),
+        (f"decode {frames} 4 1", frames),
+        (f"decode {frames} 1 1", frames),
+        (f"decode {frames} 4 4", 4 * frames),
+        (f"encode {arguments.seconds:g}", None),
+        (f"speaker {arguments.seconds:g}", None),
+    ]
     print(f"{'':24}" + "".join(f"{side:>20}" for side in sides) + "   least / median, ms (a frame)")
     for command, per in tasks:
         if arguments.only and arguments.only not in command:

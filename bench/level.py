@@ -3,11 +3,11 @@
 
   bench/level.py [--command build/cli/timbre] [--levels 0,-10,...] [RECORDING.wav...]
 
-Twelve recordings: the example, the goldens' noisy and clean clips, and speech of espeak-ng in several languages, clean and
-with white noise, pink noise and hum, and babble at several ratios; files that are given come after them. Each is written as float WAV with its
-peak at each level, and cleaned as a file and through a pipe, with --level auto and off. What is told is how much louder
-or softer the result is than the result at -20 dBFS, less the difference of the inputs: 0 where the level does not matter.
-Needs numpy, soundfile, soxr and espeak-ng.
+Twelve recordings: the example, the goldens' noisy and clean clips, and speech of espeak-ng in several languages, clean
+and with white noise, pink noise and hum, and babble at several ratios; files that are given come after them. Each is
+written as float WAV with its peak at each level, and cleaned as a file and through a pipe, with --level auto and off.
+What is told is how much louder or softer the result is than the result at -20 dBFS, less the difference of the inputs:
+0 where the level does not matter. Needs numpy, soundfile, soxr and espeak-ng.
 """
 import argparse
 import concurrent.futures

@@ -3,10 +3,10 @@
 
   bench/quality.py [--command build/cli/timbre] [CLEAN.wav...]
 
-Noisy: the golden recording, and each clean clip with pink noise and mains hum at 0, 10 and 20 dB. Clean, as stage 5 gets
-it: the golden synthetic speech, the preview voice in four languages (24 kHz and below, without the pipeline's own
-cleaning), and the files that are given. Needs numpy, soundfile, soxr and speechmos (its models come with the package) and, for
-the preview voice, espeak-ng. DNSMOS scores windows of 9 s: shorter clips are repeated, as its authors do.
+Noisy: the golden recording, and each clean clip with pink noise and mains hum at 0, 10 and 20 dB. Clean, as stage 5
+gets it: the golden synthetic speech, the preview voice in four languages (24 kHz and below, without the pipeline's own
+cleaning), and the files that are given. Needs numpy, soundfile, soxr and speechmos (its models come with the package)
+and, for the preview voice, espeak-ng. DNSMOS scores windows of 9 s: shorter clips are repeated, as its authors do.
 """
 import argparse
 import os
@@ -124,7 +124,9 @@ def main():
         table("Noisy", options.command, folder, noisy)
         table("Synthetic and clean", options.command, folder, {name: (clip, clip) for name, clip in synthetic.items()})
         if recorded:
-            table("Recorded and clean", options.command, folder, {name: (clip, clip) for name, clip in recorded.items()})
+            table(
+                "Recorded and clean", options.command, folder, {name: (clip, clip) for name, clip in recorded.items()}
+            )
     return 0
 
 

@@ -9,17 +9,19 @@ MODEL is a checkpoint's folder; where there is none, full-size random weights of
 tools/make_checkpoint.py --size 1.7b first). Times do not depend on the values, and such weights never end an utterance.
 
 Peers: the official package (qwen-tts with torch, transformers and soundfile in this Python), the C program of
-gabriele-mastrapasqua/qwen3-tts where --c-peer names its binary, and that of ServeurpersoCom/qwentts.cpp (with ggml) where
---ggml-peer names its qwen-tts, with the same weights converted by its convert.py and quantize; nothing is fetched. It takes half
-the CPUs as threads unless src/backend.h is told otherwise; a number that is not --threads is printed with its name.
+gabriele-mastrapasqua/qwen3-tts where --c-peer names its binary, and that of ServeurpersoCom/qwentts.cpp (with ggml)
+where --ggml-peer names its qwen-tts, with the same weights converted by its convert.py and quantize; nothing is
+fetched. It takes half the CPUs as threads unless src/backend.h is told otherwise; a number that is not --threads is
+printed with its name.
 
-To hold every side at AVX2, build the two programs for it (make blas; cmake -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON
--DGGML_F16C=ON -DGGML_BLAS=ON) and set TIMBRE_CPU=avx2 OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2
+To hold every side at AVX2, build the two programs for it (make blas; cmake -DGGML_NATIVE=OFF -DGGML_AVX2=ON
+-DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BLAS=ON) and set TIMBRE_CPU=avx2 OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2
 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2.
 
 A round runs every implementation once, one after the other, so that all see the same state of a shared machine; printed
-are the least of the rounds. Load is a second start's, from what the first one cached. Stages are timed one after the other;
-the whole request (RTF, seconds of work for a second of audio; first audio) overlaps them as each implementation does.
+are the least of the rounds. Load is a second start's, from what the first one cached. Stages are timed one after the
+other; the whole request (RTF, seconds of work for a second of audio; first audio) overlaps them as each implementation
+does.
 """
 import argparse
 import json
@@ -49,7 +51,9 @@ def worker(model_path, dtype, threads):
     """Prints its load time, then for each line "FRAMES BATCH" on standard input a JSON object of seconds."""
     begin = time.perf_counter()
     import torch
-    for name in ("torchaudio", "torchaudio.compliance", "torchaudio.compliance.kaldi"):  # only the 25 Hz tokenizer wants it
+
+    # only the 25 Hz tokenizer wants it
+    for name in ("torchaudio", "torchaudio.compliance", "torchaudio.compliance.kaldi"):
         module = sys.modules.setdefault(name, types.ModuleType(name))
         module.__spec__ = ModuleSpec(name, None)
     sys.modules["torchaudio"].compliance = sys.modules["torchaudio.compliance"]
@@ -97,8 +101,13 @@ def worker(model_path, dtype, threads):
 class Official:
     def __init__(self, arguments, dtype):
         self.name, self.frames = f"official {dtype}", arguments.frames
-        self.process = subprocess.Popen([sys.executable, __file__, "--worker", arguments.model, dtype, str(arguments.threads)],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--worker", arguments.model, dtype, str(arguments.threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         line = ""
         while not line.startswith("{"):
             line = self.process.stdout.readline()
@@ -159,14 +168,41 @@ CODEC = {"f32": "f32"}  # of each --precision; "auto" is what the command takes
 
 class Timbre:
     def __init__(self, arguments, precision, voice, folder):
-        self.name, self.arguments, self.precision, self.voice, self.folder = f"timbre {precision}", arguments, precision, voice, folder
+        self.name, self.arguments, self.precision, self.voice, self.folder = (
+            f"timbre {precision}",
+            arguments,
+            precision,
+            voice,
+            folder,
+        )
         self.environment = dict(os.environ, XDG_CACHE_HOME=f"{folder}/cache")
         self.request()  # quantizes and caches
 
     def request(self):
-        command = [f"{self.arguments.build}/cli/timbre", "clone", "-q", "--engine", "qwen3", "--model", self.arguments.model, "--voice",
-                   self.voice, "--text", TEXT, "--language", "English", "--max-frames", str(self.arguments.frames + 1), "--no-pre",
-                   "--no-post", "--precision", self.precision, "--json", "-o", f"{self.folder}/out.wav"]
+        command = [
+            f"{self.arguments.build}/cli/timbre",
+            "clone",
+            "-q",
+            "--engine",
+            "qwen3",
+            "--model",
+            self.arguments.model,
+            "--voice",
+            self.voice,
+            "--text",
+            TEXT,
+            "--language",
+            "English",
+            "--max-frames",
+            str(self.arguments.frames + 1),
+            "--no-pre",
+            "--no-post",
+            "--precision",
+            self.precision,
+            "--json",
+            "-o",
+            f"{self.folder}/out.wav",
+        ]
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.environment)
         output = process.stdout.read()
@@ -175,12 +211,28 @@ class Timbre:
             raise SystemExit(f"{' '.join(command)} failed")
         result = json.loads(output)
         timings = result["timings"]
-        return {"rtf": timings["speech"] / result["duration"], "load": timings["queued"], "peak": usage.ru_maxrss * 1024,
-                "first": timings["first_audio"] - timings["queued"], "process": time.perf_counter() - start}
+        return {
+            "rtf": timings["speech"] / result["duration"],
+            "load": timings["queued"],
+            "peak": usage.ru_maxrss * 1024,
+            "first": timings["first_audio"] - timings["queued"],
+            "process": time.perf_counter() - start,
+        }
 
     def lm(self):
-        return Server([f"{self.arguments.build}/bench/bench_lm", self.arguments.model, "--precision", self.precision, "--threads",
-                       str(self.arguments.threads), "--packs", f"{self.folder}/packs", "--serve"])
+        return Server(
+            [
+                f"{self.arguments.build}/bench/bench_lm",
+                self.arguments.model,
+                "--precision",
+                self.precision,
+                "--threads",
+                str(self.arguments.threads),
+                "--packs",
+                f"{self.folder}/packs",
+                "--serve",
+            ]
+        )
 
     def round(self):
         result = self.request()
@@ -189,11 +241,14 @@ class Timbre:
         result["prefill"] = server.ask(f"prefill {PROMPT}")[0]
         result["prefill_long"] = server.ask(f"prefill {LONG_PROMPT}")[0]
         talker, predictor = server.ask(f"frames {self.arguments.frames // 2} 1")
-        result["talker"], result["predictor"] = (seconds / (self.arguments.frames // 2) for seconds in (talker, predictor))
+        result["talker"], result["predictor"] = (
+            seconds / (self.arguments.frames // 2) for seconds in (talker, predictor)
+        )
         if self.arguments.timbre_batches:
             for batch in (4, 8):
                 steps = max(8, self.arguments.frames // 4)
-                result[f"batch{batch}"] = -steps * batch / sum(server.ask(f"frames {steps} {batch}"))  # the least is the best
+                # the least is the best
+                result[f"batch{batch}"] = -steps * batch / sum(server.ask(f"frames {steps} {batch}"))
         server.close()
         codec = Server([f"{self.arguments.build}/bench/bench_codec", self.arguments.model, str(self.arguments.threads),
                         CODEC.get(self.precision, "bf16")])
@@ -223,8 +278,23 @@ def number(pattern, output):
 class Peer:
     def __init__(self, arguments, weights):
         self.name = f"C peer {weights}"
-        self.command = [arguments.c_peer, "-d", arguments.model, "-t", TEXT, "-l", "English", "-m", str(arguments.frames), "-j",
-                        str(arguments.threads), "--seed", "42", "-o", os.devnull] + ([] if weights == "bf16" else [f"--{weights}"])
+        self.command = [
+            arguments.c_peer,
+            "-d",
+            arguments.model,
+            "-t",
+            TEXT,
+            "-l",
+            "English",
+            "-m",
+            str(arguments.frames),
+            "-j",
+            str(arguments.threads),
+            "--seed",
+            "42",
+            "-o",
+            os.devnull,
+        ] + ([] if weights == "bf16" else [f"--{weights}"])
 
     def run(self, **environment):
         process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -233,12 +303,18 @@ class Peer:
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
             raise SystemExit(f"{' '.join(self.command)} failed:\n{output[-500:]}")
-        return {"rtf": number(r"RTF ([\d.]+)", output), "first": number(r"TTFA: (\d+) ms", output) / 1000,
-                "load": number(r"Model loaded in (\d+) ms", output) / 1000, "prefill": number(r"Prefill: (\d+) ms", output) / 1000,
-                "talker": number(r"Talker step: \d+ ms \(([\d.]+) ms/f", output) / 1000,
-                "predictor": number(r"Code Predictor: \d+ ms \(([\d.]+) ms/f", output) / 1000,
-                "decoder": number(r"Speech decoder: (\d+) ms", output) / 1000 / int(self.command[self.command.index("-m") + 1]),
-                "peak": usage.ru_maxrss * 1024}
+        return {
+            "rtf": number(r"RTF ([\d.]+)", output),
+            "first": number(r"TTFA: (\d+) ms", output) / 1000,
+            "load": number(r"Model loaded in (\d+) ms", output) / 1000,
+            "prefill": number(r"Prefill: (\d+) ms", output) / 1000,
+            "talker": number(r"Talker step: \d+ ms \(([\d.]+) ms/f", output) / 1000,
+            "predictor": number(r"Code Predictor: \d+ ms \(([\d.]+) ms/f", output) / 1000,
+            "decoder": number(r"Speech decoder: (\d+) ms", output)
+            / 1000
+            / int(self.command[self.command.index("-m") + 1]),
+            "peak": usage.ru_maxrss * 1024,
+        }
 
     def round(self):
         stages = self.run(QWEN_NO_OVERLAP="1")
@@ -255,14 +331,27 @@ class GgmlPeer:
     def __init__(self, arguments, weights):
         talker, codec = weights.split(",")
         self.name, self.frames = f"ggml peer {Path(talker).stem.rsplit('-', 1)[-1]}", arguments.frames
-        self.command = [arguments.ggml_peer, "--model", talker, "--codec", codec, "--lang", "English", "--seed", "42", "--max-new"]
+        self.command = [
+            arguments.ggml_peer,
+            "--model",
+            talker,
+            "--codec",
+            codec,
+            "--lang",
+            "English",
+            "--seed",
+            "42",
+            "--max-new",
+        ]
         output, _ = self.run(4, os.devnull)
         threads = int(number(r"CPU threads: (\d+)", output))
         if threads != arguments.threads:
             self.name += f", {threads} threads"
 
     def run(self, frames, path):
-        process = subprocess.Popen([*self.command, str(frames), "-o", path], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [*self.command, str(frames), "-o", path], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         process.stdin.write(TEXT)
         process.stdin.close()
         output = process.stderr.read()
@@ -296,10 +385,15 @@ class GgmlPeer:
 
     def round(self):
         output, peak = self.run(self.frames, os.devnull)
-        return {"rtf": number(r"Total [\d.]+ ms .*RTF ([\d.]+)", output), "prefill": number(r"Prefill ([\d.]+) ms", output) / 1000,
-                "talker": number(r"TalkerDecode .*, ([\d.]+) ms/frame", output) / 1000,
-                "predictor": number(r"CodePredictor .*\(([\d.]+) ms/frame", output) / 1000,
-                "decoder": number(r"CodecDecode ([\d.]+) ms", output) / 1000 / self.frames, "peak": peak, **self.first_audio()}
+        return {
+            "rtf": number(r"Total [\d.]+ ms .*RTF ([\d.]+)", output),
+            "prefill": number(r"Prefill ([\d.]+) ms", output) / 1000,
+            "talker": number(r"TalkerDecode .*, ([\d.]+) ms/frame", output) / 1000,
+            "predictor": number(r"CodePredictor .*\(([\d.]+) ms/frame", output) / 1000,
+            "decoder": number(r"CodecDecode ([\d.]+) ms", output) / 1000 / self.frames,
+            "peak": peak,
+            **self.first_audio(),
+        }
 
     def close(self):
         pass
@@ -312,16 +406,23 @@ def cell(result, key, scale=1000.0, digits=1):
 
 
 def print_table(names, results):
-    print("| | prefill 45 / 117, ms | talker, ms a frame | predictor | LM frames/s | 4 / 8 sequences, frames/s | codec decoder, ms a frame | RTF "
-          "| first audio, s | load, s | peak MB |")
+    print(
+        "| | prefill 45 / 117, ms | talker, ms a frame | predictor | LM frames/s | 4 / 8 sequences, frames/s | codec"
+        " decoder, ms a frame | RTF | first audio, s | load, s | peak MB |"
+    )
     print("|---" * 11 + "|")
     for name in names:
         result = results[name]
         batches = " / ".join(f"{-result[key]:.0f}" for key in ("batch4", "batch8") if key in result) or "–"
-        prefill = cell(result, "prefill", digits=0) + (" / " + cell(result, "prefill_long", digits=0) if "prefill_long" in result else "")
-        print(f"| {name} | {prefill} | {cell(result, 'talker')} | {cell(result, 'predictor')} | "
-              f"{1 / (result['talker'] + result['predictor']):.1f} | {batches} | {cell(result, 'decoder')} | {cell(result, 'rtf', 1, 2)} | "
-              f"{cell(result, 'first', 1, 2)} | {cell(result, 'load', 1, 2)} | {cell(result, 'peak', 1e-6, 0)} |")
+        prefill = cell(result, "prefill", digits=0) + (
+            " / " + cell(result, "prefill_long", digits=0) if "prefill_long" in result else ""
+        )
+        print(
+            f"| {name} | {prefill} | {cell(result, 'talker')} | {cell(result, 'predictor')} |"
+            f" {1 / (result['talker'] + result['predictor']):.1f} | {batches} | {cell(result, 'decoder')} |"
+            f" {cell(result, 'rtf', 1, 2)} | {cell(result, 'first', 1, 2)} | {cell(result, 'load', 1, 2)} |"
+            f" {cell(result, 'peak', 1e-6, 0)} |"
+        )
     ours, theirs = ([name for name in names if name.startswith("timbre") == mine] for mine in (True, False))
     for name in theirs:
         ratios = ", ".join(f"{our} {results[name]['rtf'] / results[our]['rtf']:.2f}" for our in ours)
@@ -334,9 +435,12 @@ def check_tokenizer(arguments):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0 and json.loads(done.stdout) == [151644, 77091, 198]:
         return
-    sys.exit(f"{arguments.model}: its tokenizer is not that of Qwen3-TTS ({done.stderr.strip() or 'other ids: ' + done.stdout.strip()}).\n"
-             f"Copy vocab.json and merges.txt from {ROOT / 'tests/golden/qwen/tokenizer'} into it, or name a folder that does not exist "
-             "yet: random weights with the right tokenizer are made there.")
+    sys.exit(
+        f"{arguments.model}: its tokenizer is not that of Qwen3-TTS"
+        f" ({done.stderr.strip() or 'other ids: ' + done.stdout.strip()}).\nCopy vocab.json and merges.txt from"
+        f" {ROOT / 'tests/golden/qwen/tokenizer'} into it, or name a folder that does not exist yet: random weights"
+        " with the right tokenizer are made there."
+    )
 
 
 def main():
@@ -364,10 +468,28 @@ def main():
         with wave.open(f"{folder}/reference.wav", "wb") as reference:
             reference.setparams((1, 2, 24000, 0, "NONE", None))
             reference.writeframes(os.urandom(24000 * 5 * 2))
-        subprocess.run([f"{arguments.build}/cli/timbre", "voice", "create", f"{folder}/reference.wav", "-q", "--x-vector-only", "--no-pre",
-                        "--engine", "qwen3", "--model", arguments.model, "-o", voice], check=True)
+        subprocess.run(
+            [
+                f"{arguments.build}/cli/timbre",
+                "voice",
+                "create",
+                f"{folder}/reference.wav",
+                "-q",
+                "--x-vector-only",
+                "--no-pre",
+                "--engine",
+                "qwen3",
+                "--model",
+                arguments.model,
+                "-o",
+                voice,
+            ],
+            check=True,
+        )
         sides = [Timbre(arguments, precision, voice, folder) for precision in arguments.precisions.split(",")]
-        sides += [Peer(arguments, weights) for weights in arguments.c_peer_weights.split(",")] if arguments.c_peer else []
+        sides += (
+            [Peer(arguments, weights) for weights in arguments.c_peer_weights.split(",")] if arguments.c_peer else []
+        )
         sides += [GgmlPeer(arguments, weights) for weights in arguments.ggml_weights] if arguments.ggml_peer else []
         results = {side.name: {} for side in sides}
         official = [dtype for dtype in arguments.official.split(",") if dtype]
@@ -380,7 +502,10 @@ def main():
                     results[side.name][key] = min(results[side.name].get(key, value), value)
                 side.close()
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-        cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown CPU")
+        cpu = next(
+            (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+            "unknown CPU",
+        )
         print(f"{cpu}, {arguments.threads} threads; {arguments.frames} frames; least of {arguments.rounds} rounds\n")
         print_table(list(results), results)
         print()

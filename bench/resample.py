@@ -66,7 +66,10 @@ def main():
     program = arguments.build / "bench" / "bench_resample"
     if not program.exists():
         sys.exit(f"{program} is missing: run ninja -C {arguments.build}")
-    print(f"{cpu_name()}, one core; {arguments.seconds:g} s of mono noise, best of {arguments.rounds} rounds; times real time")
+    print(
+        f"{cpu_name()}, one core; {arguments.seconds:g} s of mono noise, best of {arguments.rounds} rounds; times real"
+        " time"
+    )
     print(f"{'rates':>16} {'timbre':>10} {'x RT':>8}   {'peer':<26} {'x RT':>8} {'ratio':>7} {'difference':>11}")
     failed = False
     with tempfile.TemporaryDirectory() as folder:

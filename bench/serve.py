@@ -23,7 +23,9 @@ options.add_argument("--seconds", type=float, default=10, help="of each measurem
 options.add_argument("--items", type=int, default=24, help="of each measurement of throughput")
 options.add_argument("--batch", type=int, default=100, help="items of the request beside which others are timed")
 options.add_argument("--slots", type=int, default=8, help="sequences spoken at once")
-options.add_argument("--max-seconds", type=float, default=4, help="longest speech of an item, for weights that do not stop by themselves")
+options.add_argument(
+    "--max-seconds", type=float, default=4, help="longest speech of an item, for weights that do not stop by themselves"
+)
 options.add_argument("serve", nargs="*", help="more options of timbre serve, after --")
 arguments = options.parse_args()
 os.environ["TIMBRE"] = str(pathlib.Path(arguments.build) / "cli/timbre")
@@ -31,7 +33,9 @@ sys.path.insert(0, str(root / "tests/server"))
 from load import LONG, SHORT, beside, parallel, percentile, time_to_leave  # noqa: E402
 from support import API, Server  # noqa: E402
 
-TEXTS = [f"Sentence number {i} is here to be spoken, and it is neither short nor very long." for i in range(arguments.items)]
+TEXTS = [
+    f"Sentence number {i} is here to be spoken, and it is neither short nor very long." for i in range(arguments.items)
+]
 CLONE = "/voice-clone-enhanced"
 
 
@@ -83,7 +87,11 @@ def throughput(server, ref):
         return sum(spoken)
     base = None
     print(f"\nthroughput, {len(TEXTS)} items:")
-    for name, work in (("one by one", one_by_one), ("in one request", one_request), (f"{len(TEXTS)} clients at once", clients)):
+    for name, work in (
+        ("one by one", one_by_one),
+        ("in one request", one_request),
+        (f"{len(TEXTS)} clients at once", clients),
+    ):
         with Memory(server) as memory:
             start = time.monotonic()
             spoken = work()
@@ -96,7 +104,9 @@ def first_audio(server, ref):
     """Until the first bytes of a streamed WAV beyond its header."""
     seconds = []
     for _ in range(10):
-        body = json.dumps({"text": TEXTS[0], "ref_audio": ref, "stream": True, "seed": 1, "max_seconds": arguments.max_seconds})
+        body = json.dumps(
+            {"text": TEXTS[0], "ref_audio": ref, "stream": True, "seed": 1, "max_seconds": arguments.max_seconds}
+        )
         connection = server.connection()
         start = time.monotonic()
         connection.request("POST", API + CLONE, body, {"Content-Type": "application/json"})
@@ -107,7 +117,10 @@ def first_audio(server, ref):
         seconds.append(time.monotonic() - start)
         connection.close()
         server.wait_idle()
-    print(f"\nfirst audio of a stream: p50 {percentile(seconds, 0.5) * 1e3:.0f} ms, p95 {percentile(seconds, 0.95) * 1e3:.0f} ms")
+    print(
+        f"\nfirst audio of a stream: p50 {percentile(seconds, 0.5) * 1e3:.0f} ms, p95"
+        f" {percentile(seconds, 0.95) * 1e3:.0f} ms"
+    )
 
 
 def latencies(server):
@@ -117,22 +130,35 @@ def latencies(server):
     print(f"\nshort requests ({SHORT!r}):")
     for name, values in (("nothing beside", free), (f"{arguments.slots - 1} other clients", alone),
                          (f"a request of {arguments.batch} items", batch)):
-        print(f"  {name:26} {len(values):4} requests, p50 {percentile(values, 0.5) * 1e3:6.0f} ms, p95 {percentile(values, 0.95) * 1e3:6.0f} ms, "
-              f"p99 {percentile(values, 0.99) * 1e3:6.0f} ms")
+        print(
+            f"  {name:26} {len(values):4} requests, p50 {percentile(values, 0.5) * 1e3:6.0f} ms, p95"
+            f" {percentile(values, 0.95) * 1e3:6.0f} ms, p99 {percentile(values, 0.99) * 1e3:6.0f} ms"
+        )
     print(f"  p95 beside the batch / beside the clients: {percentile(batch, 0.95) / percentile(alone, 0.95):.2f}; "
           f"{live:.0f} items live beside it; {memory}")
 
 
 def main():
-    serve = ["--max-batch", arguments.slots, *(["--model", arguments.model] if arguments.model else []), *arguments.serve]
+    serve = [
+        "--max-batch",
+        arguments.slots,
+        *(["--model", arguments.model] if arguments.model else []),
+        *arguments.serve,
+    ]
     with Server(*serve, engine=arguments.engine) as server:
         ref = server.upload()
-        print(f"engine {arguments.engine}, {arguments.slots} sequences at once, {os.cpu_count()} CPUs; {len(LONG)} characters in an item of the batch")
+        print(
+            f"engine {arguments.engine}, {arguments.slots} sequences at once, {os.cpu_count()} CPUs; {len(LONG)}"
+            " characters in an item of the batch"
+        )
         throughput(server, ref)
         first_audio(server, ref)
         latencies(server)
         gone = time_to_leave(server, 20)
-        print(f"\na client leaves, its item ends: p50 {percentile(gone, 0.5) * 1e3:.0f} ms, p95 {percentile(gone, 0.95) * 1e3:.0f} ms")
+        print(
+            f"\na client leaves, its item ends: p50 {percentile(gone, 0.5) * 1e3:.0f} ms, p95"
+            f" {percentile(gone, 0.95) * 1e3:.0f} ms"
+        )
         server.wait_idle()
         time.sleep(3)
         print(f"memory at rest afterwards: {server.memory() / 2**20:.0f} MiB")

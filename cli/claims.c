@@ -24,7 +24,7 @@ static tmb_error *fail(tmb_error *error, tmb_status status, const char *format, 
 static tmb_error *fail(tmb_error *error, tmb_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(error->message, sizeof(error->message), format, arguments);
+    (void)vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
     error->status = status;
     return error;
@@ -63,10 +63,10 @@ static bool look_at_place(const char *path, struct stat *folder, const char **na
     const char *slash = strrchr(path, '/');
     *name = slash != NULL ? slash + 1 : path;
     size_t length = slash != NULL ? (size_t)(slash - path) + (slash == path) : 0;
-    if (length >= sizeof(copy)) {
+    if (length >= sizeof copy) {
         return false;
     }
-    (void)snprintf(copy, sizeof(copy), "%.*s", (int)length, path);
+    (void)snprintf(copy, sizeof copy, "%.*s", (int)length, path);
     return stat(length > 0 ? copy : ".", folder) == 0;
 }
 
@@ -85,7 +85,7 @@ static bool put(json_t *list, const char *key, const char *what, tmb_error *erro
 }
 
 cli_claims *cli_claims_create(void) {
-    cli_claims *claims = calloc(1, sizeof(*claims));
+    cli_claims *claims = calloc(1, sizeof *claims);
     tmb_error error = {0};
     if (claims == NULL) {
         return NULL;
@@ -127,7 +127,7 @@ static json_t *places(cli_claims *claims, const char *path, bool create) {
         return NULL;
     }
     key_of(&folder, place);
-    (void)snprintf(key, sizeof(key), "%s/%s", place, folded);
+    (void)snprintf(key, sizeof key, "%s/%s", place, folded);
     free(folded);
     json_t *list = json_object_get(claims->names, key);
     if (list == NULL && create) {

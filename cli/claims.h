@@ -25,7 +25,7 @@ bool cli_claim_output(cli_claims *claims, const char *path, const char *what, tm
 /* Is there a file already at an output's path? */
 bool cli_would_replace(const char *path);
 
-/* A name for comparing with others: two names of one key may be one file where case or the spelling of accents is not
+/* A name for comparing with others: two names of one key may be one file if case or the spelling of accents is not
  * told apart. Allocated; NULL: no memory. */
 char *cli_name_key(const char *name);
 

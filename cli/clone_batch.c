@@ -15,7 +15,7 @@ typedef struct batch batch;
 /* An item between its line and its result. */
 typedef struct running {
     batch *batch;
-    bool used;
+    bool used, refers; /* refers: to a recording or a saved voice */
     uint64_t item;
     char *audio, *codes; /* files; codes may be NULL */
     cli_sink sink;
@@ -41,22 +41,26 @@ static void cancel_all(void *user) {
     uint64_t items[IN_FLIGHT];
     size_t count = 0;
     (void)pthread_mutex_lock(&b->lock);
-    for (size_t i = 0; i < IN_FLIGHT; i++)
-        if (b->slots[i].used)
+    for (size_t i = 0; i < IN_FLIGHT; i++) {
+        if (b->slots[i].used) {
             items[count++] = b->slots[i].item;
+        }
+    }
     (void)pthread_cond_broadcast(&b->room);
     (void)pthread_mutex_unlock(&b->lock);
     /* Without the lock: a result may come from within the call. */
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         tmb_clone_cancel(b->context, items[i]);
+    }
 }
 
 static void count_result(batch *b, int status) {
     (void)pthread_mutex_lock(&b->lock);
     b->done++;
     b->failed += status != CLI_EXIT_OK;
-    if (status > b->worst)
+    if (status > b->worst) {
         b->worst = status;
+    }
     size_t done = b->done, failed = b->failed, all = b->known ? b->total : b->read;
     (void)pthread_mutex_unlock(&b->lock);
     cli_progress(b->known && all > 0 ? (double)done / (double)all : -1, "%zu of %zu items done, %zu failed", done, all,
@@ -88,14 +92,21 @@ static void on_result(void *user, const tmb_clone_result *result) {
         shown.error = r->sink.error;
         status = CLI_EXIT_FAILED;
     }
-    if (good && r->codes != NULL && !cli_write_codes(r->codes, result->codes, result->code_frames, result->code_books))
+    if (good && r->codes != NULL &&
+        !cli_write_codes(r->codes, result->codes, result->code_frames, result->code_books)) {
         status = CLI_EXIT_FAILED;
+    }
     if (!cli_interrupted()) {
-        if (shown.error.status != TMB_OK)
+        if (shown.error.status != TMB_OK) {
             cli_error("%s: %s", shown.custom_id, shown.error.message);
-        cli_print_json(cli_result_json(&shown, r->audio, r->codes, r->sink.clipped));
-        if (good && !result->is_clone)
+        }
+        cli_print_json(cli_result_json(&shown, r->codes, &r->sink));
+        if (good) {
+            cli_warn_result(r->audio, result);
+        }
+        if (good && !result->is_clone && r->refers) {
             cli_note_preview(result->engine);
+        }
     }
     count_result(r->batch, status);
     release(r);
@@ -105,7 +116,7 @@ static void on_result(void *user, const tmb_clone_result *result) {
 static void report_line(batch *b, const char *id, const tmb_error *error) {
     cli_error("%s: %s", id, error->message);
     tmb_clone_result result = {.custom_id = id, .error = *error};
-    cli_print_json(cli_result_json(&result, NULL, NULL, 0));
+    cli_print_json(cli_result_json(&result, NULL, NULL));
     count_result(b, error->status == TMB_ERROR_MODEL                                           ? CLI_EXIT_MODEL
                     : error->status == TMB_ERROR_FORMAT || error->status == TMB_ERROR_ARGUMENT ? CLI_EXIT_INPUT
                                                                                                : CLI_EXIT_FAILED);
@@ -121,8 +132,9 @@ static void make_name(const char *id, char out[MAXIMUM_NAME + 1]) {
         out[length++] = plain && !hides ? *c : '_';
     }
     /* Not the middle of a UTF-8 sequence. */
-    while (length > 0 && id[length] != '\0' && ((unsigned char)id[length] & 0xC0) == 0x80)
+    while (length > 0 && id[length] != '\0' && ((unsigned char)id[length] & 0xC0) == 0x80) {
         length--;
+    }
     out[length] = '\0';
 }
 
@@ -149,8 +161,9 @@ static bool claim_name(batch *b, char name[MAXIMUM_NAME + 64], size_t line) {
 static char *join(const char *folder, const char *name, const char *ending) {
     size_t size = strlen(folder) + strlen(name) + strlen(ending) + 3;
     char *path = malloc(size);
-    if (path != NULL)
+    if (path != NULL) {
         (void)snprintf(path, size, "%s%s%s.%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", name, ending);
+    }
     return path;
 }
 
@@ -158,11 +171,14 @@ static running *wait_for_slot(batch *b) {
     running *found = NULL;
     (void)pthread_mutex_lock(&b->lock);
     while (found == NULL && !cli_interrupted()) {
-        for (size_t i = 0; i < IN_FLIGHT && found == NULL; i++)
-            if (!b->slots[i].used)
+        for (size_t i = 0; i < IN_FLIGHT && found == NULL; i++) {
+            if (!b->slots[i].used) {
                 found = &b->slots[i];
-        if (found == NULL)
+            }
+        }
+        if (found == NULL) {
             (void)pthread_cond_wait(&b->room, &b->lock);
+        }
     }
     (void)pthread_mutex_unlock(&b->lock);
     return found;
@@ -171,7 +187,7 @@ static running *wait_for_slot(batch *b) {
 /* What an item reads; false and an error if another item writes it. */
 static bool claim_inputs(batch *b, const cli_item *item, tmb_error *error) {
     char who[MAXIMUM_NAME + 8];
-    (void)snprintf(who, sizeof(who), "%.*s", MAXIMUM_NAME, item->request.custom_id);
+    (void)snprintf(who, sizeof who, "%.*s", MAXIMUM_NAME, item->request.custom_id);
     return cli_claim_input(b->claims, item->request.ref_audio, who, error) &&
            cli_claim_input(b->claims, item->request.voice, who, error);
 }
@@ -188,7 +204,7 @@ static tmb_status claim_item(batch *b, const cli_item *item, const running *r, t
         }
         if (!b->known && cli_would_replace(written[i])) {
             error->status = TMB_ERROR_ARGUMENT;
-            (void)snprintf(error->message, sizeof(error->message),
+            (void)snprintf(error->message, sizeof error->message,
                            "%s exists, and items that come through a pipe replace no file: a later item may read it; "
                            "choose another --out-dir, or give the batch as a file",
                            written[i]);
@@ -207,8 +223,9 @@ static tmb_status submit(batch *b, cli_item *item, size_t line, tmb_error *error
     tmb_container container =
         item->container != TMB_CONTAINER_AUTO ? item->container : (tmb_container)o->output.container;
     running *r = wait_for_slot(b);
-    if (r == NULL)
+    if (r == NULL) {
         return TMB_OK; /* interrupted */
+    }
     make_name(item->request.custom_id, name);
     bool named = claim_name(b, name, line);
     r->audio = named ? join(o->folder, name, cli_container_ending(container)) : NULL;
@@ -224,10 +241,12 @@ static tmb_status submit(batch *b, cli_item *item, size_t line, tmb_error *error
         return claimed;
     }
     r->batch = b;
-    r->sink = (cli_sink){.path = r->audio, .container = container, .encoding = (tmb_encoding)o->output.encoding};
+    r->refers = item->request.ref_audio != NULL || item->request.voice != NULL;
+    r->sink = (cli_sink){
+        .path = r->audio, .container = container, .encoding = (tmb_encoding)o->output.encoding, .speed = o->speed};
     item->request.want_samples = false;
     item->request.want_codes = o->codes != NULL;
-    const tmb_clone_callbacks callbacks = {r, NULL, on_audio, on_result};
+    const tmb_clone_callbacks callbacks = {.user = r, .audio = on_audio, .result = on_result};
     uint64_t number = 0;
     /* The result may come before submit returns: the slot is taken under the lock only afterwards, and
      * only if it is still this item's. */
@@ -240,8 +259,9 @@ static tmb_status submit(batch *b, cli_item *item, size_t line, tmb_error *error
         return status;
     }
     (void)pthread_mutex_lock(&b->lock);
-    if (r->used)
+    if (r->used) {
         r->item = number;
+    }
     (void)pthread_mutex_unlock(&b->lock);
     return TMB_OK;
 }
@@ -259,12 +279,15 @@ static void handle_line(batch *b, const char *line, size_t size, size_t number, 
     } else {
         status = cli_item_parse(&item, line, size, &b->options->request, b->folder, &error);
     }
-    if (item.request.custom_id == NULL || item.request.custom_id[0] == '\0')
+    if (item.request.custom_id == NULL || item.request.custom_id[0] == '\0') {
         item.request.custom_id = id;
-    if (status == TMB_OK)
+    }
+    if (status == TMB_OK) {
         status = submit(b, &item, number, &error);
-    if (status != TMB_OK)
+    }
+    if (status != TMB_OK) {
         report_line(b, item.request.custom_id, &error);
+    }
     cli_item_free(&item);
 }
 
@@ -302,8 +325,9 @@ static void drop_mark(char *line, size_t *size) {
 }
 
 static bool is_blank(const char *line, size_t size) {
-    while (size > 0 && strchr(" \t\r", line[size - 1]) != NULL)
+    while (size > 0 && strchr(" \t\r", line[size - 1]) != NULL) {
         size--;
+    }
     return size == 0;
 }
 
@@ -346,10 +370,18 @@ static void look_ahead(batch *b, FILE *file) {
 /* What is read whatever the items say. */
 static bool claim_common(batch *b) {
     const clone_options *o = b->options;
-    const cli_claim claims[] = {{o->batch, "--batch", false},         {o->request.ref_audio, "--ref", false},
-                                {o->request.voice, "--voice", false}, {o->ref_text_file, "--ref-text-file", false},
-                                {o->engine.model, "--model", false},  {o->runtime.denoiser, "--denoiser", false}};
-    return cli_claim_all(b->claims, claims, CLI_LENGTH(claims));
+    const cli_claim claims[] = {{o->batch, "--batch", false},
+                                {o->request.ref_audio, "--ref", false},
+                                {o->request.voice, "--voice", false},
+                                {o->ref_text_file, "--ref-text-file", false},
+                                {o->voice_transcript, "--voice", false},
+                                {o->runtime.denoiser, "--denoiser", false}};
+    bool good = cli_claim_all(b->claims, claims, CLI_LENGTH(claims));
+    for (size_t i = 0; good && i < o->engine.models.count; i++) {
+        const cli_claim model = {cli_model_path(o->engine.models.items[i]), "--model", false};
+        good = cli_claim_all(b->claims, &model, 1);
+    }
+    return good;
 }
 
 static int read_items(batch *b, FILE *file) {
@@ -360,8 +392,9 @@ static int read_items(batch *b, FILE *file) {
         if (number == 1) {
             drop_mark(line, &size);
         }
-        if (!too_long && is_blank(line, size))
+        if (!too_long && is_blank(line, size)) {
             continue;
+        }
         (void)pthread_mutex_lock(&b->lock);
         b->read++;
         (void)pthread_mutex_unlock(&b->lock);
@@ -378,7 +411,7 @@ static int read_items(batch *b, FILE *file) {
 int cli_clone_batch(clone_options *o, tmb_context *context) {
     bool standard = cli_is_standard(o->batch);
     FILE *file = standard ? stdin : fopen(o->batch, "rb");
-    batch *b = calloc(1, sizeof(*b));
+    batch *b = calloc(1, sizeof *b);
     char *copy = strdup(o->batch);
     int status = CLI_EXIT_OK;
     if (file == NULL || b == NULL || copy == NULL) {
@@ -392,8 +425,9 @@ int cli_clone_batch(clone_options *o, tmb_context *context) {
         b->names = json_object();
         b->claims = cli_claims_create();
         b->folder = standard ? "" : dirname(copy);
-        for (size_t i = 0; i < IN_FLIGHT; i++)
+        for (size_t i = 0; i < IN_FLIGHT; i++) {
             b->slots[i].batch = b;
+        }
         (void)pthread_mutex_init(&b->lock, NULL);
         (void)pthread_cond_init(&b->room, NULL);
         cli_on_interrupt(cancel_all, b);
@@ -403,16 +437,19 @@ int cli_clone_batch(clone_options *o, tmb_context *context) {
             cli_progress(b->known ? 0 : -1, "the engine gets ready");
             status = read_items(b, file);
         }
-        if (cli_interrupted())
+        if (cli_interrupted()) {
             cancel_all(b);
+        }
         tmb_clone_wait(context);
         cli_on_interrupt(NULL, NULL);
         cli_progress_clear();
-        if (status != CLI_EXIT_USAGE)
+        if (status != CLI_EXIT_USAGE) {
             cli_note("%zu of %zu items done%s", b->done - b->failed, b->read,
                      b->failed > 0 ? ", the others failed" : "");
-        if (b->worst > status)
+        }
+        if (b->worst > status) {
             status = b->worst;
+        }
         if (b->read == 0 && status == CLI_EXIT_OK) {
             cli_error("%s has no items", o->batch);
             status = CLI_EXIT_INPUT;
@@ -422,8 +459,9 @@ int cli_clone_batch(clone_options *o, tmb_context *context) {
         json_decref(b->names);
         cli_claims_destroy(&b->claims);
     }
-    if (file != NULL && !standard)
+    if (file != NULL && !standard) {
         (void)fclose(file);
+    }
     free(copy);
     free(b);
     return status;

@@ -40,7 +40,7 @@ static const cli_option own_options[] = {
      .argument = "DIR",
      .writes = true,
      .also = "out-dir outdir output-folder",
-     .help = "the same, always a folder; it is made where it is missing"},
+     .help = "the same, always a folder; it is made if it is missing"},
     {.name = "no-suffix",
      .kind = CLI_FLAG,
      .offset = offsetof(enhance_options, no_suffix),
@@ -162,14 +162,16 @@ static void show_progress(work *w, job *j, double fraction, double seconds) {
     double sum = 0;
     (void)pthread_mutex_lock(&w->lock);
     j->progress = fraction;
-    for (size_t i = 0; i < w->count; i++)
+    for (size_t i = 0; i < w->count; i++) {
         sum += w->jobs[i].progress;
+    }
     (void)pthread_mutex_unlock(&w->lock);
-    (void)cli_format_time(seconds, time, sizeof(time));
-    if (w->count > 1)
+    (void)cli_format_time(seconds, time, sizeof time);
+    if (w->count > 1) {
         cli_progress(sum / (double)w->count, "%zu of %zu files, %s", atomic_load(&w->done), w->count, j->input);
-    else
+    } else {
         cli_progress(j->length > 0 ? sum : -1, "%s %s", time, j->input);
+    }
 }
 
 /* One file's way, from open to close. */
@@ -179,7 +181,9 @@ typedef struct stream {
     tmb_enhance_stream *enhancer;
     tmb_level *level; /* of a file; NULL: of a pipe, or off */
     tmb_audio_info info;
+    bool measures; /* loudness and level, for those who ask for JSON */
     cli_loudness *before, *after;
+    uint64_t heard, written; /* samples per channel */
     cli_spectrogram *plot_before, *plot_after;
     uint64_t clipped;
     float *samples; /* [capacity, channels] */
@@ -192,20 +196,23 @@ static int measure_level(const enhance_options *o, job *j, stream *s) {
     tmb_audio_reader *reader = NULL;
     tmb_audio_info info;
     int status = cli_open_input(j->input, &o->raw, &o->output, &o->limits, &reader, &info, &j->error);
-    if (status != CLI_EXIT_OK)
+    if (status != CLI_EXIT_OK) {
         return status;
+    }
     float *samples = calloc((size_t)CHUNK * (size_t)info.channels, sizeof(float));
     tmb_status measured = tmb_level_create(info.rate, info.channels, &s->level, &j->error);
-    if (samples == NULL)
+    if (samples == NULL) {
         cli_set_error(&j->error, measured = TMB_ERROR_MEMORY, "no memory for the recording's level");
+    }
     status = cli_exit_of(measured);
     for (size_t count = 1; status == CLI_EXIT_OK && count > 0;) {
-        if (cli_interrupted())
+        if (cli_interrupted()) {
             status = CLI_EXIT_INTERRUPTED;
-        else if ((measured = tmb_audio_read(reader, samples, CHUNK, &count, &j->error)) != TMB_OK)
+        } else if ((measured = tmb_audio_read(reader, samples, CHUNK, &count, &j->error)) != TMB_OK) {
             status = cli_exit_of_input(measured);
-        else
+        } else {
             status = cli_exit_of(tmb_level_push(s->level, samples, count, &j->error));
+        }
     }
     free(samples);
     tmb_audio_close(&reader);
@@ -216,8 +223,9 @@ static int open_stream(work *w, job *j, stream *s) {
     const enhance_options *o = w->options;
     tmb_enhance_options enhance;
     int status = cli_open_input(j->input, &o->raw, &o->output, &o->limits, &s->reader, &s->info, &j->error);
-    if (status != CLI_EXIT_OK)
+    if (status != CLI_EXIT_OK) {
         return status;
+    }
     j->length = s->info.length;
     tmb_enhance_options_default(&enhance);
     enhance.attenuation_limit_db = (float)o->attenuation_limit;
@@ -231,14 +239,17 @@ static int open_stream(work *w, job *j, stream *s) {
     enhance.level = (tmb_level_mode)o->level;
     if (enhance.level == TMB_LEVEL_AUTO && cli_is_regular(j->input)) {
         status = measure_level(o, j, s);
-        if (status != CLI_EXIT_OK)
+        if (status != CLI_EXIT_OK) {
             return status;
+        }
     }
     enhance.measured = s->level;
-    if (tmb_enhance_open(w->context, &enhance, &s->enhancer, &j->error) != TMB_OK)
+    if (tmb_enhance_open(w->context, &enhance, &s->enhancer, &j->error) != TMB_OK) {
         return cli_exit_of_model(j->error.status);
+    }
     s->capacity = (size_t)s->info.rate / (o->low_latency ? 100 : 5);
     s->samples = calloc(s->capacity * (size_t)s->info.channels, sizeof(float));
+    s->measures = o->common.json;
     s->before = cli_loudness_create(s->info.rate, s->info.channels);
     s->after = cli_loudness_create(o->output_rate, s->info.channels);
     if (j->plot != NULL) {
@@ -259,8 +270,9 @@ static void close_stream(stream *s) {
     tmb_audio_close(&s->reader);
     tmb_enhance_close(&s->enhancer);
     tmb_level_destroy(&s->level);
-    if (s->writer != NULL)
+    if (s->writer != NULL) {
         tmb_audio_abort(&s->writer);
+    }
     cli_loudness_destroy(&s->before);
     cli_loudness_destroy(&s->after);
     cli_spectrogram_destroy(&s->plot_before);
@@ -271,13 +283,20 @@ static void close_stream(stream *s) {
 static int write_ready(job *j, stream *s) {
     size_t count;
     while ((count = tmb_enhance_pull(s->enhancer, s->samples, s->capacity)) > 0) {
-        if (tmb_audio_write(s->writer, s->samples, count, &j->error) != TMB_OK)
+        if (tmb_audio_write(s->writer, s->samples, count, &j->error) != TMB_OK) {
             return CLI_EXIT_FAILED;
+        }
+        s->written += count;
         /* What is told and drawn is what was written. */
-        tmb_audio_clip(s->writer, s->samples, count);
-        cli_loudness_push(s->after, s->samples, count);
-        if (s->plot_after != NULL)
+        if (s->measures || s->plot_after != NULL) {
+            tmb_audio_clip(s->writer, s->samples, count);
+        }
+        if (s->measures) {
+            cli_loudness_push(s->after, s->samples, count);
+        }
+        if (s->plot_after != NULL) {
             cli_spectrogram_push(s->plot_after, s->samples, count, s->info.channels);
+        }
     }
     return CLI_EXIT_OK;
 }
@@ -285,23 +304,30 @@ static int write_ready(job *j, stream *s) {
 static int copy_stream(work *w, job *j, stream *s) {
     int status = CLI_EXIT_OK;
     for (size_t count = 1; count > 0 && status == CLI_EXIT_OK;) {
-        if (cli_interrupted())
+        if (cli_interrupted()) {
             return CLI_EXIT_INTERRUPTED;
-        if (tmb_audio_read(s->reader, s->samples, s->capacity, &count, &j->error) != TMB_OK)
+        }
+        if (tmb_audio_read(s->reader, s->samples, s->capacity, &count, &j->error) != TMB_OK) {
             return cli_exit_of_input(j->error.status);
-        cli_loudness_push(s->before, s->samples, count);
-        if (s->plot_before != NULL)
+        }
+        s->heard += count;
+        if (s->measures) {
+            cli_loudness_push(s->before, s->samples, count);
+        }
+        if (s->plot_before != NULL) {
             cli_spectrogram_push(s->plot_before, s->samples, count, s->info.channels);
+        }
         tmb_status pushed = count > 0 ? tmb_enhance_push(s->enhancer, s->samples, count, &j->error)
                                       : tmb_enhance_flush(s->enhancer, &j->error);
-        if (pushed != TMB_OK)
+        if (pushed != TMB_OK) {
             return cli_exit_of(pushed);
+        }
         status = write_ready(j, s);
-        double seconds = (double)cli_loudness_length(s->before) / s->info.rate;
-        double fraction = s->info.length > 0 ? (double)cli_loudness_length(s->before) / (double)s->info.length : 0;
+        double seconds = (double)s->heard / s->info.rate;
+        double fraction = s->info.length > 0 ? (double)s->heard / (double)s->info.length : 0;
         show_progress(w, j, count > 0 && fraction < 1 ? fraction : 1, seconds);
     }
-    if (status == CLI_EXIT_OK && cli_loudness_length(s->before) == 0) {
+    if (status == CLI_EXIT_OK && s->heard == 0) {
         cli_set_error(&j->error, TMB_ERROR_FORMAT, "it holds no audio");
         return CLI_EXIT_INPUT;
     }
@@ -309,7 +335,7 @@ static int copy_stream(work *w, job *j, stream *s) {
 }
 
 static void print_result(const work *w, const job *j, const stream *s, double seconds) {
-    double duration = (double)cli_loudness_length(s->after) / w->options->output_rate;
+    double duration = (double)s->written / w->options->output_rate;
     if (w->options->common.json) {
         json_t *object = json_object();
         (void)json_object_set_new(object, "input", cli_json_text(j->input));
@@ -317,7 +343,7 @@ static void print_result(const work *w, const job *j, const stream *s, double se
         (void)json_object_set_new(object, "plot", cli_json_text(j->plot));
         (void)json_object_set_new(object, "sample_rate", json_integer(w->options->output_rate));
         (void)json_object_set_new(object, "channels", json_integer(s->info.channels));
-        (void)json_object_set_new(object, "samples", json_integer((json_int_t)cli_loudness_length(s->after)));
+        (void)json_object_set_new(object, "samples", json_integer((json_int_t)s->written));
         (void)json_object_set_new(object, "duration", cli_json_number(duration, 6));
         (void)json_object_set_new(object, "seconds", cli_json_number(seconds, 4));
         (void)json_object_set_new(object, "real_time_factor", cli_json_number(seconds / duration, 5));
@@ -339,21 +365,25 @@ static int enhance_one(work *w, job *j) {
     stream s = {0};
     double start = cli_now();
     int status = open_stream(w, j, &s);
-    if (status == CLI_EXIT_OK)
+    if (status == CLI_EXIT_OK) {
         status = copy_stream(w, j, &s);
+    }
     s.clipped = tmb_audio_clipped(s.writer);
-    if (status == CLI_EXIT_OK && tmb_audio_finish(&s.writer, &j->error) != TMB_OK)
+    if (status == CLI_EXIT_OK && tmb_audio_finish(&s.writer, &j->error) != TMB_OK) {
         status = CLI_EXIT_FAILED;
+    }
     if (status == CLI_EXIT_OK && j->plot != NULL && !cli_plot_write(j->plot, s.plot_before, s.plot_after)) {
         cli_set_error(&j->error, TMB_ERROR_IO, "the picture could not be written");
         status = CLI_EXIT_FAILED;
     }
-    if (status == CLI_EXIT_OK)
+    if (status == CLI_EXIT_OK) {
         print_result(w, j, &s, cli_now() - start);
-    if (status == CLI_EXIT_OK)
+    }
+    if (status == CLI_EXIT_OK) {
         cli_warn_clipped(j->output, s.clipped);
-    else
+    } else if (!cli_reader_left(j->output, &j->error)) {
         cli_report_failure(j->input, &j->error, w->options->common.json);
+    }
     close_stream(&s);
     return status;
 }
@@ -361,8 +391,9 @@ static int enhance_one(work *w, job *j) {
 static void *run_worker(void *user) {
     work *w = user;
     for (size_t i; !cli_interrupted() && (i = atomic_fetch_add(&w->next, 1)) < w->count;) {
-        if (w->jobs[i].status == CLI_EXIT_OK)
+        if (w->jobs[i].status == CLI_EXIT_OK) {
             w->jobs[i].status = enhance_one(w, &w->jobs[i]);
+        }
         w->jobs[i].progress = 1;
         (void)atomic_fetch_add(&w->done, 1);
     }
@@ -374,17 +405,22 @@ static int run_jobs(work *w) {
     pthread_t threads[MAXIMUM_THREADS];
     size_t started = 0;
     int status = CLI_EXIT_OK, threads_wanted = w->options->jobs;
-    if (threads_wanted == 0)
+    if (threads_wanted == 0) {
         threads_wanted = w->options->runtime.threads > 0 ? w->options->runtime.threads : tmb_cpu_threads();
+    }
     while (started + 1 < (size_t)threads_wanted && started + 1 < w->count && started < MAXIMUM_THREADS &&
-           pthread_create(&threads[started], NULL, run_worker, w) == 0)
+           pthread_create(&threads[started], NULL, run_worker, w) == 0) {
         started++;
+    }
     (void)run_worker(w);
-    for (size_t i = 0; i < started; i++)
+    for (size_t i = 0; i < started; i++) {
         (void)pthread_join(threads[i], NULL);
-    for (size_t i = 0; i < w->count; i++)
-        if (w->jobs[i].status > status)
+    }
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->jobs[i].status > status) {
             status = w->jobs[i].status;
+        }
+    }
     return status;
 }
 
@@ -468,51 +504,59 @@ static bool check_names(const enhance_options *o, int count) {
 static int check(const enhance_options *o, int count, char **arguments) {
     int standard_inputs = 0;
     tmb_raw_format unused;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         standard_inputs += cli_is_standard(arguments[i]);
-    if (o->path == NULL && o->folder == NULL)
+    }
+    if (o->path == NULL && o->folder == NULL) {
         cli_error("where to? -o FILE, -o DIR, or -o - for standard output");
-    else if (o->path != NULL && o->folder != NULL)
+    } else if (o->path != NULL && o->folder != NULL) {
         cli_error("-o and --output-dir exclude each other");
-    else if (count > 1 && cli_is_standard(o->path))
+    } else if (count > 1 && cli_is_standard(o->path)) {
         cli_error("several inputs cannot share standard output; -o must be a folder");
-    else if (standard_inputs > 1)
+    } else if (standard_inputs > 1) {
         cli_error("\"-\" was given more than once");
-    else if (o->common.json && cli_is_standard(o->path))
+    } else if (o->common.json && cli_is_standard(o->path)) {
         cli_error("--json and -o - both want standard output");
-    else if (!o->raw.raw && (o->raw.rate > 0 || o->raw.channels > 0 || o->raw.encoding > 0))
+    } else if (!o->raw.raw && (o->raw.rate > 0 || o->raw.channels > 0 || o->raw.encoding > 0)) {
         cli_error("%s describes raw input and needs --raw; the output's rate is --output-rate",
                   o->raw.rate > 0       ? "--rate"
                   : o->raw.channels > 0 ? "--channels"
                                         : "--raw-encoding");
-    else if (check_names(o, count) && cli_spares_terminal(o->path, &o->output) &&
-             cli_raw_format(&o->raw, &o->output, &unused))
+    } else if (check_names(o, count) && cli_spares_terminal(o->path, &o->output) &&
+               cli_raw_format(&o->raw, &o->output, &unused)) {
         return CLI_EXIT_OK;
+    }
     return CLI_EXIT_USAGE;
 }
 
 static int run_enhance(void *options, int count, char **arguments) {
     const enhance_options *o = options;
     int status = check(o, count, arguments);
-    if (status != CLI_EXIT_OK)
+    if (status != CLI_EXIT_OK) {
         return status;
+    }
     work w = {.options = o, .count = (size_t)count, .lock = PTHREAD_MUTEX_INITIALIZER};
-    w.jobs = calloc((size_t)count, sizeof(*w.jobs));
+    w.jobs = calloc((size_t)count, sizeof *w.jobs);
     if (w.jobs == NULL) {
         cli_error("no memory");
         return CLI_EXIT_FAILED;
     }
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         w.jobs[i].input = arguments[i];
+    }
     status = name_outputs(o, w.jobs, w.count);
-    if (status == CLI_EXIT_OK)
+    if (status == CLI_EXIT_OK) {
         check_inputs(&w);
-    if (status == CLI_EXIT_OK)
+    }
+    if (status == CLI_EXIT_OK) {
         status = cli_offer_models(&o->offer, &o->runtime, NULL, true);
-    if (status == CLI_EXIT_OK)
+    }
+    if (status == CLI_EXIT_OK) {
         status = cli_open(&o->runtime, NULL, NULL, &w.context);
-    if (status == CLI_EXIT_OK)
+    }
+    if (status == CLI_EXIT_OK) {
         status = run_jobs(&w);
+    }
     cli_progress_clear();
     tmb_close(&w.context);
     for (size_t i = 0; i < w.count; i++) {

@@ -49,8 +49,9 @@ static tmb_status measure(tmb_audio_reader *reader, const tmb_audio_info *info, 
     tmb_status status = samples != NULL ? TMB_OK : TMB_ERROR_MEMORY;
     for (size_t count = 1; status == TMB_OK && count > 0 && !cli_interrupted();) {
         status = tmb_audio_read(reader, samples, CHUNK, &count, error);
-        if (status == TMB_OK)
+        if (status == TMB_OK) {
             cli_loudness_push(loudness, samples, count);
+        }
     }
     free(samples);
     return status;
@@ -75,15 +76,17 @@ static void print_text(const char *path, const tmb_audio_reader *reader, const t
                        const cli_loudness *loudness) {
     uint64_t length = loudness != NULL ? cli_loudness_length(loudness) : info->length;
     char line[512], time[32];
-    int used = snprintf(line, sizeof(line), "%s: %s, %d Hz, %d channel%s", path, info->format, info->rate,
+    int used = snprintf(line, sizeof line, "%s: %s, %d Hz, %d channel%s", path, info->format, info->rate,
                         info->channels, info->channels == 1 ? "" : "s");
     double seconds = (double)length / info->rate;
-    if (length > 0 && used > 0 && (size_t)used < sizeof(line))
-        used += snprintf(line + used, sizeof(line) - (size_t)used, ", %.3f s (%s)", seconds,
-                         cli_format_time(seconds, time, sizeof(time)));
-    if (loudness != NULL && used > 0 && (size_t)used < sizeof(line))
-        (void)snprintf(line + used, sizeof(line) - (size_t)used, ", peak %.1f dB, level %.1f dB, loudness %.1f LUFS",
+    if (length > 0 && used > 0 && (size_t)used < sizeof line) {
+        used += snprintf(line + used, sizeof line - (size_t)used, ", %.3f s (%s)", seconds,
+                         cli_format_time(seconds, time, sizeof time));
+    }
+    if (loudness != NULL && used > 0 && (size_t)used < sizeof line) {
+        (void)snprintf(line + used, sizeof line - (size_t)used, ", peak %.1f dB, level %.1f dB, loudness %.1f LUFS",
                        cli_loudness_peak(loudness), cli_loudness_rms(loudness), cli_loudness_integrated(loudness));
+    }
     cli_tell_warnings(path, reader, NULL);
     cli_print_line(line);
 }
@@ -101,14 +104,16 @@ static int show(const info_options *o, const char *path) {
         loudness = cli_loudness_create(info.rate, info.channels);
         status = loudness != NULL ? measure(reader, &info, loudness, &error) : TMB_ERROR_MEMORY;
     }
-    if (status == TMB_ERROR_MEMORY && error.status == TMB_OK)
+    if (status == TMB_ERROR_MEMORY && error.status == TMB_OK) {
         cli_set_error(&error, TMB_ERROR_MEMORY, "no memory");
-    if (status != TMB_OK)
+    }
+    if (status != TMB_OK) {
         cli_report_failure(path, &error, o->common.json);
-    else if (o->common.json)
+    } else if (o->common.json) {
         print_json(path, reader, &info, loudness);
-    else
+    } else {
         print_text(path, reader, &info, loudness);
+    }
     cli_loudness_destroy(&loudness);
     tmb_audio_close(&reader);
     return cli_exit_of_input(status);
@@ -118,33 +123,35 @@ static int show(const info_options *o, const char *path) {
 
 static void print_level(const char *name, double level, double clean, const char *unit) {
     char line[160];
-    int used = snprintf(line, sizeof(line), "  %-8s %.0f %s", name, level, unit);
-    if (!isfinite(level))
-        used = snprintf(line, sizeof(line), "  %-8s none", name);
-    if (isfinite(clean) && used > 0 && (size_t)used < sizeof(line))
-        (void)snprintf(line + used, sizeof(line) - (size_t)used, ", %.0f %s after cleaning", clean, unit);
+    int used = snprintf(line, sizeof line, "  %-8s %.0f %s", name, level, unit);
+    if (!isfinite(level)) {
+        used = snprintf(line, sizeof line, "  %-8s none", name);
+    }
+    if (isfinite(clean) && used > 0 && (size_t)used < sizeof line) {
+        (void)snprintf(line + used, sizeof line - (size_t)used, ", %.0f %s after cleaning", clean, unit);
+    }
     cli_print_line(line);
 }
 
 static void print_speech(const char *path, const tmb_reference_info *info, const tmb_error *error) {
     char line[700];
     const char *verdict = !info->usable ? "unusable" : info->warning_count > 0 ? "usable, but" : "good";
-    (void)snprintf(line, sizeof(line), "%s: %s", path, verdict);
+    (void)snprintf(line, sizeof line, "%s: %s", path, verdict);
     cli_print_line(line);
     if (!info->usable) {
-        (void)snprintf(line, sizeof(line), "  - %s", error->message);
+        (void)snprintf(line, sizeof line, "  - %s", error->message);
         cli_print_line(line);
     }
     for (size_t i = 0; i < info->warning_count; i++) {
-        (void)snprintf(line, sizeof(line), "  - %s", info->warnings[i]);
+        (void)snprintf(line, sizeof line, "  - %s", info->warnings[i]);
         cli_print_line(line);
     }
-    (void)snprintf(line, sizeof(line), "  %-8s %.1f s of %.1f s", "speech", info->speech, info->duration);
+    (void)snprintf(line, sizeof line, "  %-8s %.1f s of %.1f s", "speech", info->speech, info->duration);
     cli_print_line(line);
     print_level("level", info->level, (double)NAN, "dB of full scale");
     print_level("peak", info->peak, (double)NAN, "dB of full scale");
     print_level("noise", info->noise, info->noise_clean, "dB of full scale");
-    (void)snprintf(line, sizeof(line), "  %-8s %llu samples", "clipped", (unsigned long long)info->clipped);
+    (void)snprintf(line, sizeof line, "  %-8s %llu samples", "clipped", (unsigned long long)info->clipped);
     cli_print_line(line);
 }
 
@@ -159,8 +166,9 @@ static int judge(const info_options *o, tmb_context *context, const char *path) 
     if (o->common.json) {
         json_t *object = json_pack("{s:o}", "input", cli_json_text(path));
         cli_json_reference(object, &info);
-        if (status != TMB_OK)
+        if (status != TMB_OK) {
             (void)json_object_set_new(object, "error", cli_json_error(&error));
+        }
         cli_print_json(object);
     } else {
         print_speech(path, &info, &error);
@@ -185,8 +193,9 @@ static int run_info(void *options, int count, char **arguments) {
         cli_error("--ref-text goes with --speech");
         return CLI_EXIT_USAGE;
     }
-    if (o->speech)
+    if (o->speech) {
         return judge_all(o, count, arguments);
+    }
     int worst = CLI_EXIT_OK;
     /* `timbre info x >> x` */
     for (int i = 0; i < count; i++) {

@@ -1,4 +1,5 @@
 #include "commands.h"
+#include "model_details.h"
 #include "shared.h"
 
 #include <stdlib.h>
@@ -34,15 +35,17 @@ static void print_model(void *user, const tmb_model_info *model) {
         (void)json_object_set_new(object, "reason", model->reason != NULL ? json_string(model->reason) : json_null());
         (void)json_object_set_new(object, "short_name",
                                   model->short_name != NULL ? json_string(model->short_name) : json_null());
+        (void)json_object_set_new(object, "kind", model->kind != NULL ? json_string(model->kind) : json_null());
         (void)json_object_set_new(object, "repository",
                                   model->repository != NULL ? json_string(model->repository) : json_null());
         (void)json_object_set_new(object, "path", cli_json_text(model->path));
         cli_print_json(object);
         return;
     }
-    (void)cli_format_bytes(model->bytes, size, sizeof(size));
-    (void)snprintf(line, sizeof(line), "%-16s %9s  %-18s  %s\n%*s%s", model->name, size, model->license, model->title,
-                   28, "", model->installed ? model->path : model->reason);
+    (void)cli_format_bytes(model->bytes, size, sizeof size);
+    (void)snprintf(line, sizeof line, "%-26s %9s  %-18s  %s", model->name, size, model->license, model->title);
+    cli_print_line(line);
+    (void)snprintf(line, sizeof line, "%38s%s", "", model->installed ? model->path : model->reason);
     cli_print_line(line);
 }
 
@@ -73,8 +76,9 @@ static void print_pack(void *user, const tmb_pack_info *pack) {
         cli_print_json(object);
         return;
     }
-    (void)snprintf(line, sizeof(line), "%9s  %s\n%11sof %s%s%s", cli_format_bytes(pack->bytes, size, sizeof(size)),
-                   pack->path, "", pack->model != NULL ? pack->model : "an unknown model",
+    (void)snprintf(line, sizeof line, "%9s  %s", cli_format_bytes(pack->bytes, size, sizeof size), pack->path);
+    cli_print_line(line);
+    (void)snprintf(line, sizeof line, "%11sof %s%s%s", "", pack->model != NULL ? pack->model : "an unknown model",
                    pack->stale ? "; nothing uses it: " : "", pack->stale ? pack->reason : "");
     cli_print_line(line);
 }
@@ -85,11 +89,11 @@ static void print_total(const pack_total *total) {
     if (total->options->common.json || total->count == 0) {
         return;
     }
-    int used = snprintf(line, sizeof(line), "%zu pack%s, %s", total->count, total->count == 1 ? "" : "s",
-                        cli_format_bytes(total->bytes, size, sizeof(size)));
+    int used = snprintf(line, sizeof line, "%zu pack%s, %s", total->count, total->count == 1 ? "" : "s",
+                        cli_format_bytes(total->bytes, size, sizeof size));
     if (total->stale > 0 && used > 0) {
-        (void)snprintf(line + used, sizeof(line) - (size_t)used, "; nothing uses %s of it: timbre models --prune",
-                       cli_format_bytes(total->stale_bytes, stale, sizeof(stale)));
+        (void)snprintf(line + used, sizeof line - (size_t)used, "; nothing uses %s of it: timbre models --prune",
+                       cli_format_bytes(total->stale_bytes, stale, sizeof stale));
     }
     cli_print_line(line);
 }
@@ -106,8 +110,8 @@ static int prune(const models_options *o) {
             json_pack("{s:I, s:I}", "pruned", (json_int_t)removal.files, "bytes", (json_int_t)removal.bytes));
         return CLI_EXIT_OK;
     }
-    (void)snprintf(line, sizeof(line), "%zu pack%s removed, %s", removal.files, removal.files == 1 ? "" : "s",
-                   cli_format_bytes(removal.bytes, size, sizeof(size)));
+    (void)snprintf(line, sizeof line, "%zu pack%s removed, %s", removal.files, removal.files == 1 ? "" : "s",
+                   cli_format_bytes(removal.bytes, size, sizeof size));
     cli_print_line(line);
     return CLI_EXIT_OK;
 }
@@ -116,8 +120,21 @@ static int run_models(void *options, int count, char **arguments) {
     const models_options *o = options;
     pack_total total = {.options = o};
     tmb_error error = {0};
-    (void)count;
-    (void)arguments;
+    if (count > 0 && (o->prune || o->packs)) {
+        cli_error("--packs and --prune take no model");
+        return CLI_EXIT_USAGE;
+    }
+    if (count > 0) {
+        int worst = CLI_EXIT_OK;
+        for (int i = 0; i < count; i++) {
+            if (i > 0 && !o->common.json) {
+                cli_print_line("");
+            }
+            int status = cli_print_model_details(arguments[i], o->common.json);
+            worst = status > worst ? status : worst;
+        }
+        return worst;
+    }
     if (o->prune) {
         return prune(o);
     }
@@ -135,16 +152,21 @@ static int run_models(void *options, int count, char **arguments) {
 const cli_command cli_command_models = {
     .name = "models",
     .summary = "which models there are, where and how big",
-    .usage = "[OPTION...]",
+    .usage = "[MODEL...] [OPTION...]",
     .description =
         "Lists the models that timbre knows, whether they are installed, their size and licence. Qwen3-TTS is "
-        "looked for in the Hugging Face cache.\n\nWeights that are quantized at the first start are kept as packs in "
+        "looked for in the Hugging Face cache. With MODEL (a checkpoint's folder, or a name of the list) it says what "
+        "that checkpoint is and can do: its kind, speakers, languages and dialects, and its memory by "
+        "precision.\n\nWeights that are quantized at the first start are kept as packs in "
         "$XDG_CACHE_HOME/timbre/packs (~/.cache/timbre/packs), 0.7 GB for the 0.6B model and 1.8 GB for the 1.7B model "
         "at the default precision. They go with their model (`timbre rm`) and can always be removed: the next start "
         "makes what it needs.",
-    .examples = "timbre models\ntimbre models --json\ntimbre models --packs\ntimbre models --prune",
+    .examples = "timbre models\ntimbre models ./my-voice 0.6b-customvoice\ntimbre models --json\ntimbre models "
+                "--packs\ntimbre models --prune",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),
     .options_size = sizeof(models_options),
+    .maximum_arguments = -1,
+    .completion = CLI_COMPLETES_MODELS,
     .run = run_models,
 };

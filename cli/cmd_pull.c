@@ -17,9 +17,8 @@ static const cli_option options_of_pull[] = {
     {.name = "system",
      .kind = CLI_FLAG,
      .offset = offsetof(pull_options, system),
-     .help =
-         "for all users and services of this machine: into $TIMBRE_SYSTEM_MODELS, /var/lib/timbre-models where that "
-         "is not set (needs the right to write there)"},
+     .help = "for all users and services of this machine: into $TIMBRE_SYSTEM_MODELS, /var/lib/timbre-models if that "
+             "is not set (needs the right to write there)"},
 };
 
 static const cli_group groups[] = {{"Options", options_of_pull, CLI_LENGTH(options_of_pull), 0}, CLI_COMMON_GROUP};
@@ -45,7 +44,7 @@ static const char *time_left(const download *d, const tmb_pull_progress *progres
     out[0] = '\0';
     if (elapsed > 2 && came > 0 && progress->all_total > progress->all_done) {
         double left = (double)(progress->all_total - progress->all_done) * elapsed / (double)came;
-        (void)snprintf(out, size, ", %s left", cli_format_time(left, time, sizeof(time)));
+        (void)snprintf(out, size, ", %s left", cli_format_time(left, time, sizeof time));
     }
     return out;
 }
@@ -61,20 +60,20 @@ static bool show_download(void *user, const tmb_pull_progress *progress) {
         d->at_start = progress->all_done;
     }
     if (strcmp(d->file, progress->file) != 0) {
-        (void)snprintf(d->file, sizeof(d->file), "%s", progress->file);
+        (void)snprintf(d->file, sizeof d->file, "%s", progress->file);
         /* A log has no bar: each file is a line. */
         if (isatty(STDERR_FILENO) == 0 && progress->total > 0) {
-            cli_note("fetching %s, %s", progress->file, cli_format_bytes(progress->total, all, sizeof(all)));
+            cli_note("fetching %s, %s", progress->file, cli_format_bytes(progress->total, all, sizeof all));
         }
     }
     double elapsed = now - d->since;
     uint64_t came = progress->all_done - d->at_start;
     uint64_t per_second = elapsed > 0.2 ? (uint64_t)((double)came / elapsed) : 0;
     cli_progress(progress->all_total > 0 ? (double)progress->all_done / (double)progress->all_total : -1,
-                 "%s of %s, %s/s%s  %s", cli_format_bytes(progress->all_done, have, sizeof(have)),
-                 progress->all_total > 0 ? cli_format_bytes(progress->all_total, all, sizeof(all)) : "?",
-                 cli_format_bytes(per_second, speed, sizeof(speed)),
-                 time_left(d, progress, elapsed, left, sizeof(left)), name);
+                 "%s of %s, %s/s%s  %s", cli_format_bytes(progress->all_done, have, sizeof have),
+                 progress->all_total > 0 ? cli_format_bytes(progress->all_total, all, sizeof all) : "?",
+                 cli_format_bytes(per_second, speed, sizeof speed), time_left(d, progress, elapsed, left, sizeof left),
+                 name);
     return !cli_interrupted();
 }
 
@@ -99,7 +98,7 @@ static void suggest(const char *name, tmb_error *error) {
     (void)tmb_models(add_name, &known, NULL);
     const char *nearest = cli_nearest(name, known.names, known.count);
     size_t used = strlen(error->message);
-    (void)snprintf(error->message + used, sizeof(error->message) - used, "; %s%s%s",
+    (void)snprintf(error->message + used, sizeof error->message - used, "; %s%s%s",
                    nearest != NULL ? "did you mean " : "",
                    nearest != NULL ? nearest : "`timbre models` lists what there is", nearest != NULL ? "?" : "");
 }
@@ -191,7 +190,7 @@ const cli_command cli_command_pull = {
         "HF_ENDPOINT names a mirror of huggingface.co, HF_TOKEN holds a token (it raises the hub's limits), HF_HOME or "
         "HF_HUB_CACHE says where the cache is, PIP_INDEX_URL names the package index that has the denoiser. Without a "
         "network, copy a checkpoint's folder from another machine and give it with --model DIR.",
-    .examples = "timbre pull 0.6b\ntimbre pull qwen3-tts-1.7b\nsudo timbre pull --system 0.6b\n"
+    .examples = "timbre pull 0.6b\ntimbre pull qwen3-tts-1.7b-voicedesign\nsudo timbre pull --system 0.6b\n"
                 "HF_ENDPOINT=https://hf-mirror.com timbre pull 0.6b",
     .groups = groups,
     .group_count = CLI_LENGTH(groups),

@@ -77,12 +77,15 @@ typedef struct stream {
 static int open_stream(const resample_options *o, const char *input, const char *output, tmb_context *context,
                        stream *s, tmb_error *error) {
     int status = cli_open_input(input, &o->raw, &o->output, &o->limits, &s->reader, &s->info, error);
-    if (status != CLI_EXIT_OK)
+    if (status != CLI_EXIT_OK) {
         return status;
-    for (int c = 0; c < s->info.channels && c < MAXIMUM_CHANNELS; c++)
+    }
+    for (int c = 0; c < s->info.channels && c < MAXIMUM_CHANNELS; c++) {
         if (tmb_resample_open(context, s->info.rate, o->rate, (tmb_resampler_kind)o->resampler, &s->channels[c],
-                              error) != TMB_OK)
+                              error) != TMB_OK) {
             return cli_exit_of(error->status);
+        }
+    }
     s->interleaved = calloc((size_t)CHUNK * (size_t)s->info.channels, sizeof(float));
     s->one = calloc(CHUNK, sizeof(float));
     if (s->interleaved == NULL || s->one == NULL) {
@@ -94,10 +97,12 @@ static int open_stream(const resample_options *o, const char *input, const char 
 
 static void close_stream(stream *s) {
     tmb_audio_close(&s->reader);
-    if (s->writer != NULL)
+    if (s->writer != NULL) {
         tmb_audio_abort(&s->writer);
-    for (int c = 0; c < MAXIMUM_CHANNELS; c++)
+    }
+    for (int c = 0; c < MAXIMUM_CHANNELS; c++) {
         tmb_resample_close(&s->channels[c]);
+    }
     free(s->interleaved);
     free(s->one);
 }
@@ -107,16 +112,20 @@ static int write_ready(stream *s, tmb_error *error) {
     size_t channels = (size_t)s->info.channels;
     for (;;) {
         size_t count = tmb_resample_pull(s->channels[0], s->one, CHUNK);
-        if (count == 0)
+        if (count == 0) {
             return CLI_EXIT_OK;
-        for (size_t c = 0; c < channels; c++) {
-            if (c > 0)
-                (void)tmb_resample_pull(s->channels[c], s->one, count);
-            for (size_t i = 0; i < count; i++)
-                s->interleaved[i * channels + c] = s->one[i];
         }
-        if (tmb_audio_write(s->writer, s->interleaved, count, error) != TMB_OK)
+        for (size_t c = 0; c < channels; c++) {
+            if (c > 0) {
+                (void)tmb_resample_pull(s->channels[c], s->one, count);
+            }
+            for (size_t i = 0; i < count; i++) {
+                s->interleaved[i * channels + c] = s->one[i];
+            }
+        }
+        if (tmb_audio_write(s->writer, s->interleaved, count, error) != TMB_OK) {
             return CLI_EXIT_FAILED;
+        }
         s->written += count;
     }
 }
@@ -125,18 +134,22 @@ static int copy_stream(const char *input, stream *s, tmb_error *error) {
     size_t channels = (size_t)s->info.channels;
     int status = CLI_EXIT_OK;
     for (size_t count = 1; count > 0 && status == CLI_EXIT_OK;) {
-        if (cli_interrupted())
+        if (cli_interrupted()) {
             return CLI_EXIT_INTERRUPTED;
-        if (tmb_audio_read(s->reader, s->interleaved, CHUNK, &count, error) != TMB_OK)
+        }
+        if (tmb_audio_read(s->reader, s->interleaved, CHUNK, &count, error) != TMB_OK) {
             return cli_exit_of_input(error->status);
+        }
         s->read += count;
         for (size_t c = 0; c < channels; c++) {
-            for (size_t i = 0; i < count; i++)
+            for (size_t i = 0; i < count; i++) {
                 s->one[i] = s->interleaved[i * channels + c];
+            }
             tmb_status pushed = count > 0 ? tmb_resample_push(s->channels[c], s->one, count, error)
                                           : tmb_resample_flush(s->channels[c], error);
-            if (pushed != TMB_OK)
+            if (pushed != TMB_OK) {
                 return cli_exit_of(pushed);
+            }
         }
         status = write_ready(s, error);
         cli_progress(s->info.length > 0 ? (double)s->read / (double)s->info.length : -1, "%s", input);
@@ -183,7 +196,7 @@ static int resample_one(const resample_options *o, const char *input, const char
     if (status == CLI_EXIT_OK) {
         print_result(o, input, output, &s, cli_now() - start);
         cli_warn_clipped(output, s.clipped);
-    } else {
+    } else if (!cli_reader_left(output, &error)) {
         cli_report_failure(input, &error, o->common.json);
     }
     close_stream(&s);
@@ -276,7 +289,7 @@ static int run_resample(void *options, int count, char **arguments) {
     if (!check(o, count, arguments)) {
         return CLI_EXIT_USAGE;
     }
-    char **outputs = calloc((size_t)count, sizeof(*outputs));
+    char **outputs = calloc((size_t)count, sizeof *outputs);
     if (outputs == NULL) {
         cli_error("no memory");
         return CLI_EXIT_FAILED;

@@ -36,7 +36,7 @@ static int remove_one(const char *name, const rm_options *o) {
                                  (json_int_t)removal.kept));
         return CLI_EXIT_OK;
     }
-    cli_note("%s is removed: %zu files, %s", name, removal.files, cli_format_bytes(removal.bytes, size, sizeof(size)));
+    cli_note("%s is removed: %zu files, %s", name, removal.files, cli_format_bytes(removal.bytes, size, sizeof size));
     if (removal.kept != 0) {
         cli_note("%zu files that timbre did not put there are kept", removal.kept);
     }

@@ -14,11 +14,14 @@ static char text[MAXIMUM_TABLE]; /* the table's file; the options' strings lie i
 static cli_option options[MAXIMUM_OPTIONS];
 static const char *choice_lists[200];
 static size_t choice_count;
+static cli_option worker_options[MAXIMUM_OPTIONS];
 static cli_group group = {"Server", options, 0, 0};
+static cli_group worker_group = {"Worker", worker_options, 0, 0};
 
 static const cli_option own_options[] = {
     {.name = "config", .kind = CLI_FILE, .argument = "FILE", .help = "read options from FILE"},
     {.name = "print-config", .kind = CLI_FLAG, .help = "print every option with its value and where it comes from"},
+    {.name = "version", .kind = CLI_FLAG, .help = "print the version"},
     {.name = "help", .kind = CLI_FLAG, .help = "list the options with their defaults"},
 };
 
@@ -27,11 +30,12 @@ static const cli_option own_options[] = {
  * sets it later, and who sets it knows better. */
 static void limit_thread_caches(void) { (void)setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_max=64", 0); }
 
-int cli_exec_serve(char **arguments) {
+/* Becomes the program; `arguments` begin with a place for its name. */
+static int exec_server(char **arguments) {
     static const char name[] = "timbre-serve";
     limit_thread_caches();
     char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(name) - 1);
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof name - 1);
     if (length > 0) {
         path[length] = '\0';
         char *slash = strrchr(path, '/');
@@ -44,10 +48,43 @@ int cli_exec_serve(char **arguments) {
     return CLI_EXIT_FAILED;
 }
 
+int cli_exec_serve(const char *command, char **arguments) {
+    size_t count = 0;
+    while (arguments[count] != NULL) {
+        count++;
+    }
+    char **all = calloc(count + 3, sizeof *all);
+    if (all == NULL) {
+        cli_error("not enough memory");
+        return CLI_EXIT_FAILED;
+    }
+    char word[16];
+    (void)snprintf(word, sizeof word, "__%s", command);
+    size_t first = strcmp(command, "serve") == 0 ? 1 : 2;
+    all[1] = word;
+    memcpy(all + first, arguments, count * sizeof *all);
+    all[first + count] = NULL;
+    int status = exec_server(all);
+    free(all);
+    return status;
+}
+
 static int run_serve(void *unused, int count, char **arguments) {
     (void)unused;
     (void)count;
-    return cli_exec_serve(arguments - 1);
+    return cli_exec_serve("serve", arguments);
+}
+
+static int run_worker(void *unused, int count, char **arguments) {
+    (void)unused;
+    (void)count;
+    return cli_exec_serve("worker", arguments);
+}
+
+static int run_queue(void *unused, int count, char **arguments) {
+    (void)unused;
+    (void)count;
+    return cli_exec_serve("queue", arguments);
 }
 
 const cli_command cli_command_serve = {
@@ -65,6 +102,52 @@ const cli_command cli_command_serve = {
     .group_count = 1,
     .maximum_arguments = -1,
     .run = run_serve,
+};
+
+const cli_command cli_command_worker = {
+    .name = "worker",
+    .summary = "run items of a queue that several machines share",
+    .usage = "--queue URL [OPTION...]",
+    .description =
+        "Takes items of jobs and requests of servers from a shared queue and runs them. With --port it answers "
+        "/health/live, /health/ready and /metrics. SIGTERM finishes what runs, gives back what does not end in time, "
+        "and ends.",
+    .examples = "timbre worker --queue redis://queue.example:6379 --blobs /mnt/timbre\n"
+                "timbre worker --queue rediss://queue.example --queue-password-file password --port 9090",
+    .groups = &worker_group,
+    .group_count = 1,
+    .maximum_arguments = -1,
+    .run = run_worker,
+};
+
+static const cli_option queue_options[] = {
+    {.name = "all", .kind = CLI_FLAG, .help = "every dead letter"},
+    {.name = "json", .kind = CLI_FLAG, .help = "one JSON object a line"},
+    {.name = "queue",
+     .kind = CLI_TEXT,
+     .argument = "URL",
+     .help = "the queue, as for `timbre worker`",
+     .environment = "TIMBRE_QUEUE"},
+    {.name = "queue-password-file",
+     .kind = CLI_FILE,
+     .argument = "FILE",
+     .help = "file with its password",
+     .environment = "TIMBRE_QUEUE_PASSWORD_FILE"},
+};
+static const cli_group queue_group = {"Queue", queue_options, CLI_LENGTH(queue_options), 0};
+
+const cli_command cli_command_queue = {
+    .name = "queue",
+    .summary = "dead letters of a shared queue: dead, retry, drop",
+    .usage = "dead|retry|drop [ID...|--all] --queue URL",
+    .description = "Dead letters are items that took down every worker that ran them; their jobs have them as failed. "
+                   "`dead` lists them, `retry` puts their items back into the queue, `drop` forgets them.",
+    .examples = "timbre queue dead --queue redis://queue.example:6379\n"
+                "timbre queue retry --all --queue redis://queue.example:6379",
+    .groups = &queue_group,
+    .group_count = 1,
+    .maximum_arguments = -1,
+    .run = run_queue,
 };
 
 /* The next field of a line, which becomes a text of its own; "" at the end. */
@@ -108,9 +191,9 @@ static cli_kind kind_of(const char *argument, bool choices) {
 /* What the help says, with the default behind it, and the variable that stands in for the option. */
 static void describe(cli_option *option, const char *help, const char *fallback) {
     char line[600], name[100];
-    (void)snprintf(line, sizeof(line), "%s%s%s", help, *fallback != '\0' ? "; default " : "", fallback);
-    size_t used = (size_t)snprintf(name, sizeof(name), "TIMBRE_");
-    for (const char *c = option->name; *c != '\0' && used + 1 < sizeof(name); c++) {
+    (void)snprintf(line, sizeof line, "%s%s%s", help, *fallback != '\0' ? "; default " : "", fallback);
+    size_t used = (size_t)snprintf(name, sizeof name, "TIMBRE_");
+    for (const char *c = option->name; *c != '\0' && used + 1 < sizeof name; c++) {
         name[used++] = (char)(*c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? *c - 32 : *c);
     }
     name[used] = '\0';
@@ -120,14 +203,15 @@ static void describe(cli_option *option, const char *help, const char *fallback)
 
 bool cli_load_serve_options(const char *path) {
     FILE *file = fopen(path, "rb");
-    size_t size = file != NULL ? fread(text, 1, sizeof(text) - 1, file) : 0;
+    size_t size = file != NULL ? fread(text, 1, sizeof text - 1, file) : 0;
     char *rest = NULL;
     if (file != NULL) {
         (void)fclose(file);
     }
     text[size] = '\0';
-    memcpy(options, own_options, sizeof(own_options));
-    group.count = CLI_LENGTH(own_options);
+    memcpy(options, own_options, sizeof own_options);
+    memcpy(worker_options, own_options, sizeof own_options);
+    group.count = worker_group.count = CLI_LENGTH(own_options);
     for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
         if (group.count == MAXIMUM_OPTIONS) {
             return false;
@@ -142,15 +226,24 @@ bool cli_load_serve_options(const char *path) {
         *option = (cli_option){
             .name = name, .kind = kind_of(argument, choices != NULL), .argument = argument, .choices = choices};
         if (strcmp(name, "model") == 0) {
-            static const char *const models[] = {"0.6b", "1.7b", NULL};
+            static const char *const models[] = {
+                "0.6b", "1.7b", "0.6b-customvoice", "1.7b-customvoice", "1.7b-voicedesign", NULL};
             option->choices = models;
             option->kind = CLI_FOLDER;
         }
-        describe(option, take_field(&next), fallback);
+        char *help = take_field(&next);
+        describe(option, help, fallback);
         if (option->help == NULL || option->environment == NULL) {
             return false;
         }
         group.count++;
+        if (strcmp(next, "both") == 0) {
+            worker_options[worker_group.count] = *option;
+            if (strcmp(name, "port") == 0) {
+                worker_options[worker_group.count].help = "TCP port for /health and /metrics; default none";
+            }
+            worker_group.count++;
+        }
     }
     return group.count > CLI_LENGTH(own_options);
 }

@@ -35,8 +35,9 @@ static int print_tokens(const char *model, const char *text, size_t size) {
         return cli_exit_of_model(error.status);
     }
     (void)putchar('[');
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         (void)printf("%s%d", i > 0 ? ", " : "", ids[i]);
+    }
     (void)puts("]");
     tmb_free(ids);
     return CLI_EXIT_OK;
@@ -53,18 +54,21 @@ static int run_tokenize(void *options, int count, char **arguments) {
         int status = print_tokens(o->model, arguments[i], strlen(arguments[i]));
         worst = status > worst ? status : worst;
     }
-    if (count > 0 && !o->lines)
+    if (count > 0 && !o->lines) {
         return worst;
+    }
     if (count > 0) {
         cli_error("--lines reads standard input and takes no text");
         return CLI_EXIT_USAGE;
     }
     size_t size;
     char *text = cli_read_text("-", MAXIMUM_TEXT, &size);
-    if (text == NULL)
+    if (text == NULL) {
         return CLI_EXIT_INPUT;
-    if (!o->lines)
+    }
+    if (!o->lines) {
         worst = print_tokens(o->model, text, size);
+    }
     for (size_t start = 0; o->lines && start < size && !cli_interrupted();) {
         const char *end = memchr(text + start, '\n', size - start);
         size_t length = end != NULL ? (size_t)(end - text) - start : size - start;

@@ -74,7 +74,7 @@ static void add(report *r, const char *name, tmb_verify_verdict verdict, const c
         return;
     }
     cli_progress_clear();
-    (void)snprintf(line, sizeof(line), "%s%-5s%s  %-36s %s", cli_style(stdout, styles[verdict]), verdicts[verdict],
+    (void)snprintf(line, sizeof line, "%s%-5s%s  %-36s %s", cli_style(stdout, styles[verdict]), verdicts[verdict],
                    cli_style(stdout, CLI_PLAIN), name, detail);
     cli_print_line(line);
 }
@@ -97,8 +97,8 @@ static void take_official(void *user, const json_t *check) {
 static bool show_progress(void *user, uint64_t done, uint64_t total) {
     char have[32], all[32];
     (void)user;
-    cli_progress(total > 0 ? (double)done / (double)total : -1, "%s of %s", cli_format_bytes(done, have, sizeof(have)),
-                 cli_format_bytes(total, all, sizeof(all)));
+    cli_progress(total > 0 ? (double)done / (double)total : -1, "%s of %s", cli_format_bytes(done, have, sizeof have),
+                 cli_format_bytes(total, all, sizeof all));
     return !cli_interrupted();
 }
 
@@ -119,7 +119,7 @@ static int compare(const verify_options *o, const char *model, report *r) {
 static int run_verify(void *options, int count, char **arguments) {
     const verify_options *o = options;
     report r = {.json = o->common.json, .checks = json_array()};
-    const tmb_verify_request request = {.struct_size = sizeof(request),
+    const tmb_verify_request request = {.struct_size = sizeof request,
                                         .model = count > 0 ? arguments[0] : NULL,
                                         .each = take_check,
                                         .progress = show_progress,
@@ -151,7 +151,7 @@ static int run_verify(void *options, int count, char **arguments) {
         }
         cli_print_json(object);
     } else if (status == TMB_OK) {
-        (void)snprintf(line, sizeof(line), "%zu checks: %zu in order, %zu notes, %zu faults",
+        (void)snprintf(line, sizeof line, "%zu checks: %zu in order, %zu notes, %zu faults",
                        r.counts[0] + r.counts[1] + r.counts[2], r.counts[0], r.counts[1], faults);
         cli_print_line(line);
     }

@@ -6,25 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const cli_option own_options[] = {
-    {.name = "output",
-     .letter = 'o',
-     .kind = CLI_FILE,
-     .offset = offsetof(clone_options, path),
-     .argument = "FILE",
-     .writes = true,
-     .also = "out outfile out-file output-file voice",
-     .help = "where the voice goes: a file (this or --name is needed)"},
-    {.name = "name",
-     .letter = 'n',
-     .kind = CLI_TEXT,
-     .offset = offsetof(clone_options, voice_name),
-     .argument = "NAME",
-     .help = "store it under a name, in the user's folder of voices, for `timbre clone --voice NAME`"},
-};
 static const cli_group groups[] = {
-    {"Voice", own_options, CLI_LENGTH(own_options), 0},
+    {"Voice", cli_voice_file_options, CLI_LENGTH(cli_voice_file_options), 0},
     {"Voice", cli_reference_options, CLI_LENGTH(cli_reference_options), 0},
+    {"Voice", cli_transcribe_options, CLI_LENGTH(cli_transcribe_options), offsetof(clone_options, engine)},
     {"Engine", cli_engine_options, CLI_LENGTH(cli_engine_options), offsetof(clone_options, engine)},
     {"Running", cli_runtime_options, CLI_LENGTH(cli_runtime_options), offsetof(clone_options, runtime)},
     {"Running", cli_offer_options, CLI_LENGTH(cli_offer_options), offsetof(clone_options, offer)},
@@ -34,8 +19,9 @@ static const cli_group groups[] = {
 static void print_voice(const clone_options *o, const tmb_reference_info *reference) {
     json_t *object =
         json_pack("{s:o, s:o}", "voice", cli_json_text(o->path), "input", cli_json_text(o->request.ref_audio));
-    if (reference->duration > 0)
+    if (reference->duration > 0) {
         cli_json_reference(object, reference);
+    }
     cli_print_json(object);
 }
 
@@ -49,8 +35,9 @@ static int run_voice_create(void *options, int count, char **arguments) {
         cli_error("\"%s\" and --ref: one recording makes a voice", arguments[0]);
         return CLI_EXIT_USAGE;
     }
-    if (count > 0)
+    if (count > 0) {
         o->request.ref_audio = arguments[0];
+    }
     if (o->path != NULL && o->voice_name != NULL) {
         cli_error("-o and --name exclude each other");
         return CLI_EXIT_USAGE;
@@ -74,31 +61,41 @@ static int run_voice_create(void *options, int count, char **arguments) {
         cli_error("%s would not be audio: a voice's file is named NAME.tmbvoice", o->path);
         return CLI_EXIT_USAGE;
     }
-    const cli_claim claims[] = {{o->request.ref_audio, "the voice", false},
-                                {o->ref_text_file, "--ref-text-file", false},
-                                {o->engine.model, "--model", false},
-                                {o->runtime.denoiser, "--denoiser", false},
-                                {o->path, "-o", true}};
+    const cli_claim claims[] = {
+        {o->request.ref_audio, "the voice", false},
+        {o->ref_text_file, "--ref-text-file", false},
+        {o->engine.models.count > 0 ? cli_model_path(o->engine.models.items[0]) : NULL, "--model", false},
+        {o->runtime.denoiser, "--denoiser", false},
+        {o->path, "-o", true}};
     if (!cli_claims_agree(claims, CLI_LENGTH(claims))) {
         free(stored);
         return CLI_EXIT_USAGE;
     }
     int status = cli_finish_reference(o, &ref_text);
-    if (status == CLI_EXIT_OK)
+    if (status == CLI_EXIT_OK) {
         status = cli_offer_models(&o->offer, &o->runtime, &o->engine, o->request.run_pre_processing);
-    if (status == CLI_EXIT_OK)
+    }
+    if (status == CLI_EXIT_OK) {
         status = cli_open(&o->runtime, &o->engine, NULL, &context);
-    if (status == CLI_EXIT_OK && tmb_voice_create(context, &o->request, o->path, &reference, &error) != TMB_OK)
+    }
+    if (status == CLI_EXIT_OK && tmb_voice_create(context, &o->request, o->path, &reference, &error) != TMB_OK) {
         status = cli_fail(&error);
-    if (error.status != TMB_OK && o->common.json && !cli_interrupted())
+    }
+    if (error.status != TMB_OK && o->common.json && !cli_interrupted()) {
         cli_print_json(
             json_pack("{s:o, s:o}", "input", cli_json_text(o->request.ref_audio), "error", cli_json_error(&error)));
-    if (status == CLI_EXIT_OK && o->common.json)
+    }
+    if (status == CLI_EXIT_OK && o->common.json) {
         print_voice(o, &reference);
-    else if (status == CLI_EXIT_OK)
+    } else if (status == CLI_EXIT_OK) {
         cli_note("%s: use it with `timbre clone --voice %s`", o->path, stored != NULL ? o->voice_name : o->path);
-    if (status == CLI_EXIT_OK)
+    }
+    if (status == CLI_EXIT_OK && !o->common.json) {
+        cli_note_transcript(o->request.ref_audio, &reference);
+    }
+    if (status == CLI_EXIT_OK) {
         cli_warn_reference(o->request.ref_audio, &reference);
+    }
     tmb_close(&context);
     free(ref_text);
     free(stored);

@@ -32,7 +32,7 @@ static bool print_voice(void *user, const cli_voice *voice) {
                                  "path", cli_json_text(voice->path), "transcript", cli_json_text(voice->transcript)));
     } else {
         char line[4600];
-        (void)snprintf(line, sizeof(line), "%-20s %-9s  %s", voice->name, kind_of(voice), voice->path);
+        (void)snprintf(line, sizeof line, "%-20s %-9s  %s", voice->name, kind_of(voice), voice->path);
         cli_print_line(line);
     }
     return !cli_interrupted();
@@ -42,6 +42,9 @@ static int run_list(void *options, int count, char **arguments) {
     const voices_options *o = options;
     (void)count;
     (void)arguments;
+    if (!cli_voices_can_be_read(o->folder)) {
+        return CLI_EXIT_INPUT;
+    }
     cli_voices_each(o->folder, print_voice, options);
     return CLI_EXIT_OK;
 }
@@ -62,9 +65,9 @@ int cli_show_voice(const char *name, const char *path, bool json) {
         return CLI_EXIT_OK;
     }
     char line[1600];
-    (void)snprintf(line, sizeof(line), "%s: timbre voice for %s, %.3f s, %s%s%s%s", name, info.model, info.seconds,
-                   info.in_context ? "in context" : "by its colour alone", info.transcript[0] != '\0' ? ", \"" : "",
-                   info.transcript, info.transcript[0] != '\0' ? "\"" : "");
+    (void)snprintf(line, sizeof line, "%s: timbre voice for %s, %.3f s, %s%s%s%s", name, info.model, info.seconds,
+                   info.in_context ? "in context" : "by its speaker embedding alone",
+                   info.transcript[0] != '\0' ? ", \"" : "", info.transcript, info.transcript[0] != '\0' ? "\"" : "");
     cli_print_line(line);
     return CLI_EXIT_OK;
 }
@@ -94,7 +97,7 @@ static int show_recording(const cli_voice *voice, bool json) {
         cli_print_json(object);
     } else {
         char line[5200];
-        (void)snprintf(line, sizeof(line), "%s: %s, %s, %.3f s, \"%.600s\"", voice->name, voice->path, info.format,
+        (void)snprintf(line, sizeof line, "%s: %s, %s, %.3f s, \"%.600s\"", voice->name, voice->path, info.format,
                        seconds, text);
         cli_print_line(line);
     }
@@ -103,22 +106,18 @@ static int show_recording(const cli_voice *voice, bool json) {
     return CLI_EXIT_OK;
 }
 
-static int run_show(void *options, int count, char **arguments) {
-    const voices_options *o = options;
-    int worst = CLI_EXIT_OK;
-    for (int i = 0; i < count && !cli_interrupted(); i++) {
-        cli_voice voice = {0};
-        int status;
-        if (cli_voice_find(o->folder, arguments[i], &voice)) {
-            status = voice.saved ? cli_show_voice(voice.name, voice.path, o->common.json)
-                                 : show_recording(&voice, o->common.json);
-        } else {
-            status = cli_show_voice(arguments[i], arguments[i], o->common.json);
-        }
-        cli_voice_free(&voice);
-        worst = status > worst ? status : worst;
+static int show_voice(const voices_options *o, const char *name) {
+    cli_voice voice = {0};
+    int status;
+    if (!cli_voice_find(o->folder, name, &voice)) {
+        status = cli_show_voice(name, name, o->common.json);
+    } else if (voice.saved) {
+        status = cli_show_voice(voice.name, voice.path, o->common.json);
+    } else {
+        status = show_recording(&voice, o->common.json);
     }
-    return worst;
+    cli_voice_free(&voice);
+    return status;
 }
 
 /* Removes a voice of the user's own folder, and nothing else. */
@@ -149,13 +148,25 @@ static int remove_voice(const voices_options *o, const char *name) {
     return status;
 }
 
-static int run_rm(void *options, int count, char **arguments) {
+/* Does it to each voice; the worst status counts. */
+static int for_each_voice(const voices_options *o, int count, char **names,
+                          int (*act)(const voices_options *o, const char *name)) {
+    if (!cli_voices_can_be_read(o->folder)) {
+        return CLI_EXIT_INPUT;
+    }
     int worst = CLI_EXIT_OK;
-    for (int i = 0; i < count; i++) {
-        int status = remove_voice(options, arguments[i]);
+    for (int i = 0; i < count && !cli_interrupted(); i++) {
+        int status = act(o, names[i]);
         worst = status > worst ? status : worst;
     }
     return worst;
+}
+
+static int run_show(void *options, int count, char **names) {
+    return for_each_voice(options, count, names, show_voice);
+}
+static int run_rm(void *options, int count, char **names) {
+    return for_each_voice(options, count, names, remove_voice);
 }
 
 const cli_command cli_command_voice_list = {
@@ -171,19 +182,19 @@ const cli_command cli_command_voice_list = {
     .options_size = sizeof(voices_options),
     .run = run_list,
 };
+/* What the commands that take voices have in common. */
+#define TAKES_VOICES                                                                                                   \
+    .groups = groups, .group_count = CLI_LENGTH(groups), .options_size = sizeof(voices_options),                       \
+    .minimum_arguments = 1, .maximum_arguments = -1, .needs = "which voice? `timbre voice list` lists them",           \
+    .completion = CLI_COMPLETES_VOICES
+
 const cli_command cli_command_voice_show = {
     .name = "voice show",
     .summary = "what a voice is made of",
     .usage = "NAME|FILE... [OPTION...]",
     .description = "Prints the model that a voice fits, its length and its transcript.",
     .examples = "timbre voice show anna\ntimbre voice show me.tmbvoice --json",
-    .groups = groups,
-    .group_count = CLI_LENGTH(groups),
-    .options_size = sizeof(voices_options),
-    .minimum_arguments = 1,
-    .maximum_arguments = -1,
-    .needs = "which voice? `timbre voice list` lists them",
-    .completion = CLI_COMPLETES_VOICES,
+    TAKES_VOICES,
     .run = run_show,
 };
 const cli_command cli_command_voice_rm = {
@@ -193,12 +204,6 @@ const cli_command cli_command_voice_rm = {
     .description =
         "Removes voices by name, a recording together with its transcript. What is installed with timbre stays.",
     .examples = "timbre voice rm anna",
-    .groups = groups,
-    .group_count = CLI_LENGTH(groups),
-    .options_size = sizeof(voices_options),
-    .minimum_arguments = 1,
-    .maximum_arguments = -1,
-    .needs = "which voice? `timbre voice list` lists them",
-    .completion = CLI_COMPLETES_VOICES,
+    TAKES_VOICES,
     .run = run_rm,
 };

@@ -4,9 +4,11 @@
 
 #include "options.h"
 
-extern const cli_command cli_command_clone, cli_command_enhance, cli_command_resample, cli_command_info,
-    cli_command_voice_create, cli_command_voice_list, cli_command_voice_show, cli_command_voice_rm, cli_command_models,
-    cli_command_pull, cli_command_rm, cli_command_verify, cli_command_tokenize, cli_command_doctor, cli_command_serve;
+extern const cli_command cli_command_clone, cli_command_speak, cli_command_enhance, cli_command_resample,
+    cli_command_info, cli_command_voice_create, cli_command_voice_design, cli_command_voice_list,
+    cli_command_voice_show, cli_command_voice_rm, cli_command_models, cli_command_pull, cli_command_rm,
+    cli_command_verify, cli_command_tokenize, cli_command_doctor, cli_command_serve, cli_command_worker,
+    cli_command_queue;
 
 /* Prints what is in a voice file; the exit status. */
 int cli_show_voice(const char *name, const char *path, bool json);
@@ -14,8 +16,9 @@ int cli_show_voice(const char *name, const char *path, bool json);
 /* Downloads a model with progress and says what became of it; the exit status. Defined in cmd_pull.c. */
 int cli_pull(const char *name, bool system, bool json);
 
-/* Becomes the server's program; arguments[0] is replaced. Returns where that failed, with a status. */
-int cli_exec_serve(char **arguments);
+/* Becomes the server's program for "serve", "worker" or "queue" with the arguments after that word, up to NULL. Returns
+ * if that failed, with a status. */
+int cli_exec_serve(const char *command, char **arguments);
 /* Fills the table of `serve` from what `timbre-serve __options` printed into a file. */
 bool cli_load_serve_options(const char *path);
 

@@ -15,7 +15,7 @@ static void print_words(const char *const *words) {
 static void print_value(const cli_option *option) {
     if (option->choices != NULL) {
         print_words(option->choices);
-        if (option->kind == CLI_FOLDER) {
+        if (option->kind == CLI_FOLDER || option->kind == CLI_LIST) {
             (void)fputs("; _timbre_files -d", stdout);
         }
     } else if (option->kind == CLI_FILE || option->kind == CLI_FOLDER) {

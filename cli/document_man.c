@@ -95,12 +95,14 @@ static void print_files(void) {
 }
 
 void cli_print_man(void) {
-    (void)printf(
-        ".TH TIMBRE 1 \"\" \"timbre %s\" \"User Commands\"\n.SH NAME\ntimbre \\- voice cloning with studio\\-clean "
-        "sound\n.SH SYNOPSIS\n.B timbre\n.I COMMAND\n[\\fIOPTION\\fR...]\n.SH DESCRIPTION\n",
-        tmb_version());
+    (void)printf(".TH TIMBRE 1 \"\" \"timbre %s\" \"User Commands\"\n.SH NAME\ntimbre, timbre\\-serve \\- voice "
+                 "cloning with studio\\-clean sound\n.SH SYNOPSIS\n.B timbre\n.I COMMAND\n[\\fIOPTION\\fR...]\n.SH "
+                 "DESCRIPTION\n",
+                 tmb_version());
     print_roff(cli_description);
-    (void)fputs(".PP\n\"\\-\" is standard input or output wherever a file is named.\n.SH COMMANDS\n", stdout);
+    (void)fputs(".PP\n\"\\-\" is standard input or output wherever a file is named.\n.PP\n.B timbre\\-serve\nis the "
+                "program that\n.B timbre serve\nbecomes, and takes the same options.\n.SH COMMANDS\n",
+                stdout);
     for (size_t i = 0; i < cli_command_count; i++) {
         print_command(cli_commands[i]);
     }

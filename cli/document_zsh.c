@@ -39,14 +39,14 @@ static void print_option(const cli_option *option) {
     (void)putchar('[');
     /* The first clause is what fits a line. */
     char text[80];
-    (void)snprintf(text, sizeof(text), "%.*s", (int)strcspn(option->help, ";\n"), option->help);
+    (void)snprintf(text, sizeof text, "%.*s", (int)strcspn(option->help, ";\n"), option->help);
     print_text(text);
     (void)putchar(']');
     if (cli_option_takes_value(option)) {
         (void)putchar(':');
         print_text(option->argument);
         (void)putchar(':');
-        if (option->choices != NULL && option->kind == CLI_FOLDER) {
+        if (option->choices != NULL && (option->kind == CLI_FOLDER || option->kind == CLI_LIST)) {
             (void)fputs("{ compadd -- ", stdout);
             for (size_t i = 0; option->choices[i] != NULL; i++) {
                 (void)printf("%s ", option->choices[i]);

@@ -18,9 +18,11 @@ static const struct {
 };
 
 const char *cli_container_ending(tmb_container container) {
-    for (size_t i = 0; i < CLI_LENGTH(endings); i++)
-        if (endings[i].container == container)
+    for (size_t i = 0; i < CLI_LENGTH(endings); i++) {
+        if (endings[i].container == container) {
             return endings[i].ending;
+        }
+    }
     return "wav";
 }
 
@@ -34,15 +36,19 @@ char *cli_output_path(const char *folder, const char *input, const char *suffix,
     const char *dot = strrchr(name, '.');
     size_t stem = dot != NULL && dot != name ? (size_t)(dot - name) : strlen(name);
     const char *ending = cli_container_ending(container);
-    if (container == TMB_CONTAINER_AUTO && dot != NULL)
-        for (size_t i = 0; i < CLI_LENGTH(endings); i++)
-            if (strcasecmp(dot + 1, endings[i].ending) == 0)
+    if (container == TMB_CONTAINER_AUTO && dot != NULL) {
+        for (size_t i = 0; i < CLI_LENGTH(endings); i++) {
+            if (strcasecmp(dot + 1, endings[i].ending) == 0) {
                 ending = endings[i].ending;
+            }
+        }
+    }
     size_t size = strlen(folder) + 1 + stem + strlen(suffix) + 1 + strlen(ending) + 1;
     char *path = malloc(size);
-    if (path != NULL)
+    if (path != NULL) {
         (void)snprintf(path, size, "%s%s%.*s%s.%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", (int)stem,
                        name, suffix, ending);
+    }
     return path;
 }
 
@@ -57,12 +63,15 @@ bool cli_make_folder(const char *path) {
     bool made = copy != NULL;
     for (char *end = copy; made && end != NULL;) {
         end = strchr(end + 1, '/');
-        if (end != NULL)
+        if (end != NULL) {
             *end = '\0';
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST)
+        }
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
             made = false;
-        if (end != NULL)
+        }
+        if (end != NULL) {
             *end = '/';
+        }
     }
     free(copy);
     struct stat status;
@@ -70,8 +79,9 @@ bool cli_make_folder(const char *path) {
         errno = ENOTDIR;
         made = false;
     }
-    if (!made)
+    if (!made) {
         cli_error("cannot make the folder %s: %s", path, strerror(errno));
+    }
     return made;
 }
 
@@ -95,6 +105,17 @@ bool cli_is_audio_name(const char *path) {
     return false;
 }
 
+bool cli_can_be_audio(const char *path, tmb_container container) {
+    struct stat status;
+    if (path == NULL || container != TMB_CONTAINER_AUTO || cli_is_standard(path) || cli_is_audio_name(path) ||
+        (stat(path, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)))) {
+        return true;
+    }
+    cli_error("%s: the ending of the name says no audio format: use .wav, .flac, .ogg, .opus, .mp3, .aac or .raw",
+              path);
+    return false;
+}
+
 bool cli_is_readable(const char *path, tmb_error *error) {
     struct stat status;
     if (cli_is_standard(path) || (stat(path, &status) == 0 && !S_ISDIR(status.st_mode) && access(path, R_OK) == 0)) {
@@ -104,7 +125,7 @@ bool cli_is_readable(const char *path, tmb_error *error) {
         errno = EISDIR;
     }
     *error = (tmb_error){.status = TMB_ERROR_IO, .system = errno};
-    (void)snprintf(error->message, sizeof(error->message), "cannot be read: %s", strerror(errno));
+    (void)snprintf(error->message, sizeof error->message, "cannot be read: %s", strerror(errno));
     return false;
 }
 
@@ -126,16 +147,18 @@ char *cli_read_text(const char *path, size_t limit, size_t *size) {
         }
         size_t count = fread(data + used, 1, capacity - 1 - used, file);
         used += count;
-        if (used > limit)
+        if (used > limit) {
             problem = "too long";
-        else if (count == 0) {
-            if (ferror(file))
+        } else if (count == 0) {
+            if (ferror(file)) {
                 problem = strerror(errno);
+            }
             break;
         }
     }
-    if (file != NULL && file != stdin)
+    if (file != NULL && file != stdin) {
         (void)fclose(file);
+    }
     if (problem != NULL) {
         cli_error("cannot read %s: %s", cli_is_standard(path) ? "standard input" : path, problem);
         free(data);
@@ -154,10 +177,12 @@ char *cli_read_text(const char *path, size_t limit, size_t *size) {
 static bool write_all(int file, const char *data, size_t size) {
     while (size > 0) {
         ssize_t count = write(file, data, size);
-        if (count < 0 && errno == EINTR)
+        if (count < 0 && errno == EINTR) {
             continue;
-        if (count < 0)
+        }
+        if (count < 0) {
             return false;
+        }
         data += count;
         size -= (size_t)count;
     }
@@ -167,14 +192,16 @@ static bool write_all(int file, const char *data, size_t size) {
 bool cli_write_file(const char *path, const void *data, size_t size) {
     if (cli_is_standard(path)) {
         bool written = write_all(STDOUT_FILENO, data, size);
-        if (!written)
+        if (!written) {
             cli_error("cannot write to standard output: %s", strerror(errno));
+        }
         return written;
     }
     /* A link is followed: its target is replaced, as by the library's writers. */
     char *target = realpath(path, NULL);
-    if (target != NULL)
+    if (target != NULL) {
         path = target;
+    }
     size_t room = strlen(path) + 16;
     char *temporary = malloc(room);
     int file = -1;
@@ -190,11 +217,13 @@ bool cli_write_file(const char *path, const void *data, size_t size) {
         written = write_all(file, data, size) && fchmod(file, 0666 & ~mask) == 0;
         written = close(file) == 0 && written && rename(temporary, path) == 0;
     }
-    if (!written)
+    if (!written) {
         cli_error("cannot write %s: %s", path, temporary == NULL ? "no memory" : strerror(errno));
+    }
     if (file >= 0) {
-        if (!written)
+        if (!written) {
             (void)unlink(temporary);
+        }
         cli_temporary_drop(temporary);
     }
     free(temporary);

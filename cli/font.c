@@ -39,8 +39,10 @@ static const struct {
 
 unsigned cli_font_row(char character, int row) {
     unsigned bits = 0;
-    for (size_t i = 0; i < sizeof(glyphs) / sizeof(*glyphs); i++)
-        for (int x = 0; glyphs[i].character == character && x < CLI_FONT_WIDTH; x++)
+    for (size_t i = 0; i < sizeof glyphs / sizeof *glyphs; i++) {
+        for (int x = 0; glyphs[i].character == character && x < CLI_FONT_WIDTH; x++) {
             bits = bits << 1 | (glyphs[i].rows[row][x] == '#');
+        }
+    }
     return bits;
 }

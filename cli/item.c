@@ -9,7 +9,7 @@ static tmb_status fail(tmb_error *error, tmb_status status, const char *format, 
 static tmb_status fail(tmb_error *error, tmb_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(error->message, sizeof(error->message), format, arguments);
+    (void)vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
     error->status = status;
     return status;
@@ -33,11 +33,12 @@ static tmb_status unknown_field(const char *name, tmb_error *error) {
 
 static tmb_status set_format(cli_item *item, const char *name, tmb_error *error) {
     static const char *const names[] = {"wav", "flac", "ogg", "opus", "mp3", "pcm"};
-    for (size_t i = 0; i < CLI_LENGTH(names); i++)
+    for (size_t i = 0; i < CLI_LENGTH(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             item->container = (tmb_container)(TMB_CONTAINER_WAV + (int)i);
             return TMB_OK;
         }
+    }
     return fail(error, TMB_ERROR_FORMAT, "response_format is \"%.20s\", not one of wav, flac, ogg, opus, mp3, pcm",
                 name);
 }
@@ -66,15 +67,27 @@ static tmb_status set_seed(cli_item *item, const json_t *value, tmb_error *error
     const cli_option option = {.kind = CLI_UNSIGNED};
     cli_unsigned seed = {0};
     char reason[64];
-    if (json_is_integer(value) && json_integer_value(value) >= 0)
+    if (json_is_integer(value) && json_integer_value(value) >= 0) {
         seed = (cli_unsigned){true, (uint64_t)json_integer_value(value)};
-    else if (json_is_string(value))
-        (void)cli_parse_value(&option, &seed, json_string_value(value), reason, sizeof(reason));
-    if (!seed.given)
+    } else if (json_is_string(value)) {
+        (void)cli_parse_value(&option, &seed, json_string_value(value), reason, sizeof reason);
+    }
+    if (!seed.given) {
         return fail(error, TMB_ERROR_FORMAT, "seed is not a whole number from 0 to 18446744073709551615");
+    }
     item->request.has_seed = true;
     item->request.seed = seed.value;
     return TMB_OK;
+}
+
+static tmb_status set_level(cli_item *item, const tmb_clone_field *f, const char *name, tmb_error *error) {
+    for (int i = 0; f->choices[i] != NULL; i++) {
+        if (strcmp(f->choices[i], name) == 0) {
+            item->request.pre.level = item->request.post.level = (tmb_level_mode)i;
+            return TMB_OK;
+        }
+    }
+    return fail(error, TMB_ERROR_FORMAT, "%s is \"%s\", which is neither auto nor off", f->name, name);
 }
 
 static tmb_status set_field(cli_item *item, const tmb_clone_field *f, const json_t *value, tmb_error *error) {
@@ -95,6 +108,7 @@ static tmb_status set_field(cli_item *item, const tmb_clone_field *f, const json
         return TMB_OK;
     case TMB_CLONE_TEXT:
     case TMB_CLONE_LANGUAGE:
+    case TMB_CLONE_LEVEL:
     case TMB_CLONE_FORMAT: break;
     }
     if (!json_is_string(value)) {
@@ -106,6 +120,9 @@ static tmb_status set_field(cli_item *item, const tmb_clone_field *f, const json
     if (f->type == TMB_CLONE_FORMAT) {
         return set_format(item, json_string_value(value), error);
     }
+    if (f->type == TMB_CLONE_LEVEL) {
+        return set_level(item, f, json_string_value(value), error);
+    }
     *(const char **)place = json_string_value(value);
     return TMB_OK;
 }
@@ -114,36 +131,57 @@ static tmb_status set_field(cli_item *item, const tmb_clone_field *f, const json
 static char *complete_path(const char *folder, const char *path) {
     size_t size = strlen(folder) + strlen(path) + 2;
     char *complete = malloc(size);
-    if (complete != NULL && (path[0] == '/' || folder[0] == '\0'))
+    if (complete != NULL && (path[0] == '/' || folder[0] == '\0')) {
         (void)snprintf(complete, size, "%s", path);
-    else if (complete != NULL)
+    } else if (complete != NULL) {
         (void)snprintf(complete, size, "%s/%s", folder, path);
+    }
     return complete;
 }
 
 static tmb_status complete(cli_item *item, const tmb_clone_request *defaults, const char *folder, tmb_error *error) {
     tmb_clone_request *r = &item->request;
     bool own_reference = r->ref_audio != defaults->ref_audio, own_voice = r->voice != defaults->voice;
-    if (own_reference && own_voice)
+    bool speaks = r->speaker != defaults->speaker || r->instruct != defaults->instruct;
+    if (own_reference && own_voice) {
         return fail(error, TMB_ERROR_FORMAT, "ref_audio and voice exclude each other");
+    }
+    if ((own_reference || own_voice) && !speaks) { /* the defaults' speaker does not speak in another voice */
+        r->speaker = r->instruct = NULL;
+    } else if (speaks && !own_reference && !own_voice) {
+        r->ref_audio = r->ref_text = r->voice = NULL;
+        r->who = TMB_WHO_OWN;
+    }
+    if (r->streaming_text != defaults->streaming_text || r->non_streaming_text != defaults->non_streaming_text) {
+        /* The item's own word goes before the command's. */
+        r->non_streaming_text = r->non_streaming_text && r->non_streaming_text != defaults->non_streaming_text;
+        r->streaming_text = r->streaming_text && r->streaming_text != defaults->streaming_text;
+    }
     if (own_reference) {
-        if (cli_is_standard(r->ref_audio))
+        if (cli_is_standard(r->ref_audio)) {
             return fail(error, TMB_ERROR_FORMAT, "ref_audio of a batch cannot be standard input");
+        }
         r->voice = NULL;
         /* The transcript of another recording would be wrong for this one. */
-        if (r->ref_text == defaults->ref_text)
+        if (r->ref_text == defaults->ref_text) {
             r->ref_text = NULL;
+        }
         r->ref_audio = item->ref_audio = complete_path(folder, r->ref_audio);
     } else if (own_voice) {
         r->ref_audio = r->ref_text = NULL;
         r->voice = item->voice = complete_path(folder, r->voice);
     }
-    if ((own_reference && item->ref_audio == NULL) || (own_voice && item->voice == NULL))
+    if ((own_reference && item->ref_audio == NULL) || (own_voice && item->voice == NULL)) {
         return fail(error, TMB_ERROR_MEMORY, "no memory for the item");
-    if (r->text == NULL)
+    }
+    if (r->text == NULL) {
         return fail(error, TMB_ERROR_FORMAT, "text is missing");
-    if (r->ref_audio == NULL && r->voice == NULL)
-        return fail(error, TMB_ERROR_FORMAT, "there is neither ref_audio nor voice");
+    }
+    if (r->ref_audio != NULL || r->voice != NULL) {
+        r->who = TMB_WHO_AUTO;
+    } else if (r->who == TMB_WHO_AUTO) {
+        return fail(error, TMB_ERROR_FORMAT, "there is neither ref_audio nor voice, nor a speaker or instruct");
+    }
     return TMB_OK;
 }
 
@@ -155,14 +193,20 @@ tmb_status cli_item_parse(cli_item *item, const char *line, size_t size, const t
     json_t *value;
     *item = (cli_item){.request = *defaults};
     item->object = json_loadb(line, size, JSON_REJECT_DUPLICATES, &problem);
-    if (item->object == NULL)
+    if (item->object == NULL && cli_is_utf16(line, size)) {
+        return fail(error, TMB_ERROR_FORMAT, "the file is UTF-16: save it as UTF-8");
+    }
+    if (item->object == NULL) {
         return fail(error, TMB_ERROR_FORMAT, "the line is not JSON: %s", problem.text);
-    if (!json_is_object(item->object))
+    }
+    if (!json_is_object(item->object)) {
         return fail(error, TMB_ERROR_FORMAT, "the line is JSON but no object");
+    }
     /* The id first: a line that fails further on is still reported by its name. */
     value = json_object_get(item->object, "custom_id");
-    if (json_is_string(value))
+    if (json_is_string(value)) {
         item->request.custom_id = json_string_value(value);
+    }
     json_object_foreach(item->object, name, value) {
         const tmb_clone_field *f = tmb_clone_field_find(name);
         if (f == NULL) {

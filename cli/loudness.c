@@ -43,9 +43,10 @@ static void design(cli_loudness *l, double rate) {
 }
 
 cli_loudness *cli_loudness_create(int rate, int channels) {
-    cli_loudness *l = channels <= MAXIMUM_CHANNELS ? calloc(1, sizeof(*l)) : NULL;
-    if (l == NULL)
+    cli_loudness *l = channels <= MAXIMUM_CHANNELS ? calloc(1, sizeof *l) : NULL;
+    if (l == NULL) {
         return NULL;
+    }
     l->channels = channels;
     l->step_length = (size_t)rate / 10;
     design(l, rate);
@@ -70,8 +71,9 @@ static void end_step(cli_loudness *l) {
     l->step_filled = 0;
     if (++l->steps_seen >= STEPS) {
         double power = 0;
-        for (int i = 0; i < STEPS; i++)
+        for (int i = 0; i < STEPS; i++) {
             power += l->steps[i];
+        }
         power /= (double)(STEPS * l->step_length);
         double bin = power > 0 ? (loudness_of(power) - lowest) / bin_width : -1;
         if (bin >= 0) {
@@ -80,8 +82,9 @@ static void end_step(cli_loudness *l) {
             l->bin_count[index]++;
         }
     }
-    for (int i = 0; i + 1 < STEPS; i++)
+    for (int i = 0; i + 1 < STEPS; i++) {
         l->steps[i] = l->steps[i + 1];
+    }
     l->steps[STEPS - 1] = 0;
 }
 
@@ -90,13 +93,15 @@ void cli_loudness_push(cli_loudness *l, const float *samples, size_t count) {
         for (int c = 0; c < l->channels; c++) {
             double x = samples[i * (size_t)l->channels + (size_t)c];
             l->squares += x * x;
-            if (fabs(x) > l->peak)
+            if (fabs(x) > l->peak) {
                 l->peak = fabs(x);
+            }
             double y = filter(&l->highpass, l->state[c] + 2, filter(&l->shelf, l->state[c], x));
             l->steps[STEPS - 1] += y * y;
         }
-        if (++l->step_filled == l->step_length)
+        if (++l->step_filled == l->step_length) {
             end_step(l);
+        }
     }
     l->length += count;
 }
@@ -123,8 +128,9 @@ static double mean_power(const cli_loudness *l, size_t first) {
 
 double cli_loudness_integrated(const cli_loudness *l) {
     double absolute = mean_power(l, 0);
-    if (absolute <= 0)
+    if (absolute <= 0) {
         return -INFINITY;
+    }
     /* Blocks more than 10 LU below the mean do not count. */
     double gate = (loudness_of(absolute) - 10 - lowest) / bin_width;
     return loudness_of(mean_power(l, gate > 0 ? (size_t)gate : 0));

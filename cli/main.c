@@ -5,10 +5,11 @@
 #include <string.h>
 
 const cli_command *const cli_commands[] = {
-    &cli_command_clone,        &cli_command_enhance,    &cli_command_resample,   &cli_command_info,
-    &cli_command_voice_create, &cli_command_voice_list, &cli_command_voice_show, &cli_command_voice_rm,
-    &cli_command_models,       &cli_command_pull,       &cli_command_rm,         &cli_command_verify,
-    &cli_command_tokenize,     &cli_command_doctor,     &cli_command_serve,
+    &cli_command_clone,      &cli_command_speak,        &cli_command_enhance,      &cli_command_resample,
+    &cli_command_info,       &cli_command_voice_create, &cli_command_voice_design, &cli_command_voice_list,
+    &cli_command_voice_show, &cli_command_voice_rm,     &cli_command_models,       &cli_command_pull,
+    &cli_command_rm,         &cli_command_verify,       &cli_command_tokenize,     &cli_command_doctor,
+    &cli_command_serve,      &cli_command_worker,       &cli_command_queue,
 };
 const size_t cli_command_count = CLI_LENGTH(cli_commands);
 
@@ -18,7 +19,7 @@ const char cli_description[] = "Clones a voice from a short recording and speaks
 const char cli_environment_help[] =
     "An option whose help names a variable can be given by it; the option on the command line wins. NO_COLOR turns "
     "colours off. TIMBRE_CPU=generic, avx2, avx512 or amx holds the kernels to that instruction set; another value is "
-    "refused. TIMBRE_REMOTE_KEY is the key for --remote-url.";
+    "refused. TIMBRE_REMOTE_KEY is the key for --remote-url, TIMBRE_TRANSCRIBE_KEY that for --transcribe-url.";
 const cli_exit_meaning cli_exit_help[] = {
     {"0", "success"},
     {"1", "processing or writing failed"},
@@ -35,8 +36,9 @@ static void print_overview(FILE *out) {
         out,
         "timbre: voice cloning with studio-clean sound\n\n%sUsage:%s timbre COMMAND [OPTION...]\n\n%sCommands:%s\n",
         bold, plain, bold, plain);
-    for (size_t i = 0; i < cli_command_count; i++)
+    for (size_t i = 0; i < cli_command_count; i++) {
         (void)fprintf(out, "  %-14s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    }
     (void)fprintf(out,
                   "\n`timbre COMMAND --help` explains a command; `timbre --version` prints the version.\n"
                   "\"-\" is standard input or output wherever a file is named.\n\n%sExit status:%s\n",
@@ -47,16 +49,23 @@ static void print_overview(FILE *out) {
     (void)fputs("Of several inputs each is reported, and the highest status counts.\n", out);
 }
 
+/* Commands that are the server's program, which reads their options itself. */
+static bool is_server_command(const char *word) {
+    return strcmp(word, "serve") == 0 || strcmp(word, "worker") == 0 || strcmp(word, "queue") == 0;
+}
+
 /* The command that argv begins with; *words is 1 or 2. */
 static const cli_command *find_command(int argc, char **argv, int *words) {
     for (size_t i = 0; i < cli_command_count; i++) {
         const char *name = cli_commands[i]->name, *space = strchr(name, ' ');
         size_t first = space != NULL ? (size_t)(space - name) : strlen(name);
-        if (strncmp(argv[1], name, first) != 0 || argv[1][first] != '\0')
+        if (strncmp(argv[1], name, first) != 0 || argv[1][first] != '\0') {
             continue;
+        }
         *words = space != NULL ? 2 : 1;
-        if (space == NULL || (argc > 2 && strcmp(argv[2], space + 1) == 0))
+        if (space == NULL || (argc > 2 && strcmp(argv[2], space + 1) == 0)) {
             return cli_commands[i];
+        }
     }
     return NULL;
 }
@@ -140,9 +149,11 @@ static int say_unknown(char **argv) {
 }
 
 static bool wants_help(int argc, char **argv) {
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -157,8 +168,9 @@ static int run(const cli_command *command, int argc, char **argv) {
         cli_error("no memory");
         return CLI_EXIT_FAILED;
     }
-    if (command->defaults != NULL)
+    if (command->defaults != NULL) {
         command->defaults(options);
+    }
     int status = CLI_EXIT_USAGE;
     if (cli_parse(command, options, argc, argv, &first)) {
         const cli_common *common = options;
@@ -173,8 +185,9 @@ static int run(const cli_command *command, int argc, char **argv) {
 int main(int argc, char **argv) {
     int words = 1, status = CLI_EXIT_OK;
     /* Before anything has started: the server keeps no thread or handler of ours. */
-    if (argc > 1 && strcmp(argv[1], "serve") == 0)
-        return cli_exec_serve(argv + 1);
+    if (argc > 1 && is_server_command(argv[1])) {
+        return cli_exec_serve(argv[1], argv + 2);
+    }
     if (!cli_catch_signals()) {
         cli_error("the system refused to set up signal handling");
         return CLI_EXIT_FAILED;
@@ -192,8 +205,8 @@ int main(int argc, char **argv) {
         (void)printf("timbre %s\n", tmb_version());
     } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || (strcmp(word, "help") == 0 && argc == 2)) {
         print_overview(stdout);
-    } else if (strcmp(word, "help") == 0 && strcmp(argv[2], "serve") == 0) {
-        status = cli_exec_serve((char *[]){argv[0], (char[]){"--help"}, NULL});
+    } else if (strcmp(word, "help") == 0 && is_server_command(argv[2])) {
+        status = cli_exec_serve(argv[2], (char *[]){(char[]){"--help"}, NULL});
     } else if (strcmp(word, "help") == 0) {
         command = find_command(argc - 1, argv + 1, &words);
         if (command != NULL) {
@@ -210,7 +223,8 @@ int main(int argc, char **argv) {
     } else {
         status = say_unknown(argv);
     }
-    if (!cli_flush_output() && status == CLI_EXIT_OK)
+    if (!cli_flush_output() && status == CLI_EXIT_OK) {
         status = CLI_EXIT_FAILED;
+    }
     return status;
 }

@@ -7,21 +7,26 @@
 static size_t distance(const char *a, const char *b) {
     enum { LONGEST = 40 };
     size_t n = strlen(a), m = strlen(b), rows[3][LONGEST + 1];
-    if (n > LONGEST || m > LONGEST)
+    if (n > LONGEST || m > LONGEST) {
         return LONGEST;
+    }
     size_t *before = rows[0], *above = rows[1], *row = rows[2];
-    for (size_t j = 0; j <= m; j++)
+    for (size_t j = 0; j <= m; j++) {
         above[j] = j;
+    }
     for (size_t i = 1; i <= n; i++) {
         row[0] = i;
         for (size_t j = 1; j <= m; j++) {
             size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
-            if (above[j] + 1 < best)
+            if (above[j] + 1 < best) {
                 best = above[j] + 1;
-            if (row[j - 1] + 1 < best)
+            }
+            if (row[j - 1] + 1 < best) {
                 best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+            }
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best) {
                 best = before[j - 2] + 1;
+            }
             row[j] = best;
         }
         size_t *free_row = before;
@@ -58,7 +63,7 @@ static size_t distance_to_others(const char *word, const char *also) {
     while (also != NULL && *also != '\0') {
         char name[48];
         size_t length = strcspn(also, " ");
-        (void)snprintf(name, sizeof(name), "%.*s", (int)length, also);
+        (void)snprintf(name, sizeof name, "%.*s", (int)length, also);
         size_t d = distance(word, name);
         best = d < best ? d : best;
         also += length;

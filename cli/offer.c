@@ -31,9 +31,9 @@ static void look_at(void *user, const tmb_model_info *model) {
     if (smallest || is_name(model->name, c->wanted) || is_name(model->short_name, c->wanted) ||
         is_name(model->repository, c->wanted)) {
         c->found = true;
-        (void)snprintf(c->name, sizeof(c->name), "%s", model->name);
-        (void)snprintf(c->license, sizeof(c->license), "%s", model->license);
-        (void)cli_format_bytes(model->bytes, c->size, sizeof(c->size));
+        (void)snprintf(c->name, sizeof c->name, "%s", model->name);
+        (void)snprintf(c->license, sizeof c->license, "%s", model->license);
+        (void)cli_format_bytes(model->bytes, c->size, sizeof c->size);
     }
 }
 
@@ -43,7 +43,7 @@ static bool answer_is_yes(void) {
     size_t used = 0;
     char byte;
     while (read(STDIN_FILENO, &byte, 1) == 1 && byte != '\n') {
-        if (used + 1 < sizeof(line)) {
+        if (used + 1 < sizeof line) {
             line[used++] = byte;
         }
     }
@@ -62,8 +62,9 @@ static int offer_one(const cli_offer *offer, const char *wanted, const char *why
         if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0 || cli_is_quiet()) {
             return CLI_EXIT_OK;
         }
-        (void)fprintf(stderr, "timbre: %s\ntimbre: Download %s now (%s, licence %s)? %s [y/N] ", why, c.name, c.size,
-                      c.license, otherwise);
+        cli_note("%s", why);
+        (void)fprintf(stderr, "timbre: Download %s now (%s, licence %s)? %s%s[y/N] ", c.name, c.size, c.license,
+                      otherwise, otherwise[0] != '\0' ? " " : "");
         (void)fflush(stderr);
         if (!answer_is_yes()) {
             return CLI_EXIT_OK;
@@ -72,19 +73,23 @@ static int offer_one(const cli_offer *offer, const char *wanted, const char *why
     return cli_pull(c.name, false, false);
 }
 
-/* Whether the engine speaks with a checkpoint. */
-static bool uses_checkpoint(const cli_engine *engine) {
-    return engine->engine == NULL || strcmp(engine->engine, "auto") == 0 || strcmp(engine->engine, "qwen3") == 0;
+int cli_offer_model(const cli_offer *offer, const char *name) {
+    tmb_error error = {0};
+    return tmb_find_model(name, NULL, NULL, &error) == TMB_OK ? CLI_EXIT_OK : offer_one(offer, name, error.message, "");
 }
 
 int cli_offer_models(const cli_offer *offer, const cli_runtime *runtime, const cli_engine *engine, bool denoiser) {
     tmb_error error = {0};
     int status = CLI_EXIT_OK;
-    if (engine != NULL && uses_checkpoint(engine)) {
-        const char *model = engine->model != NULL ? engine->model : "";
-        bool optional = model[0] == '\0' && (engine->engine == NULL || strcmp(engine->engine, "auto") == 0);
-        if (tmb_find_model(model, NULL, NULL, &error) != TMB_OK) {
-            status = offer_one(offer, model, error.message, optional ? "(No: a preview voice speaks, no clone.)" : "");
+    if (engine != NULL && cli_uses_checkpoint(engine)) {
+        size_t count = engine->models.count;
+        for (size_t i = 0; status == CLI_EXIT_OK && i < (count > 0 ? count : 1); i++) {
+            const char *model = count > 0 ? cli_model_path(engine->models.items[i]) : "";
+            bool optional = count == 0 && (engine->engine == NULL || strcmp(engine->engine, "auto") == 0);
+            if (tmb_find_model(model, NULL, NULL, &error) != TMB_OK) {
+                status =
+                    offer_one(offer, model, error.message, optional ? "(No: a preview voice speaks, no clone.)" : "");
+            }
         }
     }
     /* A Qwen3-TTS model brings the denoiser along. */

@@ -15,4 +15,7 @@ extern const cli_option cli_offer_options[1];
  * goes on and finds out itself what is there. Not 0: the exit status of a download that failed. */
 int cli_offer_models(const cli_offer *offer, const cli_runtime *runtime, const cli_engine *engine, bool denoiser);
 
+/* The same for one model, by name. */
+int cli_offer_model(const cli_offer *offer, const char *name);
+
 #endif

@@ -29,11 +29,11 @@ static pid_t start(const cli_official *o, const char *script, int *output) {
     char timbre[4096], frames[16];
     int ends[2];
     pid_t process = 0;
-    if (!own_path(timbre, sizeof(timbre)) || pipe(ends) != 0) {
+    if (!own_path(timbre, sizeof timbre) || pipe(ends) != 0) {
         cli_error("%s cannot be started: %s", script, strerror(errno));
         return 0;
     }
-    (void)snprintf(frames, sizeof(frames), "%d", o->frames);
+    (void)snprintf(frames, sizeof frames, "%d", o->frames);
     const char *text = o->reference_text != NULL ? o->reference_text : "";
     const char *arguments[] = {o->python,    script,       "--timbre", timbre,     "--model", o->model, "--ref",
                                o->reference, "--ref-text", text,       "--frames", frames,    NULL};

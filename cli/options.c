@@ -14,6 +14,17 @@ bool cli_option_takes_value(const cli_option *option) {
 
 bool cli_is_standard(const char *path) { return path != NULL && strcmp(path, "-") == 0; }
 
+bool cli_is_utf16(const char *text, size_t size) {
+    return size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
+}
+
+/* The range of an INTEGER or NUMBER: its own, or an item field's. */
+static void range_of(const cli_option *option, double *minimum, double *maximum) {
+    const tmb_clone_field *field = option->item_field != NULL ? tmb_clone_field_find(option->item_field) : NULL;
+    *minimum = field != NULL ? field->minimum : option->minimum;
+    *maximum = field != NULL ? field->maximum : option->maximum;
+}
+
 static bool parse_number(const cli_option *option, const char *text, double *out, char *reason, size_t size) {
     char *end;
     errno = 0;
@@ -22,8 +33,11 @@ static bool parse_number(const cli_option *option, const char *text, double *out
         (void)snprintf(reason, size, "\"%s\" is not a number", text);
         return false;
     }
-    if (value < option->minimum || value > option->maximum) {
-        (void)snprintf(reason, size, "%s is not within %.10g to %.10g", text, option->minimum, option->maximum);
+    double minimum;
+    double maximum;
+    range_of(option, &minimum, &maximum);
+    if (value < minimum || value > maximum) {
+        (void)snprintf(reason, size, "%s is not within %.10g to %.10g", text, minimum, maximum);
         return false;
     }
     *out = value;
@@ -63,8 +77,9 @@ static bool parse_rate(const cli_option *option, const char *text, int *out, cha
 }
 
 static bool parse_unsigned(const char *text, uint64_t *out, char **end) {
-    if (*text < '0' || *text > '9')
+    if (*text < '0' || *text > '9') {
         return false;
+    }
     errno = 0;
     *out = strtoull(text, end, 10);
     return errno == 0;
@@ -76,10 +91,11 @@ static bool parse_bytes(const char *text, uint64_t *out, char *reason, size_t si
     if (parse_unsigned(text, out, &end)) {
         static const char units[] = "KMGT";
         const char *unit = *end == '\0' ? NULL : strchr(units, *end & ~0x20);
-        if (*end == '\0')
+        if (*end == '\0') {
             shift = 0;
-        else if (unit != NULL && *unit != '\0' && end[1] == '\0')
+        } else if (unit != NULL && *unit != '\0' && end[1] == '\0') {
             shift = 10 * (int)(unit - units + 1);
+        }
     }
     if (shift < 0 || *out > UINT64_MAX >> shift) {
         (void)snprintf(reason, size, "\"%s\" is not a number of bytes such as 512M or 4G", text);
@@ -97,12 +113,24 @@ static bool parse_choice(const cli_option *option, const char *text, int *out, c
             *out = i;
             return true;
         }
-        if (length < sizeof(list))
+        if (length < sizeof list) {
             length +=
-                (size_t)snprintf(list + length, sizeof(list) - length, "%s%s", i > 0 ? ", " : "", option->choices[i]);
+                (size_t)snprintf(list + length, sizeof list - length, "%s%s", i > 0 ? ", " : "", option->choices[i]);
+        }
     }
     (void)snprintf(reason, size, "\"%s\" is not one of %s", text, list);
     return false;
+}
+
+/* Standard output has other names where a file's name is asked for. */
+static const char *output_name(const char *text) {
+    static const char *const names[] = {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"};
+    for (size_t i = 0; i < CLI_LENGTH(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return "-";
+        }
+    }
+    return text;
 }
 
 bool cli_parse_value(const cli_option *option, void *field, const char *text, char *reason, size_t size) {
@@ -111,8 +139,9 @@ bool cli_parse_value(const cli_option *option, void *field, const char *text, ch
     case CLI_FLAG:
     case CLI_UNFLAG:
         /* Only from the environment: "0" and the like mean that the variable is as good as unset. */
-        if (strcmp(text, "0") != 0 && strcmp(text, "false") != 0 && strcmp(text, "no") != 0)
+        if (strcmp(text, "0") != 0 && strcmp(text, "false") != 0 && strcmp(text, "no") != 0) {
             *(bool *)field = option->kind == CLI_FLAG;
+        }
         return true;
     case CLI_COUNT: ++*(int *)field; return true;
     case CLI_TEXT:
@@ -122,11 +151,12 @@ bool cli_parse_value(const cli_option *option, void *field, const char *text, ch
             (void)snprintf(reason, size, "the name is empty");
             return false;
         }
-        *(const char **)field = text;
+        *(const char **)field = option->writes && option->letter == 'o' ? output_name(text) : text;
         return true;
     case CLI_INTEGER:
-        if (!parse_number(option, text, &number, reason, size))
+        if (!parse_number(option, text, &number, reason, size)) {
             return false;
+        }
         if (number != floor(number)) {
             (void)snprintf(reason, size, "%s is not a whole number", text);
             return false;
@@ -140,8 +170,9 @@ bool cli_parse_value(const cli_option *option, void *field, const char *text, ch
         cli_unsigned *out = field;
         char *end = NULL;
         out->given = parse_unsigned(text, &out->value, &end) && *end == '\0';
-        if (!out->given)
+        if (!out->given) {
             (void)snprintf(reason, size, "\"%s\" is not a whole number from 0 to 18446744073709551615", text);
+        }
         return out->given;
     }
     case CLI_CHOICE: return parse_choice(option, text, (int *)field, reason, size);

@@ -33,6 +33,7 @@ typedef struct cli_unsigned {
 typedef struct cli_list {
     const char *items[64];
     size_t count;
+    bool from_environment; /* what the command line says takes its place */
 } cli_list;
 
 typedef struct cli_option {
@@ -44,6 +45,7 @@ typedef struct cli_option {
     const char *help;        /* says the default too */
     const char *environment; /* variable that stands in for the option, or NULL */
     double minimum, maximum; /* INTEGER and NUMBER */
+    const char *item_field;  /* of tmb_clone_fields: the range is that field's; or NULL */
     const char *const
         *choices;     /* NULL-terminated. CHOICE: every legal value; TEXT and FOLDER: what completion offers */
     bool writes;      /* the value names what is written: an abbreviation never reaches this option */
@@ -60,7 +62,7 @@ typedef struct cli_group {
 } cli_group;
 
 /* The elements of an array, for cli_group.count and the like. */
-#define CLI_LENGTH(array) (sizeof(array) / sizeof(*(array)))
+#define CLI_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 /* What completion offers for a command's arguments. */
 typedef enum cli_completion { CLI_COMPLETES_FILES, CLI_COMPLETES_MODELS, CLI_COMPLETES_VOICES } cli_completion;
@@ -75,23 +77,26 @@ typedef struct cli_command {
     size_t group_count;
     size_t options_size; /* of the struct that the options fill; born zeroed, then `defaults` */
     void (*defaults)(void *options);
-    int minimum_arguments, maximum_arguments;               /* beside options; maximum < 0: any number */
+    int minimum_arguments, maximum_arguments;               /* in addition to options; maximum < 0: any number */
     const char *needs;                                      /* what is said when there are too few arguments */
     cli_completion completion;                              /* of the arguments */
     int (*run)(void *options, int count, char **arguments); /* the exit status */
 } cli_command;
 
 /* Fills `options` from the environment and argv[1..]; moves the other arguments to the end and gives
- * their position. false: said what is wrong, the exit status is 2. --help is not handled here. */
+ * their position. Returns false after printing the problem; the exit status is 2. --help is not handled here. */
 bool cli_parse(const cli_command *command, void *options, int argc, char **argv, int *first_argument);
 
-/* The value of one option from text; false and a reason (of `size` bytes) where it is not legal. */
+/* The value of one option from text; false and a reason (of `size` bytes) if it is not legal. */
 bool cli_parse_value(const cli_option *option, void *field, const char *text, char *reason, size_t size);
 
 /* Is this "-", standard input or output? `path` may be NULL. */
 bool cli_is_standard(const char *path);
 
-/* "--name VALUE", with the letter in front where there is one. */
+/* Whether a text begins with the mark of UTF-16, which editors on Windows call "Unicode". */
+bool cli_is_utf16(const char *text, size_t size);
+
+/* "--name VALUE", with the letter in front if there is one. */
 void cli_option_usage(const cli_option *option, char *out, size_t size);
 bool cli_option_takes_value(const cli_option *option);
 

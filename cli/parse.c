@@ -25,7 +25,7 @@ typedef struct parsing {
 } parsing;
 
 static void flatten(const cli_command *command, flat_table *table) {
-    memset(table, 0, sizeof(*table));
+    memset(table, 0, sizeof *table);
     for (size_t g = 0; g < command->group_count; g++) {
         const cli_group *group = &command->groups[g];
         for (size_t i = 0; i < group->count && table->count < MAXIMUM_OPTIONS; i++) {
@@ -42,8 +42,13 @@ static bool store(const parsing *p, const cli_option *option, const char *text, 
         index++;
     }
     char reason[320];
-    if (cli_parse_value(option, (char *)p->options + p->table.bases[index] + option->offset, text, reason,
-                        sizeof(reason))) {
+    void *field = (char *)p->options + p->table.bases[index] + option->offset;
+    if (option->kind == CLI_LIST) {
+        cli_list *list = field;
+        list->count = list->from_environment ? 0 : list->count;
+        list->from_environment = source != NULL;
+    }
+    if (cli_parse_value(option, field, text, reason, sizeof reason)) {
         return true;
     }
     if (source != NULL) {
@@ -67,10 +72,10 @@ static void say_unknown(const parsing *p, const char *name) {
 static void say_ambiguous(const parsing *p, const char *name) {
     char list[400] = "";
     size_t used = 0, length = strlen(name);
-    for (size_t i = 0; i < p->table.count && used < sizeof(list); i++) {
+    for (size_t i = 0; i < p->table.count && used < sizeof list; i++) {
         const cli_option *option = p->table.options[i];
         if (!option->writes && strncmp(option->name, name, length) == 0) {
-            used += (size_t)snprintf(list + used, sizeof(list) - used, "%s--%s", used > 0 ? ", " : "", option->name);
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s--%s", used > 0 ? ", " : "", option->name);
         }
     }
     cli_error("--%s may be %s", name, list);
@@ -122,7 +127,7 @@ static bool take_value(parsing *p, const cli_option *option, const char *value) 
 static bool parse_long(parsing *p, char *word) {
     char *equals = strchr(word, '=');
     char name[64];
-    (void)snprintf(name, sizeof(name), "%.*s", (int)(equals != NULL ? equals - word : (long)strlen(word)), word);
+    (void)snprintf(name, sizeof name, "%.*s", (int)(equals != NULL ? equals - word : (long)strlen(word)), word);
     const cli_option *option = find_option(p, name);
     if (option == NULL) {
         return false;
@@ -184,8 +189,8 @@ static bool parse_words(parsing *p, char **arguments, int *count) {
 
 static bool check_count(const cli_command *command, int count, char **arguments) {
     if (command->maximum_arguments >= 0 && count > command->maximum_arguments) {
-        cli_error("what is \"%s\" for? usage: timbre %s %s", arguments[command->maximum_arguments], command->name,
-                  command->usage);
+        cli_error("unexpected argument \"%s\"; usage: timbre %s %s", arguments[command->maximum_arguments],
+                  command->name, command->usage);
         return false;
     }
     if (count < command->minimum_arguments) {
@@ -199,7 +204,7 @@ static bool check_count(const cli_command *command, int count, char **arguments)
 bool cli_parse(const cli_command *command, void *options, int argc, char **argv, int *first_argument) {
     parsing p = {.command = command, .options = options, .argc = argc, .argv = argv, .next = 1};
     flatten(command, &p.table);
-    char **arguments = calloc((size_t)argc + 1, sizeof(*arguments));
+    char **arguments = calloc((size_t)argc + 1, sizeof *arguments);
     if (arguments == NULL) {
         cli_error("no memory");
         return false;
@@ -208,7 +213,7 @@ bool cli_parse(const cli_command *command, void *options, int argc, char **argv,
     bool good = parse_environment(&p) && parse_words(&p, arguments, &count) && check_count(command, count, arguments);
     *first_argument = argc - count;
     if (good) {
-        memcpy(argv + *first_argument, arguments, (size_t)count * sizeof(*argv));
+        memcpy(argv + *first_argument, arguments, (size_t)count * sizeof *argv);
     }
     free(arguments);
     return good;

@@ -1,5 +1,6 @@
 #include "shared.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +11,8 @@ const char *const cli_levels[] = {"auto", "off", NULL};
 const char *const cli_resamplers[] = {"auto", "soxr", "polyphase", "sinc", NULL};
 static const char *const containers[] = {"auto", "wav", "flac", "ogg", "opus", "mp3", "raw", "aac", NULL};
 static const char *const engines[] = {"auto", "qwen3", "preview", "remote", NULL};
-static const char *const models[] = {"0.6b", "1.7b", NULL};
+static const char *const models[] = {"0.6b", "1.7b", "0.6b-customvoice", "1.7b-customvoice", "1.7b-voicedesign", NULL};
+static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precisions[] = {"auto", "f32", "bf16", "int8", "int4", NULL};
 static const char *const raw_encodings[] = {"as-output", "s16", "s24", "float", NULL};
 
@@ -23,7 +25,7 @@ const cli_option cli_common_options[] = {
      .letter = 'q',
      .kind = CLI_FLAG,
      .offset = offsetof(cli_common, quiet),
-     .help = "say nothing but errors; no progress bar"},
+     .help = "print only errors; no progress bar"},
     {.name = "verbose",
      .letter = 'v',
      .kind = CLI_COUNT,
@@ -71,15 +73,17 @@ const cli_option cli_engine_options[] = {
      .environment = "TIMBRE_ENGINE",
      .choices = engines,
      .help = "qwen3 (the voice clone), preview (a built-in voice that needs no download and is no clone), remote (a "
-             "speech server), or auto, the default: qwen3 where its model is installed, else preview"},
+             "speech server), or auto, the default: qwen3 if its model is installed, otherwise preview"},
     {.name = "model",
-     .kind = CLI_FOLDER,
-     .offset = offsetof(cli_engine, model),
+     .kind = CLI_LIST,
+     .offset = offsetof(cli_engine, models),
      .argument = "MODEL",
      .environment = "TIMBRE_MODEL",
      .choices = models,
      .also = "checkpoint model-path model-dir model-id",
-     .help = "folder of a Qwen3-TTS Base checkpoint, or 0.6b or 1.7b as installed; default: the smallest installed"},
+     .help =
+         "folder of a Qwen3-TTS checkpoint, or its name as installed; may be repeated, as MODEL or NAME=MODEL: what "
+         "is asked decides which one speaks; default: the smallest installed that can"},
     {.name = "precision",
      .kind = CLI_TEXT,
      .offset = offsetof(cli_engine, precision),
@@ -89,13 +93,41 @@ const cli_option cli_engine_options[] = {
      .also = "dtype quantization quantize quant",
      .help = "f32, bf16, int8, int4, or by network as talker=int8,predictor=int4,codec=bf16; default auto: the fastest "
              "that is documented as safe"},
-    {.name = "remote-url",
+    {.name = "device",
      .kind = CLI_TEXT,
-     .offset = offsetof(cli_engine, remote_url),
+     .offset = offsetof(cli_engine, device),
+     .argument = "DEVICE",
+     .environment = "TIMBRE_DEVICE",
+     .choices = devices,
+     .also = "gpu cuda backend",
+     .help =
+         "what computes Qwen3-TTS: cpu, the default; cuda or cuda:N, an NVIDIA GPU; auto, the first GPU if it can do "
+         "it, otherwise the CPU"},
+    {.name = "gpu-memory",
+     .kind = CLI_BYTES,
+     .offset = offsetof(cli_engine, gpu_memory),
+     .argument = "SIZE",
+     .environment = "TIMBRE_GPU_MEMORY",
+     .also = "vram",
+     .help =
+         "the GPU's memory for models and running sequences, as 6G; at most, and by default, nine tenths of what is "
+         "free at the start"},
+    {.name = "remote-url",
+     .kind = CLI_LIST,
+     .offset = offsetof(cli_engine, remote_urls),
      .argument = "URL",
      .environment = "TIMBRE_REMOTE_URL",
      .also = "url server server-url base-url api-base",
-     .help = "the speech server of --engine remote; its key comes from TIMBRE_REMOTE_KEY"},
+     .help = "a speech server of --engine remote; more may be given: who has least to do is asked. URL#limit=N bounds "
+             "requests at once. Their key comes from TIMBRE_REMOTE_KEY"},
+    {.name = "remote-hedge",
+     .kind = CLI_NUMBER,
+     .offset = offsetof(cli_engine, remote_hedge),
+     .argument = "S",
+     .minimum = 0,
+     .maximum = 3600,
+     .help = "ask a second speech server too after S seconds without audio, and take who speaks first; 0, the default, "
+             "is never"},
     {.name = "max-batch",
      .kind = CLI_INTEGER,
      .offset = offsetof(cli_engine, max_batch),
@@ -111,6 +143,24 @@ const cli_option cli_engine_options[] = {
      .kind = CLI_FLAG,
      .offset = offsetof(cli_engine, no_preview),
      .help = "fail if no model is installed, rather than speak with the preview voice"},
+};
+
+const cli_option cli_transcribe_options[] = {
+    {.name = "transcribe-url",
+     .kind = CLI_TEXT,
+     .offset = offsetof(cli_engine, transcribe_url),
+     .argument = "URL",
+     .environment = "TIMBRE_TRANSCRIBE_URL",
+     .also = "whisper whisper-url asr-url stt-url transcribe",
+     .help = "speech-to-text server with OpenAI's /v1/audio/transcriptions (whisper.cpp's, speaches, ...): writes the "
+             "transcript where --ref-text is missing; its key comes from TIMBRE_TRANSCRIBE_KEY"},
+    {.name = "transcribe-model",
+     .kind = CLI_TEXT,
+     .offset = offsetof(cli_engine, transcribe_model),
+     .argument = "NAME",
+     .environment = "TIMBRE_TRANSCRIBE_MODEL",
+     .also = "whisper-model asr-model stt-model",
+     .help = "that server's name of its model; default whisper-1"},
 };
 
 const cli_option cli_output_options[] = {
@@ -150,7 +200,7 @@ const cli_option cli_raw_options[] = {
      .offset = offsetof(cli_raw, encoding),
      .argument = "KIND",
      .choices = raw_encodings,
-     .help = "samples of raw input, where they differ from --encoding: s16, s24, float"},
+     .help = "samples of raw input, if they differ from --encoding: s16, s24, float"},
 };
 
 const cli_option cli_limit_options[] = {
@@ -174,35 +224,117 @@ const cli_option cli_reading_options[] = {
      .help = "never start ffmpeg, which otherwise decodes what timbre does not: M4A, MP4, WebM, AAC, AMR, WMA, ..."},
 };
 
+bool cli_uses_checkpoint(const cli_engine *engine) {
+    return engine->engine == NULL || strcmp(engine->engine, "auto") == 0 || strcmp(engine->engine, "qwen3") == 0;
+}
+
 void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_options *out) {
     out->denoiser = runtime->denoiser;
     out->threads = runtime->threads;
     out->memory_budget = runtime->memory_budget;
     out->log = cli_log;
     out->log_level = cli_log_level();
-    if (engine == NULL)
+    if (engine == NULL) {
         return;
-    if (engine->engine != NULL)
+    }
+    if (engine->engine != NULL) {
         out->engine = engine->engine;
-    if (engine->precision != NULL)
+    }
+    if (engine->precision != NULL) {
         out->precision = engine->precision;
-    out->model = engine->model;
-    out->remote_url = engine->remote_url;
+    }
+    out->device = engine->device;
+    out->gpu_memory = engine->gpu_memory;
+    out->remote_hedge = engine->remote_hedge;
     out->remote_key = getenv("TIMBRE_REMOTE_KEY");
+    out->transcribe_url = engine->transcribe_url;
+    out->transcribe_key = getenv("TIMBRE_TRANSCRIBE_KEY");
+    out->transcribe_model = engine->transcribe_model;
     out->max_batch = engine->max_batch;
     out->no_ffmpeg = engine->no_ffmpeg;
     out->no_preview = engine->no_preview;
 }
 
+/* All of them, with spaces between; NULL if there are none. *good: whether there was memory. */
+static char *join(const cli_list *list, bool *good) {
+    size_t size = 1;
+    *good = true;
+    for (size_t i = 0; i < list->count; i++) {
+        size += strlen(list->items[i]) + 1;
+    }
+    if (list->count == 0) {
+        return NULL;
+    }
+    char *out = malloc(size);
+    char *end = out;
+    *good = out != NULL;
+    for (size_t i = 0; *good && i < list->count; i++) {
+        end = stpcpy(stpcpy(end, i == 0 ? "" : " "), list->items[i]);
+    }
+    return out;
+}
+
+const char *cli_model_path(const char *text) {
+    char *name = NULL;
+    const char *model = text;
+    (void)tmb_model_spec_parse(text, &name, &model, NULL);
+    tmb_free(name);
+    return model;
+}
+
+/* The models that --model names; `specs` are freed by free_models. The exit status. */
+static int read_models(const cli_list *list, tmb_model_spec *specs) {
+    for (size_t i = 0; i < list->count; i++) {
+        tmb_error error = {0};
+        char *name = NULL;
+        if (tmb_model_spec_parse(list->items[i], &name, &specs[i].model, &error) != TMB_OK) {
+            cli_error("--model: %s", error.message);
+            return CLI_EXIT_USAGE;
+        }
+        specs[i].name = name;
+    }
+    return CLI_EXIT_OK;
+}
+
+static void free_models(tmb_model_spec *specs, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        tmb_free((char *)(uintptr_t)specs[i].name);
+    }
+}
+
 int cli_open(const cli_runtime *runtime, const cli_engine *engine, const tmb_options *base, tmb_context **out) {
+    tmb_model_spec specs[CLI_LENGTH(engine->models.items)] = {{NULL, NULL}};
+    size_t count = engine != NULL ? engine->models.count : 0;
     tmb_options options;
     tmb_error error = {0};
-    if (base != NULL)
+    if (base != NULL) {
         options = *base;
-    else
+    } else {
         tmb_options_default(&options);
+    }
     cli_fill_options(runtime, engine, &options);
-    return tmb_open(&options, out, &error) == TMB_OK ? CLI_EXIT_OK : cli_fail(&error);
+    bool good = true;
+    char *urls = engine != NULL ? join(&engine->remote_urls, &good) : NULL;
+    int status = count > 0 ? read_models(&engine->models, specs) : CLI_EXIT_OK;
+    if (!good) {
+        cli_error("no memory for the options");
+        status = CLI_EXIT_FAILED;
+    }
+    if (urls != NULL) {
+        options.remote_url = urls;
+    }
+    if (count == 1 && specs[0].name == NULL) {
+        options.model = specs[0].model;
+    } else {
+        options.models = specs;
+        options.model_count = count;
+    }
+    if (status == CLI_EXIT_OK && tmb_open(&options, out, &error) != TMB_OK) {
+        status = cli_fail(&error);
+    }
+    free_models(specs, count);
+    free(urls);
+    return status;
 }
 
 bool cli_raw_format(const cli_raw *raw, const cli_output *output, tmb_raw_format *out) {
@@ -221,8 +353,9 @@ bool cli_raw_format(const cli_raw *raw, const cli_output *output, tmb_raw_format
 int cli_open_input(const char *path, const cli_raw *raw, const cli_output *output, const tmb_audio_limits *limits,
                    tmb_audio_reader **reader, tmb_audio_info *info, tmb_error *error) {
     tmb_raw_format format;
-    if (!cli_raw_format(raw, output, &format))
+    if (!cli_raw_format(raw, output, &format)) {
         return CLI_EXIT_USAGE;
+    }
     return cli_exit_of_input(tmb_audio_open(path, raw->raw ? &format : NULL, limits, reader, info, error));
 }
 
@@ -238,8 +371,9 @@ bool cli_spares_terminal(const char *path, const cli_output *output) {
 int cli_create_output(const tmb_audio_reader *like, const char *path, const cli_raw *raw, const cli_output *output,
                       int rate, int channels, tmb_audio_writer **writer, tmb_error *error) {
     tmb_container container = (tmb_container)output->container;
-    if (container == TMB_CONTAINER_AUTO && raw->raw && cli_is_standard(path))
+    if (container == TMB_CONTAINER_AUTO && raw->raw && cli_is_standard(path)) {
         container = TMB_CONTAINER_RAW;
+    }
     tmb_status status =
         tmb_audio_create_like(like, path, container, (tmb_encoding)output->encoding, rate, channels, writer, error);
     return status == TMB_OK ? CLI_EXIT_OK : status == TMB_ERROR_ARGUMENT ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
@@ -304,10 +438,12 @@ json_t *cli_json_text(const char *text) {
 
 json_t *cli_json_number(double value, int digits) {
     double scale = 1;
-    if (!(value >= -1e15 && value <= 1e15))
+    if (!(value >= -1e15 && value <= 1e15)) {
         return json_null();
-    for (int i = 0; i < digits; i++)
+    }
+    for (int i = 0; i < digits; i++) {
         scale *= 10;
+    }
     return json_real((double)(long long)(value * scale + (value < 0 ? -0.5 : 0.5)) / scale);
 }
 
@@ -318,15 +454,21 @@ json_t *cli_json_error(const tmb_error *error) {
     return object;
 }
 
+bool cli_reader_left(const char *output, const tmb_error *error) {
+    return cli_is_standard(output) && error->system == EPIPE;
+}
+
 void cli_report_failure(const char *input, const tmb_error *error, bool json) {
     const char *name = cli_is_standard(input) ? "standard input" : input;
-    if (error->status == TMB_OK || cli_interrupted())
+    if (error->status == TMB_OK || cli_interrupted()) {
         return;
+    }
     /* Most of the library's messages name the file already. */
     const bool named = error->name_bytes > 0;
     cli_error("%s%s%s", named ? "" : name, named ? "" : ": ", error->message);
-    if (json)
+    if (json) {
         cli_print_json(json_pack("{s:o, s:o}", "input", cli_json_text(input), "error", cli_json_error(error)));
+    }
 }
 
 void cli_json_clipped(json_t *object, uint64_t clipped) {
@@ -336,17 +478,19 @@ void cli_json_clipped(json_t *object, uint64_t clipped) {
         (void)json_object_set_new(object, "warnings", warnings);
     }
     (void)json_object_set_new(object, "clipped", json_integer((json_int_t)clipped));
-    if (clipped > 0)
+    if (clipped > 0) {
         (void)json_array_append_new(
             warnings,
             json_sprintf("%llu samples were beyond full scale and were clipped; write floats or lower the input",
                          (unsigned long long)clipped));
+    }
 }
 
 void cli_warn_clipped(const char *path, uint64_t clipped) {
-    if (clipped > 0)
+    if (clipped > 0) {
         cli_warning(
             "%s: %llu samples were beyond full scale and were clipped; write floats (--encoding float) or lower the "
             "input",
             path, (unsigned long long)clipped);
+    }
 }

@@ -27,11 +27,23 @@ extern const cli_option cli_runtime_options[3];
 
 /* Which engine speaks. */
 typedef struct cli_engine {
-    const char *engine, *model, *precision, *remote_url;
+    const char *engine, *precision, *device;
+    cli_list models; /* each a folder or a name, or "NAME=" before one */
+    cli_list remote_urls;
+    double remote_hedge;
+    uint64_t gpu_memory;
     int max_batch;
     bool no_ffmpeg, no_preview;
+    const char *transcribe_url, *transcribe_model;
 } cli_engine;
-extern const cli_option cli_engine_options[7];
+extern const cli_option cli_engine_options[10];
+/* Whether that engine speaks with checkpoints of its own. */
+bool cli_uses_checkpoint(const cli_engine *engine);
+/* Who writes transcripts that are missing; they fill a cli_engine too. */
+extern const cli_option cli_transcribe_options[2];
+
+/* What --model's value names, without its "NAME=". */
+const char *cli_model_path(const char *text);
 
 /* How audio is written. */
 typedef struct cli_output {
@@ -56,7 +68,7 @@ extern const cli_option cli_reading_options[2];
 
 extern const char *const cli_encodings[], *const cli_resamplers[], *const cli_levels[];
 
-/* Opens the library; `engine` may be NULL. Says what is wrong: then the exit status, else 0. */
+/* Opens the library; `engine` may be NULL. If something is wrong, says so and returns the exit status, otherwise 0. */
 int cli_open(const cli_runtime *runtime, const cli_engine *engine, const tmb_options *base, tmb_context **out);
 /* Options from flags, on top of the defaults; for commands that change more of them. */
 void cli_fill_options(const cli_runtime *runtime, const cli_engine *engine, tmb_options *out);
@@ -76,8 +88,8 @@ int cli_create_output(const tmb_audio_reader *like, const char *path, const cli_
 void cli_tell_warnings(const char *input, const tmb_audio_reader *reader, json_t *object);
 
 /* Where the output of `input` goes: `output` itself, or in the folder `output` a file named after the
- * input, `suffix` between its name and its ending. The ending is the input's where that can be written,
- * else "wav"; `container`, where not AUTO, decides. Allocated; NULL: no memory. */
+ * input, `suffix` between its name and its ending. The ending is the input's if that can be written,
+ * otherwise "wav"; `container`, if not AUTO, decides. Allocated; NULL: no memory. */
 char *cli_output_path(const char *folder, const char *input, const char *suffix, tmb_container container);
 /* The ending that a container's files have. */
 const char *cli_container_ending(tmb_container container);
@@ -95,6 +107,8 @@ void cli_warn_clipped(const char *path, uint64_t clipped);
 bool cli_is_regular(const char *path);
 /* Does a path end like an audio file that can be written ("x.wav")? */
 bool cli_is_audio_name(const char *path);
+/* Whether an output's name says what is to be written, or `container` does; says so if not. NULL: no such output. */
+bool cli_can_be_audio(const char *path, tmb_container container);
 /* Does it end in `ending` (".png"), in any case? */
 bool cli_has_ending(const char *path, const char *ending);
 /* Can this input be opened for reading? Otherwise `error` says why (TMB_ERROR_IO). "-" can. */
@@ -109,7 +123,11 @@ char *cli_read_text(const char *path, size_t limit, size_t *size);
 /* Writes bytes to `path` through a temporary file; false: said why. */
 bool cli_write_file(const char *path, const void *data, size_t size);
 
-/* Says why `input` failed, as a JSON line too where `json`; nothing where the user interrupted. */
+/* Whether writing to `output` failed because its reader went away, as `| head` does: that is worth a status, but no
+ * line. */
+bool cli_reader_left(const char *output, const tmb_error *error);
+
+/* Says why `input` failed, as a JSON line too if `json`; nothing if the user interrupted. */
 void cli_report_failure(const char *input, const tmb_error *error, bool json);
 
 /* One object as a line on standard output; frees it. */

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum { MAXIMUM_TEMPORARIES = 64, PATH_SIZE = 4096 };
-/* What the command gets to end by itself: long where it has something to cancel, short where it may
+/* What the command gets to end by itself: long if it has something to cancel, short if it may
  * hang in a read. */
 enum { GRACE_MILLISECONDS = 3000, SHORT_GRACE_MILLISECONDS = 500 };
 
@@ -30,35 +30,41 @@ void cli_on_interrupt(void (*cancel)(void *user), void *user) {
     (void)pthread_mutex_lock(&cancel_lock);
     cancel_callback = cancel;
     cancel_user = user;
-    if (cancel != NULL && cli_interrupted())
+    if (cancel != NULL && cli_interrupted()) {
         cancel(user);
+    }
     (void)pthread_mutex_unlock(&cancel_lock);
 }
 
 void cli_temporary_add(const char *path) {
     (void)pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAXIMUM_TEMPORARIES && strlen(path) < PATH_SIZE; i++)
+    for (size_t i = 0; i < MAXIMUM_TEMPORARIES && strlen(path) < PATH_SIZE; i++) {
         if (temporaries[i][0] == '\0') {
             (void)strcpy(temporaries[i], path);
             break;
         }
+    }
     (void)pthread_mutex_unlock(&lock);
 }
 
 void cli_temporary_drop(const char *path) {
     (void)pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAXIMUM_TEMPORARIES; i++)
-        if (strcmp(temporaries[i], path) == 0)
+    for (size_t i = 0; i < MAXIMUM_TEMPORARIES; i++) {
+        if (strcmp(temporaries[i], path) == 0) {
             temporaries[i][0] = '\0';
+        }
+    }
     (void)pthread_mutex_unlock(&lock);
 }
 
 static void end_now(void) {
     tmb_audio_remove_temporary_files();
     (void)pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAXIMUM_TEMPORARIES; i++)
-        if (temporaries[i][0] != '\0')
+    for (size_t i = 0; i < MAXIMUM_TEMPORARIES; i++) {
+        if (temporaries[i][0] != '\0') {
             (void)unlink(temporaries[i]);
+        }
+    }
     _exit(CLI_EXIT_INTERRUPTED);
 }
 
@@ -77,8 +83,9 @@ static void *watch(void *unused) {
     }
     (void)pthread_mutex_lock(&cancel_lock);
     int grace = cancel_callback != NULL ? GRACE_MILLISECONDS : SHORT_GRACE_MILLISECONDS;
-    if (cancel_callback != NULL)
+    if (cancel_callback != NULL) {
         cancel_callback(cancel_user);
+    }
     (void)pthread_mutex_unlock(&cancel_lock);
     /* A second signal, or the end of the grace. */
     struct pollfd second = {.fd = wake[0], .events = POLLIN};
@@ -92,10 +99,12 @@ bool cli_catch_signals(void) {
     pthread_attr_t attributes;
     struct sigaction action = {.sa_handler = on_signal};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    if (pipe2(wake, O_CLOEXEC) != 0)
+    if (pipe2(wake, O_CLOEXEC) != 0) {
         return false;
-    if (pthread_attr_init(&attributes) != 0)
+    }
+    if (pthread_attr_init(&attributes) != 0) {
         return false;
+    }
     (void)pthread_attr_setstacksize(&attributes, 64 * 1024);
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     bool started = pthread_create(&thread, &attributes, watch, NULL) == 0;
@@ -103,7 +112,7 @@ bool cli_catch_signals(void) {
     /* Whoever started us with one of these ignored (nohup, a shell's background job) wants it so. SIGHUP comes when the
      * terminal is closed. */
     static const int ignorable[] = {SIGINT, SIGHUP};
-    for (size_t i = 0; i < sizeof(ignorable) / sizeof(ignorable[0]) && started; i++) {
+    for (size_t i = 0; i < sizeof ignorable / sizeof ignorable[0] && started; i++) {
         struct sigaction before;
         if (sigaction(ignorable[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
             started = sigaction(ignorable[i], &action, NULL) == 0;

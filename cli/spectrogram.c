@@ -25,15 +25,17 @@ struct cli_spectrogram {
 };
 
 cli_spectrogram *cli_spectrogram_create(int rate, double top) {
-    cli_spectrogram *s = calloc(1, sizeof(*s));
-    if (s == NULL)
+    cli_spectrogram *s = calloc(1, sizeof *s);
+    if (s == NULL) {
         return NULL;
+    }
     /* About 21 ms at every rate. */
     s->rate = rate;
     s->top = top;
     s->size = 128;
-    while (s->size < MAXIMUM_SIZE && (double)s->size < 0.016 * rate)
+    while (s->size < MAXIMUM_SIZE && (double)s->size < 0.016 * rate) {
         s->size *= 2;
+    }
     s->hop = s->size / 8;
     s->merged = 1;
     /* The first window is centred on the first sample, half of it silence. */
@@ -51,8 +53,9 @@ cli_spectrogram *cli_spectrogram_create(int rate, double top) {
         return NULL;
     }
     double scale = sqrt(8.0 / 3.0) / (double)s->size; /* the mean square of a Hann window is 3 / 8 */
-    for (size_t i = 0; i < s->size; i++)
+    for (size_t i = 0; i < s->size; i++) {
         s->shape[i] = (float)(scale * (0.5 - 0.5 * cos(2 * pi * (double)i / (double)s->size)));
+    }
     for (size_t k = 0; k < s->size / 2; k++) {
         s->twiddle[k] = (float)cos(2 * pi * (double)k / (double)s->size);
         s->twiddle[s->size / 2 + k] = (float)-sin(2 * pi * (double)k / (double)s->size);
@@ -62,8 +65,9 @@ cli_spectrogram *cli_spectrogram_create(int rate, double top) {
 
 void cli_spectrogram_destroy(cli_spectrogram **spectrogram) {
     cli_spectrogram *s = *spectrogram;
-    if (s == NULL)
+    if (s == NULL) {
         return;
+    }
     free(s->window);
     free(s->shape);
     free(s->real);
@@ -81,8 +85,9 @@ static void transform(const cli_spectrogram *s) {
     size_t n = s->size;
     for (size_t i = 1, j = 0; i < n; i++) {
         size_t bit = n >> 1;
-        for (; (j & bit) != 0; bit >>= 1)
+        for (; (j & bit) != 0; bit >>= 1) {
             j ^= bit;
+        }
         j ^= bit;
         if (i < j) {
             float swap = re[i];
@@ -92,7 +97,7 @@ static void transform(const cli_spectrogram *s) {
     }
     for (size_t half = 1; half < n; half *= 2) {
         size_t step = n / (2 * half);
-        for (size_t start = 0; start < n; start += 2 * half)
+        for (size_t start = 0; start < n; start += 2 * half) {
             for (size_t k = 0; k < half; k++) {
                 float c = s->twiddle[k * step], d = s->twiddle[n / 2 + k * step];
                 size_t a = start + k, b = a + half;
@@ -102,44 +107,53 @@ static void transform(const cli_spectrogram *s) {
                 re[a] += x;
                 im[a] += y;
             }
+        }
     }
 }
 
 /* Halves the number of columns: each is the mean of two from now on. */
 static void merge_columns(cli_spectrogram *s) {
-    for (size_t c = 0; c < s->columns / 2; c++)
-        for (size_t r = 0; r < CLI_SPECTROGRAM_ROWS; r++)
+    for (size_t c = 0; c < s->columns / 2; c++) {
+        for (size_t r = 0; r < CLI_SPECTROGRAM_ROWS; r++) {
             s->cells[c * CLI_SPECTROGRAM_ROWS + r] =
                 0.5F * (s->cells[2 * c * CLI_SPECTROGRAM_ROWS + r] + s->cells[(2 * c + 1) * CLI_SPECTROGRAM_ROWS + r]);
+        }
+    }
     s->columns /= 2;
     s->merged *= 2;
 }
 
 static void add_window(cli_spectrogram *s) {
-    for (size_t i = 0; i < s->size; i++)
+    for (size_t i = 0; i < s->size; i++) {
         s->real[i] = s->window[i] * s->shape[i];
+    }
     memset(s->imaginary, 0, s->size * sizeof(float));
     transform(s);
     double bins_per_row = s->top / CLI_SPECTROGRAM_ROWS * (double)s->size / s->rate;
     for (size_t r = 0; r < CLI_SPECTROGRAM_ROWS; r++) {
-        /* The bins whose centres lie in the row, or the nearest one where rows are finer than bins. */
+        /* The bins whose centres lie in the row, or the nearest one if rows are finer than bins. */
         size_t first = (size_t)(bins_per_row * (double)r + 0.5), end = (size_t)(bins_per_row * (double)(r + 1) + 0.5);
         float power = 0;
-        if (end <= first)
+        if (end <= first) {
             end = first + 1;
-        for (size_t k = first; k < end && k <= s->size / 2; k++)
+        }
+        for (size_t k = first; k < end && k <= s->size / 2; k++) {
             power += s->real[k] * s->real[k] + s->imaginary[k] * s->imaginary[k];
+        }
         s->pending[r] += power / (float)(end - first);
     }
-    if (++s->pending_count < s->merged)
+    if (++s->pending_count < s->merged) {
         return;
+    }
     if (s->columns == MAXIMUM_COLUMNS) {
         merge_columns(s);
-        if (s->pending_count < s->merged)
+        if (s->pending_count < s->merged) {
             return;
+        }
     }
-    for (size_t r = 0; r < CLI_SPECTROGRAM_ROWS; r++)
+    for (size_t r = 0; r < CLI_SPECTROGRAM_ROWS; r++) {
         s->cells[s->columns * CLI_SPECTROGRAM_ROWS + r] = s->pending[r] / (float)s->pending_count;
+    }
     memset(s->pending, 0, CLI_SPECTROGRAM_ROWS * sizeof(float));
     s->pending_count = 0;
     s->columns++;
@@ -148,11 +162,13 @@ static void add_window(cli_spectrogram *s) {
 void cli_spectrogram_push(cli_spectrogram *s, const float *samples, size_t count, int channels) {
     for (size_t i = 0; i < count; i++) {
         float sum = 0;
-        for (int c = 0; c < channels; c++)
+        for (int c = 0; c < channels; c++) {
             sum += samples[i * (size_t)channels + (size_t)c];
+        }
         s->window[s->filled++] = sum / (float)channels;
-        if (s->filled < s->size)
+        if (s->filled < s->size) {
             continue;
+        }
         add_window(s);
         memmove(s->window, s->window + s->hop, (s->size - s->hop) * sizeof(float));
         s->filled -= s->hop;

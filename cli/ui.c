@@ -1,5 +1,7 @@
 #include "ui.h"
 
+#include "visible.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -50,10 +52,11 @@ int cli_fail(const tmb_error *error) {
 }
 
 void cli_set_error(tmb_error *error, tmb_status status, const char *message) {
-    if (error == NULL)
+    if (error == NULL) {
         return;
+    }
     *error = (tmb_error){.status = status};
-    (void)snprintf(error->message, sizeof(error->message), "%s", message);
+    (void)snprintf(error->message, sizeof error->message, "%s", message);
 }
 
 double cli_now(void) {
@@ -70,8 +73,9 @@ void cli_set_verbosity(bool is_quiet, int verbose) {
 bool cli_is_quiet(void) { return quiet; }
 
 tmb_log_level cli_log_level(void) {
-    if (quiet)
+    if (quiet) {
         return TMB_LOG_ERROR;
+    }
     return verbosity >= 2 ? TMB_LOG_DEBUG : verbosity == 1 ? TMB_LOG_INFO : TMB_LOG_WARNING;
 }
 
@@ -83,19 +87,29 @@ const char *cli_style(FILE *stream, cli_style_kind kind) {
 }
 
 static void clear_bar(void) {
-    if (bar_shown)
+    if (bar_shown) {
         (void)fputs("\r\033[K", stderr);
+    }
     bar_shown = false;
 }
 
 static void say(cli_style_kind style, const char *label, const char *format, va_list arguments) TMB_PRINTF(3, 0);
 static void say(cli_style_kind style, const char *label, const char *format, va_list arguments) {
+    va_list again;
+    va_copy(again, arguments);
+    const int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    char *text = length >= 0 ? malloc((size_t)length + 1) : NULL;
+    if (text != NULL) {
+        (void)vsnprintf(text, (size_t)length + 1, format, arguments);
+    }
     (void)pthread_mutex_lock(&lock);
     clear_bar();
     (void)fprintf(stderr, "timbre: %s%s%s", cli_style(stderr, style), label, cli_style(stderr, CLI_PLAIN));
-    (void)vfprintf(stderr, format, arguments);
+    (void)cli_put_visible(text != NULL ? text : format, stderr);
     (void)fputc('\n', stderr);
     (void)pthread_mutex_unlock(&lock);
+    free(text);
 }
 
 #define SAY(style, label)                                                                                              \
@@ -109,20 +123,23 @@ static void say(cli_style_kind style, const char *label, const char *format, va_
 void cli_error(const char *format, ...) { SAY(CLI_RED, "error: "); }
 
 void cli_warning(const char *format, ...) {
-    if (!quiet)
+    if (!quiet) {
         SAY(CLI_YELLOW, "warning: ");
+    }
 }
 
 void cli_important(const char *format, ...) { SAY(CLI_YELLOW, "warning: "); }
 
 void cli_note(const char *format, ...) {
-    if (!quiet)
+    if (!quiet) {
         SAY(CLI_PLAIN, "");
+    }
 }
 
 void cli_detail(const char *format, ...) {
-    if (!quiet && verbosity > 0)
+    if (!quiet && verbosity > 0) {
         SAY(CLI_DIM, "");
+    }
 }
 
 void cli_log(void *user, tmb_log_level level, const char *line) {
@@ -137,8 +154,9 @@ void cli_log(void *user, tmb_log_level level, const char *line) {
 
 static int terminal_width(void) {
     struct winsize window;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0) {
         return window.ws_col;
+    }
     return 80;
 }
 
@@ -153,32 +171,36 @@ static int print_time_left(double fraction, double now) {
     if (elapsed < 2 || fraction < 0.02 || fraction >= 1) {
         return 0;
     }
-    return fprintf(stderr, "%s left  ", cli_format_time(elapsed * (1 - fraction) / fraction + 0.5, time, sizeof(time)));
+    return fprintf(stderr, "%s left  ", cli_format_time(elapsed * (1 - fraction) / fraction + 0.5, time, sizeof time));
 }
 
 void cli_progress(double fraction, const char *format, ...) {
     enum { BAR = 24 };
-    if (quiet || !isatty(STDERR_FILENO))
+    if (quiet || !isatty(STDERR_FILENO)) {
         return;
+    }
     (void)pthread_mutex_lock(&lock);
     double now = cli_now();
     if (now - bar_drawn_at >= 0.1 || fraction >= 1) {
         char text[200];
         va_list arguments;
         va_start(arguments, format);
-        (void)vsnprintf(text, sizeof(text), format, arguments);
+        (void)vsnprintf(text, sizeof text, format, arguments);
         va_end(arguments);
         (void)fputs("\r", stderr);
         int width = terminal_width() - 1;
         if (fraction >= 0) {
             int filled = (int)(BAR * (fraction < 1 ? fraction : 1));
             (void)fputc('[', stderr);
-            for (int i = 0; i < BAR; i++)
+            for (int i = 0; i < BAR; i++) {
                 (void)fputc(i < filled ? '=' : i == filled ? '>' : ' ', stderr);
+            }
             (void)fprintf(stderr, "] %3d%% ", (int)(100 * (fraction < 1 ? fraction : 1)));
             width -= BAR + 8 + print_time_left(fraction, now);
         }
-        (void)fprintf(stderr, "%.*s\033[K", width > 0 ? width : 0, text);
+        text[width > 0 && (size_t)width < sizeof text ? (size_t)width : width > 0 ? sizeof text - 1 : 0] = '\0';
+        (void)cli_put_visible(text, stderr);
+        (void)fputs("\033[K", stderr);
         (void)fflush(stderr);
         bar_shown = true;
         bar_drawn_at = now;
@@ -195,12 +217,14 @@ void cli_progress_clear(void) {
 
 void cli_print_line(const char *line) {
     (void)pthread_mutex_lock(&lock);
-    if (isatty(STDOUT_FILENO))
+    if (isatty(STDOUT_FILENO)) {
         clear_bar();
+    }
     errno = 0;
     /* A reader of a pipe wants each line at once. */
-    if ((puts(line) == EOF || fflush(stdout) != 0) && output_problem == 0)
+    if ((cli_put_visible(line, stdout) == EOF || putchar('\n') == EOF || fflush(stdout) != 0) && output_problem == 0) {
         output_problem = errno != 0 ? errno : EIO;
+    }
     (void)pthread_mutex_unlock(&lock);
 }
 
@@ -212,11 +236,13 @@ void cli_output_failed(void) {
 
 bool cli_flush_output(void) {
     errno = 0;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && output_problem == 0)
+    if ((fflush(stdout) != 0 || ferror(stdout)) && output_problem == 0) {
         output_problem = errno != 0 ? errno : EIO;
+    }
     /* `| head` has what it wants: that is worth a status, but no line. */
-    if (output_problem != 0 && output_problem != EPIPE)
+    if (output_problem != 0 && output_problem != EPIPE) {
         cli_error("standard output could not be written: %s", strerror(output_problem));
+    }
     return output_problem == 0 && !output_failed;
 }
 
@@ -224,7 +250,7 @@ const char *cli_format_bytes(uint64_t bytes, char *out, size_t size) {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
     double value = (double)bytes;
     size_t unit = 0;
-    while (value >= 999.5 && unit + 1 < sizeof(units) / sizeof(*units)) {
+    while (value >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
         value /= 1000;
         unit++;
     }
@@ -234,9 +260,10 @@ const char *cli_format_bytes(uint64_t bytes, char *out, size_t size) {
 
 const char *cli_format_time(double seconds, char *out, size_t size) {
     unsigned long long whole = seconds > 0 ? (unsigned long long)seconds : 0;
-    if (whole >= 3600)
+    if (whole >= 3600) {
         (void)snprintf(out, size, "%llu:%02llu:%02llu", whole / 3600, whole / 60 % 60, whole % 60);
-    else
+    } else {
         (void)snprintf(out, size, "%llu:%02llu", whole / 60, whole % 60);
+    }
     return out;
 }

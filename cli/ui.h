@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* Exit statuses. Of several inputs the highest counts. */
+/* Exit statuses. With several inputs the highest counts. */
 enum {
     CLI_EXIT_OK = 0,
     CLI_EXIT_FAILED = 1,       /* processing or writing failed */
@@ -19,9 +19,9 @@ enum {
 
 /* The exit status for what the library reported. */
 int cli_exit_of(tmb_status status);
-/* The same where only a model can be what was not found or not readable. */
+/* The same if only a model can be what was not found or not readable. */
 int cli_exit_of_model(tmb_status status);
-/* The same where only the input can be. */
+/* The same if only the input can be. */
 int cli_exit_of_input(tmb_status status);
 /* Says what the library reported; the exit status for it. */
 int cli_fail(const tmb_error *error);
@@ -49,7 +49,7 @@ void cli_log(void *user, tmb_log_level level, const char *line);
 typedef enum cli_style_kind { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_RED, CLI_YELLOW } cli_style_kind;
 const char *cli_style(FILE *stream, cli_style_kind kind);
 
-/* One progress bar on standard error, where that is a terminal. `fraction` < 0: not known, a text only.
+/* One progress bar on standard error, if that is a terminal. `fraction` < 0: not known, a text only.
  * Calls come from any thread; drawing is limited to ten times a second. */
 void cli_progress(double fraction, const char *format, ...) TMB_PRINTF(2, 3);
 void cli_progress_clear(void);
@@ -74,7 +74,7 @@ bool cli_catch_signals(void);
 bool cli_interrupted(void);
 void cli_on_interrupt(void (*cancel)(void *user), void *user);
 
-/* Files that a signal must not leave behind, beside those of the library. The path is copied. */
+/* Files that a signal must not leave behind, in addition to those of the library. The path is copied. */
 void cli_temporary_add(const char *path);
 void cli_temporary_drop(const char *path);
 

@@ -2,19 +2,12 @@
 
 #include "shared.h"
 
-#include <dirent.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <utf8proc.h>
 
-enum { MAXIMUM_VOICES = 4096, MAXIMUM_TRANSCRIPT = 1024 * 1024, MAXIMUM_LETTERS = 64 };
-
-/* Recordings that may stand for a voice. */
-static const char *const recordings[] = {"wav", "flac", "ogg", "opus", "mp3", "m4a", "mp4", "webm", "aac", "caf"};
+enum { MAXIMUM_TRANSCRIPT = 1024 * 1024, MAXIMUM_LETTERS = 64 };
 
 void cli_voice_free(cli_voice *voice) {
     free(voice->name);
@@ -39,80 +32,55 @@ char *cli_voices_folder(void) {
     static const char rest[] = "timbre/voices";
     const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     if (data != NULL && data[0] == '/') {
-        return join(data, rest, sizeof(rest) - 1, "");
+        return join(data, rest, sizeof rest - 1, "");
     }
     return home != NULL && home[0] != '\0' ? join(home, ".local/share/timbre/voices", 26, "") : NULL;
 }
 
-/* Fills `out` if this file of a folder is a voice. */
-static bool look_at(const char *folder, const char *file, cli_voice *out) {
-    const char *dot = strrchr(file, '.');
-    if (dot == NULL || dot == file) {
-        return false;
+typedef struct visit {
+    bool (*each)(void *user, const cli_voice *voice);
+    void *user;
+    bool ended;
+} visit;
+
+static bool show(void *user, const tmb_folder_voice *found) {
+    visit *v = user;
+    cli_voice voice = {.name = strdup(found->name),
+                       .path = strdup(found->path),
+                       .transcript = found->transcript != NULL ? strdup(found->transcript) : NULL,
+                       .saved = found->transcript == NULL};
+    if (voice.name != NULL && voice.path != NULL && (voice.saved || voice.transcript != NULL)) {
+        v->ended = !v->each(v->user, &voice);
     }
-    size_t stem = (size_t)(dot - file);
-    bool recording = false;
-    *out = (cli_voice){.saved = strcasecmp(dot + 1, "tmbvoice") == 0};
-    for (size_t i = 0; i < CLI_LENGTH(recordings); i++) {
-        recording = recording || strcasecmp(dot + 1, recordings[i]) == 0;
-    }
-    if (!out->saved && !recording) {
-        return false;
-    }
-    char name[NAME_MAX + 1];
-    (void)snprintf(name, sizeof(name), "%.*s", (int)stem, file);
-    out->name = normal(name);
-    out->path = join(folder, file, strlen(file), "");
-    out->transcript = recording ? join(folder, file, stem, ".txt") : NULL;
-    struct stat status;
-    bool good = out->name != NULL && out->path != NULL && stat(out->path, &status) == 0 && S_ISREG(status.st_mode);
-    if (good && recording) {
-        /* A recording without its transcript is a file like any other, and no voice. */
-        good = out->transcript != NULL && access(out->transcript, R_OK) == 0;
-    }
-    if (!good) {
-        cli_voice_free(out);
-    }
-    return good;
+    cli_voice_free(&voice);
+    return !v->ended;
 }
 
-static int by_name(const void *a, const void *b) {
-    const cli_voice *first = a, *second = b;
-    int order = strcmp(first->name, second->name);
-    return order != 0 ? order : (int)second->saved - (int)first->saved;
-}
-
-/* The voices of one folder, sorted, in an array of *count; NULL: none. */
-static cli_voice *read_folder(const char *folder, size_t *count) {
-    DIR *directory = opendir(folder);
-    cli_voice *list = directory != NULL ? calloc(MAXIMUM_VOICES, sizeof(*list)) : NULL;
-    *count = 0;
-    for (struct dirent *entry; list != NULL && *count < MAXIMUM_VOICES && (entry = readdir(directory)) != NULL;) {
-        *count += look_at(folder, entry->d_name, &list[*count]);
-    }
-    if (directory != NULL) {
-        (void)closedir(directory);
-    }
-    if (list != NULL) {
-        qsort(list, *count, sizeof(*list), by_name);
-    }
-    return list;
+static bool stop(void *user, const tmb_folder_voice *found) {
+    (void)user;
+    (void)found;
+    return false;
 }
 
 void cli_voices_each(const char *extra, bool (*each)(void *user, const cli_voice *voice), void *user) {
     char *own = cli_voices_folder();
     const char *const folders[] = {extra, own, CLI_DATA_FOLDER "/voices"};
-    bool more = true;
-    for (size_t i = 0; i < CLI_LENGTH(folders); i++) {
-        size_t count = 0;
-        cli_voice *list = folders[i] != NULL ? read_folder(folders[i], &count) : NULL;
-        for (size_t k = 0; k < count; k++) {
-            more = more && each(user, &list[k]);
-            cli_voice_free(&list[k]);
+    visit v = {each, user, false};
+    for (size_t i = 0; i < CLI_LENGTH(folders) && !v.ended; i++) {
+        if (folders[i] != NULL) {
+            (void)tmb_voice_folder(folders[i], show, &v, NULL);
         }
-        free(list);
     }
     free(own);
+}
+
+bool cli_voices_can_be_read(const char *extra) {
+    tmb_error error = {0};
+    if (extra == NULL || tmb_voice_folder(extra, stop, NULL, &error) == TMB_OK) {
+        return true;
+    }
+    cli_error("--voices: %s", error.message);
+    return false;
 }
 
 typedef struct search {
@@ -192,6 +160,9 @@ bool cli_voice_resolve(const char *extra, tmb_clone_request *request, cli_voice 
         stat(request->voice, &status) == 0) {
         return true;
     }
+    if (!cli_voices_can_be_read(extra)) {
+        return false;
+    }
     if (!cli_voice_find(extra, request->voice, voice)) {
         char known[400] = "";
         cli_voices_each(extra, list_name, known);
@@ -207,6 +178,10 @@ bool cli_voice_resolve(const char *extra, tmb_clone_request *request, cli_voice 
     *text = cli_read_text(voice->transcript, MAXIMUM_TRANSCRIPT, &size);
     if (*text == NULL) {
         return false;
+    }
+    /* The line break that ends the file is not said. */
+    for (size = strlen(*text); size > 0 && strchr(" \t\r\n", (*text)[size - 1]) != NULL;) {
+        (*text)[--size] = '\0';
     }
     request->voice = NULL;
     request->ref_audio = voice->path;

@@ -20,6 +20,9 @@ void cli_voice_free(cli_voice *voice);
  * installed with timbre. Calls back for each voice, by name within a folder; false ends it. */
 void cli_voices_each(const char *extra, bool (*each)(void *user, const cli_voice *voice), void *user);
 
+/* Whether the folder that was named for voices is there; says so if it is not. NULL: none was named. */
+bool cli_voices_can_be_read(const char *extra);
+
 /* The voice of this name; false: there is none. Names are compared in NFC, a voice file comes before a recording. */
 bool cli_voice_find(const char *extra, const char *name, cli_voice *out);
 

@@ -33,3 +33,8 @@ configure() { # FOLDER [MESON OPTION...]
     fi
     mv "$folder.log" "$folder/configure.log"
 }
+
+# The one place that says the version is meson.build.
+project_version() {
+    sed -n "s/^ *version: '\([0-9.]*\)',$/\1/p" meson.build | head -n 1
+}

@@ -30,12 +30,12 @@ float *golden_audio(int *rate, size_t *count, const char *format, ...) __attribu
 /* A whole file under tests/golden with a 0 byte behind it; free() it. */
 char *golden_text(size_t *bytes, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Fails with the place and both values where |actual[i] - expected[i]| > tolerance anywhere (NaN too), and returns the
+/* Fails with the place and both values if |actual[i] - expected[i]| > tolerance anywhere (NaN too), and returns the
  * largest difference. `name` says what is compared. */
 double golden_assert_close(const char *name, const float *actual, const float *expected, size_t count,
                            double tolerance);
 
-/* Signal-to-noise ratio of `actual` against `expected` in dB; infinity where they are equal. */
+/* Signal-to-noise ratio of `actual` against `expected` in dB; infinity if they are equal. */
 double golden_snr_db(const float *actual, const float *expected, size_t count);
 
 #endif

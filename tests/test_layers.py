@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The shape of the program, checked: which folder may include which, which symbols leave the library,
-and that the public header stands alone.
+that the public header stands alone, and that what the pages for contributors name is there.
 
     test_layers.py SOURCE_ROOT LIBTIMBRE.SO LIBTIMBRE.A CC...
 """
@@ -21,19 +21,28 @@ ALLOWED = {
     "cpu": {"base"},
     "kernels": {"base", "cpu"},
     "weights": {"base", "cpu", "kernels"},
+    "gpu": {"base"},
     "io": FOUNDATION,
     "resample": FOUNDATION,
     "enhance": FOUNDATION,
-    "tts": FOUNDATION,
-    "pipeline": FOUNDATION | STAGES,
+    "tts": FOUNDATION | {"gpu"},
+    "pipeline": FOUNDATION | STAGES | {"gpu"},
     "queue": {"base"},
     "worker": {"base", "queue"},
     "server": {"base", "pipeline", "queue", "worker"},
 }
-# Libraries that only one folder may know.
-PRIVATE = {"sqlite3.h": "queue"}
+# Headers that only one folder may know: a store is known by the tables in queue/.
+PRIVATE = {
+    "queue/sqlite": lambda header: header == "sqlite3.h" or header.startswith("queue/sqlite/"),
+    "queue/redis": lambda header: header.startswith(("hiredis/", "queue/redis/")),
+}
+# (file, header): the one place that chooses a store.
+MAKERS = {("queue/store.c", "queue/sqlite/sqlite.h"), ("queue/store.c", "queue/redis/store.h")}
 # (file, header): answers leave the server as audio in any container while they are made.
-EXCEPTIONS = {("server/output.c", "io/io.h")}
+# The kernels' language for the CPU is the tests' affair.
+EXCEPTIONS = {("server/output.c", "io/io.h"), ("gpu/kernels/dialect.h", "emulated.h")}
+# Opaque in backend.h, and each backend's own.
+OWN_TYPES = {"tmb_net"}
 # The command uses the library as everyone does, and starts the server.
 CLI_MAY = {PUBLIC, "server/server.h"}
 
@@ -49,21 +58,125 @@ def sources(folder):
                 yield os.path.join(path, name)
 
 
-def includes(path):
+def includes(path, below=None):
+    """What a file includes; with `below` by its place there, also if it is named from the file's own folder."""
     with open(path, encoding="utf-8") as file:
-        return [(kind, name) for kind, name in INCLUDE.findall(file.read())]
+        found = INCLUDE.findall(file.read())
+    if below is None:
+        return found
+    beside = [os.path.normpath(os.path.join(os.path.dirname(path), name)) for _, name in found]
+    return [(kind, os.path.relpath(full, below) if kind == '"' and os.path.exists(full) else name)
+            for (kind, name), full in zip(found, beside)]
 
 
 # Below tts/qwen3: what decides what is spoken knows the networks by backend.h alone.
 QWEN3_SHARED = ("batch", "prompt", "rules", "text", "voice")
+BACKENDS = re.compile(r"tts/qwen3/(?:cpu|cuda)/")
 
 
 def check_backends(root):
     for folder in QWEN3_SHARED:
         for path in sources(os.path.join(root, "src", "tts", "qwen3", folder)):
-            for _, header in includes(path):
-                if header.startswith("tts/qwen3/cpu/"):
+            for _, header in includes(path, os.path.join(root, "src")):
+                if BACKENDS.match(header):
                     problems.append(f"{os.path.relpath(path, root)} includes {header}: a backend is known by its table")
+
+
+# The scheduler's own files; the parts of an item (preparation, finishing, delivery) tell it by the events of item.h.
+SCHEDULER = {"scheduler.c", "phases.c", "prepare.c", "prepare_reading.c", "prepare_voice.c", "batch.c", "lanes.c",
+             "overflow.c", "room.c"}
+
+
+def check_scheduler(root):
+    for path in sources(os.path.join(root, "src", "pipeline")):
+        name = os.path.basename(path)
+        found = includes(path, os.path.join(root, "src"))
+        if name not in SCHEDULER and ('"', "pipeline/scheduler_internal.h") in found:
+            problems.append(f"src/pipeline/{name} includes scheduler_internal.h: that is the affair of its own files")
+        with open(path, encoding="utf-8") as file:
+            if name != "phases.c" and re.search(r"->phase\s*=[^=]", file.read()):
+                problems.append(f"src/pipeline/{name} sets a phase: phases.c does")
+
+
+# errno and the field are parts of an error; what its message says is for people. How each language would read one:
+THE_ERROR = r"(?:e|err|error|exc|exception|problem|reason|refused|failure)"
+PYTHON_TEXT = rf"(?:str\({THE_ERROR}\)|\b{THE_ERROR}\.(?:message|args\[0\]))"
+BY_TEXT = {
+    ".c": re.compile(r"\b(?:strstr|strn?cmp|strn?casecmp|strr?chr|strc?spn|memmem|memcmp|sscanf|regexec|fnmatch)"
+                     r"\s*\([^;{}?]*(?:->|\.)message\b"),
+    ".py": re.compile(rf"(?:\bin|[!=]=)\s+{PYTHON_TEXT}|{PYTHON_TEXT}\s*(?:[!=]=|in\b)|"
+                      rf"{PYTHON_TEXT}\.(?:startswith|endswith|r?find|r?index|count|r?partition|r?split)\(|"
+                      rf"\bre\.\w+\([^\n]*{PYTHON_TEXT}"),
+    ".js": re.compile(r"\.message\s*(?:[!=]==?|\??\.(?:includes|match|startsWith|endsWith|indexOf|search|split)\()|"
+                      r"[!=]==?\s*\w+\.message\b|\.(?:test|exec)\([^)\n]*\.message\b"),
+}
+BY_TEXT[".h"] = BY_TEXT[".c"]
+
+
+def check_texts(root):
+    for folder in ("src", "cli", "python", "examples"):
+        for path, _, names in os.walk(os.path.join(root, folder)):
+            for name in sorted(names):
+                pattern = BY_TEXT.get(os.path.splitext(name)[1])
+                if pattern is None:
+                    continue
+                with open(os.path.join(path, name), encoding="utf-8") as file:
+                    for match in pattern.finditer(file.read()):
+                        problems.append(f"{os.path.relpath(os.path.join(path, name), root)}: {match[0]}: "
+                                        "no decision is made from a message's text")
+
+
+TYPE = re.compile(r"\}\s*(tmb_\w+);|\bstruct (tmb_\w+) \{")
+
+
+def check_names(root):
+    """No two types of one name, though no file may see both: a reader and a debugger see them."""
+    homes = {}
+    for path in sources(os.path.join(root, "src")):
+        with open(path, encoding="utf-8") as file:
+            for match in TYPE.finditer(file.read()):
+                homes.setdefault(match[1] or match[2], set()).add(os.path.relpath(path, root))
+    for name, files in sorted(homes.items()):
+        if len(files) > 1 and name not in OWN_TYPES:
+            problems.append(f"{name} is a type in each of {', '.join(sorted(files))}")
+
+
+# Pages for those who change the program: the files and symbols that they name in code.
+PAGES = ("CONTRIBUTING.md", "docs/code-style.md", "docs/design.md", "docs/internals", "tests/fuzz/README.md")
+SPAN = re.compile(r"`([^`\n]+)`")
+FILE = re.compile(r"[\w.-][\w./-]*(?:\.(?:c|h|py|js|json|md|ini|build|lua)|/)")
+SYMBOL = re.compile(r"\b(?:tmb|TMB|cli)_\w*\w\b(?!…)")
+PLACEHOLDERS = re.compile(r"NAME|SET|TARGET")
+
+
+def check_pages(root, more=()):
+    pages, words = list(more), set()
+    files = {"/" + name for name in os.listdir(root)}
+    for page in PAGES:
+        path = os.path.join(root, page)
+        pages += [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
+    for top in ("src", "cli", "include", "python", "tests", "bench", "docs", "tools", "scripts", "packaging",
+                "examples"):
+        for folder, _, names in os.walk(os.path.join(root, top)):
+            files.add("/" + os.path.relpath(folder, root))
+            for name in names:
+                path = os.path.join(folder, name)
+                files.add("/" + os.path.relpath(path, root))
+                if name.endswith((".c", ".h", ".py")):
+                    with open(path, encoding="utf-8") as file:
+                        words.update(re.findall(r"\b(?:tmb|TMB|cli)_\w+", file.read()))
+    ends = {name[at.start():] for name in files for at in re.finditer("/", name)}
+    for page in pages:
+        with open(page, encoding="utf-8") as file:
+            spans = SPAN.findall(file.read())
+        for span in spans:
+            if PLACEHOLDERS.search(span):
+                continue
+            if FILE.fullmatch(span) and "/" + span.rstrip("/") not in ends:
+                problems.append(f"{os.path.relpath(page, root)} names {span}: there is no such file")
+            for symbol in SYMBOL.findall(span):
+                if symbol not in words and not symbol.endswith("_"):
+                    problems.append(f"{os.path.relpath(page, root)} names {symbol}: there is no such symbol")
 
 
 def check_includes(root):
@@ -75,14 +188,17 @@ def check_includes(root):
             continue
         for path in sources(os.path.join(src, folder)):
             name = os.path.relpath(path, src)
-            for kind, header in includes(path):
-                if PRIVATE.get(header, folder) != folder or (header == "queue/database.h" and folder != "queue"):
-                    problems.append(f"src/{name} includes {header}: that is the affair of {PRIVATE.get(header, 'queue')}")
+            for kind, header in includes(path, src):
+                inside = os.path.dirname(name)
+                for owner, private in PRIVATE.items():
+                    if private(header) and inside != owner and (name, header) not in MAKERS:
+                        problems.append(f"src/{name} includes {header}: that is the affair of {owner}")
                 if kind == "<" or header == PUBLIC:
                     continue
                 other = header.split("/")[0] if "/" in header else None
                 if other is None or not os.path.exists(os.path.join(src, header)):
-                    if not os.path.exists(os.path.join(os.path.dirname(path), header)):
+                    if (name, header) not in EXCEPTIONS and not os.path.exists(
+                            os.path.join(os.path.dirname(path), header)):
                         problems.append(f'src/{name}: "{header}" is neither below src nor beside the file')
                 elif other != folder and other not in ALLOWED[folder] and (name, header) not in EXCEPTIONS:
                     problems.append(f'src/{name} includes "{header}": {folder} may not know {other}')
@@ -91,17 +207,26 @@ def check_includes(root):
         if os.path.exists(path) and ('"', header) not in includes(path):
             problems.append(f"test_layers.py: src/{file} no longer includes {header}; take the exception out")
     count = 0
-    for path in sources(os.path.join(root, "cli")):
-        count += 1
-        for kind, header in includes(path):
-            beside = os.path.exists(os.path.join(os.path.dirname(path), header))
-            if kind == '"' and header not in CLI_MAY and not beside:
-                problems.append(f'{os.path.relpath(path, root)} includes "{header}": the command uses {PUBLIC}')
+    for folder, who, may in (("cli", "the command", CLI_MAY), ("python/src", "the Python package", {PUBLIC})):
+        for path in sources(os.path.join(root, folder)):
+            count += 1
+            for kind, header in includes(path):
+                beside = os.path.exists(os.path.join(os.path.dirname(path), header))
+                if kind == '"' and header not in may and not beside:
+                    problems.append(f'{os.path.relpath(path, root)} includes "{header}": {who} uses {PUBLIC}')
     for kind, header in includes(os.path.join(root, "include", PUBLIC)):
         if kind == '"' or "/" in header:
             problems.append(f"{PUBLIC} includes {header}: it must stand alone")
     if count == 0 or len(folders) < 6:
         problems.append("no sources were found")
+
+
+def check_sources(root):
+    check_includes(root)
+    check_backends(root)
+    check_scheduler(root)
+    check_names(root)
+    check_texts(root)
 
 
 def symbols(arguments):
@@ -113,8 +238,8 @@ def check_symbols(shared, archive):
     exported = symbols(["-D", shared])
     if "tmb_version" not in exported:
         problems.append(f"{shared} does not export tmb_version")
-    # Names that begin with an underscore belong to the compiler, its sanitizers and the C library.
-    for name in sorted(exported):
+    # Names with an underscore first belong to the compiler, its sanitizers and the C library; and one is libgcov's.
+    for name in sorted(exported - {"mangle_path"}):
         if not name.startswith(("tmb_", "_")):
             problems.append(f"libtimbre.so exports {name}: a symbol that leaves its file begins with tmb_")
     for name in sorted(symbols(["-g", archive])):
@@ -148,8 +273,8 @@ def check_header(root, compiler):
 
 def main():
     root, shared, archive, *compiler = sys.argv[1:]
-    check_includes(root)
-    check_backends(root)
+    check_sources(root)
+    check_pages(root)
     check_symbols(shared, archive)
     check_header(root, compiler)
     for problem in problems:

@@ -51,14 +51,98 @@ def f(x):\n    return x**2  # comment\n\n\tif (a <= b) { c[i] += 1; }\r\n
 I'M I'LL YOU'RE can'T we'Ve 'ſ x'ſ 'S 'tis ''s '''d 'll'll
 """.strip().split("\n")
 
-SPACES = [" ", "  ", "   ", "\t", "\n", "\r\n", "\r", "\n\n", " \n", "\n ", "\u00a0", "\u1680", "\u2000", "\u2003", "\u2009", "\u200a",
-          "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", "\u0085", "\u000b", "\u000c", "\u200b", "\ufeff", "\u180e", "\u001c", "\u001f", "\u200d"]
-MARKS = [chr(c) for c in [*range(0x300, 0x370), *range(0x483, 0x488), *range(0x591, 0x5be), *range(0x64b, 0x660), 0x670, 0x93c, 0x94d, 0x9bc, 0xe38, 0xe48,
-                          0xf71, 0xf72, 0xf74, 0x1037, 0x302a, 0x3099, 0x309a, 0x20d0, 0x20dd, 0xfe20, 0x1d165, 0x1d16e, 0x1e8d0]]
-BLOCKS = [(0x20, 0x7f), (0xa0, 0x250), (0x250, 0x370), (0x370, 0x530), (0x530, 0x700), (0x700, 0x900), (0x900, 0xe00), (0xe00, 0x1100), (0x1100, 0x1200),
-          (0x1200, 0x1800), (0x1800, 0x2000), (0x1e00, 0x2000), (0x2000, 0x2c00), (0x2c00, 0x3000), (0x3000, 0x3400), (0x3400, 0x4e00), (0x4e00, 0xa000), (0xa000, 0xac00),
-          (0xac00, 0xd7b0), (0xd7b0, 0xd800), (0xe000, 0xe100), (0xf900, 0xfb00), (0xfb00, 0x10000), (0x10000, 0x12000), (0x1d000, 0x1e000), (0x1f000, 0x1fb00),
-          (0x20000, 0x20100), (0x2f800, 0x2fa20), (0xe0000, 0xe0200), (0x10fff0, 0x110000)]
+SPACES = [
+    " ",
+    "  ",
+    "   ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\r",
+    "\n\n",
+    " \n",
+    "\n ",
+    "\u00a0",
+    "\u1680",
+    "\u2000",
+    "\u2003",
+    "\u2009",
+    "\u200a",
+    "\u2028",
+    "\u2029",
+    "\u202f",
+    "\u205f",
+    "\u3000",
+    "\u0085",
+    "\u000b",
+    "\u000c",
+    "\u200b",
+    "\ufeff",
+    "\u180e",
+    "\u001c",
+    "\u001f",
+    "\u200d",
+]
+MARKS = [
+    chr(c)
+    for c in [
+        *range(0x300, 0x370),
+        *range(0x483, 0x488),
+        *range(0x591, 0x5BE),
+        *range(0x64B, 0x660),
+        0x670,
+        0x93C,
+        0x94D,
+        0x9BC,
+        0xE38,
+        0xE48,
+        0xF71,
+        0xF72,
+        0xF74,
+        0x1037,
+        0x302A,
+        0x3099,
+        0x309A,
+        0x20D0,
+        0x20DD,
+        0xFE20,
+        0x1D165,
+        0x1D16E,
+        0x1E8D0,
+    ]
+]
+BLOCKS = [
+    (0x20, 0x7F),
+    (0xA0, 0x250),
+    (0x250, 0x370),
+    (0x370, 0x530),
+    (0x530, 0x700),
+    (0x700, 0x900),
+    (0x900, 0xE00),
+    (0xE00, 0x1100),
+    (0x1100, 0x1200),
+    (0x1200, 0x1800),
+    (0x1800, 0x2000),
+    (0x1E00, 0x2000),
+    (0x2000, 0x2C00),
+    (0x2C00, 0x3000),
+    (0x3000, 0x3400),
+    (0x3400, 0x4E00),
+    (0x4E00, 0xA000),
+    (0xA000, 0xAC00),
+    (0xAC00, 0xD7B0),
+    (0xD7B0, 0xD800),
+    (0xE000, 0xE100),
+    (0xF900, 0xFB00),
+    (0xFB00, 0x10000),
+    (0x10000, 0x12000),
+    (0x1D000, 0x1E000),
+    (0x1F000, 0x1FB00),
+    (0x20000, 0x20100),
+    (0x2F800, 0x2FA20),
+    (0xE0000, 0xE0200),
+    (0x10FFF0, 0x110000),
+]
 
 
 def byte_alphabet():
@@ -108,18 +192,37 @@ class Lines:
 
     def marks(self):
         bases = "aeiouAEIOUyncsgkdt가각나각かはカ<>=|"
-        return "".join(self.random.choice(bases) + "".join(self.random.choice(MARKS) for _ in range(self.random.randrange(0, 6)))
-                       for _ in range(self.random.randrange(1, 8)))
+        return "".join(
+            self.random.choice(bases) + "".join(self.random.choice(MARKS) for _ in range(self.random.randrange(0, 6)))
+            for _ in range(self.random.randrange(1, 8))
+        )
 
     def jamo(self):
-        return "".join(chr(self.random.choice([self.random.randrange(0x1100, 0x1115), self.random.randrange(0x1160, 0x1178), self.random.randrange(0x11a6, 0x11c5),
-                                               self.random.randrange(0xac00, 0xd7a4)])) for _ in range(self.random.randrange(1, 15)))
+        return "".join(
+            chr(
+                self.random.choice(
+                    [
+                        self.random.randrange(0x1100, 0x1115),
+                        self.random.randrange(0x1160, 0x1178),
+                        self.random.randrange(0x11A6, 0x11C5),
+                        self.random.randrange(0xAC00, 0xD7A4),
+                    ]
+                )
+            )
+            for _ in range(self.random.randrange(1, 15))
+        )
 
     def spaces(self):
-        return "".join(self.random.choice(SPACES) if self.random.random() < 0.7 else self.random.choice("aA1.é你#'") for _ in range(self.random.randrange(1, 15)))
+        return "".join(
+            self.random.choice(SPACES) if self.random.random() < 0.7 else self.random.choice("aA1.é你#'")
+            for _ in range(self.random.randrange(1, 15))
+        )
 
     def punctuation(self):
-        return "".join(self.random.choice("#'\"!?.,;:-–—_()[]{}<>/\\|@$%^&*+=~`…。，！？、「」«»“”‘’ \n\r") for _ in range(self.random.randrange(1, 30)))
+        return "".join(
+            self.random.choice("#'\"!?.,;:-–—_()[]{}<>/\\|@$%^&*+=~`…。，！？、「」«»“”‘’ \n\r")
+            for _ in range(self.random.randrange(1, 30))
+        )
 
     def ascii_bytes(self):
         return "".join(chr(self.random.randrange(0, 128)) for _ in range(self.random.randrange(1, 40)))
@@ -139,14 +242,32 @@ class Lines:
         return unicodedata.normalize(self.random.choice(["NFC", "NFD", "NFKD"]), text)
 
     def repeated(self):
-        return self.random.choice([self.code_point(), self.random.choice(self.words), "#", "=", "-", " ", "\n", "aA", "0"]) * self.random.randrange(1, 60)
+        return self.random.choice(
+            [self.code_point(), self.random.choice(self.words), "#", "=", "-", " ", "\n", "aA", "0"]
+        ) * self.random.randrange(1, 60)
 
     def line(self):
-        kinds = [self.sentence, self.shuffled_words, self.vocabulary_pieces, self.vocabulary_pieces, self.code_points, self.one_block, self.marks, self.jamo, self.spaces,
-                 self.punctuation, self.ascii_bytes, self.mutated, self.mutated, self.repeated]
+        kinds = [
+            self.sentence,
+            self.shuffled_words,
+            self.vocabulary_pieces,
+            self.vocabulary_pieces,
+            self.code_points,
+            self.one_block,
+            self.marks,
+            self.jamo,
+            self.spaces,
+            self.punctuation,
+            self.ascii_bytes,
+            self.mutated,
+            self.mutated,
+            self.repeated,
+        ]
         text = self.random.choice(kinds)()
         if self.random.random() < 0.2:
-            text += self.random.choice(["", " ", "<|im_end|>", "<tts_pad>", "<|im_start|>"]) + self.random.choice(kinds)()
+            text += (
+                self.random.choice(["", " ", "<|im_end|>", "<tts_pad>", "<|im_start|>"]) + self.random.choice(kinds)()
+            )
         return text
 
 

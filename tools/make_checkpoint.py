@@ -3,15 +3,15 @@
 
     tools/make_checkpoint.py OUT [--size 0.6b|1.7b] [--seed 1] [--tokenizer DIR]
 
-Needs torch, safetensors and qwen-tts: names and shapes come from the official classes on torch's meta device. vocab.json and
-merges.txt are copied from --tokenizer, which is tests/golden/qwen/tokenizer unless another folder is named: the ids in config.json
-are those of Qwen's tokenizer, and a model with any other one is refused.
+Needs torch, safetensors and qwen-tts: names and shapes come from the official classes on torch's meta device.
+vocab.json and merges.txt are copied from --tokenizer, which is tests/golden/qwen/tokenizer unless another folder is
+named: the ids in config.json are those of Qwen's tokenizer, and a model with any other one is refused.
 
-Each tensor has a generator of its own, seeded by its name, so that one tensor can be made again alone. Scales are those of a
-network at the start of its training: products keep the variance, what is added to a residual stream is smaller the more
-layers add to it, norms are near 1. An utterance never ends by itself: channel 0 of the talker's stream is positive and no
-layer writes to it, and the row of the end token in the head reads nothing else, with a large negative weight. So the
-number of frames is what the caller allows.
+Each tensor has a generator of its own, seeded by its name, so that one tensor can be made again alone. Scales are those
+of a network at the start of its training: products keep the variance, what is added to a residual stream is smaller the
+more layers add to it, norms are near 1. An utterance never ends by itself: channel 0 of the talker's stream is positive
+and no layer writes to it, and the row of the end token in the head reads nothing else, with a large negative weight. So
+the number of frames is what the caller allows.
 """
 import argparse
 import importlib.machinery
@@ -29,19 +29,36 @@ LANGUAGES = {"chinese": 2055, "english": 2050, "german": 2053, "italian": 2070, 
              "japanese": 2058, "korean": 2064, "french": 2061, "russian": 2069}
 END = 2150
 # 151643 and up, in this order.
-SPECIAL = ("<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> <|quad_start|> "
-           "<|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|> <tool_call> </tool_call> "
-           "<|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> <tool_response> </tool_response> "
-           "<think> </think> <|audio_start|> <|audio_end|> <tts_pad> <tts_text_bos> <tts_text_eod> <tts_text_bos_single> "
-           "<|audio_pad|>").split()
+SPECIAL = (
+    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|>"
+    " <|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
+    " <tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|>"
+    " <tool_response> </tool_response> <think> </think> <|audio_start|> <|audio_end|> <tts_pad> <tts_text_bos>"
+    " <tts_text_eod> <tts_text_bos_single> <|audio_pad|>"
+).split()
 
 
 def decoder_of(layers, hidden, mlp, vocabulary):
     """What talker and code predictor have in common."""
-    return {"hidden_size": hidden, "intermediate_size": mlp, "num_hidden_layers": layers, "num_attention_heads": 16,
-            "num_key_value_heads": 8, "head_dim": 128, "vocab_size": vocabulary, "num_code_groups": 16, "rope_theta": 1000000,
-            "rms_norm_eps": 1e-6, "hidden_act": "silu", "attention_bias": False, "attention_dropout": 0, "sliding_window": None,
-            "use_sliding_window": False, "use_cache": True, "initializer_range": 0.02}
+    return {
+        "hidden_size": hidden,
+        "intermediate_size": mlp,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": vocabulary,
+        "num_code_groups": 16,
+        "rope_theta": 1000000,
+        "rms_norm_eps": 1e-6,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0,
+        "sliding_window": None,
+        "use_sliding_window": False,
+        "use_cache": True,
+        "initializer_range": 0.02,
+    }
 
 
 def model_config(size):
@@ -49,39 +66,123 @@ def model_config(size):
         "model_type": "qwen3_tts_talker_code_predictor", "max_position_embeddings": 65536, "rope_scaling": None,
         "max_window_layers": 28, "layer_types": ["full_attention"] * 5, "tie_word_embeddings": False}
     talker = decoder_of(28, SIZES[size]["hidden"], SIZES[size]["mlp"], 3072) | {
-        "model_type": "qwen3_tts_talker", "max_position_embeddings": 32768, "code_predictor_config": predictor,
+        "model_type": "qwen3_tts_talker",
+        "max_position_embeddings": 32768,
+        "code_predictor_config": predictor,
         "rope_scaling": {"rope_type": "default", "type": "default", "interleaved": True, "mrope_section": [24, 20, 20]},
-        "position_id_per_seconds": 13, "text_hidden_size": 2048, "text_vocab_size": 151936, "codec_language_id": LANGUAGES,
-        "codec_pad_id": 2148, "pad_token_id": 2148, "codec_bos_id": 2149, "codec_eos_token_id": END, "codec_think_id": 2154,
-        "codec_nothink_id": 2155, "codec_think_bos_id": 2156, "codec_think_eos_id": 2157, "spk_id": {}, "spk_is_dialect": {}}
-    return {"architectures": ["Qwen3TTSForConditionalGeneration"], "model_type": "qwen3_tts", "tts_model_type": "base",
-            "tts_model_size": SIZES[size]["name"], "tokenizer_type": "qwen3_tts_tokenizer_12hz", "transformers_version": "4.57.3",
-            "assistant_token_id": 77091, "im_start_token_id": 151644, "im_end_token_id": 151645, "tts_pad_token_id": 151671,
-            "tts_bos_token_id": 151672, "tts_eos_token_id": 151673,
-            "speaker_encoder_config": {"enc_dim": SIZES[size]["hidden"], "sample_rate": 24000}, "talker_config": talker}
+        "position_id_per_seconds": 13,
+        "text_hidden_size": 2048,
+        "text_vocab_size": 151936,
+        "codec_language_id": LANGUAGES,
+        "codec_pad_id": 2148,
+        "pad_token_id": 2148,
+        "codec_bos_id": 2149,
+        "codec_eos_token_id": END,
+        "codec_think_id": 2154,
+        "codec_nothink_id": 2155,
+        "codec_think_bos_id": 2156,
+        "codec_think_eos_id": 2157,
+        "spk_id": {},
+        "spk_is_dialect": {},
+    }
+    return {
+        "architectures": ["Qwen3TTSForConditionalGeneration"],
+        "model_type": "qwen3_tts",
+        "tts_model_type": "base",
+        "tts_model_size": SIZES[size]["name"],
+        "tokenizer_type": "qwen3_tts_tokenizer_12hz",
+        "transformers_version": "4.57.3",
+        "assistant_token_id": 77091,
+        "im_start_token_id": 151644,
+        "im_end_token_id": 151645,
+        "tts_pad_token_id": 151671,
+        "tts_bos_token_id": 151672,
+        "tts_eos_token_id": 151673,
+        "speaker_encoder_config": {"enc_dim": SIZES[size]["hidden"], "sample_rate": 24000},
+        "talker_config": talker,
+    }
 
 
 def codec_config():
-    decoder = {"codebook_size": 2048, "semantic_codebook_size": 4096, "codebook_dim": 512, "num_quantizers": 16,
-               "num_semantic_quantizers": 1, "vector_quantization_hidden_dimension": 512, "latent_dim": 1024, "hidden_size": 512,
-               "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 16, "num_key_value_heads": 16,
-               "head_dim": 64, "sliding_window": 72, "max_position_embeddings": 8000, "rope_theta": 10000, "rms_norm_eps": 1e-5,
-               "hidden_act": "silu", "attention_bias": False, "attention_dropout": 0.0, "layer_scale_initial_scale": 0.01,
-               "decoder_dim": 1536, "upsample_rates": [8, 5, 4, 3], "upsampling_ratios": [2, 2]}
-    encoder = {"sampling_rate": 24000, "_frame_rate": 12.5, "audio_channels": 1, "hidden_size": 512, "num_filters": 64,
-               "num_residual_layers": 1, "upsampling_ratios": [8, 6, 5, 4], "kernel_size": 7, "last_kernel_size": 3,
-               "residual_kernel_size": 3, "dilation_growth_rate": 2, "compress": 2, "use_causal_conv": True, "pad_mode": "constant",
-               "use_conv_shortcut": False, "trim_right_ratio": 1.0, "upsample_groups": 512, "codebook_size": 2048,
-               "codebook_dim": 256, "vector_quantization_hidden_dimension": 256, "num_quantizers": 32,
-               "num_semantic_quantizers": 1, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 8,
-               "head_dim": 64, "intermediate_size": 2048, "max_position_embeddings": 8000, "rope_theta": 10000.0,
-               "sliding_window": 250, "norm_eps": 1e-5, "normalize": False, "hidden_act": "gelu", "attention_bias": False,
-               "attention_dropout": 0.0, "layer_scale_initial_scale": 0.01, "initializer_range": 0.02, "use_cache": False,
-               "use_streaming": False}
-    return {"architectures": ["Qwen3TTSTokenizerV2Model"], "model_type": "qwen3_tts_tokenizer_12hz", "input_sample_rate": 24000,
-            "output_sample_rate": 24000, "encode_downsample_rate": 1920, "decode_upsample_rate": 1920,
-            "encoder_valid_num_quantizers": 16, "decoder_config": decoder, "encoder_config": encoder,
-            "transformers_version": "4.57.3"}
+    decoder = {
+        "codebook_size": 2048,
+        "semantic_codebook_size": 4096,
+        "codebook_dim": 512,
+        "num_quantizers": 16,
+        "num_semantic_quantizers": 1,
+        "vector_quantization_hidden_dimension": 512,
+        "latent_dim": 1024,
+        "hidden_size": 512,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "head_dim": 64,
+        "sliding_window": 72,
+        "max_position_embeddings": 8000,
+        "rope_theta": 10000,
+        "rms_norm_eps": 1e-5,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "layer_scale_initial_scale": 0.01,
+        "decoder_dim": 1536,
+        "upsample_rates": [8, 5, 4, 3],
+        "upsampling_ratios": [2, 2],
+    }
+    encoder = {
+        "sampling_rate": 24000,
+        "_frame_rate": 12.5,
+        "audio_channels": 1,
+        "hidden_size": 512,
+        "num_filters": 64,
+        "num_residual_layers": 1,
+        "upsampling_ratios": [8, 6, 5, 4],
+        "kernel_size": 7,
+        "last_kernel_size": 3,
+        "residual_kernel_size": 3,
+        "dilation_growth_rate": 2,
+        "compress": 2,
+        "use_causal_conv": True,
+        "pad_mode": "constant",
+        "use_conv_shortcut": False,
+        "trim_right_ratio": 1.0,
+        "upsample_groups": 512,
+        "codebook_size": 2048,
+        "codebook_dim": 256,
+        "vector_quantization_hidden_dimension": 256,
+        "num_quantizers": 32,
+        "num_semantic_quantizers": 1,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "intermediate_size": 2048,
+        "max_position_embeddings": 8000,
+        "rope_theta": 10000.0,
+        "sliding_window": 250,
+        "norm_eps": 1e-5,
+        "normalize": False,
+        "hidden_act": "gelu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "layer_scale_initial_scale": 0.01,
+        "initializer_range": 0.02,
+        "use_cache": False,
+        "use_streaming": False,
+    }
+    return {
+        "architectures": ["Qwen3TTSTokenizerV2Model"],
+        "model_type": "qwen3_tts_tokenizer_12hz",
+        "input_sample_rate": 24000,
+        "output_sample_rate": 24000,
+        "encode_downsample_rate": 1920,
+        "decode_upsample_rate": 1920,
+        "encoder_valid_num_quantizers": 16,
+        "decoder_config": decoder,
+        "encoder_config": encoder,
+        "transformers_version": "4.57.3",
+    }
 
 
 def stub_torchaudio():
@@ -181,13 +282,34 @@ def write_json(path, value):
 def write_tokenizer(out, source):
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(Path(source) / name, out / name)
-    added = {str(151643 + i): {"content": text, "lstrip": False, "rstrip": False, "normalized": False, "single_word": False,
-                               "special": text.startswith(("<|im", "<|end", "<|ob", "<|bo", "<|qu", "<|vi", "<|vid", "<|au", "<tts"))}
-             for i, text in enumerate(SPECIAL)}
-    write_json(out / "tokenizer_config.json", {
-        "tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": added, "add_bos_token": False, "add_prefix_space": False,
-        "bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": None, "errors": "replace",
-        "model_max_length": 131072, "clean_up_tokenization_spaces": False, "split_special_tokens": False})
+    added = {
+        str(151643 + i): {
+            "content": text,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "single_word": False,
+            "special": text.startswith(("<|im", "<|end", "<|ob", "<|bo", "<|qu", "<|vi", "<|vid", "<|au", "<tts")),
+        }
+        for i, text in enumerate(SPECIAL)
+    }
+    write_json(
+        out / "tokenizer_config.json",
+        {
+            "tokenizer_class": "Qwen2Tokenizer",
+            "added_tokens_decoder": added,
+            "add_bos_token": False,
+            "add_prefix_space": False,
+            "bos_token": None,
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|endoftext|>",
+            "unk_token": None,
+            "errors": "replace",
+            "model_max_length": 131072,
+            "clean_up_tokenization_spaces": False,
+            "split_special_tokens": False,
+        },
+    )
 
 
 def main():
@@ -204,15 +326,37 @@ def main():
     codec = out / "speech_tokenizer"
     codec.mkdir(parents=True, exist_ok=True)
     write_json(out / "config.json", model_config(arguments.size))
-    write_json(out / "generation_config.json", {
-        "do_sample": True, "temperature": 0.9, "top_k": 50, "top_p": 1.0, "repetition_penalty": 1.05, "subtalker_dosample": True,
-        "subtalker_temperature": 0.9, "subtalker_top_k": 50, "subtalker_top_p": 1.0, "max_new_tokens": 8192})
+    write_json(
+        out / "generation_config.json",
+        {
+            "do_sample": True,
+            "temperature": 0.9,
+            "top_k": 50,
+            "top_p": 1.0,
+            "repetition_penalty": 1.05,
+            "subtalker_dosample": True,
+            "subtalker_temperature": 0.9,
+            "subtalker_top_k": 50,
+            "subtalker_top_p": 1.0,
+            "max_new_tokens": 8192,
+        },
+    )
     write_json(out / "preprocessor_config.json", {"processor_class": "Qwen3TTSProcessor", "padding_side": "left",
                                                   "padding_value": 0.0, "return_attention_mask": True})
     write_json(codec / "config.json", codec_config())
-    write_json(codec / "preprocessor_config.json", {
-        "feature_extractor_type": "EncodecFeatureExtractor", "feature_size": 1, "sampling_rate": 24000, "padding_side": "right",
-        "padding_value": 0.0, "return_attention_mask": True, "chunk_length_s": None, "overlap": None})
+    write_json(
+        codec / "preprocessor_config.json",
+        {
+            "feature_extractor_type": "EncodecFeatureExtractor",
+            "feature_size": 1,
+            "sampling_rate": 24000,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": True,
+            "chunk_length_s": None,
+            "overlap": None,
+        },
+    )
     write_tokenizer(out, arguments.tokenizer)
     model, tokenizer = official_shapes(arguments.size)
     for shapes, dtype, path in ((model, torch.bfloat16, out / "model.safetensors"),

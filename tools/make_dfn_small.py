@@ -90,7 +90,9 @@ class Graph:
 
     def linear(self, x, groups, inputs, outputs, activation="Relu", out=None):
         x = self.reshape(x, 1, -1, groups, inputs)
-        x = self.op("Einsum", x, self.weight(groups, inputs, outputs, scale=1 / np.sqrt(inputs)), equation="btgi,gih->btgh")
+        x = self.op(
+            "Einsum", x, self.weight(groups, inputs, outputs, scale=1 / np.sqrt(inputs)), equation="btgi,gih->btgh"
+        )
         x = self.reshape(x, 1, -1, groups * outputs)
         return self.op(activation, x, out=out)
 
@@ -105,7 +107,10 @@ class Graph:
         return self.reshape(self.op("Transpose", x, perm=[0, 2, 3, 1]), 1, -1, size)
 
     def model(self, inputs, outputs):
-        info = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in part.items()] for part in (inputs, outputs)]
+        info = [
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in part.items()]
+            for part in (inputs, outputs)
+        ]
         graph = helper.make_graph(self.nodes, "small", info[0], info[1], self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=7)
         onnx.checker.check_model(model)
@@ -171,14 +176,24 @@ def main():
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
     run = {name: onnxruntime.InferenceSession(data) for name, data in members.items() if name.endswith("onnx")}
-    features = {"feat_erb": rng.standard_normal((1, 1, FRAMES, BANDS)), "feat_spec": rng.standard_normal((1, 2, FRAMES, BINS))}
+    features = {
+        "feat_erb": rng.standard_normal((1, 1, FRAMES, BANDS)),
+        "feat_spec": rng.standard_normal((1, 2, FRAMES, BINS)),
+    }
     features = {k: v.astype(np.float32) for k, v in features.items()}
     names = ["e0", "e1", "e2", "e3", "emb", "c0", "lsnr"]
     enc = dict(zip(names, run["enc.onnx"].run(names, features)))
     mask = run["erb_dec.onnx"].run(["m"], {k: enc[k] for k in ("emb", "e3", "e2", "e1", "e0")})[0]
     coefs = run["df_dec.onnx"].run(["coefs"], {k: enc[k] for k in ("emb", "c0")})[0]
-    out = {"feat_erb": features["feat_erb"][0, 0], "feat_spec": features["feat_spec"][0].transpose(1, 0, 2), "mask": mask[0, 0],
-           "emb": enc["emb"][0], "lsnr": enc["lsnr"].reshape(-1), "coefs": coefs[0], "e3": enc["e3"][0].transpose(1, 2, 0)}
+    out = {
+        "feat_erb": features["feat_erb"][0, 0],
+        "feat_spec": features["feat_spec"][0].transpose(1, 0, 2),
+        "mask": mask[0, 0],
+        "emb": enc["emb"][0],
+        "lsnr": enc["lsnr"].reshape(-1),
+        "coefs": coefs[0],
+        "e3": enc["e3"][0].transpose(1, 2, 0),
+    }
     (folder / "small").mkdir(exist_ok=True)
     for name, value in out.items():
         np.save(folder / "small" / f"{name}.npy", np.ascontiguousarray(value, np.float32))

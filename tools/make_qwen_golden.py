@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/qwen/sample-e and sample-f: tiny random checkpoints in the layout of the official Qwen3-TTS-12Hz Base
-repositories, and what the official package computes from them (float32, greedy, one thread).
+"""Makes tests/golden/qwen/sample-e and sample-f: tiny random checkpoints in the layout of the official Qwen3-TTS-12Hz
+Base repositories, and what the official package computes from them (float32, greedy, one thread).
 
     make_qwen_golden.py tests/golden/qwen [--only sample-e]
 
-Needs qwen-tts 0.1.1, transformers 4.57.3, torch, safetensors, soundfile, librosa; torchaudio is not needed (only the 25 Hz
-tokenizer uses it, a stub stands in). tests/golden/qwen/README.md says what the files are.
+Needs qwen-tts 0.1.1, transformers 4.57.3, torch, safetensors, soundfile, librosa; torchaudio is not needed (only the 25
+Hz tokenizer uses it, a stub stands in). tests/golden/qwen/README.md says what the files are.
 
-SPECS below has every dimension. They are as unlike the release and each other as the official classes allow: sample-e has 8
-codes a frame at 25 frames a second, heads in groups of three, a vocabulary of its own, float16 weights; sample-f has one
-key-value head, the real vocabulary, bfloat16 weights in two shards.
+SPECS below has every dimension. They are as unlike the release and each other as the official classes allow: sample-e
+has 8 codes a frame at 25 frames a second, heads in groups of three, a vocabulary of its own, float16 weights; sample-f
+has one key-value head, the real vocabulary, bfloat16 weights in two shards.
 """
 import argparse
 import json
@@ -31,7 +31,18 @@ for name in ("torchaudio", "torchaudio.compliance", "torchaudio.compliance.kaldi
 sys.modules["torchaudio"].compliance = sys.modules["torchaudio.compliance"]
 sys.modules["torchaudio.compliance"].kaldi = sys.modules["torchaudio.compliance.kaldi"]
 
-LANGUAGES = ["chinese", "english", "german", "italian", "portuguese", "spanish", "japanese", "korean", "french", "russian"]
+LANGUAGES = [
+    "chinese",
+    "english",
+    "german",
+    "italian",
+    "portuguese",
+    "spanish",
+    "japanese",
+    "korean",
+    "french",
+    "russian",
+]
 SHORT = "ref_en_short.wav"  # cut from ref_en.wav: a length that no stride divides
 EN = "The clouds drifted over the quiet harbour; nobody answered."
 ZH = "今天下午三点开会，别忘了。"
@@ -40,67 +51,253 @@ KO = "오늘은 날씨가 참 좋네요."
 
 SPECS = {
     "sample-e": dict(
-        seed=7, books=64, groups=8, dtype="float16", shards=1, eos_gain=0.7, vocabulary=200,
-        talker=dict(hidden_size=40, intermediate_size=88, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
-                    head_dim=12, rope_theta=50000, rms_norm_eps=1e-5, text_hidden_size=28,
-                    rope_scaling=dict(interleaved=True, mrope_section=[2, 2, 2], rope_type="default", type="default")),
-        predictor=dict(hidden_size=40, intermediate_size=56, num_hidden_layers=1, num_attention_heads=2,
-                       num_key_value_heads=2, head_dim=20, rope_theta=10000, rms_norm_eps=1e-6),
-        speaker=dict(enc_channels=[24, 24, 24, 48], enc_kernel_sizes=[7, 3, 5, 1], enc_dilations=[1, 2, 3, 1],
-                     enc_attention_channels=12, enc_se_channels=8, enc_res2net_scale=3),
+        seed=7,
+        books=64,
+        groups=8,
+        dtype="float16",
+        shards=1,
+        eos_gain=0.7,
+        vocabulary=200,
+        talker=dict(
+            hidden_size=40,
+            intermediate_size=88,
+            num_hidden_layers=3,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            head_dim=12,
+            rope_theta=50000,
+            rms_norm_eps=1e-5,
+            text_hidden_size=28,
+            rope_scaling=dict(interleaved=True, mrope_section=[2, 2, 2], rope_type="default", type="default"),
+        ),
+        predictor=dict(
+            hidden_size=40,
+            intermediate_size=56,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=20,
+            rope_theta=10000,
+            rms_norm_eps=1e-6,
+        ),
+        speaker=dict(
+            enc_channels=[24, 24, 24, 48],
+            enc_kernel_sizes=[7, 3, 5, 1],
+            enc_dilations=[1, 2, 3, 1],
+            enc_attention_channels=12,
+            enc_se_channels=8,
+            enc_res2net_scale=3,
+        ),
         codec=dict(encode_downsample_rate=960, decode_upsample_rate=960, dtype="float32"),
-        decoder=dict(hidden_size=20, intermediate_size=36, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
-                     head_dim=8, latent_dim=28, codebook_dim=20, decoder_dim=48, sliding_window=7, rope_theta=5000,
-                     upsample_rates=[6, 5, 4], upsampling_ratios=[4, 2]),
-        encoder=dict(hidden_size=24, intermediate_size=52, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-                     head_dim=6, num_filters=6, codebook_dim=12, sliding_window=9, num_quantizers=10, compress=3,
-                     kernel_size=5, last_kernel_size=5, residual_kernel_size=5, num_residual_layers=2, dilation_growth_rate=3,
-                     upsampling_ratios=[6, 5, 4, 4], _frame_rate=25, rope_theta=20000.0),
-        encode=[SHORT, "ref_es.wav"], decode=[5, 310],
+        decoder=dict(
+            hidden_size=20,
+            intermediate_size=36,
+            num_hidden_layers=3,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            head_dim=8,
+            latent_dim=28,
+            codebook_dim=20,
+            decoder_dim=48,
+            sliding_window=7,
+            rope_theta=5000,
+            upsample_rates=[6, 5, 4],
+            upsampling_ratios=[4, 2],
+        ),
+        encoder=dict(
+            hidden_size=24,
+            intermediate_size=52,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=6,
+            num_filters=6,
+            codebook_dim=12,
+            sliding_window=9,
+            num_quantizers=10,
+            compress=3,
+            kernel_size=5,
+            last_kernel_size=5,
+            residual_kernel_size=5,
+            num_residual_layers=2,
+            dilation_growth_rate=3,
+            upsampling_ratios=[6, 5, 4, 4],
+            _frame_rate=25,
+            rope_theta=20000.0,
+        ),
+        encode=[SHORT, "ref_es.wav"],
+        decode=[5, 310],
         cases=[
-            dict(name="icl_penalty", text=EN, language="English", ref_audio=["ref_es.wav"], ref_text=["Una frase breve."],
-                 x_vector_only=[False], options=dict(repetition_penalty=1.7)),
-            dict(name="icl_zh_nonstreaming", text=ZH, language="Chinese", ref_audio=[SHORT], ref_text=["参考文字。"],
-                 x_vector_only=[False], non_streaming_mode=True),
-            dict(name="xvec_penalty", text=EN, language="Auto", ref_audio=[SHORT], x_vector_only=[True],
-                 options=dict(repetition_penalty=2.5)),
-            dict(name="xvec_ja_nonstreaming", text=JA, language="Japanese", ref_audio=["ref_es.wav"], x_vector_only=[True],
-                 non_streaming_mode=True, options=dict(repetition_penalty=1.3)),
-            dict(name="batch3_penalty", text=["Yes.", KO, EN], language=["English", "Korean", "Auto"],
-                 ref_audio=[SHORT, "ref_fr_44k_stereo.wav", SHORT], ref_text=["A rather long transcript of a clip of one second.",
-                 "Une phrase.", "unused"], x_vector_only=[False, False, True], options=dict(repetition_penalty=1.4)),
-        ]),
+            dict(
+                name="icl_penalty",
+                text=EN,
+                language="English",
+                ref_audio=["ref_es.wav"],
+                ref_text=["Una frase breve."],
+                x_vector_only=[False],
+                options=dict(repetition_penalty=1.7),
+            ),
+            dict(
+                name="icl_zh_nonstreaming",
+                text=ZH,
+                language="Chinese",
+                ref_audio=[SHORT],
+                ref_text=["参考文字。"],
+                x_vector_only=[False],
+                non_streaming_mode=True,
+            ),
+            dict(
+                name="xvec_penalty",
+                text=EN,
+                language="Auto",
+                ref_audio=[SHORT],
+                x_vector_only=[True],
+                options=dict(repetition_penalty=2.5),
+            ),
+            dict(
+                name="xvec_ja_nonstreaming",
+                text=JA,
+                language="Japanese",
+                ref_audio=["ref_es.wav"],
+                x_vector_only=[True],
+                non_streaming_mode=True,
+                options=dict(repetition_penalty=1.3),
+            ),
+            dict(
+                name="batch3_penalty",
+                text=["Yes.", KO, EN],
+                language=["English", "Korean", "Auto"],
+                ref_audio=[SHORT, "ref_fr_44k_stereo.wav", SHORT],
+                ref_text=["A rather long transcript of a clip of one second.", "Une phrase.", "unused"],
+                x_vector_only=[False, False, True],
+                options=dict(repetition_penalty=1.4),
+            ),
+        ],
+    ),
     "sample-f": dict(
-        seed=11, books=32, groups=16, dtype="bfloat16", shards=2, eos_gain=0.9, vocabulary=None,
-        talker=dict(hidden_size=72, intermediate_size=104, num_hidden_layers=5, num_attention_heads=8, num_key_value_heads=1,
-                    head_dim=10, rope_theta=1000000, rms_norm_eps=1e-6, text_hidden_size=4,
-                    rope_scaling=dict(interleaved=False, mrope_section=[2, 2, 1], rope_type="default", type="default")),
-        predictor=dict(hidden_size=24, intermediate_size=64, num_hidden_layers=3, num_attention_heads=8,
-                       num_key_value_heads=4, head_dim=6, rope_theta=1000000, rms_norm_eps=1e-6),
-        speaker=dict(enc_channels=[16, 16, 16, 16, 16, 64], enc_kernel_sizes=[5, 3, 3, 3, 3, 1],
-                     enc_dilations=[1, 2, 3, 4, 5, 1], enc_attention_channels=20, enc_se_channels=12, enc_res2net_scale=2),
+        seed=11,
+        books=32,
+        groups=16,
+        dtype="bfloat16",
+        shards=2,
+        eos_gain=0.9,
+        vocabulary=None,
+        talker=dict(
+            hidden_size=72,
+            intermediate_size=104,
+            num_hidden_layers=5,
+            num_attention_heads=8,
+            num_key_value_heads=1,
+            head_dim=10,
+            rope_theta=1000000,
+            rms_norm_eps=1e-6,
+            text_hidden_size=4,
+            rope_scaling=dict(interleaved=False, mrope_section=[2, 2, 1], rope_type="default", type="default"),
+        ),
+        predictor=dict(
+            hidden_size=24,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=8,
+            num_key_value_heads=4,
+            head_dim=6,
+            rope_theta=1000000,
+            rms_norm_eps=1e-6,
+        ),
+        speaker=dict(
+            enc_channels=[16, 16, 16, 16, 16, 64],
+            enc_kernel_sizes=[5, 3, 3, 3, 3, 1],
+            enc_dilations=[1, 2, 3, 4, 5, 1],
+            enc_attention_channels=20,
+            enc_se_channels=12,
+            enc_res2net_scale=2,
+        ),
         codec=dict(encode_downsample_rate=1920, decode_upsample_rate=1920, dtype="bfloat16"),
-        decoder=dict(hidden_size=48, intermediate_size=40, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
-                     head_dim=14, latent_dim=20, codebook_dim=24, decoder_dim=32, sliding_window=5, rope_theta=10000,
-                     upsample_rates=[4, 5, 3, 8], upsampling_ratios=[2, 2]),
-        encoder=dict(hidden_size=40, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
-                     head_dim=20, num_filters=2, codebook_dim=8, sliding_window=9, num_quantizers=16, compress=1,
-                     kernel_size=7, last_kernel_size=3, residual_kernel_size=3, num_residual_layers=1, dilation_growth_rate=2,
-                     upsampling_ratios=[4, 5, 6, 8], _frame_rate=12.5, rope_theta=10000.0),
-        encode=[SHORT, "ref_fr_44k_stereo.wav"], decode=[4, 40],
+        decoder=dict(
+            hidden_size=48,
+            intermediate_size=40,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=14,
+            latent_dim=20,
+            codebook_dim=24,
+            decoder_dim=32,
+            sliding_window=5,
+            rope_theta=10000,
+            upsample_rates=[4, 5, 3, 8],
+            upsampling_ratios=[2, 2],
+        ),
+        encoder=dict(
+            hidden_size=40,
+            intermediate_size=24,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=20,
+            num_filters=2,
+            codebook_dim=8,
+            sliding_window=9,
+            num_quantizers=16,
+            compress=1,
+            kernel_size=7,
+            last_kernel_size=3,
+            residual_kernel_size=3,
+            num_residual_layers=1,
+            dilation_growth_rate=2,
+            upsampling_ratios=[4, 5, 6, 8],
+            _frame_rate=12.5,
+            rope_theta=10000.0,
+        ),
+        encode=[SHORT, "ref_fr_44k_stereo.wav"],
+        decode=[4, 40],
         cases=[
-            dict(name="icl_penalty", text=ZH, language="Chinese", ref_audio=["ref_fr_44k_stereo.wav"],
-                 ref_text=["Une phrase de référence."], x_vector_only=[False], options=dict(repetition_penalty=1.6)),
-            dict(name="icl_ja_nonstreaming", text=JA, language="Japanese", ref_audio=[SHORT], ref_text=["参照のテキストです。"],
-                 x_vector_only=[False], non_streaming_mode=True, options=dict(repetition_penalty=2.0)),
-            dict(name="xvec_penalty", text=EN, language="English", ref_audio=[SHORT], x_vector_only=[True],
-                 options=dict(repetition_penalty=3.0)),
-            dict(name="xvec_ko_nonstreaming", text=KO, language="Korean", ref_audio=["ref_es.wav"], x_vector_only=[True],
-                 non_streaming_mode=True),
-            dict(name="batch3_penalty", text=["Oui.", JA, EN], language=["French", "Japanese", "Auto"],
-                 ref_audio=[SHORT, "ref_fr_44k_stereo.wav", SHORT], ref_text=["The same clip with a transcript.", "unused",
-                 "A sentence."], x_vector_only=[False, True, False], options=dict(repetition_penalty=1.5)),
-        ]),
+            dict(
+                name="icl_penalty",
+                text=ZH,
+                language="Chinese",
+                ref_audio=["ref_fr_44k_stereo.wav"],
+                ref_text=["Une phrase de référence."],
+                x_vector_only=[False],
+                options=dict(repetition_penalty=1.6),
+            ),
+            dict(
+                name="icl_ja_nonstreaming",
+                text=JA,
+                language="Japanese",
+                ref_audio=[SHORT],
+                ref_text=["参照のテキストです。"],
+                x_vector_only=[False],
+                non_streaming_mode=True,
+                options=dict(repetition_penalty=2.0),
+            ),
+            dict(
+                name="xvec_penalty",
+                text=EN,
+                language="English",
+                ref_audio=[SHORT],
+                x_vector_only=[True],
+                options=dict(repetition_penalty=3.0),
+            ),
+            dict(
+                name="xvec_ko_nonstreaming",
+                text=KO,
+                language="Korean",
+                ref_audio=["ref_es.wav"],
+                x_vector_only=[True],
+                non_streaming_mode=True,
+            ),
+            dict(
+                name="batch3_penalty",
+                text=["Oui.", JA, EN],
+                language=["French", "Japanese", "Auto"],
+                ref_audio=[SHORT, "ref_fr_44k_stereo.wav", SHORT],
+                ref_text=["The same clip with a transcript.", "unused", "A sentence."],
+                x_vector_only=[False, True, False],
+                options=dict(repetition_penalty=1.5),
+            ),
+        ],
+    ),
 }
 MAX_NEW_TOKENS = 20
 
@@ -111,36 +308,89 @@ def configurations(name):
     spec = SPECS[name]
     books, special = spec["books"], spec["books"] + 40
     base = special_ids(spec)
-    common = dict(attention_bias=False, attention_dropout=0, hidden_act="silu", use_cache=True, use_sliding_window=False,
-                  sliding_window=None, num_code_groups=spec["groups"], max_position_embeddings=4096)
+    common = dict(
+        attention_bias=False,
+        attention_dropout=0,
+        hidden_act="silu",
+        use_cache=True,
+        use_sliding_window=False,
+        sliding_window=None,
+        num_code_groups=spec["groups"],
+        max_position_embeddings=4096,
+    )
     predictor = dict(common, model_type="qwen3_tts_talker_code_predictor", rope_scaling=None, vocab_size=books,
                      layer_types=["full_attention"] * spec["predictor"]["num_hidden_layers"], **spec["predictor"])
-    talker = dict(common, model_type="qwen3_tts_talker", position_id_per_seconds=13, text_vocab_size=base["rows"],
-                  vocab_size=books + 1024, codec_pad_id=special, codec_bos_id=special + 1, codec_eos_token_id=special + 2,
-                  codec_think_id=special + 6, codec_nothink_id=special + 7, codec_think_bos_id=special + 8,
-                  codec_think_eos_id=special + 9, pad_token_id=special, spk_id={}, spk_is_dialect={},
-                  codec_language_id={language: books + 2 * i for i, language in enumerate(LANGUAGES)},
-                  code_predictor_config=predictor, **spec["talker"])
-    main = dict(architectures=["Qwen3TTSForConditionalGeneration"], model_type="qwen3_tts", tts_model_size=name,
-                tokenizer_type="qwen3_tts_tokenizer_12hz", tts_model_type="base",
-                transformers_version="4.57.1",  # from 4.57.3 on a local folder gets another split pattern
-                assistant_token_id=base["assistant"], im_start_token_id=base["im_start"], im_end_token_id=base["im_end"],
-                tts_pad_token_id=base["tts_pad"], tts_bos_token_id=base["tts_bos"], tts_eos_token_id=base["tts_eos"],
-                talker_config=talker, speaker_encoder_config=dict(enc_dim=spec["talker"]["hidden_size"], sample_rate=24000,
-                                                                  **spec["speaker"]))
+    talker = dict(
+        common,
+        model_type="qwen3_tts_talker",
+        position_id_per_seconds=13,
+        text_vocab_size=base["rows"],
+        vocab_size=books + 1024,
+        codec_pad_id=special,
+        codec_bos_id=special + 1,
+        codec_eos_token_id=special + 2,
+        codec_think_id=special + 6,
+        codec_nothink_id=special + 7,
+        codec_think_bos_id=special + 8,
+        codec_think_eos_id=special + 9,
+        pad_token_id=special,
+        spk_id={},
+        spk_is_dialect={},
+        codec_language_id={language: books + 2 * i for i, language in enumerate(LANGUAGES)},
+        code_predictor_config=predictor,
+        **spec["talker"],
+    )
+    main = dict(
+        architectures=["Qwen3TTSForConditionalGeneration"],
+        model_type="qwen3_tts",
+        tts_model_size=name,
+        tokenizer_type="qwen3_tts_tokenizer_12hz",
+        tts_model_type="base",
+        transformers_version="4.57.1",  # from 4.57.3 on a local folder gets another split pattern
+        assistant_token_id=base["assistant"],
+        im_start_token_id=base["im_start"],
+        im_end_token_id=base["im_end"],
+        tts_pad_token_id=base["tts_pad"],
+        tts_bos_token_id=base["tts_bos"],
+        tts_eos_token_id=base["tts_eos"],
+        talker_config=talker,
+        speaker_encoder_config=dict(enc_dim=spec["talker"]["hidden_size"], sample_rate=24000, **spec["speaker"]),
+    )
     decoder = dict(attention_bias=False, attention_dropout=0.0, hidden_act="silu", layer_scale_initial_scale=0.01,
                    max_position_embeddings=8000, rms_norm_eps=1e-05, num_semantic_quantizers=1, codebook_size=books,
                    num_quantizers=spec["groups"])
     decoder.update(spec["decoder"])
-    encoder = dict(attention_bias=False, attention_dropout=0.0, audio_channels=1, hidden_act="gelu", norm_eps=1e-05,
-                   layer_scale_initial_scale=0.01, max_position_embeddings=8000, normalize=False, num_semantic_quantizers=1,
-                   pad_mode="constant", sampling_rate=24000, trim_right_ratio=1.0, use_cache=False, use_causal_conv=True,
-                   use_conv_shortcut=False, use_streaming=False, codebook_size=books)
+    encoder = dict(
+        attention_bias=False,
+        attention_dropout=0.0,
+        audio_channels=1,
+        hidden_act="gelu",
+        norm_eps=1e-05,
+        layer_scale_initial_scale=0.01,
+        max_position_embeddings=8000,
+        normalize=False,
+        num_semantic_quantizers=1,
+        pad_mode="constant",
+        sampling_rate=24000,
+        trim_right_ratio=1.0,
+        use_cache=False,
+        use_causal_conv=True,
+        use_conv_shortcut=False,
+        use_streaming=False,
+        codebook_size=books,
+    )
     encoder.update(spec["encoder"])
     encoder.update(upsample_groups=encoder["hidden_size"], vector_quantization_hidden_dimension=encoder["codebook_dim"])
-    codec = dict(architectures=["Qwen3TTSTokenizerV2Model"], model_type="qwen3_tts_tokenizer_12hz", input_sample_rate=24000,
-                 output_sample_rate=24000, encoder_valid_num_quantizers=spec["groups"], decoder_config=decoder,
-                 encoder_config=encoder, **{k: v for k, v in spec["codec"].items() if k != "dtype"})
+    codec = dict(
+        architectures=["Qwen3TTSTokenizerV2Model"],
+        model_type="qwen3_tts_tokenizer_12hz",
+        input_sample_rate=24000,
+        output_sample_rate=24000,
+        encoder_valid_num_quantizers=spec["groups"],
+        decoder_config=decoder,
+        encoder_config=encoder,
+        **{k: v for k, v in spec["codec"].items() if k != "dtype"},
+    )
     return main, codec
 
 
@@ -207,11 +457,29 @@ def write_text(spec, folder):
     dump(vocabulary, folder, "vocab.json")
     with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as file:
         file.write("#version: 0.2\n" + "\n".join(merges) + "\n")
-    added = {str(len(vocabulary) + i): dict(content=token, lstrip=False, normalized=False, rstrip=False, single_word=False,
-                                            special=True) for i, token in enumerate(SPECIALS)}
-    dump(dict(add_prefix_space=False, added_tokens_decoder=added, bos_token=None, clean_up_tokenization_spaces=False,
-              eos_token="<|im_end|>", errors="replace", model_max_length=131072, pad_token="<|endoftext|>",
-              split_special_tokens=False, tokenizer_class="Qwen2Tokenizer", unk_token=None), folder, "tokenizer_config.json")
+    added = {
+        str(len(vocabulary) + i): dict(
+            content=token, lstrip=False, normalized=False, rstrip=False, single_word=False, special=True
+        )
+        for i, token in enumerate(SPECIALS)
+    }
+    dump(
+        dict(
+            add_prefix_space=False,
+            added_tokens_decoder=added,
+            bos_token=None,
+            clean_up_tokenization_spaces=False,
+            eos_token="<|im_end|>",
+            errors="replace",
+            model_max_length=131072,
+            pad_token="<|endoftext|>",
+            split_special_tokens=False,
+            tokenizer_class="Qwen2Tokenizer",
+            unk_token=None,
+        ),
+        folder,
+        "tokenizer_config.json",
+    )
 
 
 # ---- weights ----
@@ -317,8 +585,11 @@ def write_model(name, folder):
     head[:6] *= 1.8  # some codes win again and again, so that the repetition penalty has something to do
     dtype, codec_dtype = getattr(torch, spec["dtype"]), getattr(torch, spec["codec"]["dtype"])
     save_shards({k: v.to(dtype).contiguous() for k, v in tensors.items()}, folder, spec["shards"])
-    save_shards({k: draw(k, tuple(v.shape), spec["seed"]).to(codec_dtype).contiguous() for k, v in codec_shapes.items()},
-                os.path.join(folder, "speech_tokenizer"), 1)
+    save_shards(
+        {k: draw(k, tuple(v.shape), spec["seed"]).to(codec_dtype).contiguous() for k, v in codec_shapes.items()},
+        os.path.join(folder, "speech_tokenizer"),
+        1,
+    )
 
 
 # ---- the official package, watched ----
@@ -367,8 +638,12 @@ class Watched:
             return after
 
         wrap(talker, "generate", before=prompt, logits_processor=LogitsProcessorList([Margin("first")]))
-        wrap(predictor, "generate", before=lambda **kw: seen.setdefault("cp_in", kw["inputs_embeds"].detach().numpy().copy()),
-             logits_processor=LogitsProcessorList([Margin("others")]))
+        wrap(
+            predictor,
+            "generate",
+            before=lambda **kw: seen.setdefault("cp_in", kw["inputs_embeds"].detach().numpy().copy()),
+            logits_processor=LogitsProcessorList([Margin("others")]),
+        )
         wrap(talker.codec_head, "forward", after=keep("logits", 4))
         for head in predictor.lm_head:
             wrap(head, "forward", after=keep("cp_logits", groups - 1))
@@ -401,8 +676,15 @@ def run_case(watched, case, references, groups, **changed):
                                                          x_vector_only_mode=by_vector)
     options = dict(case.get("options", {}), **changed)
     waves, rate = watched.model.generate_voice_clone(
-        text=case["text"], language=case["language"], voice_clone_prompt=items, do_sample=False, subtalker_dosample=False,
-        max_new_tokens=MAX_NEW_TOKENS, non_streaming_mode=case.get("non_streaming_mode", False), **options)
+        text=case["text"],
+        language=case["language"],
+        voice_clone_prompt=items,
+        do_sample=False,
+        subtalker_dosample=False,
+        max_new_tokens=MAX_NEW_TOKENS,
+        non_streaming_mode=case.get("non_streaming_mode", False),
+        **options,
+    )
     assert rate == 24000
     first = np.stack(watched.seen["first"])
     others = np.stack(watched.seen["others"]).reshape(-1, groups - 1, len(waves))
@@ -505,7 +787,9 @@ def record_modules(name, watched, out, references):
         codes = generator.integers(0, spec["books"], size=(count, spec["groups"]))
         wave = watched.model.model.speech_tokenizer.decode([{"audio_codes": torch.from_numpy(codes)}])[0][0]
         np.save(os.path.join(folder, f"decode_{count}.codes.npy"), codes.astype(np.int16))
-        np.save(os.path.join(folder, f"decode_{count}.wave.npy"), wave.astype(np.float16 if count > 100 else np.float32))
+        np.save(
+            os.path.join(folder, f"decode_{count}.wave.npy"), wave.astype(np.float16 if count > 100 else np.float32)
+        )
         info["decode"].append(dict(frames=count, samples=len(wave), rms=float(np.sqrt((wave ** 2).mean())),
                                    peak=float(np.abs(wave).max())))
         print(name, info["decode"][-1], flush=True)

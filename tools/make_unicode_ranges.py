@@ -3,9 +3,9 @@
 
     make_unicode_ranges.py > src/tts/qwen3/text/unicode_ranges.h
 
-Its regular expressions know Unicode 16, PCRE2 10.42 knows 14: letters, numbers and marks since then are listed. Its normalizer
-knows Unicode 9, utf8proc 2.8 knows 15: marks since 9 are starters to it. Needs the Python package tokenizers (0.22.2) and a Python whose
-unicodedata is 14.0.0 (3.11).
+Its regular expressions know Unicode 16, PCRE2 10.42 knows 14: letters, numbers and marks since then are listed. Its
+normalizer knows Unicode 9, utf8proc 2.8 knows 15: marks since 9 are starters to it. Needs the Python package tokenizers
+(0.22.2) and a Python whose unicodedata is 14.0.0 (3.11).
 """
 import unicodedata
 
@@ -42,7 +42,13 @@ def wrap(name, items):
 
 
 def macro(name, category):
-    return wrap(name, [f"\\\\x{{{low:x}}}-\\\\x{{{high:x}}}" if low != high else f"\\\\x{{{low:x}}}" for low, high in newer(category)])
+    return wrap(
+        name,
+        [
+            f"\\\\x{{{low:x}}}-\\\\x{{{high:x}}}" if low != high else f"\\\\x{{{low:x}}}"
+            for low, high in newer(category)
+        ],
+    )
 
 
 def starters():
@@ -54,7 +60,10 @@ def starters():
         c = chr(code)
         if unicodedata.combining(c) == 0 and code not in since_14 or code in (0x345, 0x334):
             continue
-        if not nfc.normalize_str("a\u0345" + c).endswith("\u0345") and nfc.normalize_str("a" + c + "\u0334") == "a" + c + "\u0334":
+        if (
+            not nfc.normalize_str("a\u0345" + c).endswith("\u0345")
+            and nfc.normalize_str("a" + c + "\u0334") == "a" + c + "\u0334"
+        ):
             found.add(code)
     # U+11A7 is no trailing consonant, though utf8proc composes it; U+11938 came with Unicode 13.
     return ranges(found | {0x11a7, 0x11930, 0x11938})
@@ -63,11 +72,25 @@ def starters():
 def main():
     print("/* Where the official tokenizer's Unicode tables differ from PCRE2's and utf8proc's; made by")
     print(" * tools/make_unicode_ranges.py. */")
-    print("#ifndef TMB_TTS_QWEN3_TEXT_UNICODE_RANGES_H\n#define TMB_TTS_QWEN3_TEXT_UNICODE_RANGES_H\n\n#include <stdint.h>\n")
+    print(
+        "#ifndef TMB_TTS_QWEN3_TEXT_UNICODE_RANGES_H\n#define TMB_TTS_QWEN3_TEXT_UNICODE_RANGES_H\n\n#include"
+        " <stdint.h>\n"
+    )
     print("/* Code points since Unicode 14, for use inside a character class. */")
-    for name, category in [("LETTERS", "L"), ("NUMBERS", "N"), ("UPPER", "Lu"), ("LOWER", "Ll"), ("MODIFIERS", "Lm"), ("OTHERS", "Lo"), ("MARKS", "M")]:
+    for name, category in [
+        ("LETTERS", "L"),
+        ("NUMBERS", "N"),
+        ("UPPER", "Lu"),
+        ("LOWER", "Ll"),
+        ("MODIFIERS", "Lm"),
+        ("OTHERS", "Lo"),
+        ("MARKS", "M"),
+    ]:
         print(macro(f"TMB_NEWER_{name}", category))
-    print("\n/* Code points that normalization passes over, with nothing composed or reordered across them: [first, last]. */")
+    print(
+        "\n/* Code points that normalization passes over, with nothing composed or reordered across them: [first,"
+        " last]. */"
+    )
     print("static const uint32_t tmb_normalization_breaks[][2] = {")
     for low, high in starters():
         print(f"    {{0x{low:x}, 0x{high:x}}},")

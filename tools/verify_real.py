@@ -5,11 +5,13 @@
 
 Prints one JSON object a line, {"name", "verdict": "ok" | "note" | "fault", "detail"}:
 
-- for each way of cloning (x-vector alone, in context if there is a transcript, the whole text at first): the greedy codes and the
-  wave of qwen-tts in f32 against timbre's with `--precision f32`. The codes must be the same; the waves may differ by what the order
-  of additions makes, 1e-3 of full scale at most.
+- for each way of cloning (x-vector alone, in context if there is a transcript, the whole text at first): the greedy
+codes and the
+  wave of qwen-tts in f32 against timbre's with `--precision f32`. The codes must be the same; the waves may differ by
+  what the order of additions makes, 1e-3 of full scale at most.
 - the codec as timbre packs it by default against f32 on the same codes: signal to noise for each 80 ms.
-- the language model in int8 against f32: how far the greedy codes are the same. They fork sooner or later, which is no fault.
+- the language model in int8 against f32: how far the greedy codes are the same. They fork sooner or later, which is no
+fault.
 
 The last two need timbre alone. Exit status 0: everything was tried, whatever came out.
 """
@@ -23,6 +25,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import types
+from importlib.machinery import ModuleSpec
 
 FRAME = 1920  # samples of 80 ms at 24 kHz
 WAVE_TOLERANCE = 1e-3
@@ -66,19 +70,71 @@ class Timbre:
         self.count += 1
         wave, codes = (os.path.join(self.folder, f"{self.count}.{ending}") for ending in ("wav", "npy"))
         a = self.arguments
-        subprocess.run([a.timbre, "clone", "--engine", "qwen3", "--model", a.model, "--ref", a.ref, "--text", a.text, "--precision", precision,
-                        "--greedy", "--no-pre", "--no-post", "--no-runaway-guard", "--max-frames", str(a.frames), "--encoding", "float",
-                        "-o", wave, "--codes-out", codes, "-q", *more], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [
+                a.timbre,
+                "clone",
+                "--engine",
+                "qwen3",
+                "--model",
+                a.model,
+                "--ref",
+                a.ref,
+                "--text",
+                a.text,
+                "--precision",
+                precision,
+                "--greedy",
+                "--no-pre",
+                "--no-post",
+                "--no-runaway-guard",
+                "--max-frames",
+                str(a.frames),
+                "--encoding",
+                "float",
+                "-o",
+                wave,
+                "--codes-out",
+                codes,
+                "-q",
+                *more,
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         return read_npy(codes), read_wav(wave)
+
+
+def stand_in_for_torchaudio():
+    """The package imports it for its 25 Hz tokenizer alone, which no Base checkpoint has; a build of it that does not
+    fit the installed torch must not be what ends the comparison."""
+    try:
+        import torchaudio.compliance.kaldi  # noqa: F401
+    except (ImportError, OSError):
+        names = ("torchaudio", "torchaudio.compliance", "torchaudio.compliance.kaldi")
+        for name in [loaded for loaded in sys.modules if loaded.split(".")[0] == "torchaudio"]:
+            del sys.modules[name]
+        for name in names:
+            sys.modules[name] = types.ModuleType(name)
+            sys.modules[name].__spec__ = ModuleSpec(name, None)
+        sys.modules[names[0]].compliance = sys.modules[names[1]]
+        sys.modules[names[1]].kaldi = sys.modules[names[2]]
 
 
 def load_official(model):
     """The official model in f32, or None and why not."""
+    stand_in_for_torchaudio()
     try:
         import torch
         from qwen_tts import Qwen3TTSModel
-    except ImportError as error:
-        return None, f"{sys.executable} cannot import it ({error}): pip install qwen-tts, or name another interpreter with --python"
+    except (ImportError, OSError) as error:
+        return (
+            None,
+            (
+                f"{sys.executable} cannot import it ({error}): pip install qwen-tts, or name another interpreter with"
+                " --python"
+            ),
+        )
     return Qwen3TTSModel.from_pretrained(model, dtype=torch.float32), None
 
 
@@ -94,8 +150,14 @@ def official_speech(official, arguments, **options):
 
     official.model.generate = keep
     try:
-        waves, _ = official.generate_voice_clone(text=arguments.text, ref_audio=arguments.ref, do_sample=False, subtalker_dosample=False,
-                                                 max_new_tokens=arguments.frames, **options)
+        waves, _ = official.generate_voice_clone(
+            text=arguments.text,
+            ref_audio=arguments.ref,
+            do_sample=False,
+            subtalker_dosample=False,
+            max_new_tokens=arguments.frames,
+            **options,
+        )
     finally:
         official.model.generate = generate
     return kept[0][0].tolist(), waves[0].tolist()
@@ -105,15 +167,24 @@ def compare_case(name, mine, theirs):
     my_codes, my_wave = mine
     codes, wave = theirs
     if my_codes != codes:
-        same = next((i for i, pair in enumerate(zip(my_codes, codes)) if pair[0] != pair[1]), min(len(my_codes), len(codes)))
-        report(f"codes {name}", "fault", f"{len(my_codes)} frames of timbre and {len(codes)} of the official package, the first other one is frame {same}")
+        same = next(
+            (i for i, pair in enumerate(zip(my_codes, codes)) if pair[0] != pair[1]), min(len(my_codes), len(codes))
+        )
+        report(
+            f"codes {name}",
+            "fault",
+            f"{len(my_codes)} frames of timbre and {len(codes)} of the official package, the first other one is frame"
+            f" {same}",
+        )
         return
     report(f"codes {name}", "ok", f"{len(codes)} frames of {len(codes[0]) if codes else 0} codes are the official ones")
     if len(my_wave) != len(wave):
         report(f"wave {name}", "fault", f"{len(my_wave)} samples of timbre and {len(wave)} of the official package")
         return
     worst = max((abs(a - b) for a, b in zip(my_wave, wave)), default=0.0)
-    report(f"wave {name}", "ok" if worst <= WAVE_TOLERANCE else "fault", f"differs by {worst:.1e} of full scale at most")
+    report(
+        f"wave {name}", "ok" if worst <= WAVE_TOLERANCE else "fault", f"differs by {worst:.1e} of full scale at most"
+    )
 
 
 def compare_with_official(arguments, timbre):
@@ -155,7 +226,11 @@ def compare_codec(timbre):
         report("codec auto against f32", "note", "nothing was spoken")
         return
     worst, median = values[0], values[len(values) // 2]
-    advice = "" if worst >= QUIET_CODEC else f"; below {QUIET_CODEC:.0f} dB: listen, and use --precision codec=f32 where it can be heard"
+    advice = (
+        ""
+        if worst >= QUIET_CODEC
+        else f"; below {QUIET_CODEC:.0f} dB: listen, and use --precision codec=f32 where it can be heard"
+    )
     report("codec auto against f32", "ok" if worst >= QUIET_CODEC else "note",
            f"{median:.1f} dB in the median of {len(values)} windows of 80 ms, {worst:.1f} dB in the worst{advice}")
 

@@ -3,7 +3,7 @@
  * The only header that a user of libtimbre needs. Conventions:
  *   - samples are 32-bit floats, full scale [-1, 1]; rates are in Hz, lengths in samples per channel
  *     ("frames" of audio are never meant by `frames` unless said so), times in seconds;
- *   - every function that can fail returns a tmb_status and, where `error` is not NULL, fills it with
+ *   - every function that can fail returns a tmb_status and, if `error` is not NULL, fills it with
  *     a message that names what was wrong and what to do;
  *   - `x_create` / `x_open` hand ownership to the caller, `x_destroy` / `x_close` take the address of
  *     the handle, free it and set it to NULL; calling them on NULL is allowed;
@@ -81,20 +81,26 @@ typedef struct tmb_context tmb_context;
 /* One of several models of a context. */
 typedef struct tmb_model_spec {
     const char *name;  /* by which requests mean it; NULL: its own (tmb_model_description.name) */
-    const char *model; /* as tmb_options.model; NULL = the smallest that is installed */
+    const char *model; /* as tmb_options.model; NULL = the smallest that clones voices and is installed */
 } tmb_model_spec;
+
+/* Reads "MODEL" or "NAME=MODEL" as commands take them: *name is allocated (tmb_free) or NULL, *model points into
+ * `text`. A text that names something on the disk is a model alone, also with "=" in it. TMB_ERROR_ARGUMENT for an
+ * empty half. */
+TMB_API tmb_status tmb_model_spec_parse(const char *text, char **name, const char **model, tmb_error *error);
 
 typedef struct tmb_options {
     size_t struct_size;         /* set by tmb_options_default */
-    const char *engine;         /* "auto" (default: qwen3 where its model is found, else preview),
+    const char *engine;         /* "auto" (default: qwen3 if its model is found, otherwise preview),
                                    "preview", "qwen3", "remote" */
-    const char *model;          /* folder of a Qwen3-TTS checkpoint, or "0.6b" / "1.7b" (looked up
-                                   in the Hugging Face cache); NULL = the smallest that is installed */
+    const char *model;          /* folder of a Qwen3-TTS checkpoint, or a name of tmb_models as "0.6b" (looked up in the
+                                   Hugging Face cache); NULL = the smallest that clones voices and is installed */
     const char *precision;      /* "auto" (default), "f32", "bf16", "int8", "int4", or per network
                                    "talker=int8,predictor=int4,codec=bf16" */
     const char *denoiser;       /* DeepFilterNet3 archive; NULL = looked up */
-    const char *remote_url;     /* engine "remote": base URL of an OpenAI-style speech server */
-    const char *remote_key;     /* its key, or NULL */
+    const char *remote_url;     /* engine "remote": base URL of an OpenAI-style speech server, or several with commas or
+                                   white space between them; one may end in #limit=N, requests at once */
+    const char *remote_key;     /* their key, or NULL */
     int threads;                /* of one model step; 0 = the CPUs of this process */
     int resample_workers;       /* stages 1 and 4; default 3 */
     int enhance_workers;        /* stages 2 and 5; default 3 */
@@ -115,6 +121,18 @@ typedef struct tmb_options {
     const tmb_model_spec *models; /* [model_count] several models instead of `model`: each loads when it is first
                                      needed, and gives its memory to another when the budget does not hold both */
     size_t model_count;
+    bool overflow; /* what the engine's batch has no place for goes to the servers of remote_url, if they have one for
+                      it; what they fail before its first audio comes back */
+    double remote_hedge; /* seconds without audio after which a second server of remote_url is asked too, and the first
+                            audio decides; 0 = never (default) */
+    const char *transcribe_url;   /* speech-to-text service with OpenAI's /v1/audio/transcriptions, which writes the
+                                     transcripts that clone requests leave out; NULL = none */
+    const char *transcribe_key;   /* its key, or NULL */
+    const char *transcribe_model; /* its name of its model; NULL = "whisper-1" */
+    const char *device;  /* what computes Qwen3-TTS: "cpu", "cuda" or "cuda:N" (an NVIDIA GPU), "auto" (the first GPU if
+                            it can do it, otherwise the CPU); NULL = $TIMBRE_DEVICE, or "cpu" */
+    uint64_t gpu_memory; /* bytes of the GPU for models and sequences; at most, and by default, nine tenths of what is
+                            free when the context is opened */
 } tmb_options;
 
 TMB_API void tmb_options_default(tmb_options *options);
@@ -138,11 +156,20 @@ typedef struct tmb_statistics {
     double audio_seconds;     /* produced by stage 3 so far */
     const char *engine;       /* the one in use, static storage */
     bool engine_loaded, denoiser_loaded;
-    bool is_clone; /* false: that engine speaks with a preview voice */
+    bool is_clone;                   /* false: that engine speaks with a preview voice */
+    const char *device;              /* what computes the speech: "cpu", "cuda"; NULL: no engine is loaded, or it is
+                                        something else */
+    uint64_t device_memory_budget;   /* bytes; 0: no GPU is used */
+    uint64_t device_memory_reserved; /* bytes: models and sequences */
+    uint64_t device_losses;          /* how often a GPU was lost with everything on it, in this process */
 } tmb_statistics;
 TMB_API void tmb_get_statistics(tmb_context *context, tmb_statistics *out);
 
-/* Of one model. */
+/* What GPU number `index` is, in one line for people: name, architecture, memory, driver. TMB_ERROR_UNSUPPORTED says
+ * why it cannot be used. Needs no context; any thread. */
+TMB_API tmb_status tmb_describe_gpu(int index, char *text, size_t size, tmb_error *error);
+
+/* What tmb_each_model_statistics tells of one model. */
 typedef struct tmb_model_statistics {
     const char *name; /* valid as long as the context; "" while its files are missing */
     bool loaded;
@@ -156,6 +183,24 @@ typedef struct tmb_model_statistics {
 TMB_API void tmb_each_model_statistics(tmb_context *context,
                                        void (*each)(void *user, const tmb_model_statistics *statistics), void *user);
 
+/* What is told of one speech server of remote_url. */
+typedef struct tmb_server_statistics {
+    const char *url;    /* as it was given, without user, password and limit */
+    const char *state;  /* "untried"; "up"; "busy": it said so, and is asked again later; "down": it failed three times
+                           in  a row, and is left alone until a check of its health succeeds; "half-open": it is being
+                           tried  again */
+    size_t limit;       /* requests at once, 0 = none is set */
+    size_t outstanding; /* requests now */
+    uint64_t requests;  /* that were sent to it */
+    uint64_t failed;    /* of those: no answer, no speech, an error that is its own */
+    uint64_t busy;      /* of those: it was busy (429, 503) */
+    uint64_t opened;    /* how often it was found to be down */
+} tmb_server_statistics;
+/* Calls back for each of them, in the order of remote_url; what it gets is valid during the call, which must not call
+ * the library. Thread-safe. */
+TMB_API void tmb_each_server_statistics(tmb_context *context,
+                                        void (*each)(void *user, const tmb_server_statistics *statistics), void *user);
+
 enum { TMB_NEED_ENGINE = 1, TMB_NEED_DENOISER = 2 };
 
 /* What a context's work comes to with the models that are installed at the moment. */
@@ -165,7 +210,8 @@ typedef struct tmb_resolution {
 } tmb_resolution;
 
 /* Looks for what `needs` names (TMB_NEED_..., added up): the engine's model or program, the denoiser's archive. Loads
- * nothing. TMB_ERROR_MODEL says what is missing and how to get it. `out` may be NULL. */
+ * nothing. The engine that it finds is this context's from then on, whatever models come or go. TMB_ERROR_MODEL says
+ * what is missing and how to get it. `out` may be NULL. */
 TMB_API tmb_status tmb_resolve(tmb_context *context, unsigned needs, tmb_resolution *out, tmb_error *error);
 
 /* What a model can do; valid during the call that hands it over. */
@@ -183,16 +229,22 @@ typedef struct tmb_model_description {
     size_t speaker_count;
     const char *const *languages; /* [language_count] as the model spells them ("english"), without dialects */
     size_t language_count;
+    const char *const *dialects; /* [dialect_count] that speakers of the model may speak */
+    size_t dialect_count;
 } tmb_model_description;
 
-/* Calls back for each of the context's models. Loads nothing. TMB_ERROR_MODEL for one whose files are missing or
- * damaged; those before it were handed over. */
+/* Calls back for each of the context's models; what it gets is valid as long as the context. Loads nothing.
+ * TMB_ERROR_MODEL for one whose files are missing or damaged; those before it were handed over. */
 TMB_API tmb_status tmb_describe_models(tmb_context *context,
                                        void (*each)(void *user, const tmb_model_description *model), void *user,
                                        tmb_error *error);
 /* The same for a Qwen3-TTS checkpoint: a folder or a name, as tmb_options.model. Thread-safe. */
 TMB_API tmb_status tmb_describe_model(const char *model, void (*each)(void *user, const tmb_model_description *model),
                                       void *user, tmb_error *error);
+
+/* Bytes that a Qwen3-TTS checkpoint takes in memory at a precision (as tmb_options.precision), without sequences. Loads
+ * nothing. Thread-safe. */
+TMB_API tmb_status tmb_model_bytes(const char *model, const char *precision, uint64_t *bytes, tmb_error *error);
 
 /* Whether the engine speaks `language` ("auto", NULL and "" always): TMB_ERROR_ARGUMENT lists what it speaks. */
 TMB_API tmb_status tmb_check_language(tmb_context *context, const char *language, tmb_error *error);
@@ -293,7 +345,7 @@ TMB_API void tmb_audio_remove_temporary_files(void);
 /* ---- Resampling ---------------------------------------------------------------------------- */
 
 typedef enum tmb_resampler_kind {
-    TMB_RESAMPLER_AUTO = 0, /* soxr, and the next of the cascade where one cannot be created or fails */
+    TMB_RESAMPLER_AUTO = 0, /* soxr, and the next of the cascade if one cannot be created or fails */
     TMB_RESAMPLER_SOXR,
     TMB_RESAMPLER_POLYPHASE, /* as scipy.signal.resample_poly */
     TMB_RESAMPLER_SINC       /* as torchaudio.functional.resample */
@@ -317,7 +369,7 @@ TMB_API void tmb_resample_close(tmb_resample_stream **stream);
 
 /* The denoiser takes speech that is much too quiet for noise, and removes it. */
 typedef enum tmb_level_mode {
-    TMB_LEVEL_AUTO = 0, /* it listens with a gain where the speech is below -40 or above -6 dB of full scale (mean of
+    TMB_LEVEL_AUTO = 0, /* it listens with a gain if the speech is below -40 or above -6 dB of full scale (mean of
                            the active frames), so that what it keeps does not depend on the recording's level. The sound
                            itself is never scaled. Within that range not a sample changes */
     TMB_LEVEL_OFF       /* it hears the recording as it is */
@@ -329,7 +381,7 @@ typedef struct tmb_level tmb_level;
 TMB_API tmb_status tmb_level_create(int rate, int channels, tmb_level **out, tmb_error *error);
 /* `count` samples per channel, interleaved and finite; how they are cut does not matter. */
 TMB_API tmb_status tmb_level_push(tmb_level *level, const float *samples, size_t count, tmb_error *error);
-/* In dB of full scale: what stands out of the noise; NAN where nothing does. */
+/* In dB of full scale: what stands out of the noise; NAN if nothing does. */
 TMB_API double tmb_level_decibel(const tmb_level *level);
 TMB_API void tmb_level_destroy(tmb_level **level);
 
@@ -339,20 +391,21 @@ typedef struct tmb_enhance_options {
     int input_rate;             /* Hz; default 48000; other rates are resampled first */
     int output_rate;            /* Hz; default 48000 */
     int channels;               /* default 1; each channel is enhanced by itself */
-    bool low_latency;           /* evaluate frame by frame (10 ms) instead of in blocks */
+    bool low_latency;           /* evaluate frame by frame (10 ms) instead of in blocks of 0.48 s */
     bool compensate_delay;      /* default true: aligned with the input and as long */
     tmb_resampler_kind resampler;
     tmb_level_mode level;      /* default auto */
     const tmb_level *measured; /* with auto: of the same recording, all of it (input_rate, channels); borrowed until the
-                                  stream is closed. NULL (default): the stream follows what has come so far, and hears
-                                  the first quarter of a second of quiet speech too softly */
+                                  stream is closed. NULL (default): the stream follows what has come so far: in blocks
+                                  it is half a second later for that, and with low_latency it hears the first quarter of
+                                  a second of quiet speech too softly */
 } tmb_enhance_options;
 TMB_API void tmb_enhance_options_default(tmb_enhance_options *options);
 
 /* A stream through resampling and denoising; used by one thread at a time, many at once share the
  * weights. */
 typedef struct tmb_enhance_stream tmb_enhance_stream;
-/* Loads the denoiser if this is its first use: TMB_ERROR_MODEL where it is missing. */
+/* Loads the denoiser if this is its first use: TMB_ERROR_MODEL if it is missing. */
 TMB_API tmb_status tmb_enhance_open(tmb_context *context, const tmb_enhance_options *options, tmb_enhance_stream **out,
                                     tmb_error *error);
 /* `count` samples per channel, interleaved. */
@@ -372,12 +425,20 @@ TMB_API void tmb_free(void *pointer);
 
 /* ---- Cloning ------------------------------------------------------------------------------- */
 
+/* Whose voice a request asks for, beyond what its fields say. */
+typedef enum tmb_who {
+    TMB_WHO_AUTO = 0,   /* a reference's; without one, as speaker and instruct say, of which one is set */
+    TMB_WHO_OWN,        /* one of the model's own: a model with a single speaker needs no name */
+    TMB_WHO_SPEAKER,    /* a built-in speaker: models without speakers refuse */
+    TMB_WHO_DESCRIPTION /* a voice made from `instruct`: models that do not design voices refuse */
+} tmb_who;
+
 /* Where a reference or voice comes from: exactly one of the groups is set, or `voice` and `ref_audio`: then the saved
- * voice was made from the reference, and where it cannot be used (it is damaged, of another version or model, or cannot
+ * voice was made from the reference, and if it cannot be used (it is damaged, of another version or model, or cannot
  * be read) the reference is, and the result says so. */
 typedef struct tmb_clone_request {
     size_t struct_size;    /* set by tmb_clone_request_default */
-    const char *custom_id; /* the caller's name for the item; handed back; may be NULL */
+    const char *custom_id; /* client-chosen id, echoed in the result; may be NULL */
     const char *text;      /* what to say, UTF-8 */
     const char *language;  /* "auto" (default), a code or tag ("en", "pt-BR"), an English name, or a model's own name */
 
@@ -387,13 +448,13 @@ typedef struct tmb_clone_request {
     const float *ref_samples; /* ... or mono samples (borrowed until the result) */
     size_t ref_sample_count;
     int ref_rate;         /* Hz of ref_samples */
-    const char *ref_text; /* its transcript; NULL: x-vector only */
+    const char *ref_text; /* its transcript; NULL: what tmb_options.transcribe_url writes, or else x-vector only */
     const char *voice;    /* or a saved voice's file */
     bool x_vector_only;
 
-    /* Without any of these one of the model's own voices speaks: set `speaker` or `instruct`, "" for none. */
-    const char *speaker;  /* a built-in speaker, in any case */
-    const char *instruct; /* a style for it, or the description of a voice */
+    /* Without any of these one of the model's own voices speaks: set `speaker` or `instruct`, or `who`. */
+    const char *speaker;  /* a built-in speaker, in any case; NULL: the model's only one; "": none, as officially */
+    const char *instruct; /* a style for it, or the description of a voice; "": none */
     const char *model;    /* one of several models, by name; NULL or "": the first that can do what is asked */
 
     bool greedy;
@@ -426,14 +487,26 @@ typedef struct tmb_clone_request {
                                tried again. Without it and with guard_runaway, audio comes when a piece is complete */
     int first_chunk_frames; /* frames (80 ms each) in the first audio; 0 = default (4), at most 16 */
     size_t split_length; /* a longer text, in letters (a character of Chinese, Japanese or Korean is three), is spoken
-                            in pieces that end at sentences where they can; the result lists them; 0 = never */
+                            in pieces that end at sentences if they can; the result lists them; 0 = never */
     bool pauses;         /* understand [pause:1.5s], [pause:500ms] in the text: silence */
 
     /* The reference, before the engine's encoders. */
-    bool trim_reference;      /* cut what is still before the first and after the last speech, but for 50 ms */
+    bool trim_reference;      /* trim silence before the first and after the last speech, but for 50 ms */
     double reference_silence; /* seconds of silence behind it, 0 to 5: keeps its last words out of the speech */
+    bool salvage; /* read a damaged or cut recording as far as it goes, with a warning, instead of refusing it */
+
+    tmb_who who;
+
+    /* As the official package has them; false: the likeliest at each step, whatever the temperature says. Default true.
+     */
+    bool do_sample, subtalker_dosample; /* of the language model; of the code predictor */
 } tmb_clone_request;
 TMB_API void tmb_clone_request_default(tmb_clone_request *request);
+
+/* The model that a request would go to, valid as long as the context. Loads nothing. Errors as tmb_clone_submit;
+ * whether that model can do what is asked is seen when it is asked. Thread-safe. */
+TMB_API tmb_status tmb_clone_model(tmb_context *context, const tmb_clone_request *request,
+                                   const tmb_model_description **out, tmb_error *error);
 
 /* What was measured of a reference, before and after stage 2, and what to do about it. */
 typedef struct tmb_reference_info {
@@ -445,17 +518,24 @@ typedef struct tmb_reference_info {
     double noise, noise_clean; /* of everything between it */
     uint64_t clipped;          /* samples that stand still at full scale */
     size_t warning_count;
-    char warnings[8][192]; /* one sentence each: what is wrong and what to do. None: the reference is good */
+    char warnings[8][192]; /* one sentence each: what is wrong and what to do, what of its file was left out or is
+                              missing. None: the reference is good */
+    char transcript[2048]; /* what the transcription service wrote, if the request left ref_text out; otherwise "" */
 } tmb_reference_info;
 
 /* The same as JSON text, with the names of the results (tmb_free): verdict ("good", "doubtful", "unusable"), duration,
- * speech, level, peak, clipped, noise, noise_clean, snr, snr_clean, warnings. NULL: no memory. */
+ * speech, level, peak, clipped, noise, noise_clean, snr, snr_clean, transcript, warnings. NULL: no memory. */
 TMB_API char *tmb_reference_to_json(const tmb_reference_info *info);
 
 /* Measures a recording as a reference: stages 1 and 2 and the judgement, without an engine. `ref_text` may be NULL.
  * TMB_ERROR_FORMAT also if there is no speech in it; `out` is filled then too. */
 TMB_API tmb_status tmb_reference_measure(tmb_context *context, const char *path, const char *ref_text,
                                          tmb_reference_info *out, tmb_error *error);
+
+/* What is said in a recording, after stages 1 and 2, by the service of tmb_options.transcribe_url: *text is allocated
+ * (tmb_free), one line of UTF-8. TMB_ERROR_UNSUPPORTED: no service is set. TMB_ERROR_FORMAT with field "ref_audio": it
+ * is no recording of speech. Otherwise the service's failure, without a field. Waits up to two minutes. Thread-safe. */
+TMB_API tmb_status tmb_transcribe(tmb_context *context, const char *path, char **text, tmb_error *error);
 
 typedef enum tmb_stage {
     TMB_STAGE_QUEUED = 0,
@@ -497,7 +577,7 @@ typedef struct tmb_clone_result {
     size_t code_frames, code_books;
     const tmb_segment *segments;
     size_t segment_count;
-    const float *reference_clean; /* 48 kHz reference after stage 2, where it ran for this item; or NULL */
+    const float *reference_clean; /* 48 kHz reference after stage 2, if it ran for this item; or NULL */
     size_t reference_clean_count;
     const tmb_reference_info *reference; /* NULL: a saved voice spoke. Set for a refused reference too */
     bool voice_unusable;                 /* request.voice could not be used; request.ref_audio was */
@@ -512,6 +592,11 @@ typedef struct tmb_clone_callbacks {
      * up its own item only. */
     bool (*audio)(void *user, uint64_t item, const float *samples, size_t count, int rate);
     void (*result)(void *user, const tmb_clone_result *result);
+    /* What was measured of the reference, once and before the first audio: whoever streams can warn before it sounds.
+     * Not for a saved voice, nor for one of the model's own. */
+    void (*reference)(void *user, uint64_t item, const tmb_reference_info *reference);
+    /* Who speaks, once and before the first audio: the result's `engine` and `is_clone`. Needs `audio`. */
+    void (*speaks)(void *user, uint64_t item, const char *engine, bool is_clone);
 } tmb_clone_callbacks;
 
 /* Starts an item and returns its number. Everything but ref_data and ref_samples is copied. Errors
@@ -536,14 +621,17 @@ typedef enum tmb_clone_field_type {
     TMB_CLONE_LENGTH,   /* size_t */
     TMB_CLONE_BOOLEAN,  /* bool */
     TMB_CLONE_SEED,     /* uint64_t; has_seed is set with it */
-    TMB_CLONE_FORMAT    /* the name of a format for the result; not part of tmb_clone_request */
+    TMB_CLONE_FORMAT,   /* the name of a format for the result; not part of tmb_clone_request */
+    TMB_CLONE_LEVEL     /* tmb_level_mode by its name, at `offset` and in post.level alike */
 } tmb_clone_field_type;
 
 enum {
     TMB_CLONE_REQUIRED = 1,
-    TMB_CLONE_PER_ITEM = 2,     /* over HTTP a list gives each item its own value */
-    TMB_CLONE_CLEANING = 4,     /* says something only if the cleaning stages may run */
-    TMB_CLONE_EMPTY_IS_NONE = 8 /* "" means the same as leaving the field out */
+    TMB_CLONE_PER_ITEM = 2,      /* over HTTP a list gives each item its own value */
+    TMB_CLONE_CLEANING = 4,      /* says something only if the cleaning stages may run */
+    TMB_CLONE_EMPTY_IS_NONE = 8, /* "" means the same as leaving the field out */
+    TMB_CLONE_REFERENCE = 16,    /* about a recording or a saved voice */
+    TMB_CLONE_OWN_VOICE = 32     /* about the voices that are in a model */
 };
 
 /* A field of tmb_clone_request as batch files, HTTP bodies and forms, and their descriptions have it. In all of them
@@ -558,7 +646,8 @@ typedef struct tmb_clone_field {
     /* A server that others share has a narrower range on purpose: beyond it there are only values that make noise, or
      * numbers that JSON readers do not carry exactly. Both 0: the same range. */
     double server_minimum, server_maximum;
-    const char *fallback; /* the default as JSON; NULL: the model's, a random one, or none, as the summary says */
+    const char *const *choices; /* of TMB_CLONE_LEVEL: the names in the order of their numbers, then NULL */
+    const char *fallback;       /* the default as JSON; NULL: the model's, a random one, or none, as the summary says */
     const char *server_fallback; /* what a server takes for it, if that is another */
     const char *summary;         /* one sentence */
 } tmb_clone_field;
@@ -572,7 +661,7 @@ TMB_API const tmb_clone_field *tmb_clone_field_find(const char *name);
 /* ---- Saved voices --------------------------------------------------------------------------- */
 
 /* Runs stages 1 and 2 (as the request says) and the engine's encoders over the request's reference
- * and writes a voice file. TMB_ERROR_UNSUPPORTED where the engine has no voices to save. */
+ * and writes a voice file. TMB_ERROR_UNSUPPORTED if the engine has no voices to save. */
 TMB_API tmb_status tmb_voice_save(tmb_context *context, const tmb_clone_request *request, const char *path,
                                   tmb_error *error);
 
@@ -591,6 +680,21 @@ typedef struct tmb_saved_voice {
 /* Reads a voice file without a model. TMB_ERROR_FORMAT and TMB_ERROR_UNSUPPORTED name the file. Thread-safe. */
 TMB_API tmb_status tmb_saved_voice_read(const char *path, tmb_saved_voice *out, tmb_error *error);
 
+/* A voice in a folder: a voice file (NAME.tmbvoice), or a recording with its transcript beside it (NAME.flac and
+ * NAME.txt).
+ */
+typedef struct tmb_folder_voice {
+    const char *name;       /* the file's name without its ending, UTF-8 in NFC */
+    const char *path;       /* the voice file or the recording */
+    const char *transcript; /* the transcript's file; NULL: it is a voice file */
+} tmb_folder_voice;
+
+/* Calls back for each voice of a folder, by name, a voice file before a recording of the same name; false ends it. What
+ * it gets is valid during the call. Files whose names are not UTF-8 are passed over. TMB_ERROR_IO: the folder cannot be
+ * read (error->system says why). Thread-safe. */
+TMB_API tmb_status tmb_voice_folder(const char *folder, bool (*each)(void *user, const tmb_folder_voice *voice),
+                                    void *user, tmb_error *error);
+
 /* ---- Models -------------------------------------------------------------------------------- */
 
 typedef enum tmb_model_state {
@@ -601,15 +705,16 @@ typedef enum tmb_model_state {
 } tmb_model_state;
 
 typedef struct tmb_model_info {
-    const char *name;  /* "qwen3-tts-0.6b", "qwen3-tts-1.7b", "dfn3" */
+    const char *name;  /* "qwen3-tts-0.6b", "qwen3-tts-1.7b-voicedesign", "dfn3" */
     const char *title; /* for people */
     const char *license;
     const char *path; /* where it is, or NULL: not installed */
-    uint64_t bytes;   /* on disk, or of the download where it is not installed */
+    uint64_t bytes;   /* on disk, or of the download if it is not installed */
     bool installed;
     tmb_model_state state;
     const char *short_name, *repository; /* "0.6b", "Qwen/Qwen3-TTS-12Hz-0.6B-Base"; NULL: none */
-    const char *reason;                  /* why it is not installed and what to do, in one sentence; NULL where it is */
+    const char *reason;                  /* why it is not installed and what to do, in one sentence; NULL if it is */
+    const char *kind;                    /* "base", "custom_voice", "voice_design"; NULL: it does not speak */
 } tmb_model_info;
 
 /* Calls back once for each model that timbre knows. */
@@ -618,7 +723,8 @@ TMB_API tmb_status tmb_models(void (*each)(void *user, const tmb_model_info *mod
 /* Whether a model could be loaded, seen without loading it (milliseconds), for a program that must know at its start.
  *
  * tmb_find_model: `model` as in tmb_options: a name ("0.6b"), a checkpoint's folder, the Hugging Face cache's folder of
- * a repository, a repository's name ("Qwen/Qwen3-TTS-12Hz-0.6B-Base"); NULL is the smallest that is complete.
+ * a repository, a repository's name ("Qwen/Qwen3-TTS-12Hz-0.6B-Base"); NULL is the smallest that clones voices and
+ * is complete.
  * tmb_find_denoiser: `path` as in tmb_options; NULL looks where the library looks.
  * TMB_OK: *state is TMB_MODEL_COMPLETE and *path the folder or archive (tmb_free). Otherwise TMB_ERROR_MODEL, *path is
  * NULL, *state says whether a part is there, and the message names what is missing and what to do ("... run `timbre
@@ -649,7 +755,7 @@ typedef struct tmb_pull_request {
 
 TMB_API void tmb_pull_request_default(tmb_pull_request *request);
 
-/* Downloads a model; a Qwen3-TTS model brings the denoiser along where that is not installed. What is there already is
+/* Downloads a model; a Qwen3-TTS model brings the denoiser along if that is not installed. What is there already is
  * kept, and a download that was interrupted goes on. Callbacks come from this thread. */
 TMB_API tmb_status tmb_pull_model_with(const tmb_pull_request *request, tmb_error *error);
 

@@ -93,13 +93,24 @@ bool tmb_base64_is_likely(const char *text, size_t size) {
 const char *tmb_data_uri_content(const char *text) {
     static const char scheme[] = "data:";
     static const char mark[] = "base64";
-    size_t length = sizeof(mark) - 1;
-    const char *comma = strchr(text, ',');
-    if (strncasecmp(text, scheme, sizeof(scheme) - 1) != 0 || !comma) {
+    size_t length = sizeof mark - 1;
+    if (strncasecmp(text, scheme, sizeof scheme - 1) != 0) {
+        return NULL;
+    }
+    /* A parameter's value may stand in quotes, with a comma in it. */
+    const char *comma = text;
+    for (bool quoted = false; *comma && (quoted || *comma != ','); comma++) {
+        if (quoted && *comma == '\\' && comma[1]) {
+            comma++;
+        } else if (*comma == '"') {
+            quoted = !quoted;
+        }
+    }
+    if (!*comma) {
         return NULL;
     }
     /* The last parameter, with blanks around it. */
-    const char *first = text + sizeof(scheme) - 1;
+    const char *first = text + sizeof scheme - 1;
     const char *end = comma;
     while (end > first && is_space((unsigned char)end[-1])) {
         end--;

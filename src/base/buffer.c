@@ -13,13 +13,13 @@ char *tmb_buffer_reserve(tmb_buffer *buffer, size_t size) {
         buffer->failed = true;
         return NULL;
     }
-    if (needed > buffer->capacity || !buffer->data) {
+    if (needed > buffer->capacity || buffer->data == NULL) {
         size_t capacity = buffer->capacity ? buffer->capacity : 256;
         while (capacity < needed) {
             capacity = capacity > buffer->maximum / 2 ? buffer->maximum : capacity * 2;
         }
         char *data = realloc(buffer->data, capacity);
-        if (!data) {
+        if (data == NULL) {
             buffer->failed = true;
             return NULL;
         }
@@ -33,7 +33,7 @@ void tmb_buffer_commit(tmb_buffer *buffer, size_t size) { buffer->size += size; 
 
 bool tmb_buffer_append(tmb_buffer *buffer, const void *data, size_t size) {
     char *room = tmb_buffer_reserve(buffer, size);
-    if (!room) {
+    if (room == NULL) {
         return false;
     }
     if (size) {
@@ -43,8 +43,6 @@ bool tmb_buffer_append(tmb_buffer *buffer, const void *data, size_t size) {
     return true;
 }
 
-bool tmb_buffer_text(tmb_buffer *buffer, const char *text) { return tmb_buffer_append(buffer, text, strlen(text)); }
-
 bool tmb_buffer_printf(tmb_buffer *buffer, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -53,7 +51,7 @@ bool tmb_buffer_printf(tmb_buffer *buffer, const char *format, ...) {
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     char *room = length < 0 ? NULL : tmb_buffer_reserve(buffer, (size_t)length + 1);
-    if (room) {
+    if (room != NULL) {
         (void)vsnprintf(room, (size_t)length + 1, format, again);
         buffer->size += (size_t)length;
     }

@@ -16,7 +16,6 @@ typedef struct tmb_buffer {
 } tmb_buffer;
 
 bool tmb_buffer_append(tmb_buffer *buffer, const void *data, size_t size);
-bool tmb_buffer_text(tmb_buffer *buffer, const char *text);
 bool tmb_buffer_printf(tmb_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Room for `size` more bytes at the returned address, or NULL; tmb_buffer_commit makes them part. */

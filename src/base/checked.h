@@ -6,13 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* *result = a + b; false (and *result unspecified) where that does not fit. */
+/* *result = a + b; false (and *result unspecified) if that does not fit. */
 static inline bool tmb_add_size(size_t a, size_t b, size_t *result) { return !__builtin_add_overflow(a, b, result); }
 
-/* *result = a * b; false where that does not fit. */
+/* *result = a * b; false if that does not fit. */
 static inline bool tmb_mul_size(size_t a, size_t b, size_t *result) { return !__builtin_mul_overflow(a, b, result); }
 
-/* *result = a rounded up to a multiple of `unit` (a power of two); false where that does not fit. */
+/* *result = a rounded up to a multiple of `unit` (a power of two); false if that does not fit. */
 static inline bool tmb_pad_size(size_t a, size_t unit, size_t *result) {
     if (__builtin_add_overflow(a, unit - 1, result)) {
         return false;

@@ -18,6 +18,12 @@
 
 extern char **environ;
 
+#ifdef __GLIBC__
+typedef __rlimit_resource_t resource_kind;
+#else
+typedef int resource_kind;
+#endif
+
 /* A file in memory that holds `input`, at its beginning; -1 on failure. */
 static int memory_file(const void *input, size_t bytes) {
     int file = memfd_create("timbre", MFD_CLOEXEC);
@@ -38,6 +44,21 @@ static int memory_file(const void *input, size_t bytes) {
         (void)lseek(file, 0, SEEK_SET);
     }
     return file;
+}
+
+/* The child has no descriptors but the three standard ones. */
+static int close_others(posix_spawn_file_actions_t *actions) {
+    int failure = 0;
+#ifdef __GLIBC__
+    failure = posix_spawn_file_actions_addclosefrom_np(actions, 3);
+#else
+    for (int fd = 3, end = (int)sysconf(_SC_OPEN_MAX); fd < end && failure == 0; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) {
+            failure = posix_spawn_file_actions_addclose(actions, fd);
+        }
+    }
+#endif
+    return failure;
 }
 
 static int spawn(const char *program, const char *const *arguments, int input, int output, int complaints,
@@ -72,7 +93,7 @@ static int spawn(const char *program, const char *const *arguments, int input, i
         failure = posix_spawn_file_actions_adddup2(&actions, complaints, 2);
     }
     if (failure == 0) {
-        failure = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+        failure = close_others(&actions);
     }
     if (failure == 0) {
         failure = posix_spawn(process, program, &actions, &attributes, (char *const *)arguments, environment);
@@ -85,7 +106,7 @@ static int spawn(const char *program, const char *const *arguments, int input, i
 /* The limits come a moment after the start: before they are there, a program has done nothing but load itself. */
 static void limit(pid_t process, const tmb_child_setup *setup) {
     const struct {
-        __rlimit_resource_t resource;
+        resource_kind resource;
         uint64_t value;
     } limits[] = {
         {RLIMIT_CPU, setup->processor_seconds}, {RLIMIT_AS, setup->address_bytes}, {RLIMIT_FSIZE, setup->file_bytes}};

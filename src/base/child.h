@@ -8,9 +8,9 @@
 #include <sys/types.h>
 
 typedef struct tmb_child {
-    pid_t process; /* 0 = none, or reaped */
-    int output;    /* the reading end, never blocking; -1 = closed */
-    int input; /* the writing end, never blocking, where it was asked for: write with tmb_child_write; -1 = closed */
+    pid_t process;  /* 0 = none, or reaped */
+    int output;     /* the reading end, never blocking; -1 = closed */
+    int input;      /* the writing end, never blocking, if it was asked for: write with tmb_child_write; -1 = closed */
     int complaints; /* what it wrote to standard error; -1 = none */
 } tmb_child;
 
@@ -46,13 +46,13 @@ void tmb_child_close_input(tmb_child *child);
 /* True once it has ended: *exit_code is its code, or 128 + the signal that ended it. Does not wait. */
 bool tmb_child_ended(tmb_child *child, int *exit_code);
 
-/* The first line of its complaints, "" where there are none. */
+/* The first line of its complaints, "" if there are none. */
 void tmb_child_complaint(const tmb_child *child, char line[160]);
 
 /* Kills it if it runs, reaps it, closes everything. */
 void tmb_child_end(tmb_child *child);
 
-/* `name` as it is where it has a slash, else found on PATH; *out is allocated, NULL where there is none. */
+/* `name` as it is if it has a slash, otherwise found on PATH; *out is allocated, NULL if there is none. */
 tmb_status tmb_child_find(const char *name, char **out, tmb_error *error);
 
 #endif

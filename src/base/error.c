@@ -1,15 +1,24 @@
 #include "base/error.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The system's word for `code`; strerror_r, because strerror's buffer is shared. */
+/* The system's word for `code`; strerror_r, because strerror's buffer is shared. glibc's returns the text, POSIX's, as
+ * musl has it, a status. */
 static void append_system(char *message, size_t size, int code) {
-    char buffer[128];
+    char buffer[128] = "unknown error";
     const size_t length = strlen(message);
-    (void)snprintf(message + length, size - length, ": %s", strerror_r(code, buffer, sizeof buffer));
+#ifdef __GLIBC__
+    const char *text = strerror_r(code, buffer, sizeof buffer);
+#else
+    (void)strerror_r(code, buffer, sizeof buffer);
+    const char *text = buffer;
+#endif
+    (void)snprintf(message + length, size - length, ": %s", text);
 }
 
 static void set_message(tmb_error *error, tmb_status status, int code, const char *format, va_list arguments)
@@ -21,11 +30,7 @@ static void set_message(tmb_error *error, tmb_status status, int code, const cha
     if (code != 0) {
         append_system(message, sizeof message, code);
     }
-    for (char *c = message; *c != '\0'; c++) {
-        if (*c == '\n' || *c == '\r') {
-            *c = ' ';
-        }
-    }
+    tmb_utf8_one_line(message);
     *error = (tmb_error){.status = status, .system = code};
     memcpy(error->message, message, sizeof message);
 }
@@ -76,6 +81,7 @@ static bool put_before(tmb_error *error, const char *prefix) {
         return false;
     }
     (void)snprintf(message + length, sizeof message - (size_t)length, "%s", error->message);
+    tmb_utf8_one_line(message); /* the names of files may have anything */
     memcpy(error->message, message, sizeof message);
     return true;
 }

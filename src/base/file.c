@@ -10,16 +10,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* "PATH: No such file or directory" */
+static tmb_status fail_errno(tmb_error *error, int code, const char *path) {
+    (void)tmb_fail_errno(error, TMB_ERROR_IO, code, "%s", path);
+    const size_t name = strlen(path) + 2;
+    if (error != NULL && name < strlen(error->message)) { /* a longer path was cut, and nothing stands behind it */
+        error->name_bytes = name;
+    }
+    return TMB_ERROR_IO;
+}
+
 tmb_status tmb_file_open(const char *path, int *file, uint64_t *bytes, tmb_error *error) {
     *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (*file < 0) {
-        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", path);
+        return fail_errno(error, errno, path);
     }
     struct stat status;
     if (fstat(*file, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(*file);
         *file = -1;
-        return tmb_fail(error, TMB_ERROR_IO, "%s: not a regular file", path);
+        return tmb_fail_named(error, TMB_ERROR_IO, path, "not a regular file");
     }
     *bytes = (uint64_t)status.st_size;
     return TMB_OK;
@@ -33,10 +43,10 @@ tmb_status tmb_file_read_at(int file, uint64_t offset, void *out, size_t bytes, 
             continue;
         }
         if (got < 0) {
-            return tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s", name);
+            return fail_errno(error, errno, name);
         }
         if (got == 0) {
-            return tmb_fail(error, TMB_ERROR_IO, "%s: the file became shorter while it was read", name);
+            return tmb_fail_named(error, TMB_ERROR_IO, name, "the file became shorter while it was read");
         }
         position += got;
         offset += (uint64_t)got;

@@ -15,4 +15,13 @@ static inline uint64_t tmb_hash_mix(uint64_t hash, uint64_t word) {
  * order. */
 uint64_t tmb_hash_bytes(const void *data, size_t bytes, uint64_t seed);
 
+/* FNV-1a of a name, for places in a table and names on disk: the same on every machine, and for ever. */
+static inline uint64_t tmb_hash_name(const char *name, size_t bytes) {
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < bytes; i++) {
+        hash = (hash ^ (unsigned char)name[i]) * 1099511628211u;
+    }
+    return hash;
+}
+
 #endif

@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -21,11 +23,7 @@ void tmb_log(tmb_logger *logger, tmb_log_level level, const char *format, ...) {
     va_start(arguments, format);
     (void)vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    for (char *c = line; *c != '\0'; c++) {
-        if (*c == '\n' || *c == '\r') {
-            *c = ' ';
-        }
-    }
+    tmb_utf8_one_line(line);
     (void)pthread_mutex_lock(&logger->lock);
     logger->callback(logger->user, level, line);
     (void)pthread_mutex_unlock(&logger->lock);

@@ -7,18 +7,18 @@
 /* Alignment of tmb_alloc_aligned: one cache line, one AVX-512 register. */
 #define TMB_ALIGNMENT 64
 
-/* `count` zeroed elements of `size` bytes, or NULL (also where the product wraps). count 0 gives a
+/* `count` zeroed elements of `size` bytes, or NULL (also if the product wraps). count 0 gives a
  * pointer that may be freed. */
 void *tmb_calloc(size_t count, size_t size);
 
 /* The same, aligned to TMB_ALIGNMENT and padded to a multiple of it. */
 void *tmb_alloc_aligned(size_t count, size_t size);
 
-/* The same for weights that are read from end to end: where the system has huge pages and the size is worth
+/* The same for weights that are read from end to end: if the system has huge pages and the size is worth
  * it, the memory is made of them, which spares a memory-bound loop its page table walks. */
 void *tmb_alloc_huge(size_t count, size_t size);
 
-/* Resizes `pointer` to count * size bytes; NULL (and `pointer` still valid) where that fails. */
+/* Resizes `pointer` to count * size bytes; NULL (and `pointer` still valid) if that fails. */
 void *tmb_realloc(void *pointer, size_t count, size_t size);
 
 /* A copy of `text` (NULL gives NULL), or NULL when out of memory. */

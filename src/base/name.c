@@ -72,7 +72,7 @@ bool tmb_name_normalise(const char *text, char out[TMB_NAME_SIZE], const char **
         return refuse(what, "must be UTF-8");
     }
     utf8proc_uint8_t *composed = utf8proc_NFC((const utf8proc_uint8_t *)text);
-    if (!composed) {
+    if (composed == NULL) {
         return refuse(what, "cannot be read");
     }
     size_t size = strlen((const char *)composed);

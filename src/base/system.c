@@ -7,7 +7,7 @@
 #include <xmmintrin.h>
 #endif
 
-/* The whole CPUs that a cgroup (version 2) quota allows, or 0 where there is none. */
+/* The whole CPUs that a cgroup (version 2) quota allows, or 0 if there is none. */
 static int cgroup_cpus(void) {
     FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
     if (file == NULL) {
@@ -40,6 +40,12 @@ int tmb_cpu_count(void) {
 double tmb_now(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double tmb_wall_clock(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 

@@ -17,7 +17,7 @@ typedef void (*tmb_team_function)(void *argument, int part, int parts);
 
 /* A team of `threads` (1 to 256), the caller of tmb_team_run included: threads - 1 are started, and they
  * flush denormals to zero. One thread starts none and runs everything inline. Fails with
- * TMB_ERROR_ARGUMENT for a number out of range, TMB_ERROR_MEMORY where a thread cannot be started. */
+ * TMB_ERROR_ARGUMENT for a number out of range, TMB_ERROR_MEMORY if a thread cannot be started. */
 tmb_status tmb_team_create(int threads, tmb_team **out, tmb_error *error);
 
 /* Threads of the team; 1 for NULL, which every function here takes for a team of one. */

@@ -157,7 +157,7 @@ const char *tmb_text_nearest(const char *text, const char *const *names, size_t 
     for (size_t i = 0; i < count && length && length <= nearest_longest; i++) {
         size_t name_length = strlen(names[i]);
         size_t changes = name_length <= nearest_longest ? distance(text, length, names[i], name_length) : least + 1;
-        if (changes <= least && (!nearest || changes < least)) {
+        if (changes <= least && (nearest == NULL || changes < least)) {
             nearest = names[i];
             least = changes;
         }
@@ -183,10 +183,10 @@ bool tmb_random_bytes(void *out, size_t size) {
 
 bool tmb_random_id(char out[TMB_ID_LENGTH + 1]) {
     unsigned char bytes[TMB_ID_LENGTH / 2];
-    if (!tmb_random_bytes(bytes, sizeof(bytes))) {
+    if (!tmb_random_bytes(bytes, sizeof bytes)) {
         return false;
     }
-    tmb_hex_encode(bytes, sizeof(bytes), out);
+    tmb_hex_encode(bytes, sizeof bytes, out);
     return true;
 }
 
@@ -195,7 +195,7 @@ bool tmb_is_id(const char *text) {
     return length == TMB_ID_LENGTH && text[length] == 0;
 }
 
-/* A non-negative decimal number and its unit; NULL where there is no number. */
+/* A non-negative decimal number and its unit; NULL if there is no number. */
 static const char *parse_number(const char *text, double *value) {
     if (!isdigit((unsigned char)text[0])) {
         return NULL;
@@ -203,19 +203,19 @@ static const char *parse_number(const char *text, double *value) {
     char *end = NULL;
     errno = 0;
     *value = strtod(text, &end);
-    return errno || !isfinite(*value) || strpbrk(text, "xXpP") ? NULL : end;
+    return errno || !isfinite(*value) || strpbrk(text, "xXpP") != NULL ? NULL : end;
 }
 
 bool tmb_parse_bytes(const char *text, uint64_t *out) {
     double value = 0;
     const char *unit = parse_number(text, &value);
-    if (!unit) {
+    if (unit == NULL) {
         return false;
     }
     static const char units[] = "KMGT";
     if (*unit && *unit != 'B') {
         const char *found = strchr(units, toupper((unsigned char)*unit));
-        if (!found) {
+        if (found == NULL) {
             return false;
         }
         value = ldexp(value, 10 * (int)(found - units + 1));
@@ -233,14 +233,14 @@ bool tmb_parse_bytes(const char *text, uint64_t *out) {
 bool tmb_parse_seconds(const char *text, double *out) {
     double value = 0;
     const char *unit = parse_number(text, &value);
-    if (!unit) {
+    if (unit == NULL) {
         return false;
     }
     static const struct {
         const char *name;
         double seconds;
     } units[] = {{"", 1}, {"s", 1}, {"ms", 0.001}, {"m", 60}, {"min", 60}, {"h", 3600}, {"d", 86400}};
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         if (strcmp(unit, units[i].name) == 0) {
             *out = value * units[i].seconds;
             return true;

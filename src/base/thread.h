@@ -1,4 +1,4 @@
-/* Threads: a pool of bounded workers, a bounded channel, time to wait. */
+/* Threads: a pool of bounded workers, time to wait. */
 #ifndef TMB_BASE_THREAD_H
 #define TMB_BASE_THREAD_H
 
@@ -12,7 +12,7 @@ typedef struct tmb_pool tmb_pool;
 typedef void (*tmb_task)(void *argument);
 
 /* `workers` >= 1 threads; at most `queue_limit` tasks wait (0 = no limit). `name` (copied, 15 bytes)
- * names the threads. Workers flush denormals to zero. Fails with TMB_ERROR_MEMORY where a thread
+ * names the threads. Workers flush denormals to zero. Fails with TMB_ERROR_MEMORY if a thread
  * cannot be started. */
 tmb_status tmb_pool_create(const char *name, int workers, size_t queue_limit, tmb_pool **out, tmb_error *error);
 
@@ -42,34 +42,15 @@ void tmb_pool_drain(tmb_pool *pool);
 /* Runs what is queued, ends the workers, frees. */
 void tmb_pool_destroy(tmb_pool **pool);
 
-/* A bounded queue of pointers between threads. */
-typedef struct tmb_channel tmb_channel;
-
-tmb_status tmb_channel_create(size_t capacity, tmb_channel **out, tmb_error *error);
-
-/* Waits for room; false when the channel was closed (the item stays the caller's). */
-bool tmb_channel_send(tmb_channel *channel, void *item);
-
-/* Does not wait; false when full or closed. */
-bool tmb_channel_try_send(tmb_channel *channel, void *item);
-
-/* Waits for an item; false when closed and empty. */
-bool tmb_channel_receive(tmb_channel *channel, void **item);
-
-/* Waits at most `seconds` (0: not at all). */
-bool tmb_channel_receive_within(tmb_channel *channel, void **item, double seconds);
-
-/* No more sends; receivers still get what is queued. May be called twice. */
-void tmb_channel_close(tmb_channel *channel);
-void tmb_channel_destroy(tmb_channel **channel);
-
 /* CPUs that this process may use (affinity and cgroup quota respected), at least 1. */
 int tmb_cpu_count(void);
 
 /* Seconds of the monotonic clock. */
 double tmb_now(void);
+/* Seconds since 1970, for what others read; somebody may set that clock. */
+double tmb_wall_clock(void);
 
-/* A condition whose timed waits go by that clock, and the end of a wait of so many seconds (0 or less: now). */
+/* A condition variable on that clock; tmb_deadline is the absolute end of a wait of `seconds` (0 or less: now). */
 void tmb_condition_init(pthread_cond_t *condition);
 struct timespec tmb_deadline(double seconds);
 

@@ -91,3 +91,17 @@ bool tmb_utf8_is_space(uint32_t code) {
            (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f ||
            code == 0x3000;
 }
+
+void tmb_utf8_one_line(char *text) {
+    for (char *at = text; *at != '\0'; at++) {
+        const unsigned char byte = (unsigned char)*at;
+        if (byte == '\n' || byte == '\r') {
+            *at = ' ';
+        } else if (byte < ' ' || byte == 0x7f) {
+            *at = '?';
+        } else if (byte == 0xc2 && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xa0) {
+            *at++ = '?'; /* U+0080 to U+009F */
+            *at = '?';
+        }
+    }
+}

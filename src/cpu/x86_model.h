@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-/* AMD's family 19h: Zen 3, and Zen 4 where there is AVX-512. `vendor` is leaf 0's EBX, `signature` leaf 1's EAX. */
+/* AMD's family 19h: Zen 3, and Zen 4 if there is AVX-512. `vendor` is leaf 0's EBX, `signature` leaf 1's EAX. */
 static inline bool tmb_cpu_is_amd_19h(unsigned vendor, unsigned signature) {
     const unsigned auth = 0x68747541; /* "Auth" of AuthenticAMD */
     const unsigned base = signature >> 8 & 0xf;

@@ -1,12 +1,11 @@
 #include "enhance/block.h"
 
 #include "base/error.h"
+#include "base/sizes.h"
 #include "enhance/layers.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static size_t padded(size_t count) { return (count + 15) & ~(size_t)15; }
 
@@ -19,8 +18,8 @@ static void take_gru(tmb_arena *arena, const tmb_dfn_gru_stack *stack, float **s
 /* The widest sequence before or after a layer, and the widest gates. */
 static void widest(const tmb_dfn_gru_stack *stack, size_t *sequence, size_t *gates) {
     for (size_t i = 0; i < stack->layers; i++) {
-        *sequence = larger(*sequence, larger(stack->layer[i].inputs, stack->layer[i].hidden));
-        *gates = larger(*gates, 3 * stack->layer[i].hidden);
+        *sequence = tmb_max_size(*sequence, tmb_max_size(stack->layer[i].inputs, stack->layer[i].hidden));
+        *gates = tmb_max_size(*gates, 3 * stack->layer[i].hidden);
     }
 }
 
@@ -54,7 +53,7 @@ static void take_state(tmb_dfn_block *block, const tmb_dfn_model *model, size_t 
 static size_t widest_unpacked(const tmb_dfn_gru_stack *stack, size_t least) {
     for (size_t i = 0; i < stack->layers; i++) {
         const size_t hidden = stack->layer[i].hidden;
-        least = larger(least, stack->layer[i].fixed ? tmb_gemm_f32_packed_floats(hidden, 3 * hidden) : 0);
+        least = tmb_max_size(least, stack->layer[i].fixed ? tmb_gemm_f32_packed_floats(hidden, 3 * hidden) : 0);
     }
     return least;
 }
@@ -89,10 +88,10 @@ static void take_work(tmb_dfn_block *block, const tmb_dfn_model *model, size_t c
     block->transform = tmb_arena_take(arena, tmb_fft_scratch_floats(model->fft));
     /* The widest of what encode.c, decode_erb.c and decode_df.c put there. */
     const size_t frames = capacity < TMB_DFN_CONV_FRAMES ? capacity : TMB_DFN_CONV_FRAMES;
-    const size_t rows = larger(larger(model->erb_rows[0], model->erb_rows[1]), model->df_rows);
+    const size_t rows = tmb_max_size(tmb_max_size(model->erb_rows[0], model->erb_rows[1]), model->df_rows);
     const size_t beside = config->df_bins * config->df_order * 2;
     for (size_t i = 0; i < 3; i++) {
-        block->scratch[i] = tmb_arena_take(arena, larger(frames * rows * channels, beside));
+        block->scratch[i] = tmb_arena_take(arena, tmb_max_size(frames * rows * channels, beside));
     }
 }
 

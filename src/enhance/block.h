@@ -21,7 +21,7 @@ typedef struct tmb_dfn_block {
     float *memory;              /* everything below, in one allocation */
     size_t state_floats;        /* its first part, which reset clears */
 
-    /* State. Where a buffer begins with history, the frames of the block follow it. */
+    /* State. If a buffer begins with history, the frames of the block follow it. */
     float *samples;     /* [fft_size - hop + T * hop]: the caller writes the block's samples behind the history */
     float *overlap_add; /* [fft_size - hop] */
     float *erb_mean;    /* [erb_bands] */
@@ -35,7 +35,7 @@ typedef struct tmb_dfn_block {
     float *encoder_gru[TMB_DFN_MAX_GRU_LAYERS];
     float *erb_gru[TMB_DFN_MAX_GRU_LAYERS];
     float *df_gru[TMB_DFN_MAX_GRU_LAYERS];
-    float *conv_sums[2];     /* of the convolution beside the deep filter: before and after a frame */
+    float *conv_sums[2];     /* of the convolution parallel to the deep filter: before and after a frame */
     size_t conv_sums_newest; /* which of them */
 
     /* Work. */
@@ -57,7 +57,7 @@ typedef struct tmb_dfn_block {
     size_t history, bin_stride, erb_stride, df_stride;
 } tmb_dfn_block;
 
-/* Bytes of `memory` for blocks of `capacity` frames; 0 where that does not fit. */
+/* Bytes of `memory` for blocks of `capacity` frames; 0 if that does not fit. */
 size_t tmb_dfn_block_bytes(const tmb_dfn_model *model, size_t capacity);
 
 /* `block` is filled in, at the start of a stream. */

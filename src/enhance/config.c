@@ -12,7 +12,7 @@ static tmb_status unsupported(const char *section, const char *key, const char *
                     value != NULL ? value : "(missing)", expected);
 }
 
-/* A setting that must have one value. Where it is missing, older exports had that value too. */
+/* A setting that must have one value. If it is missing, older exports had that value too. */
 static tmb_status expect(const tmb_ini *ini, const char *section, const char *key, const char *expected,
                          tmb_error *error) {
     const char *value = tmb_ini_find(ini, section, key);
@@ -113,7 +113,7 @@ static tmb_status read_sizes(const tmb_ini *ini, tmb_dfn_config *config, tmb_err
     return TMB_OK;
 }
 
-/* alpha = exp(-hop / rate / tau), rounded to three decimals, or more where that would make it 1. */
+/* alpha = exp(-hop / rate / tau), rounded to three decimals, or more if that would make it 1. */
 static float smoothing(const tmb_dfn_config *config, double tau) {
     const float exact = expf(-(float)config->hop / (float)config->rate / (float)tau);
     float alpha = 1;

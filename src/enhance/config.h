@@ -16,13 +16,13 @@ typedef struct tmb_dfn_config {
     size_t df_bins;  /* bins that deep filtering replaces, from 0 */
     size_t df_order; /* frames that it combines */
     size_t conv_lookahead, df_lookahead;
-    size_t lookahead;          /* frames that the output is behind the input, beside the window */
+    size_t lookahead;          /* frames that the output is behind the input, in addition to the window */
     float alpha;               /* of the features' running means */
     double lsnr_min, lsnr_max; /* dB */
 
     /* Sizes that the networks must agree with. */
     size_t conv_channels, emb_hidden, emb_layers, df_hidden, df_layers;
-    size_t df_kernel_frames; /* of the convolution beside the deep filter's network */
+    size_t df_kernel_frames; /* of the convolution parallel to the deep filter's network */
 
     size_t band_edges[TMB_DFN_MAX_BANDS + 1]; /* band b has bins [band_edges[b], band_edges[b + 1]) */
 } tmb_dfn_config;

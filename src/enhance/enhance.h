@@ -20,8 +20,8 @@ tmb_status tmb_dfn_model_load(const char *path, tmb_dfn_model **out, tmb_error *
 tmb_dfn_model *tmb_dfn_model_retain(tmb_dfn_model *model);
 void tmb_dfn_model_release(tmb_dfn_model **model);
 
-/* Bytes that the model holds; bytes that one enhancer holds beside it (blocks included), as long as no more than one
- * block's output waits to be pulled. block_frames as in the settings; 0 also where that many do not fit. */
+/* Bytes that the model holds; bytes that one enhancer holds in addition (blocks included), as long as no more than one
+ * block's output waits to be pulled. block_frames as in the settings; 0 also if that many do not fit. */
 size_t tmb_dfn_model_bytes(const tmb_dfn_model *model);
 size_t tmb_enhancer_bytes(const tmb_dfn_model *model, size_t block_frames);
 
@@ -32,7 +32,7 @@ int tmb_dfn_model_rate(const tmb_dfn_model *model);
 size_t tmb_dfn_model_hop(const tmb_dfn_model *model);
 size_t tmb_dfn_model_delay(const tmb_dfn_model *model);
 
-/* Frames that are evaluated together where the settings say 0. */
+/* Frames that are evaluated together if the settings say 0. */
 #define TMB_ENHANCE_BLOCK_FRAMES 48
 
 typedef struct tmb_enhance_settings {
@@ -41,10 +41,11 @@ typedef struct tmb_enhance_settings {
     float min_db_threshold;     /* local SNR below it: silence (default -15) */
     float max_db_erb_threshold; /* above it: untouched (default 35) */
     float max_db_df_threshold;  /* above it: mask only (default 35) */
-    bool compensate_delay;      /* true (default): output is aligned with the input and as long; else it comes
+    bool compensate_delay;      /* true (default): output is aligned with the input and as long; otherwise it comes
                                    tmb_dfn_model_delay later, and is longer by that */
     const tmb_level *level;     /* what the networks should hear the input louder or softer by; borrowed as long as the
-                                   enhancer lives, and shared by the channels of one recording; NULL (default): as it is */
+                                   enhancer lives, shared by the channels of one recording; NULL (default): as it is */
+    double level_ahead;         /* seconds that a live level has always had more than the samples; 0 is the default */
     size_t block_frames;        /* frames of 10 ms evaluated together, 1 = lowest latency; 0 = default (files) */
 } tmb_enhance_settings;
 

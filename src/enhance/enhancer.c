@@ -171,12 +171,12 @@ static void emit(tmb_enhancer *enhancer, float *samples, size_t count, uint64_t 
     tmb_fifo_commit(&enhancer->queue, (size_t)(keep_to - keep_from));
 }
 
-/* A block's gains are decided by what came until its end, however far the level is ahead: they depend on the size of
- * the blocks, never on how the input was cut. */
+/* A block's gains are decided by what came until its end and as long behind it as the settings promise, however far the
+ * level is ahead: they depend on the size of the blocks, never on how the input was cut. */
 static void set_gains(tmb_enhancer *enhancer, size_t frames) {
     const tmb_dfn_config *config = &enhancer->model->config;
     const double frame = (double)config->hop / config->rate; /* seconds */
-    const double known = (double)(enhancer->frames + enhancer->block.capacity) * frame;
+    const double known = (double)(enhancer->frames + enhancer->block.capacity) * frame + enhancer->settings.level_ahead;
     for (size_t t = 0; t < frames; t++) {
         const double end = (double)(enhancer->frames + t + 1) * frame;
         enhancer->block.gain[t] = tmb_level_gain(enhancer->settings.level, end, known);

@@ -26,7 +26,7 @@ void tmb_frames_start(tmb_frames *frames, int rate, int channels) {
     frames->end = end_of(frames, 0);
 }
 
-/* Of the last frames; those before the first are silent. */
+/* The median of the last frames; those before the first are silent. */
 static double median_power(const tmb_frames *frames) {
     double sorted[TMB_FRAME_SMOOTH];
     for (size_t i = 0; i < TMB_FRAME_SMOOTH; i++) {

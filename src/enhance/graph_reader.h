@@ -15,7 +15,7 @@ typedef struct tmb_graph_reader {
     tmb_error *error;
 } tmb_graph_reader;
 
-/* Operators that only move data are passed over; the operator after them must be `op`. NULL where it is not. */
+/* Operators that only move data are passed over; the operator after them must be `op`. NULL if it is not. */
 const tmb_onnx_node *tmb_graph_expect(tmb_graph_reader *reader, const char *op);
 
 /* Whether the next operator is `op`; it stays the next. */
@@ -24,7 +24,7 @@ bool tmb_graph_next_is(tmb_graph_reader *reader, const char *op);
 /* No operator may be left. */
 void tmb_graph_expect_end(tmb_graph_reader *reader);
 
-/* The layer and its activation, where networks.h gives it one. */
+/* The layer and its activation, if networks.h gives it one. */
 tmb_dfn_input_conv tmb_graph_input_conv(tmb_graph_reader *reader);
 tmb_dfn_separable_conv tmb_graph_separable_conv(tmb_graph_reader *reader, size_t channels);
 tmb_dfn_scale tmb_graph_scale(tmb_graph_reader *reader);
@@ -34,7 +34,7 @@ tmb_dfn_gru_stack tmb_graph_gru_stack(tmb_graph_reader *reader, size_t inputs);
 /* The last convolution of the mask, to one channel. */
 void tmb_graph_mask_conv(tmb_graph_reader *reader, tmb_dfn_erb_decoder *decoder);
 
-/* The convolution over time beside the deep filter and the 1x1 one after it. */
+/* The convolution over time parallel to the deep filter, and the 1x1 one after it. */
 void tmb_graph_df_conv(tmb_graph_reader *reader, tmb_dfn_df_decoder *decoder);
 
 /* The weights of a layer with one output, [inputs], and its bias. */

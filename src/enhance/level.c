@@ -260,7 +260,7 @@ static float gain_for(double speech) {
 /* Frames that are complete by then; a hair more, because a product of whole numbers may come out below one. */
 static uint64_t frames_by(double seconds) { return (uint64_t)(seconds * TMB_FRAME_RATE + 1e-6); }
 
-/* Of a recording that is over before anything could stand out; NAN when it is not. */
+/* The level of a recording that is over before anything could stand out; NAN when it is not. */
 static double short_level(const tmb_level *level) {
     double sum = 0;
     for (size_t i = 0; i < level->frame && i < RECENT; i++) {

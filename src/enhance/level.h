@@ -36,8 +36,8 @@
 #define TMB_LEVEL_MEMORY 64
 tmb_status tmb_level_create_live(int rate, int channels, tmb_level **out, tmb_error *error);
 
-/* What the networks should hear the recording multiplied by, `seconds` after its start. Of a stream, what came until
- * `known` decides. */
+/* What the networks should hear the recording multiplied by, `seconds` after its start. For a stream: by what came
+ * until `known` decides. */
 float tmb_level_gain(const tmb_level *level, double seconds, double known);
 
 /* Back to the start, for another recording. */

@@ -12,7 +12,7 @@
 enum { TMB_DFN_MAX_GRU_LAYERS = 16 };
 
 /* Input features to channels: a convolution over `frames` frames (this one and those before) and `taps` frequencies,
- * and the 1x1 convolution after it where there is one: nothing comes between them, so they are one. ReLU. */
+ * and the 1x1 convolution after it if there is one: nothing comes between them, so they are one. ReLU. */
 typedef struct tmb_dfn_input_conv {
     size_t inputs, frames, taps, pad, channels;
     const float *packed; /* [(frames, inputs, taps), channels] */
@@ -42,7 +42,7 @@ typedef struct tmb_dfn_linear {
 
 typedef struct tmb_dfn_gru {
     size_t inputs, hidden;
-    bool fixed;                    /* packed in few bits (kernels/gemm_fixed.h), else as floats */
+    bool fixed;                    /* packed in few bits (kernels/gemm_fixed.h), otherwise as floats */
     const float *input_packed;     /* [inputs, 3 hidden], gates z, r, n; with the biases of both sides of z and r */
     const float *recurrent_packed; /* [hidden, 3 hidden]; with the recurrent bias of n */
 } tmb_dfn_gru;

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/bytes.h"
+#include "io/containers.h"
 #include "io/decoder.h"
 #include "io/ffmpeg.h"
 
@@ -119,62 +120,6 @@ static tmb_status read_head(ffmpeg_state *state, const char *name, tmb_ffmpeg_he
     return TMB_OK;
 }
 
-/* ---- containers that say their own length ---- */
-
-/* Boxes tile an MP4 file. */
-static tmb_status check_boxes(tmb_source *source, tmb_notes *notes, tmb_error *error) {
-    for (uint64_t place = 0; place + 8 <= source->size;) {
-        uint8_t head[16] = {0};
-        const size_t got = tmb_source_read_at(source, place, head, sizeof head);
-        uint64_t size = tmb_big(head, 4);
-        size = size == 1 && got == 16 ? tmb_big(head + 8, 8) : size == 0 ? source->size - place : size;
-        if (size < 8) {
-            break; /* ffmpeg knows better what to say */
-        }
-        if (size > source->size - place) {
-            return tmb_lost(notes, error, "is cut short: its box at byte %llu promises %llu bytes and has %llu",
-                            (unsigned long long)place, (unsigned long long)size,
-                            (unsigned long long)(source->size - place));
-        }
-        place += size;
-    }
-    return TMB_OK;
-}
-
-/* A number whose first byte says how many there are; *size 0: none. All ones: not known, UINT64_MAX. */
-static uint64_t ebml_number(const uint8_t *bytes, size_t there, size_t *size) {
-    *size = 1;
-    while (there > 0 && *size <= 8 && (bytes[0] & (0x100 >> *size)) == 0) {
-        ++*size;
-    }
-    if (*size > 8 || *size > there) {
-        *size = 0;
-        return 0;
-    }
-    const uint64_t ones = (UINT64_C(1) << (7 * *size)) - 1;
-    const uint64_t value = tmb_big(bytes, *size) & ones;
-    return value == ones ? UINT64_MAX : value;
-}
-
-static tmb_status check_segment(tmb_source *source, tmb_notes *notes, tmb_error *error) {
-    uint8_t data[16] = {0};
-    size_t length = 0;
-    (void)tmb_source_read_at(source, 4, data, 8);
-    const uint64_t header = ebml_number(data, 8, &length);
-    const uint64_t place = 4 + length + header;
-    if (length == 0 || header > 4096 || tmb_source_read_at(source, place, data, 12) < 12 ||
-        tmb_big(data, 4) != 0x18538067) {
-        return TMB_OK;
-    }
-    const uint64_t size = ebml_number(data + 4, 8, &length);
-    const uint64_t there = source->size - place - 4 - length;
-    if (length > 0 && size != UINT64_MAX && size > there) {
-        return tmb_lost(notes, error, "is cut short: its segment promises %llu bytes and has %llu",
-                        (unsigned long long)size, (unsigned long long)there);
-    }
-    return TMB_OK;
-}
-
 static const tmb_decoder ffmpeg_decoder = {.read = read_ffmpeg, .close = close_ffmpeg};
 
 static tmb_status start(ffmpeg_state *state, tmb_source *source, const char *demuxer, const char *name,
@@ -209,9 +154,7 @@ static tmb_status start(ffmpeg_state *state, tmb_source *source, const char *dem
 
 tmb_status tmb_decoder_ffmpeg(tmb_source *source, const char *demuxer, const char *name, tmb_notes *notes,
                               tmb_decoding *out, tmb_error *error) {
-    tmb_status status = strcmp(demuxer, "mov") == 0        ? check_boxes(source, notes, error)
-                        : strcmp(demuxer, "matroska") == 0 ? check_segment(source, notes, error)
-                                                           : TMB_OK;
+    tmb_status status = tmb_container_check(source, demuxer, notes, error);
     if (status != TMB_OK) {
         return status;
     }

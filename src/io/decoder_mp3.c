@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define MAX_FRAME_SAMPLES 1152
-/* Of a stream in free format, that are given to the decoder before it begins. */
+/* Frames of a stream in free format that are given to the decoder before it begins. */
 #define FREE_FRAMES 4
 
 typedef struct mp3_state {
@@ -21,7 +21,7 @@ typedef struct mp3_state {
     tmb_mp3_cursor cursor;
     size_t run;      /* the one that is decoded */
     bool open;       /* it has begun */
-    bool ended;      /* the cursor is through with it */
+    bool ended;      /* the cursor has finished it */
     uint64_t frames; /* fed of it */
     uint64_t made;   /* samples of it that the decoder gave, before those that are skipped were dropped */
     uint64_t left;   /* samples of it that are still to be given */

@@ -8,7 +8,7 @@
 
 /* Bytes that are encoded at a time. */
 #define BLOCK 16384
-/* fmt chunk: code 1 or 3, or the extensible form where the plain one does not say enough. */
+/* fmt chunk: code 1 or 3, or the extensible form if the plain one does not say enough. */
 #define FORMAT_PCM 1
 #define FORMAT_FLOAT 3
 #define FORMAT_EXTENSIBLE 0xfffe

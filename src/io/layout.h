@@ -1,4 +1,4 @@
-/* Containers of chunks: where the samples lie, what they are, and what is said beside them. timbre reads these heads
+/* Containers of chunks: where the samples lie, what they are, and what else is said of them. timbre reads these heads
  * itself; libsndfile gets the samples alone. */
 #ifndef TMB_IO_LAYOUT_H
 #define TMB_IO_LAYOUT_H
@@ -10,14 +10,15 @@
 typedef enum tmb_codec {
     TMB_CODEC_SAMPLES, /* PCM, float, A-law, u-law: `format` */
     TMB_CODEC_MP3,
-    TMB_CODEC_OTHER /* `codec_name`; in a CAF file ffmpeg may know it */
+    TMB_CODEC_OTHER /* `codec_name`; ffmpeg may know it */
 } tmb_codec;
 
 typedef struct tmb_layout {
     const char *container; /* "WAV", "RF64", "Wave64", "AIFF", "CAF", "AU" */
     tmb_codec codec;
-    char codec_name[32];
-    int format; /* SF_FORMAT_RAW with subtype and endianness */
+    char codec_name[48]; /* with the container's: "WAV with IMA ADPCM" */
+    const char *demuxer; /* ffmpeg's name for the container; NULL: it has nothing for this codec either */
+    int format;          /* SF_FORMAT_RAW with subtype and endianness */
     int rate, channels;
     uint32_t channel_mask; /* 0: not said */
     uint64_t start, end;   /* bytes of the samples */

@@ -16,7 +16,10 @@
 #define MAX_RUNS 4096
 /* Free format: the largest frame that is looked for. */
 #define MAX_FREE 8192
-/* Samples by which every decoder is late, beside the encoder's delay. */
+/* Each search for its size reads that much. Chance makes such a header every hundred kilobytes: a file in which so many
+ * lead nowhere was made for the purpose. */
+#define MAX_FREE_MISSES 1000
+/* Samples by which every decoder is late, in addition to the encoder's delay. */
 #define DECODER_DELAY 529
 #define MAX_FRAME 3000
 
@@ -73,9 +76,19 @@ static bool head_at(tmb_mp3_cursor *cursor, uint64_t place, uint32_t kind, tmb_m
     return bytes != NULL && tmb_mp3_parse(bytes, head) && (kind == 0 || head->kind == kind);
 }
 
+/* The next byte from `size` behind `place` on with which a header could begin; MAX_FREE: there is none so near. */
+static size_t next_sync(tmb_mp3_cursor *cursor, uint64_t place, size_t size) {
+    const uint64_t left = cursor->end - place;
+    const size_t end = left < MAX_FREE ? (size_t)left : MAX_FREE;
+    const uint8_t *bytes = size < end ? look(cursor, place + size, end - size) : NULL;
+    const uint8_t *found = bytes != NULL ? memchr(bytes, 0xff, end - size) : NULL;
+    return found != NULL ? size + (size_t)(found - bytes) : MAX_FREE;
+}
+
 /* Bytes of a frame in free format without padding: the distance to the next header of its kind; 0: not found. */
 static size_t find_free_size(tmb_mp3_cursor *cursor, uint64_t place, const tmb_mp3_head *head) {
-    for (size_t size = 4 + head->side; size < MAX_FREE; size++) {
+    for (size_t size = next_sync(cursor, place, 4 + head->side); size < MAX_FREE;
+         size = next_sync(cursor, place, size + 1)) {
         tmb_mp3_head next;
         if (head_at(cursor, place + size, head->kind, &next) && next.size == 0 && next.channels == head->channels) {
             /* A third frame at the same distance, or the end, makes sure. */
@@ -95,8 +108,9 @@ static size_t frame_size(tmb_mp3_cursor *cursor, uint64_t place, const tmb_mp3_h
     if (head->size != 0) {
         return head->size;
     }
-    if (cursor->free_size == 0) {
+    if (cursor->free_size == 0 && cursor->free_misses < MAX_FREE_MISSES) {
         cursor->free_size = find_free_size(cursor, place, head);
+        cursor->free_misses += cursor->free_size == 0;
     }
     return cursor->free_size != 0 ? cursor->free_size + head->padding : 0;
 }
@@ -123,7 +137,9 @@ static uint64_t resynchronize(tmb_mp3_cursor *cursor, uint64_t place) {
         if (bytes[0] == 0xff && head_at(cursor, place, cursor->kind, &head) && is_certain(cursor, place, &head)) {
             return place;
         }
-        if ((memcmp(bytes, "ID3", 3) == 0 || memcmp(bytes, "TAG", 3) == 0 || memcmp(bytes, "APET", 4) == 0) &&
+        const bool may_be_tag = bytes[0] == 'I' || bytes[0] == 'T' || bytes[0] == 'A';
+        if (may_be_tag &&
+            (memcmp(bytes, "ID3", 3) == 0 || memcmp(bytes, "TAG", 3) == 0 || memcmp(bytes, "APET", 4) == 0) &&
             tmb_mark_at(cursor->source, place, cursor->end) > 0) {
             return place;
         }

@@ -47,6 +47,7 @@ typedef struct tmb_mp3_cursor {
     uint64_t place, end;
     uint32_t kind;    /* of the frames so far; 0: any */
     size_t free_size; /* bytes of a frame in free format without padding; 0: not known yet */
+    unsigned free_misses;
     size_t held_size;
     uint64_t held_place;
     uint8_t held[16384];

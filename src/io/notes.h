@@ -1,4 +1,4 @@
-/* What a reader says of a file beside its samples: warnings, and the one rule about what is missing.
+/* What a reader says of a file in addition to its samples: warnings, and the one rule about what is missing.
  *
  * A file that holds less than it promises is an error that names both. With `salvage` it is read as far as it goes, and
  * the error becomes a warning. A file that holds more is read whole, or a warning says how much is left out. */

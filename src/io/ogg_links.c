@@ -152,6 +152,37 @@ static tmb_status take_page(link *l, uint64_t place, const uint8_t *page, size_t
     return status;
 }
 
+const char *tmb_ogg_foreign(tmb_source *source, uint64_t place) {
+    static const char flac[] = "Ogg with FLAC", video[] = "Ogg with video"; /* equal literals need not be one text */
+    static const struct {
+        const char *magic, *name;
+    } codecs[] = {
+        {"\x01vorbis", NULL},
+        {"OpusHead", NULL},
+        {"\x7f"
+         "FLAC",
+         flac},
+        {"fLaC", flac},
+        {"Speex   ", "Ogg with Speex"},
+        {"CELT    ", "Ogg with CELT"},
+        {"PCM     ", "Ogg with PCM"},
+        {"\x80theora", video},
+        {"OVP80", video},
+        {"BBCD", video},
+        {"fishead", "Ogg with several streams"},
+    };
+    uint8_t head[HEADER_BYTES + 255 + 8] = {0};
+    const size_t got = tmb_source_read_at(source, place, head, sizeof head);
+    const size_t packet = HEADER_BYTES + (size_t)head[HEADER_BYTES - 1];
+    for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) {
+        const size_t length = strlen(codecs[i].magic);
+        if (packet + length <= got && memcmp(head + packet, codecs[i].magic, length) == 0) {
+            return codecs[i].name;
+        }
+    }
+    return "Ogg with an unknown codec";
+}
+
 tmb_status tmb_ogg_scan(tmb_source *source, uint64_t start, tmb_notes *notes, tmb_parts *parts, tmb_error *error) {
     uint32_t table[256];
     make_table(table);

@@ -10,4 +10,8 @@
  * first only. A damaged or missing page, or a file that ends inside one, is a loss. */
 tmb_status tmb_ogg_scan(tmb_source *source, uint64_t start, tmb_notes *notes, tmb_parts *parts, tmb_error *error);
 
+/* What the link at `place` is: NULL if its first stream is Vorbis or Opus, which libsndfile reads; otherwise what it is
+ * called, one text for all of a kind. */
+const char *tmb_ogg_foreign(tmb_source *source, uint64_t place);
+
 #endif

@@ -16,7 +16,7 @@ void tmb_pcm_encode(tmb_encoding encoding, const float *samples, size_t count, u
 /* One sample as an integer of 16 or 24 bits, as tmb_pcm_encode makes it. */
 int32_t tmb_pcm_integer(tmb_encoding encoding, float sample);
 
-/* The first sample that is NaN or infinite; `count` where there is none. */
+/* The first sample that is NaN or infinite; `count` if there is none. */
 size_t tmb_pcm_find_not_finite(const float *samples, size_t count);
 
 #endif

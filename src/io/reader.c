@@ -79,17 +79,35 @@ static tmb_status check_foreign(const tmb_audio_limits *limits, const tmb_sniffe
     if (limits->no_ffmpeg) {
         return tmb_fail(
             error, TMB_ERROR_FORMAT,
-            "is %s, which timbre reads through ffmpeg, and that is turned off; convert it, e.g. with ffmpeg "
-            "-i FILE out.wav",
+            "is %s, which timbre reads through ffmpeg, and that is turned off; convert it to WAV or FLAC, e.g. with "
+            "ffmpeg -i FILE out.wav",
             sniffed->name);
     }
     if (!tmb_ffmpeg_is_installed()) {
         return tmb_fail(error, TMB_ERROR_FORMAT,
-                        "is %s, which timbre reads through ffmpeg, and that is not installed; install it, or convert "
-                        "the file to WAV or FLAC",
+                        "is %s, which timbre reads through ffmpeg, and that is not installed here; install it, or "
+                        "convert the file to WAV or FLAC",
                         sniffed->name);
     }
     return TMB_OK;
+}
+
+/* ffmpeg reads the first recording alone. */
+static void note_another(tmb_audio_reader *reader, uint64_t place) {
+    tmb_note(&reader->notes, "has another recording behind its first one, which is left out: %llu bytes",
+             (unsigned long long)(reader->source.size - place));
+}
+
+/* What only ffmpeg reads, up to `end`. */
+static tmb_status open_foreign(tmb_audio_reader *reader, const tmb_sniffed *sniffed, uint64_t end, tmb_error *error) {
+    tmb_status status = check_foreign(&reader->limits, sniffed, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    tmb_source part = tmb_source_part(&reader->source, sniffed->start, end);
+    status = tmb_decoder_ffmpeg(&part, sniffed->demuxer, sniffed->name, &reader->notes, &reader->decoding, error);
+    reader->source.error_number = part.error_number;
+    return status;
 }
 
 /* The first bytes of a pipe, before the rest is waited for. */
@@ -104,8 +122,52 @@ static tmb_status check_front(void *user, const uint8_t *data, size_t size, tmb_
                                                                 : status;
 }
 
-static tmb_status open_mp3(tmb_audio_reader *reader, uint64_t start, uint64_t end, tmb_error *error) {
+/* The layout, without its tags, of a file of chunks that was appended at `place`; *known false: nothing that is known
+ * stands there. */
+static tmb_status read_appended(tmb_audio_reader *reader, uint64_t place, tmb_layout *layout, bool *known,
+                                tmb_error *error) {
+    tmb_file_kind kind;
+    uint8_t head[16];
+    const size_t got = tmb_source_read_at(&reader->source, place, head, sizeof head);
+    *known = tmb_sniff_is(head, got, &kind);
+    if (!*known) {
+        return TMB_OK;
+    }
+    tmb_status status =
+        tmb_layout_read(&reader->source, place, reader->source.size, kind, &reader->notes, layout, error);
+    tmb_tags_free(&layout->tags);
+    return status;
+}
+
+/* MP3 inside other files that were appended to the first of them: more runs of one plan. */
+static tmb_status walk_appended(tmb_audio_reader *reader, uint64_t next, tmb_error *error) {
+    while (next != 0) {
+        tmb_layout layout = {0};
+        bool known = false;
+        tmb_status status = read_appended(reader, next, &layout, &known, error);
+        if (!known) {
+            break;
+        }
+        if (status == TMB_OK && layout.codec != TMB_CODEC_MP3) {
+            status = tmb_fail(error, TMB_ERROR_FORMAT, "changes from MP3 to %s in its middle", layout.container);
+        }
+        if (status == TMB_OK) {
+            status = tmb_mp3_walk(&reader->source, layout.start, layout.end, &reader->notes, &reader->plan, error);
+        }
+        if (status != TMB_OK) {
+            return status;
+        }
+        next = layout.next;
+    }
+    return TMB_OK;
+}
+
+/* `next`: where a file with more of it was appended; 0: none. */
+static tmb_status open_mp3(tmb_audio_reader *reader, uint64_t start, uint64_t end, uint64_t next, tmb_error *error) {
     tmb_status status = tmb_mp3_walk(&reader->source, start, end, &reader->notes, &reader->plan, error);
+    if (status == TMB_OK) {
+        status = walk_appended(reader, next, error);
+    }
     if (status == TMB_OK) {
         status = tmb_decoder_mp3(&reader->source, &reader->plan, &reader->notes, &reader->decoding, error);
     }
@@ -117,16 +179,12 @@ static tmb_status open_mp3(tmb_audio_reader *reader, uint64_t start, uint64_t en
 static tmb_status add_appended(tmb_audio_reader *reader, const tmb_layout *first, uint64_t next, unsigned frame,
                                tmb_error *error) {
     while (next != 0) {
-        tmb_sniffed sniffed = {0};
-        uint8_t head[16];
-        const size_t got = tmb_source_read_at(&reader->source, next, head, sizeof head);
         tmb_layout layout = {0};
-        if (!tmb_sniff_is(head, got, &sniffed.kind)) {
+        bool known = false;
+        tmb_status status = read_appended(reader, next, &layout, &known, error);
+        if (!known) {
             break;
         }
-        tmb_status status =
-            tmb_layout_read(&reader->source, next, reader->source.size, sniffed.kind, &reader->notes, &layout, error);
-        tmb_tags_free(&layout.tags);
         if (status == TMB_OK && (layout.codec != first->codec || layout.format != first->format ||
                                  layout.rate != first->rate || layout.channels != first->channels)) {
             status = tmb_fail(error, TMB_ERROR_FORMAT,
@@ -177,6 +235,22 @@ static tmb_status open_samples(tmb_audio_reader *reader, const tmb_layout *layou
     return status;
 }
 
+/* ffmpeg takes the last block of samples whose length was never written for a damaged one: it gets the true length. */
+static void patch_length(tmb_source *source, uint64_t start, const tmb_layout *layout) {
+    const uint64_t size = layout->end - layout->start;
+    if (!layout->unfinished || strcmp(layout->container, "WAV") != 0 || size >= UINT32_MAX) {
+        return;
+    }
+    uint8_t riff[4] = {0};
+    (void)tmb_source_read_at(source, start, riff, sizeof riff);
+    const bool big = memcmp(riff, "RIFX", 4) == 0;
+    for (size_t i = 0; i < 4; i++) {
+        source->patch[i] = (uint8_t)(size >> (8 * (big ? 3 - i : i)));
+    }
+    source->patch_size = 4;
+    source->patch_place = layout->start - 4;
+}
+
 static tmb_status open_layout(tmb_audio_reader *reader, const tmb_sniffed *sniffed, tmb_error *error) {
     tmb_layout layout;
     tmb_status status = tmb_layout_read(&reader->source, sniffed->start, reader->source.size, sniffed->kind,
@@ -188,23 +262,48 @@ static tmb_status open_layout(tmb_audio_reader *reader, const tmb_sniffed *sniff
     switch (layout.codec) {
     case TMB_CODEC_SAMPLES: return open_samples(reader, &layout, error);
     case TMB_CODEC_MP3:
-        status = open_mp3(reader, layout.start, layout.end, error);
+        status = open_mp3(reader, layout.start, layout.end, layout.next, error);
         (void)snprintf(reader->decoding.format, sizeof reader->decoding.format, "%s, MP3", layout.container);
         return status;
     case TMB_CODEC_OTHER:
     default: break;
     }
-    if (sniffed->kind == TMB_FILE_CAF && sniffed->start == 0) {
-        const tmb_sniffed caf = {.name = layout.codec_name, .demuxer = "caf"};
-        status = check_foreign(&reader->limits, &caf, error);
-        return status == TMB_OK ? tmb_decoder_ffmpeg(&reader->source, caf.demuxer, caf.name, &reader->notes,
-                                                     &reader->decoding, error)
-                                : status;
+    if (layout.demuxer == NULL) {
+        return tmb_fail(error, TMB_ERROR_FORMAT,
+                        "has an encoding that is not supported (%s): PCM of 8, 16, 24 and 32 bits and float of 32 and "
+                        "64 are",
+                        layout.codec_name);
     }
-    return tmb_fail(error, TMB_ERROR_FORMAT,
-                    "has an encoding that is not supported (%s): PCM, float, A-law, u-law, FLAC, Vorbis, Opus and MP3 "
-                    "are",
-                    layout.codec_name);
+    const tmb_sniffed foreign = {.start = sniffed->start, .name = layout.codec_name, .demuxer = layout.demuxer};
+    if (layout.next != 0) {
+        note_another(reader, layout.next);
+    }
+    patch_length(&reader->source, sniffed->start, &layout);
+    return open_foreign(reader, &foreign, layout.next != 0 ? layout.next : reader->source.size, error);
+}
+
+static tmb_status open_ogg(tmb_audio_reader *reader, const tmb_sniffed *sniffed, tmb_error *error) {
+    tmb_status status = tmb_ogg_scan(&reader->source, sniffed->start, &reader->notes, &reader->parts, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    const tmb_part *first = &reader->parts.items[0];
+    const char *name = tmb_ogg_foreign(&reader->source, first->start);
+    for (size_t i = 1; i < reader->parts.count; i++) {
+        if (tmb_ogg_foreign(&reader->source, reader->parts.items[i].start) != name) {
+            return tmb_fail(error, TMB_ERROR_FORMAT, "changes its codec in its middle, at byte %llu",
+                            (unsigned long long)reader->parts.items[i].start);
+        }
+    }
+    if (name != NULL) {
+        if (reader->parts.count > 1) {
+            note_another(reader, first->end);
+        }
+        const tmb_sniffed foreign = {.start = first->start, .name = name, .demuxer = "ogg"};
+        return open_foreign(reader, &foreign, first->end, error);
+    }
+    return tmb_decoder_sndfile(&reader->source, &reader->parts, 0, &reader->notes, &reader->tags, &reader->decoding,
+                               error);
 }
 
 static tmb_status open_kind(tmb_audio_reader *reader, const tmb_sniffed *sniffed, tmb_error *error) {
@@ -215,16 +314,12 @@ static tmb_status open_kind(tmb_audio_reader *reader, const tmb_sniffed *sniffed
     case TMB_FILE_FLAC:
         status = tmb_flac_walk(source, sniffed->start, source->size, &reader->notes, &reader->parts, error);
         break;
-    case TMB_FILE_OGG: status = tmb_ogg_scan(source, sniffed->start, &reader->notes, &reader->parts, error); break;
+    case TMB_FILE_OGG: return open_ogg(reader, sniffed, error);
     case TMB_FILE_MP3:
         (void)snprintf(decoding->format, sizeof decoding->format, "MP3, layer III");
         tmb_id3_read(source, &reader->tags);
-        return open_mp3(reader, sniffed->start, source->size, error);
-    case TMB_FILE_FOREIGN:
-        status = check_foreign(&reader->limits, sniffed, error);
-        return status == TMB_OK
-                   ? tmb_decoder_ffmpeg(source, sniffed->demuxer, sniffed->name, &reader->notes, decoding, error)
-                   : status;
+        return open_mp3(reader, sniffed->start, source->size, 0, error);
+    case TMB_FILE_FOREIGN: return open_foreign(reader, sniffed, source->size, error);
     case TMB_FILE_WAV:
     case TMB_FILE_AIFF:
     case TMB_FILE_W64:

@@ -12,7 +12,7 @@ typedef struct tmb_sink {
     tmb_temporary *temporary; /* NULL: the descriptor is the target */
     tmb_audio_write_callback callback;
     void *user;
-    uint8_t *memory; /* owned; where fd is -1 and callback NULL */
+    uint8_t *memory; /* owned; if fd is -1 and callback NULL */
     size_t capacity, maximum;
 
     bool seekable;     /* what was written may be overwritten */
@@ -29,15 +29,15 @@ tmb_status tmb_sink_open(const char *path, tmb_sink *sink, tmb_error *error);
 void tmb_sink_open_memory(size_t maximum, tmb_sink *sink);
 void tmb_sink_open_callback(tmb_audio_write_callback callback, void *user, tmb_sink *sink);
 
-/* Writes at `position` and moves on; false where `failure` is set. In a stream, bytes for a place that
+/* Writes at `position` and moves on; false if `failure` is set. In a stream, bytes for a place that
  * has left are dropped: encoders go back only to complete a header that is valid without it. */
 bool tmb_sink_write(tmb_sink *sink, const void *data, size_t count);
 
-/* Makes room for `count` bytes at `place` by moving all that is behind: what is there now is not defined. Only where
- * `readable`; false where `failure` is set. `position` is at the end afterwards. */
+/* Makes room for `count` bytes at `place` by moving all that is behind: what is there now is not defined. Only if
+ * `readable`; false if `failure` is set. `position` is at the end afterwards. */
 bool tmb_sink_insert(tmb_sink *sink, uint64_t place, size_t count);
 
-/* Completes or removes the file and frees. Memory is the caller's where it took sink->memory (and set
+/* Completes or removes the file and frees. Memory is the caller's if it took sink->memory (and set
  * it to NULL). */
 tmb_status tmb_sink_finish(tmb_sink *sink, tmb_error *error);
 void tmb_sink_abort(tmb_sink *sink);

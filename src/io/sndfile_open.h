@@ -6,11 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* sf_open_virtual; where it fails (NULL), `reason` [size] says why. libsndfile keeps that reason in one
+/* sf_open_virtual; if it fails (NULL), `reason` [size] says why. libsndfile keeps that reason in one
  * place for all threads, so opens take turns. */
 SNDFILE *tmb_sndfile_open(SF_VIRTUAL_IO *callbacks, int mode, SF_INFO *info, void *user, char *reason, size_t size);
 
-/* The `seek` of a file that is `size` bytes long: moves *position, and returns it; -1 where that is before the start.
+/* The `seek` of a file that is `size` bytes long: moves *position, and returns it; -1 if that is before the start.
  */
 sf_count_t tmb_sndfile_seek(uint64_t *position, uint64_t size, sf_count_t offset, int whence);
 

@@ -163,6 +163,19 @@ static bool search(tmb_source *source, uint64_t start, tmb_notes *notes, tmb_sni
     return found;
 }
 
+/* An MP4 file begins with a length, whose first bytes are zeros that were passed over. */
+static bool find_box(tmb_source *source, tmb_sniffed *out) {
+    uint8_t data[FRONT];
+    for (uint64_t back = 1; back < 4 && back < out->start; back++) {
+        const size_t size = tmb_source_read_at(source, out->start - back, data, sizeof data);
+        if (data[0] == 0 && has(data, size, 4, "ftyp") && is_foreign(data, size, out)) {
+            out->start -= back;
+            return true;
+        }
+    }
+    return false;
+}
+
 tmb_status tmb_sniff(tmb_source *source, bool partial, tmb_notes *notes, tmb_sniffed *out, tmb_error *error) {
     *out = (tmb_sniffed){0};
     uint8_t data[FRONT];
@@ -181,6 +194,9 @@ tmb_status tmb_sniff(tmb_source *source, bool partial, tmb_notes *notes, tmb_sni
     out->start = tmb_marks_skip(source, 0, source->size);
     size = tmb_source_read_at(source, out->start, data, sizeof data);
     if (out->start > 0 && (tmb_sniff_is(data, size, &out->kind) || is_foreign(data, size, out))) {
+        return TMB_OK;
+    }
+    if (find_box(source, out)) {
         return TMB_OK;
     }
     if (search(source, out->start, notes, out)) {

@@ -242,7 +242,9 @@ tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, void *us
 tmb_status tmb_source_descriptor(tmb_source *source, int *descriptor, bool *owned, tmb_error *error) {
     *descriptor = source->fd;
     *owned = false;
-    if (source->fd >= 0 && source->base == 0) {
+    struct stat file;
+    if (source->fd >= 0 && source->base == 0 && source->patch_size == 0 && fstat(source->fd, &file) == 0 &&
+        (uint64_t)file.st_size == source->size) {
         return TMB_OK;
     }
     const size_t block = (size_t)64 << 10;

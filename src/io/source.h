@@ -9,7 +9,7 @@ typedef struct tmb_source {
     int fd; /* -1: memory */
     bool owns_fd;
     bool sequential;       /* a pipe that was not spooled: no size, no seeking */
-    const uint8_t *memory; /* where fd is -1 */
+    const uint8_t *memory; /* if fd is -1 */
     uint8_t *spool;        /* memory that is owned, or NULL */
     uint64_t base;         /* where the source begins in the file */
     uint64_t size;
@@ -41,7 +41,7 @@ tmb_status tmb_source_spool(tmb_source *source, tmb_source_check check, void *us
  * or a copy without a name; *owned says that it is to be closed. Not for sequential sources. */
 tmb_status tmb_source_descriptor(tmb_source *source, int *descriptor, bool *owned, tmb_error *error);
 
-/* Reads at `position` and moves on; less than `count` at the end, or where error_number is set. */
+/* Reads at `position` and moves on; less than `count` at the end, or if error_number is set. */
 size_t tmb_source_read(tmb_source *source, void *out, size_t count);
 /* The same at a place of its own; not for sequential sources. */
 size_t tmb_source_read_at(tmb_source *source, uint64_t place, void *out, size_t count);

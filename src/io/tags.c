@@ -154,7 +154,7 @@ void tmb_tags_free(tmb_tags *tags) {
 
 /* ---- chunks ---- */
 
-/* Counts where `data` is NULL. */
+/* Counts if `data` is NULL. */
 typedef struct chunks {
     uint8_t *data;
     size_t count;

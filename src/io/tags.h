@@ -1,4 +1,4 @@
-/* What a recording says of itself beside its samples, carried from one file to the next. */
+/* What a recording says of itself in addition to its samples, carried from one file to the next. */
 #ifndef TMB_IO_TAGS_H
 #define TMB_IO_TAGS_H
 

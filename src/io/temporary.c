@@ -79,7 +79,7 @@ static char *resolve(const char *path) {
     return tmb_strdup(path);
 }
 
-/* "folder/.name.0123456789abcdef.tmp" of "folder/name"; false where that is too long for a path. */
+/* "folder/.name.0123456789abcdef.tmp" of "folder/name"; false if that is too long for a path. */
 static bool temporary_name(const char *target, char *out, size_t size) {
     uint64_t random = 0;
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 struct tmb_audio_writer {
     tmb_sink sink;
@@ -52,6 +53,11 @@ static tmb_status choose_container(const char *path, tmb_container *container, t
             *container = endings[i].container;
             return TMB_OK;
         }
+    }
+    struct stat status;
+    if (stat(path, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) {
+        *container = TMB_CONTAINER_WAV; /* as standard output: /dev/null, >(program) */
+        return TMB_OK;
     }
     return tmb_fail(error, TMB_ERROR_ARGUMENT,
                     "the ending of the name says no audio format: use .wav, .flac, .ogg, .opus, .mp3, .aac or .raw");
@@ -205,7 +211,7 @@ tmb_status tmb_audio_create_sink(tmb_container container, tmb_encoding encoding,
     return start(writer, &shape, out, error);
 }
 
-/* Keeps the failure, so that finish reports it where the caller did not look. */
+/* Keeps the failure, so that finish reports it if the caller did not look. */
 static tmb_status fail(tmb_audio_writer *writer, const tmb_error *reason, tmb_error *error) {
     if (writer->failure.status == TMB_OK) {
         writer->failure = *reason;
@@ -246,7 +252,7 @@ uint64_t tmb_audio_clipped(const tmb_audio_writer *writer) { return writer != NU
 
 void tmb_audio_clip(const tmb_audio_writer *writer, float *samples, size_t count) {
     for (size_t i = 0; writer->limited && i < count * (size_t)writer->channels; i++) {
-        samples[i] = fminf(fmaxf(samples[i], -1), 1);
+        samples[i] = samples[i] > 1 ? 1 : samples[i] < -1 ? -1 : samples[i];
     }
 }
 
@@ -276,7 +282,7 @@ void tmb_audio_abort(tmb_audio_writer **writer) {
     }
 }
 
-/* Everything up to the end of the encoder; aborts the writer where that fails. */
+/* Everything up to the end of the encoder; aborts the writer if that fails. */
 static tmb_status finish_encoder(tmb_audio_writer **writer, tmb_error *error) {
     tmb_error reason = {0};
     tmb_status status = (*writer)->failure.status != TMB_OK ? (*writer)->failure.status

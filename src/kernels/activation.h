@@ -11,7 +11,7 @@
 /* A tile: `rows` rows of `columns` floats, rows `pitch` floats apart. Input and output may be the same. */
 typedef struct tmb_activation_kernels {
     /* y = x + sin^2(x * frequency) * gain, frequency and gain by column: Snake with exp(alpha) and
-     * 1 / (exp(beta) + 1e-9). Where `add` is not NULL, x becomes x + add first, and stays so. Error 4e-7 * gain +
+     * 1 / (exp(beta) + 1e-9). If `add` is not NULL, x becomes x + add first, and stays so. Error 4e-7 * gain +
      * 1 ulp for |x * frequency| < 8192, the C library's beyond. */
     void (*snake)(float *x, size_t x_pitch, const float *add, size_t add_pitch, float *y, size_t y_pitch, size_t rows,
                   size_t columns, const float *frequency, const float *gain);

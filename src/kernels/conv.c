@@ -256,7 +256,7 @@ static tmb_conv_position position_of(const tmb_conv_job *work, size_t row) {
     return at;
 }
 
-/* A panel that the output ends within: through a tile of its own, so that nothing is written beyond. */
+/* The last panel, if it is partial: computed into a scratch tile, so that nothing is written past the output. */
 static void narrow_panel(const tmb_conv *conv, const float *a, size_t a_pitch, size_t rows, const depth_block *block,
                          size_t tap_pitch, const float *b, const float *start, float *c, size_t c_pitch,
                          size_t columns) {

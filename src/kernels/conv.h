@@ -53,7 +53,7 @@ typedef struct tmb_conv_half_kernels {
     size_t width, rows;
     size_t depth_unit;  /* inputs come in multiples of this (even), zeros at the end */
     size_t depth_max;   /* of a block */
-    bool whole_numbers; /* else bf16, and scales are 1 */
+    bool whole_numbers; /* otherwise bf16, and scales are 1 */
 
     /* x [count] to 16 bits, out [count rounded up to depth_unit]; *scale: of one step. */
     void (*convert)(const float *x, size_t count, uint16_t *out, float *scale);
@@ -89,12 +89,12 @@ typedef struct tmb_conv {
     tmb_conv_kernels kernels;
     bool is_half; /* what `half` multiplies, not `kernels` */
     tmb_conv_half_kernels half;
-    size_t width, tile_rows; /* of whichever it is */
+    size_t width, tile_rows; /* of the selected variant */
     size_t taps, in, out;    /* as in the formula */
     size_t stride, dilation;
     size_t panels;           /* ceil(out / width) */
     bool single;             /* one output, contiguous windows: no panels, weights as one row */
-    size_t run_taps, run_in; /* the same sum as fewer taps over more inputs, where windows are contiguous */
+    size_t run_taps, run_in; /* the same sum as fewer taps over more inputs, if windows are contiguous */
     size_t block_taps;       /* a depth block: this many taps... */
     size_t block_in;         /* ...of this many inputs (the last block of a row may have less of either) */
     float *bias;             /* [panels * width], zeros without a bias */
@@ -103,7 +103,7 @@ typedef struct tmb_conv {
     float *column_scales; /* [panels * width] of half_weights */
 } tmb_conv;
 
-/* Bytes that tmb_conv_create takes, with this CPU's kernels; SIZE_MAX where that does not fit. */
+/* Bytes that tmb_conv_create takes, with this CPU's kernels; SIZE_MAX if that does not fit. */
 size_t tmb_conv_bytes(tmb_conv_type type, size_t taps, size_t in, size_t out);
 
 /* Packs. `bias` (may be NULL): [group], the same for each group of outputs. All sizes >= 1. On failure

@@ -1,6 +1,6 @@
 /* Convolutions with 16-bit operands.
  *
- * Weights and input rows are either bf16, where the CPU multiplies that, or whole numbers of 12 bits with a scale for
+ * Weights and input rows are either bf16, if the CPU multiplies that, or whole numbers of 12 bits with a scale for
  * each output and for each input row: a product sum of a depth block then fits into 32 bits exactly. A row's conversion
  * depends on that row alone, so that results do not depend on chunks. A depth block lies within one tap, since rows of
  * different taps have different scales.
@@ -92,7 +92,7 @@ static size_t block_pairs(const tmb_conv *conv, size_t begin) {
     return pairs - begin < piece ? pairs - begin : piece;
 }
 
-/* What packing needs beside the layer. */
+/* What packing needs in addition to the layer. */
 typedef struct packing {
     const tmb_conv_source *source;
     ptrdiff_t *offsets; /* of the outputs in the source */
@@ -109,8 +109,8 @@ static int32_t magnitude(float value) {
     return bits & INT32_MAX;
 }
 
-/* A weight as it is packed. Rounds to the nearest whole number by adding what leaves no room for a fraction, which
- * compilers vectorize too. */
+/* A weight as it is packed. Rounds to nearest by adding 1.5 * 2^23, which pushes the fraction out of the mantissa and
+ * which compilers vectorize too. */
 static uint16_t to_whole(float value, float factor) {
     float shifted = value * factor + 0x1.8p23f;
     uint32_t bits;

@@ -28,7 +28,7 @@ typedef struct tmb_depthwise_kernels {
 /* The fastest variants for a CPU with `cpu_flags` (cpu/cpu.h); 0 gives plain C. */
 void tmb_depthwise_kernels_init(tmb_depthwise_kernels *kernels, unsigned cpu_flags);
 
-/* The row of job->in that tap `k` reads for position `o`; false where that is none. */
+/* The row of job->in that tap `k` reads for position `o`; false if that is none. */
 static inline bool tmb_depthwise_row(const tmb_depthwise *job, size_t o, size_t k, size_t *row) {
     const size_t place = job->transposed ? o + job->pad : o * job->stride + k;
     const size_t back = job->transposed ? k : job->pad;

@@ -1,4 +1,4 @@
-/* Activations, the gates of a recurrent layer, and what else goes element by element. */
+/* Element-wise kernels: activations, the gates of a recurrent layer, and the like. */
 #ifndef TMB_KERNELS_ELEMENTWISE_H
 #define TMB_KERNELS_ELEMENTWISE_H
 

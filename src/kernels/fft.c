@@ -100,7 +100,7 @@ void tmb_fft_kernels_init(tmb_fft_kernels *kernels, unsigned cpu_flags) {
 #endif
 }
 
-/* The factors of `half`, fours first; 0 where another one is left. */
+/* The factors of `half`, fours first; 0 if another one is left. */
 static size_t factorize(size_t half, size_t *factors) {
     static const size_t radices[] = {4, 5, 3, 2};
     size_t count = 0;

@@ -8,7 +8,7 @@
 /* Columns that lie next to each other in packed weights. */
 #define TMB_GEMM_PANEL 16
 
-/* C = A @ B + bias, then ReLU where asked: A [m, k], B [k, n], C [m, n]. Where `initial` is given it takes the place of
+/* C = A @ B + bias, then ReLU if asked: A [m, k], B [k, n], C [m, n]. If `initial` is given it takes the place of
  * the bias: C = A @ B + initial [m, n].
  *
  * A may be a window that slides over its rows, as a convolution needs it: its element (i, s * a_run + j) with j < a_run
@@ -21,7 +21,7 @@ typedef struct tmb_gemm_f32 {
     const float *a;
     size_t a_row;         /* floats from one row of A to the next */
     size_t a_run;         /* divides k */
-    size_t a_jump;        /* unused where a_run = k */
+    size_t a_jump;        /* unused if a_run = k */
     const float *b;       /* from tmb_gemm_f32_pack, aligned to 64 bytes */
     float *c;             /* overlaps neither a nor b */
     size_t c_row;         /* floats from one row of C to the next, >= n */

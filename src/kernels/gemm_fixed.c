@@ -117,7 +117,8 @@ void tmb_gemm_fixed_pack(float *packed, size_t k, size_t n, const float *b, size
             int exponent = 0;
             (void)frexpf(largest, &exponent); /* largest < 2^exponent */
             packed[column] = bias != NULL ? bias[start + column] : 0;
-            /* So small beside the bias, or at all, weights do not matter; their powers of two would lose bits. */
+            /* Weights this small (absolutely or relative to the bias) cannot change the result; scaling them would lose
+             * bits. */
             int least = 0;
             (void)frexpf(packed[column], &least);
             least = least < 0 ? -60 : least - 60;

@@ -15,7 +15,7 @@
  * rounding adds is no more than sums of floats lose. Each such weight is a float exactly, and the product is that of
  * tmb_gemm_f32 with these floats, bit for bit at the same kind of kernels. */
 typedef struct tmb_gemm_fixed_kernels {
-    bool faster; /* than floats; else there is no reason to pack weights in this way */
+    bool faster; /* than floats; otherwise there is no reason to pack weights in this way */
     /* A product with m = 1, a_run = k, without `initial`; b is from tmb_gemm_fixed_pack. */
     void (*row)(const tmb_gemm_f32 *product);
     /* `count` panels after each other, from `packed`, as tmb_gemm_f32_pack lays them. */

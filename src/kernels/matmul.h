@@ -7,7 +7,7 @@
  *
  * Weight types:
  *   F32   [columns][16] floats.
- *   BF16  [columns / 2][16][2], multiplied as floats (exact), or, where the CPU multiplies bf16 and
+ *   BF16  [columns / 2][16][2], multiplied as floats (exact), or, if the CPU multiplies bf16 and
  *         `bf16_dot` is asked for, with the vectors rounded to bf16.
  *   Q8    blocks of 32 columns: 16 scales (f16), 32 x 16 signed bytes; 8.5 bits a weight. The vectors are
  *         rounded to 8 bits with a scale for each 32 values; products are exact integers.
@@ -42,7 +42,7 @@ typedef struct tmb_matrix {
     const uint8_t *data;
 } tmb_matrix;
 
-/* Fills in all but the data; false where a size does not fit into size_t. rows, columns >= 1. */
+/* Fills in all but the data; false if a size does not fit into size_t. rows, columns >= 1. */
 bool tmb_matrix_shape(tmb_matrix *matrix, tmb_weight_type type, size_t rows, size_t columns);
 
 /* Bytes of the packed data. */
@@ -54,10 +54,6 @@ static inline size_t tmb_matrix_padded_rows(const tmb_matrix *matrix) { return m
 /* Packs one panel: `rows` is [count, stride] floats, count <= 16 rows of matrix->columns values, into
  * matrix->panel_bytes bytes at `panel`. BF16 rounds to nearest even. Weights must be finite. */
 void tmb_matrix_pack_panel(const tmb_matrix *matrix, const float *rows, size_t stride, size_t count, uint8_t *panel);
-
-/* The inverse, as exactly as the type allows: one row of the matrix as `columns` floats. For tests and
- * for measuring errors. */
-void tmb_matrix_unpack_row(const tmb_matrix *matrix, size_t row, float *out);
 
 /* What one instruction set does for one weight type. */
 typedef struct tmb_matmul {
@@ -71,7 +67,7 @@ typedef struct tmb_matmul {
                      size_t count, float *out, size_t out_stride);
 } tmb_matmul;
 
-/* All of one CPU. BF16 has two: with `bf16_dot` vectors are rounded where the CPU multiplies bf16; elsewhere both are
+/* All of one CPU. BF16 has two: with `bf16_dot` vectors are rounded if the CPU multiplies bf16; elsewhere both are
  * the same. */
 typedef struct tmb_matmul_kernels {
     tmb_matmul f32, bf16, bf16_dot, q8, q4;

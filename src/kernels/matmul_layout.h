@@ -2,9 +2,9 @@
 #ifndef TMB_KERNELS_MATMUL_LAYOUT_H
 #define TMB_KERNELS_MATMUL_LAYOUT_H
 
+#include "base/sizes.h"
 #include "kernels/matmul.h"
 
-static inline size_t tmb_round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 static inline size_t tmb_block_count(size_t columns) { return (columns + TMB_BLOCK_COLUMNS - 1) / TMB_BLOCK_COLUMNS; }
 
 /* Q8: pairs of blocks: 2 x 16 scales, then 2 x 512 weights. Inside a block, quads of columns: 16 rows of 4

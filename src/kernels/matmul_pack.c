@@ -51,7 +51,7 @@ static void pack_bf16(const tmb_matrix *matrix, const float *rows, size_t stride
     }
 }
 
-/* A block's values, zeros where the row ends. */
+/* A block's values, zeros if the row ends. */
 static void block_values(const float *row, size_t columns, size_t block, float values[TMB_BLOCK_COLUMNS]) {
     for (size_t k = 0; k < TMB_BLOCK_COLUMNS; k++) {
         size_t column = block * TMB_BLOCK_COLUMNS + k;
@@ -195,43 +195,5 @@ void tmb_matrix_pack_panel(const tmb_matrix *matrix, const float *rows, size_t s
     case TMB_WEIGHT_BF16: pack_bf16(matrix, rows, stride, count, panel); break;
     case TMB_WEIGHT_Q8: pack_q8(matrix, rows, stride, count, panel); break;
     default: pack_q4(matrix, rows, stride, count, panel); break;
-    }
-}
-
-static float weight_q8(const uint8_t *panel, size_t r, size_t k) {
-    size_t block = k / TMB_BLOCK_COLUMNS;
-    size_t column = k % TMB_BLOCK_COLUMNS;
-    const uint16_t *scales = (const uint16_t *)(const void *)(panel + tmb_q8_scales(block));
-    const int8_t *q = (const int8_t *)(panel + tmb_q8_weights(block));
-    return tmb_half_to_float(scales[r]) * (float)q[column / 4 * 64 + r * 4 + column % 4];
-}
-
-static float weight_q4(const uint8_t *panel, size_t columns, size_t r, size_t k) {
-    size_t block = k / TMB_BLOCK_COLUMNS;
-    size_t column = k % TMB_BLOCK_COLUMNS;
-    size_t first = block / TMB_SUPER_BLOCKS * TMB_SUPER_BLOCKS;
-    size_t left = tmb_block_count(columns) - first;
-    const uint8_t *w = panel + block / TMB_SUPER_BLOCKS * TMB_Q4_SUPER_BYTES;
-    const uint16_t *units = (const uint16_t *)(const void *)w;
-    size_t head = tmb_q4_head_bytes(left < TMB_SUPER_BLOCKS ? left : TMB_SUPER_BLOCKS);
-    uint8_t byte = w[head + (block - first) * 256 + column / 8 * 64 + r * 4 + column % 4];
-    int q = column % 8 < 4 ? byte & 15 : byte >> 4;
-    float scale = tmb_half_to_float(units[r]) * TMB_Q4_UNIT * (float)w[64 + (block - first) * 32 + r];
-    float offset = tmb_half_to_float(units[16 + r]) * TMB_Q4_UNIT * (float)w[64 + (block - first) * 32 + 16 + r];
-    return scale * (float)q - offset;
-}
-
-void tmb_matrix_unpack_row(const tmb_matrix *matrix, size_t row, float *out) {
-    const uint8_t *panel = matrix->data + row / TMB_PANEL_ROWS * matrix->panel_bytes;
-    size_t r = row % TMB_PANEL_ROWS;
-    for (size_t k = 0; k < matrix->columns; k++) {
-        switch (matrix->type) {
-        case TMB_WEIGHT_F32: out[k] = ((const float *)(const void *)panel)[k * TMB_PANEL_ROWS + r]; break;
-        case TMB_WEIGHT_BF16:
-            out[k] = tmb_bf16_to_float(((const uint16_t *)(const void *)panel)[k / 2 * 32 + 2 * r + k % 2]);
-            break;
-        case TMB_WEIGHT_Q8: out[k] = weight_q8(panel, r, k); break;
-        default: out[k] = weight_q4(panel, matrix->columns, r, k); break;
-        }
     }
 }

@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* NULL for an item without stages 4 and 5: the denoiser may be loading for another one meanwhile. */
+static tmb_dfn_model *post_denoiser(const tmb_item *item) {
+    return item->request.public.run_post_processing ? item->scheduler->denoiser : NULL;
+}
+
 /* The scheduler has nothing more to do for an item that was spoken. With the lock held. */
 static void leave(tmb_scheduler *scheduler, tmb_item *item) {
     item->entry.group->live--;
@@ -19,13 +24,10 @@ static void leave_batch(tmb_lane *lane, size_t index) {
     tmb_item *item = lane->live[index];
     lane->live[index] = lane->live[--lane->live_count];
     tmb_budget_release(&scheduler->context->budget, item->reserved);
-    item->reserved = 0;
+    tmb_budget_release(&scheduler->context->device_budget, item->device_reserved);
+    item->reserved = item->device_reserved = 0;
     atomic_store(&item->held, false);
-    (void)pthread_mutex_lock(&item->lock);
-    if (!item->input_complete) { /* stopped or failed: else tmb_item_finished counted it, before the result left */
-        item->seconds[TMB_STAGE_SPEECH] += tmb_now() - item->admitted;
-    }
-    (void)pthread_mutex_unlock(&item->lock);
+    tmb_finishing_left(item);
     if (!item->request.public.run_post_processing || atomic_load(&item->stop)) {
         leave(scheduler, item);
         return;
@@ -36,18 +38,11 @@ static void leave_batch(tmb_lane *lane, size_t index) {
     scheduler->cleaning_count++;
 }
 
-static bool is_through(tmb_item *item) {
-    (void)pthread_mutex_lock(&item->lock);
-    bool through = item->complete || item->failed;
-    (void)pthread_mutex_unlock(&item->lock);
-    return through;
-}
-
 void tmb_scheduler_drop_cleaned(tmb_scheduler *scheduler) {
     tmb_item **link = &scheduler->cleaning;
     while (*link != NULL) {
         tmb_item *item = *link;
-        if (is_through(item)) {
+        if (tmb_finishing_is_over(item)) {
             *link = item->next_cleaning;
             (void)pthread_mutex_lock(&scheduler->lock);
             scheduler->cleaning_count--;
@@ -61,13 +56,33 @@ void tmb_scheduler_drop_cleaned(tmb_scheduler *scheduler) {
 
 /* Ends the wait of the item that waits for memory; what was granted in the meantime is given back. */
 static void withdraw(tmb_lane *lane, tmb_item *item) {
-    tmb_budget *budget = &lane->scheduler->context->budget;
+    tmb_context *context = lane->scheduler->context;
     uint64_t bytes = item->ticket.bytes;
-    if (!tmb_budget_withdraw(budget, &item->ticket)) {
-        tmb_budget_release(budget, bytes);
+    bool waited = false;
+    if (item->device_asked) {
+        uint64_t device_bytes = item->device_ticket.bytes;
+        waited = tmb_budget_withdraw(&context->device_budget, &item->device_ticket);
+        if (!waited) {
+            tmb_budget_release(&context->device_budget, device_bytes);
+        }
+        tmb_budget_release(&context->budget, bytes);
+        item->device_asked = false;
+    } else {
+        waited = tmb_budget_withdraw(&context->budget, &item->ticket);
+        if (!waited) {
+            tmb_budget_release(&context->budget, bytes);
+        }
+    }
+    if (!waited) {
         atomic_store(&lane->admit_granted, false);
     }
     lane->admitting = NULL;
+}
+
+static bool is_behind(const tmb_lane *lane, const tmb_item *item) {
+    tmb_context *context = lane->scheduler->context;
+    return item->device_asked ? tmb_budget_is_behind(&context->device_budget, &item->device_ticket)
+                              : tmb_budget_is_behind(&context->budget, &item->ticket);
 }
 
 /* Cancels the sequences of items that failed, were cancelled or are late. */
@@ -97,8 +112,7 @@ static void drop_stopped(tmb_lane *lane) {
 static bool yield_memory(tmb_lane *lane) {
     tmb_scheduler *scheduler = lane->scheduler;
     tmb_item *item = lane->admitting;
-    if (scheduler->lane_count < 2 || lane->live_count != 0 || item == NULL ||
-        !tmb_budget_is_behind(&scheduler->context->budget, &item->ticket)) {
+    if (scheduler->lane_count < 2 || lane->live_count != 0 || item == NULL || !is_behind(lane, item)) {
         return false;
     }
     (void)pthread_mutex_lock(&scheduler->lock);
@@ -118,11 +132,13 @@ static void admission_granted(void *user) {
     tmb_scheduler_wake(lane->scheduler);
 }
 
-/* The next item goes no further than this. */
+/* The next item goes no further than this, in this lane. */
 static void refuse(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
     (void)pthread_mutex_lock(&scheduler->lock);
-    tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
-    tmb_item_fail(item, error);
+    if (!tmb_overflow_return(scheduler, item, error)) {
+        tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
+        tmb_item_fail(item, error);
+    }
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
@@ -132,12 +148,18 @@ static void admit(tmb_lane *lane, tmb_item *item) {
     tmb_engine *engine = lane->engine;
     tmb_speak_request request;
     tmb_error error = {0};
-    tmb_request_speak(&item->request, &request);
+    tmb_item_request_speak(&item->request, &request);
     item->reserved = item->sequence_bytes;
+    item->device_reserved = item->device_asked ? item->device_ticket.bytes : 0;
+    item->device_asked = false;
     item->admitted = tmb_now();
-    tmb_item_open_speech(item, engine->operations->sample_rate(engine), item->ticket.bytes - item->sequence_bytes);
+    tmb_finishing_open(item, post_denoiser(item), engine->operations->sample_rate(engine),
+                       item->ticket.bytes - item->sequence_bytes, item->whole_bytes);
     tmb_item_add_seconds(item, TMB_STAGE_QUEUED, item->started - item->submitted + item->admitted - item->prepared);
-    tmb_status status = engine->operations->admit(engine, &request, item->voice, &item->sequence, &error);
+    tmb_status status = engine->operations->admit(engine, &request, item->preparation.voice, &item->sequence, &error);
+    if (status == TMB_ERROR_MEMORY && tmb_room_await(lane, item)) {
+        return;
+    }
     if (status != TMB_OK) {
         refuse(scheduler, item, &error);
         return;
@@ -149,18 +171,19 @@ static void admit(tmb_lane *lane, tmb_item *item) {
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-/* Of the sequence alone, and with the queues and the denoiser behind it. */
+/* Bytes of the sequence with the queues and the denoiser behind it; the sequence's alone go into `sequence_bytes`. */
 static uint64_t needed_bytes(const tmb_lane *lane, tmb_item *item) {
     tmb_engine *engine = lane->engine;
     tmb_speak_request request;
-    tmb_request_speak(&item->request, &request);
-    item->sequence_bytes = engine->operations->memory_needed(engine, &request, item->voice);
-    return item->sequence_bytes + tmb_item_post_bytes(item, engine->operations->sample_rate(engine));
+    tmb_item_request_speak(&item->request, &request);
+    item->sequence_bytes = engine->operations->memory_needed(engine, &request, item->preparation.voice);
+    return item->sequence_bytes +
+           tmb_finishing_bytes(item, post_denoiser(item), engine->operations->sample_rate(engine), &item->whole_bytes);
 }
 
-/* Places that are taken: by who is spoken, and by who was spoken faster than stages 4 and 5 can clean. Else a
- * hundred items would leave stage 3 at once and a short request would be one of a hundred behind it. As many as
- * the denoiser takes at a time are on their way out. */
+/* Places in use: items in the batch, and spoken items that stages 4 and 5 have not caught up with, beyond the number
+ * that the denoiser handles in parallel. Without these, a short request could queue behind a hundred items that wait to
+ * be cleaned. */
 static size_t taken_places(const tmb_lane *lane) {
     const tmb_scheduler *scheduler = lane->scheduler;
     size_t leaving = (size_t)scheduler->context->options.enhance_workers;
@@ -168,8 +191,8 @@ static size_t taken_places(const tmb_lane *lane) {
     return lane->live_count + (cleaning > leaving ? cleaning - leaving : 0);
 }
 
-/* The batch's last places are for groups that have nothing in it: a short request beside a hundred long items
- * would else wait until one of them ends. Group 0 is a caller with nobody beside it. */
+/* The batch's last places are for groups that have nothing in it: otherwise a short request would wait
+ * until one of the long items ends. Group 0 means that the caller is alone. */
 static bool may_enter(tmb_fair_entry *entry, void *user) {
     const tmb_lane *lane = user;
     const tmb_fair_group *group = entry->group;
@@ -177,7 +200,7 @@ static bool may_enter(tmb_fair_entry *entry, void *user) {
     return group->id == 0 || group->live == 0 || taken_places(lane) + kept < lane->max_batch;
 }
 
-/* Takes the item whose turn it is; NULL where there is none, or where the empty batch still waits for
+/* Takes the item whose turn it is; NULL if there is none, or if the empty batch still waits for
  * company: then *wait says for how long. */
 static tmb_item *next_item(tmb_lane *lane, double *wait) {
     tmb_scheduler *scheduler = lane->scheduler;
@@ -206,7 +229,46 @@ static tmb_item *next_item(tmb_lane *lane, double *wait) {
     return item;
 }
 
-/* Reserves the memory of an item; false where it was refused or comes later. */
+/* The item waits for memory. */
+static void await_memory(tmb_lane *lane, tmb_item *item) {
+    lane->admitting = item;
+    if (lane->scheduler->lane_count > 1) {
+        tmb_scheduler_wake(lane->scheduler); /* another turn, in which one lane may give way to another */
+    }
+}
+
+/* Reserves the device's memory, behind the host's; false if it was refused or comes later. */
+static bool reserve_device(tmb_lane *lane, tmb_item *item) {
+    tmb_context *context = lane->scheduler->context;
+    tmb_engine *engine = lane->engine;
+    tmb_speak_request request;
+    tmb_item_request_speak(&item->request, &request);
+    uint64_t bytes = engine->operations->device_needed == NULL
+                         ? 0
+                         : engine->operations->device_needed(engine, &request, item->preparation.voice);
+    if (bytes == 0) {
+        return true;
+    }
+    tmb_error error = {0};
+    bool now = false;
+    tmb_room_restore(lane);
+    item->device_ticket = (tmb_ticket){.granted = admission_granted, .user = lane};
+    item->device_asked = true;
+    if (tmb_budget_request(&context->device_budget, &item->device_ticket, bytes,
+                           tmb_registry_device_bytes(&context->registry, lane->index), "this item", &now,
+                           &error) != TMB_OK) {
+        item->device_asked = false;
+        tmb_budget_release(&context->budget, item->ticket.bytes);
+        refuse(lane->scheduler, item, &error);
+        return false;
+    }
+    if (!now) {
+        await_memory(lane, item);
+    }
+    return now;
+}
+
+/* Reserves the memory of an item; returns false if it was refused or must wait. */
 static bool reserve_item(tmb_lane *lane, tmb_item *item) {
     tmb_context *context = lane->scheduler->context;
     tmb_error error = {0};
@@ -218,26 +280,32 @@ static bool reserve_item(tmb_lane *lane, tmb_item *item) {
         return false;
     }
     if (!now) {
-        lane->admitting = item;
-        if (lane->scheduler->lane_count > 1) {
-            tmb_scheduler_wake(lane->scheduler); /* another turn, in which one lane may give way to another */
-        }
+        await_memory(lane, item);
+        return false;
     }
-    return now;
+    return reserve_device(lane, item);
 }
 
 /* Fills the batch with what waits and fits. */
 static void fill_batch(tmb_lane *lane, double *wait) {
+    tmb_error error = {0};
     lane->kept_out = 0;
     while (taken_places(lane) < lane->max_batch) {
         tmb_item *item = lane->admitting;
         if (item != NULL) {
+            if (tmb_room_is_too_small(lane, item, &error)) {
+                withdraw(lane, item);
+                refuse(lane->scheduler, item, &error);
+                continue;
+            }
             if (!atomic_exchange(&lane->admit_granted, false)) {
                 lane->kept_out = 1;
                 return; /* its memory comes first, in order */
             }
             lane->admitting = NULL;
-            admit(lane, item);
+            if (item->device_asked || reserve_device(lane, item)) {
+                admit(lane, item);
+            }
             continue;
         }
         item = next_item(lane, wait);
@@ -329,6 +397,24 @@ static size_t find_live(const tmb_lane *lane, uint64_t sequence) {
     return index;
 }
 
+/* A sequence of the overflow lane failed before it spoke: its item waits for its own lane again. */
+static bool go_home(tmb_lane *lane, size_t index, const tmb_error *error) {
+    tmb_scheduler *scheduler = lane->scheduler;
+    tmb_item *item = lane->live[index];
+    (void)pthread_mutex_lock(&scheduler->lock);
+    bool returns = tmb_overflow_return(scheduler, item, error);
+    if (returns) {
+        lane->live[index] = lane->live[--lane->live_count];
+        item->entry.group->live--;
+        atomic_store(&item->held, false);
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    if (returns) {
+        tmb_scheduler_wake(scheduler);
+    }
+    return returns;
+}
+
 static void take_event(void *user, const tmb_engine_event *event) {
     tmb_lane *lane = user;
     tmb_scheduler *scheduler = lane->scheduler;
@@ -337,15 +423,18 @@ static void take_event(void *user, const tmb_engine_event *event) {
         return;
     }
     tmb_item *item = lane->live[index];
+    if (event->kind == TMB_ENGINE_FAILED && go_home(lane, index, &event->error)) {
+        return;
+    }
     if (event->kind == TMB_ENGINE_AUDIO) {
-        tmb_item_audio(item, event);
+        tmb_finishing_audio(item, event);
     } else if (event->kind == TMB_ENGINE_FINISHED) {
-        tmb_item_finished(item, event);
+        tmb_finishing_end(item, event);
     } else {
         tmb_item_fail(item, &event->error);
     }
     (void)pthread_mutex_lock(&scheduler->lock);
-    scheduler->audio_seconds += (double)event->sample_count / item->engine_rate;
+    scheduler->audio_seconds += (double)event->sample_count / item->finishing.engine_rate;
     if (event->kind != TMB_ENGINE_AUDIO) {
         leave_batch(lane, index);
     }
@@ -364,14 +453,17 @@ size_t tmb_lane_fill(tmb_lane *lane, double *wait) {
     return active;
 }
 
-void tmb_lane_step(tmb_lane *lane, size_t active) {
+void tmb_lane_step(tmb_lane *lane, bool hurried) {
     tmb_scheduler *scheduler = lane->scheduler;
     tmb_error error = {0};
     size_t live = 0;
     (void)pthread_mutex_lock(&scheduler->lock);
     scheduler->steps++;
-    scheduler->sequences += active;
+    scheduler->sequences += lane->active;
     (void)pthread_mutex_unlock(&scheduler->lock);
+    if (lane->engine->operations->hurry != NULL) {
+        lane->engine->operations->hurry(lane->engine, hurried);
+    }
     tmb_status status = lane->engine->operations->step(lane->engine, take_event, lane, &live, &error);
     if (status != TMB_OK) {
         tmb_log(&scheduler->context->logger, TMB_LOG_ERROR, "the engine failed: %s", error.message);

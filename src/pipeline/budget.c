@@ -7,9 +7,15 @@
 #include <stdio.h>
 
 void tmb_budget_init(tmb_budget *budget, uint64_t total, tmb_reclaim reclaim, void *user) {
-    *budget = (tmb_budget){.total = total, .reclaim = reclaim, .reclaim_user = user};
+    *budget = (tmb_budget){
+        .name = "memory budget", .option = "--memory", .total = total, .reclaim = reclaim, .reclaim_user = user};
     (void)pthread_mutex_init(&budget->lock, NULL);
     (void)pthread_cond_init(&budget->changed, NULL);
+}
+
+void tmb_budget_name(tmb_budget *budget, const char *name, const char *option) {
+    budget->name = name;
+    budget->option = option;
 }
 
 void tmb_budget_deinit(tmb_budget *budget) {
@@ -52,26 +58,29 @@ static const char *human(uint64_t bytes, char text[24]) {
     return text;
 }
 
+/* With the lock held. */
 static tmb_status refuse(tmb_budget *budget, uint64_t bytes, uint64_t together, const char *what, tmb_error *error) {
     char need[24];
     char total[24];
     char beside[24];
     if (together == 0) {
-        return tmb_fail(error, TMB_ERROR_MEMORY, "%s needs %s, the memory budget is %s: raise it (--memory)", what,
-                        human(bytes, need), human(budget->total, total));
+        return tmb_fail(error, TMB_ERROR_MEMORY, "%s needs %s, the %s is %s: raise it (%s)", what, human(bytes, need),
+                        budget->name, human(budget->total, total), budget->option);
     }
-    return tmb_fail(error, TMB_ERROR_MEMORY,
-                    "%s needs %s beside %s of models, the memory budget is %s: raise it (--memory)", what,
-                    human(bytes, need), human(together, beside), human(budget->total, total));
+    return tmb_fail(error, TMB_ERROR_MEMORY, "%s needs %s beside %s of models, the %s is %s: raise it (%s)", what,
+                    human(bytes, need), human(together, beside), budget->name, human(budget->total, total),
+                    budget->option);
 }
 
 tmb_status tmb_budget_request(tmb_budget *budget, tmb_ticket *ticket, uint64_t bytes, uint64_t together,
                               const char *what, bool *now, tmb_error *error) {
     uint64_t sum = 0;
-    if (!tmb_add_u64(bytes, together, &sum) || sum > budget->total) {
-        return refuse(budget, bytes, together, what, error);
-    }
     (void)pthread_mutex_lock(&budget->lock);
+    if (!tmb_add_u64(bytes, together, &sum) || sum > budget->total) {
+        tmb_status status = refuse(budget, bytes, together, what, error);
+        (void)pthread_mutex_unlock(&budget->lock);
+        return status;
+    }
     ticket->bytes = bytes;
     ticket->next = NULL;
     ticket->waiting = true;
@@ -102,15 +111,20 @@ tmb_status tmb_budget_reserve(tmb_budget *budget, uint64_t bytes, uint64_t toget
     if (status != TMB_OK || now) {
         return status;
     }
+    bool stopped = false;
     (void)pthread_mutex_lock(&budget->lock);
-    while (ticket.waiting && (stop == NULL || !atomic_load(stop))) {
-        (void)pthread_cond_wait(&budget->changed, &budget->lock);
+    while (ticket.waiting && bytes + together <= budget->total && !stopped) {
+        stopped = stop != NULL && atomic_load(stop);
+        if (!stopped) {
+            (void)pthread_cond_wait(&budget->changed, &budget->lock);
+        }
+    }
+    if (ticket.waiting) {
+        status = stopped ? tmb_fail(error, TMB_ERROR_CANCELLED, "cancelled while waiting for memory for %s", what)
+                         : refuse(budget, bytes, together, what, error); /* the pool has shrunk */
     }
     (void)pthread_mutex_unlock(&budget->lock);
-    if (tmb_budget_withdraw(budget, &ticket)) {
-        return tmb_fail(error, TMB_ERROR_CANCELLED, "cancelled while waiting for memory for %s", what);
-    }
-    return TMB_OK;
+    return tmb_budget_withdraw(budget, &ticket) ? status : TMB_OK;
 }
 
 void tmb_budget_wake(tmb_budget *budget) {
@@ -141,8 +155,8 @@ tmb_status tmb_budget_grow(tmb_budget *budget, uint64_t bytes, const char *what,
     }
     char more[24];
     char total[24];
-    return tmb_fail(error, TMB_ERROR_MEMORY, "%s needs %s more than is left of the memory budget of %s", what,
-                    human(bytes, more), human(budget->total, total));
+    return tmb_fail(error, TMB_ERROR_MEMORY, "%s needs %s more than is left of the %s of %s", what, human(bytes, more),
+                    budget->name, human(budget->total, total));
 }
 
 void tmb_budget_release(tmb_budget *budget, uint64_t bytes) {
@@ -191,6 +205,14 @@ void tmb_budget_retry(tmb_budget *budget) {
     if (tmb_budget_waits(budget) && budget->reclaim != NULL) {
         budget->reclaim(budget->reclaim_user);
     }
+}
+
+void tmb_budget_resize(tmb_budget *budget, uint64_t total) {
+    (void)pthread_mutex_lock(&budget->lock);
+    budget->total = total > budget->reserved ? total : budget->reserved;
+    grant(budget);
+    (void)pthread_cond_broadcast(&budget->changed); /* for whoever waits for more than there is now */
+    (void)pthread_mutex_unlock(&budget->lock);
 }
 
 void tmb_budget_read(tmb_budget *budget, uint64_t *total, uint64_t *reserved) {

@@ -49,8 +49,8 @@ uint64_t tmb_build_bytes(const tmb_dfn_model *denoiser, uint64_t samples, int ra
     return bytes;
 }
 
-tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tmb_dfn_model *denoiser, tmb_build **out,
-                            tmb_error *error) {
+tmb_status tmb_build_create(tmb_reading *reading, const tmb_item_request *request, tmb_dfn_model *denoiser,
+                            tmb_build **out, tmb_error *error) {
     *out = NULL;
     tmb_build *build = tmb_calloc(1, sizeof *build);
     char *text = tmb_strdup(request->public.ref_text);
@@ -62,6 +62,9 @@ tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tm
     build->key = reading->key;
     build->samples = reading->samples;
     build->antiphase = reading->antiphase;
+    build->cancelled = reading->cancelled;
+    build->note_count = reading->note_count;
+    memcpy(build->notes, reading->notes, sizeof build->notes);
     build->count = reading->count;
     build->rate = reading->rate;
     build->level = reading->level;
@@ -72,7 +75,8 @@ tmb_status tmb_build_create(tmb_reading *reading, const tmb_request *request, tm
     reading->count = reading->capacity = 0;
     reading->voice = NULL;
     build->text = text;
-    build->x_vector_only = tmb_request_x_vector_only(request);
+    build->x_vector_only = tmb_item_request_x_vector_only(request);
+    build->transcribes = request->transcribes && text == NULL && request->source != TMB_SOURCE_VOICE;
     build->run_pre_processing = request->public.run_pre_processing && request->source != TMB_SOURCE_VOICE;
     build->trim = request->public.trim_reference;
     build->silence = request->public.reference_silence;
@@ -207,6 +211,9 @@ tmb_status tmb_build_judge(tmb_build *build, tmb_error *error) {
         .clean_rate = clean ? tmb_dfn_model_rate(build->denoiser) : 0,
         .text = build->x_vector_only ? NULL : build->text,
         .antiphase = build->antiphase,
+        .cancelled = build->cancelled,
+        .notes = (const char(*)[TMB_REFERENCE_NOTE])build->notes,
+        .note_count = build->note_count,
     };
     tmb_status status = tmb_reference_judge(&sound, &build->info, error);
     build->judged = status == TMB_OK || status == TMB_ERROR_FORMAT;
@@ -233,6 +240,7 @@ tmb_status tmb_build_voice(tmb_build *build, tmb_engine *engine, tmb_error *erro
         };
         float *padded = NULL;
         status = tmb_build_judge(build, error);
+        tmb_build_tell_transcript(build);
         if (status == TMB_OK) {
             status = shape_reference(build, &reference, &padded, error);
         }

@@ -9,7 +9,7 @@
 /* Settings of the stages 2 and 5 from the public options; `block_frames` as in enhance.h. */
 void tmb_chain_settings(const tmb_enhance_options *options, size_t block_frames, tmb_enhance_settings *out);
 
-/* TMB_ERROR_ARGUMENT where the strengths are not in their ranges. `what` names them in the message. */
+/* TMB_ERROR_ARGUMENT if the strengths are not in their ranges. `what` names them in the message. */
 tmb_status tmb_chain_check(const tmb_enhance_options *options, const char *what, tmb_error *error);
 
 /* Moves everything that is ready from a stage to the next; *moved counts it. */

@@ -25,7 +25,7 @@ tmb_status tmb_clone_submit(tmb_context *context, const tmb_clone_request *reque
     tmb_item *item = NULL;
     tmb_status status = tmb_context_scheduler(context, &scheduler, error);
     if (status == TMB_OK) {
-        status = tmb_item_create(scheduler, request, callbacks, true, &item, error);
+        status = tmb_item_create(scheduler, tmb_scheduler_host(scheduler), request, callbacks, true, &item, error);
     }
     if (status == TMB_OK) {
         status = place(context, scheduler, item, error);
@@ -95,7 +95,7 @@ tmb_status tmb_voice_create(tmb_context *context, const tmb_clone_request *reque
     tmb_item *item = NULL;
     tmb_status status = tmb_context_scheduler(context, &scheduler, error);
     if (status == TMB_OK) {
-        status = tmb_item_create(scheduler, request, NULL, false, &item, error);
+        status = tmb_item_create(scheduler, tmb_scheduler_host(scheduler), request, NULL, false, &item, error);
     }
     if (status != TMB_OK) {
         return status;

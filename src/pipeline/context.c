@@ -4,13 +4,17 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "cpu/cpu.h"
+#include "gpu/gpu.h"
+#include "pipeline/lane.h"
 #include "pipeline/route.h"
-#include "pipeline/scheduler_internal.h"
 #include "tts/language.h"
+#include "tts/qwen3/device.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MAX_WORKERS 256
 #define MAX_QUEUED (1u << 20)
@@ -28,6 +32,16 @@ void tmb_options_default(tmb_options *options) {
         .voice_cache_entries = 64,
         .log_level = TMB_LOG_WARNING,
     };
+}
+
+static tmb_status check_transcriber(const tmb_options *options, tmb_error *error) {
+    char *endpoint = NULL;
+    if (options->transcribe_url == NULL) {
+        return TMB_OK;
+    }
+    tmb_status status = tmb_transcribe_endpoint(options->transcribe_url, &endpoint, error);
+    free(endpoint);
+    return status;
 }
 
 static tmb_status check_options(const tmb_options *options, tmb_error *error) {
@@ -59,18 +73,23 @@ static tmb_status check_options(const tmb_options *options, tmb_error *error) {
     if (isnan(options->max_input_seconds)) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "input limit: not a number of seconds");
     }
+    if (!(options->remote_hedge >= 0 && options->remote_hedge <= 3600)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "remote hedge: %g s is not in 0 to 3600", options->remote_hedge);
+    }
     if (options->max_queued < 1 || options->max_queued > MAX_QUEUED) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "queue: %zu items are not in 1 to %u", options->max_queued,
                         MAX_QUEUED);
     }
-    return TMB_OK;
+    return check_transcriber(options, error);
 }
 
 /* What the public options say to one engine alone. */
-static size_t engine_options_of(const tmb_options *options, tmb_engine_option out[ENGINE_OPTIONS]) {
+static size_t engine_options_of(const tmb_options *options, const char *hedge, tmb_engine_option out[ENGINE_OPTIONS]) {
     const tmb_engine_option all[ENGINE_OPTIONS] = {
         {"remote", "url", options->remote_url},
         {"remote", "key", options->remote_key},
+        {"remote", "hedge", hedge},
+        {"qwen3", "device", options->device},
     };
     size_t count = 0;
     for (size_t i = 0; i < ENGINE_OPTIONS; i++) {
@@ -83,8 +102,11 @@ static size_t engine_options_of(const tmb_options *options, tmb_engine_option ou
 
 /* The context's own copy of the strings. */
 static bool copy_strings(tmb_context *context) {
-    const char **fields[] = {&context->options.engine,   &context->options.model,      &context->options.precision,
-                             &context->options.denoiser, &context->options.remote_url, &context->options.remote_key};
+    tmb_options *options = &context->options;
+    const char **fields[] = {&options->engine,         &options->model,          &options->precision,
+                             &options->denoiser,       &options->remote_url,     &options->remote_key,
+                             &options->transcribe_url, &options->transcribe_key, &options->transcribe_model,
+                             &options->device};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (*fields[i] != NULL) {
             context->strings[i] = tmb_strdup(*fields[i]);
@@ -95,6 +117,12 @@ static bool copy_strings(tmb_context *context) {
         }
     }
     return true;
+}
+
+tmb_transcriber tmb_context_transcriber(const tmb_context *context) {
+    return (tmb_transcriber){.url = context->options.transcribe_url,
+                             .key = context->options.transcribe_key,
+                             .model = context->options.transcribe_model};
 }
 
 static void free_strings(tmb_context *context) {
@@ -115,23 +143,65 @@ static void reclaim(void *user) {
     (void)tmb_registry_unload(&context->registry, 0);
 }
 
-/* One engine for each model. */
+/* Bytes of the GPU that may be used: none if the CPU computes, or if there is no GPU, which whoever loads a model finds
+ * out. A bad word for the device was refused before. */
+static uint64_t device_memory(const tmb_options *options) {
+    tmb_qwen3_device device;
+    tmb_gpu_description gpu;
+    if (tmb_qwen3_parse_device(options->device, &device, NULL) != TMB_OK || strcmp(device.backend, "cuda") != 0 ||
+        tmb_gpu_check(device.index, &gpu, NULL) != TMB_OK) {
+        return 0;
+    }
+    uint64_t most = gpu.free_bytes / 10 * 9;
+    return options->gpu_memory != 0 && options->gpu_memory < most ? options->gpu_memory : most;
+}
+
+size_t tmb_context_engines(const tmb_context *context) {
+    return context->model_count + (context->options.overflow ? 1 : 0);
+}
+
+/* The speech servers in addition to an engine of this machine. */
+static tmb_engine_settings overflow_settings(const tmb_engine_settings *settings) {
+    tmb_engine_settings out = *settings;
+    out.name = tmb_remote_kind.name;
+    out.model = NULL;
+    out.max_batch = 0;
+    return out;
+}
+
+static tmb_status check_engines(const tmb_options *options, const tmb_engine_settings *settings, tmb_error *error) {
+    tmb_status status = tmb_engine_check(settings, error);
+    if (status != TMB_OK || !options->overflow) {
+        return status;
+    }
+    if (strcmp(settings->name, tmb_remote_kind.name) == 0) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "the engine remote has no batch of its own that could overflow");
+    }
+    const tmb_engine_settings overflow = overflow_settings(settings);
+    return tmb_engine_check(&overflow, error);
+}
+
+/* One engine for each model, and one for what overflows. */
 static tmb_status open_models(tmb_context *context, const tmb_options *options, const tmb_engine_settings *settings,
                               tmb_error *error) {
     tmb_status status = tmb_models_copy(context, options, error);
     if (status != TMB_OK) {
         return status;
     }
-    tmb_engine_settings *all = tmb_calloc(context->model_count, sizeof *all);
+    size_t count = tmb_context_engines(context);
+    tmb_engine_settings *all = tmb_calloc(count, sizeof *all);
     if (all == NULL) {
-        return tmb_fail_memory(error, "the models", context->model_count * sizeof *all);
+        return tmb_fail_memory(error, "the models", count * sizeof *all);
     }
     for (size_t i = 0; i < context->model_count; i++) {
         all[i] = *settings;
         all[i].model = context->models[i].model;
     }
-    status = tmb_registry_init(&context->registry, &context->budget, &context->logger, context->options.denoiser, all,
-                               context->model_count, error);
+    if (options->overflow) {
+        all[count - 1] = overflow_settings(settings);
+    }
+    status = tmb_registry_init(&context->registry, &context->budget, &context->device_budget, &context->logger,
+                               context->options.denoiser, all, count, error);
     free(all);
     return status;
 }
@@ -162,8 +232,8 @@ tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *er
     };
     tmb_engine_option engine_options[ENGINE_OPTIONS];
     settings.options = engine_options;
-    settings.option_count = engine_options_of(options, engine_options);
-    status = tmb_engine_check(&settings, error);
+    settings.option_count = engine_options_of(options, NULL, engine_options);
+    status = check_engines(options, &settings, error);
     if (status != TMB_OK) {
         return status;
     }
@@ -184,11 +254,20 @@ tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *er
     settings.model = context->options.model;
     settings.precision = context->options.precision;
     settings.options = context->engine_options;
-    settings.option_count = engine_options_of(&context->options, context->engine_options);
+    (void)snprintf(context->hedge, sizeof context->hedge, "%.9g", options->remote_hedge);
+    settings.option_count = engine_options_of(&context->options, context->hedge, context->engine_options);
     settings.logger = &context->logger;
+    if (options->transcribe_url != NULL && options->transcribe_key != NULL &&
+        strncasecmp(options->transcribe_url, "https://", 8) != 0) {
+        tmb_log(&context->logger, TMB_LOG_WARNING, "the key for %s travels unencrypted: use https",
+                options->transcribe_url);
+    }
     (void)pthread_mutex_init(&context->lock, NULL);
     tmb_budget_init(&context->budget, options->memory_budget != 0 ? options->memory_budget : tmb_budget_default(),
                     reclaim, context);
+    tmb_budget_init(&context->device_budget, device_memory(&context->options), reclaim, context);
+    tmb_budget_name(&context->device_budget, "GPU memory budget", "--gpu-memory");
+    context->device_memory = context->device_budget.total;
     status = open_models(context, options, &settings, error);
     if (status == TMB_OK && options->idle_unload > 0) {
         tmb_scheduler *scheduler = NULL;
@@ -210,9 +289,11 @@ void tmb_close(tmb_context **context_address) {
     *context_address = NULL;
     atomic_store(&context->registry.stop, true);
     tmb_budget_wake(&context->budget);
+    tmb_budget_wake(&context->device_budget);
     tmb_scheduler_destroy(&context->scheduler);
     tmb_registry_deinit(&context->registry);
     tmb_models_free(context);
+    tmb_budget_deinit(&context->device_budget);
     tmb_budget_deinit(&context->budget);
     (void)pthread_mutex_destroy(&context->lock);
     tmb_logger_deinit(&context->logger);
@@ -231,11 +312,26 @@ tmb_status tmb_context_scheduler(tmb_context *context, tmb_scheduler **out, tmb_
     return status;
 }
 
+tmb_status tmb_describe_gpu(int index, char *text, size_t size, tmb_error *error) {
+    tmb_gpu_description gpu;
+    tmb_status status = tmb_gpu_check(index, &gpu, error);
+    if (status == TMB_OK) {
+        (void)snprintf(text, size, "%s, architecture %d.%d, %.1f of %.1f GB free, driver for CUDA %d.%d", gpu.name,
+                       gpu.capability / 10, gpu.capability % 10, (double)gpu.free_bytes / 1e9,
+                       (double)gpu.total_bytes / 1e9, gpu.driver / 1000, gpu.driver % 1000 / 10);
+    }
+    return status;
+}
+
 void tmb_get_statistics(tmb_context *context, tmb_statistics *out) {
     memset(out, 0, sizeof *out);
     tmb_budget_read(&context->budget, &out->memory_budget, &out->memory_reserved);
+    tmb_budget_read(&context->device_budget, &out->device_memory_budget, &out->device_memory_reserved);
+    out->device_losses = tmb_gpu_losses();
+    out->device = tmb_registry_device(&context->registry, 0);
     out->engine = tmb_registry_engine_name(&context->registry, 0);
-    out->is_clone = out->engine != NULL && strcmp(out->engine, "preview") != 0;
+    const tmb_engine_kind *kind = out->engine != NULL ? tmb_engine_kind_find(out->engine) : NULL;
+    out->is_clone = out->engine != NULL && (kind == NULL || kind->clones_voice);
     out->engine_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_ENGINE, NULL, NULL);
     out->denoiser_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_DENOISER, NULL, NULL);
     (void)pthread_mutex_lock(&context->lock);
@@ -263,6 +359,11 @@ void tmb_each_model_statistics(tmb_context *context, void (*each)(void *user, co
         }
         each(user, &statistics);
     }
+}
+
+void tmb_each_server_statistics(tmb_context *context, void (*each)(void *user, const tmb_server_statistics *statistics),
+                                void *user) {
+    tmb_registry_servers(&context->registry, each, user);
 }
 
 tmb_status tmb_resolve(tmb_context *context, unsigned needs, tmb_resolution *out, tmb_error *error) {

@@ -13,6 +13,9 @@
 #define MAX_CHANNELS 64
 /* Samples per channel that go through at once: what is on the way stays small however much is pushed. */
 #define PIECE 4096
+/* A level is known once a quarter of a second stood out of the noise, pauses between apart. Blocks wait so much longer
+ * for it, because what has gone through without a gain cannot be called back. */
+#define LEVEL_AHEAD 0.5
 
 typedef struct enhance_channel {
     tmb_resampler *in, *out; /* NULL at the denoiser's own rate */
@@ -24,7 +27,9 @@ struct tmb_enhance_stream {
     tmb_context *context;
     tmb_dfn_model *model;
     tmb_enhance_options options;
-    tmb_level *live;   /* follows the input; NULL where its level is known or does not matter */
+    tmb_level *live;   /* follows the input; NULL if its level is known or does not matter */
+    tmb_fifo held;     /* interleaved: what the level has had and the channels have not */
+    size_t hold;       /* samples per channel that are held until the end */
     uint64_t reserved; /* bytes of the budget */
     uint64_t pushed;   /* samples per channel */
     uint64_t made;     /* the same, as the chain gave them, before they were trimmed */
@@ -68,6 +73,7 @@ static tmb_status open_channel(tmb_enhance_stream *stream, enhance_channel *chan
     tmb_enhance_settings settings;
     tmb_chain_settings(options, 0, &settings);
     settings.level = stream->live != NULL ? stream->live : options->measured;
+    settings.level_ahead = (double)stream->hold / options->input_rate;
     tmb_status status = tmb_enhancer_create(stream->model, &settings, &channel->enhancer, error);
     if (status == TMB_OK && options->input_rate != rate) {
         status = tmb_resampler_create(options->input_rate, rate, options->resampler, &stream->context->logger,
@@ -109,10 +115,14 @@ tmb_status tmb_enhance_open(tmb_context *context, const tmb_enhance_options *opt
     }
     tmb_enhance_settings settings;
     tmb_chain_settings(options, 0, &settings);
-    uint64_t bytes = (uint64_t)tmb_enhancer_bytes(stream->model, settings.block_frames) * channels;
+    const bool follows = options->level == TMB_LEVEL_AUTO && options->measured == NULL;
+    stream->hold = follows && !options->low_latency ? (size_t)(LEVEL_AHEAD * options->input_rate) : 0;
+    uint64_t bytes = ((uint64_t)tmb_enhancer_bytes(stream->model, settings.block_frames) +
+                      (stream->hold > 0 ? (stream->hold + PIECE) * sizeof(float) : 0)) *
+                     channels;
     status = tmb_budget_grow(&context->budget, bytes, "an enhancement stream", error);
     stream->reserved = status == TMB_OK ? bytes : 0;
-    if (status == TMB_OK && options->level == TMB_LEVEL_AUTO && options->measured == NULL) {
+    if (status == TMB_OK && follows) {
         status = tmb_level_create_live(options->input_rate, options->channels, &stream->live, error);
     }
     for (size_t i = 0; i < channels && status == TMB_OK; i++) {
@@ -195,6 +205,51 @@ static tmb_status check_finite(const tmb_enhance_stream *stream, const float *sa
     return TMB_OK;
 }
 
+/* At most PIECE samples, interleaved, into all channels. */
+static tmb_status push_channels(tmb_enhance_stream *stream, const float *samples, size_t count, tmb_error *error) {
+    const size_t channels = (size_t)stream->options.channels;
+    size_t made = 0;
+    for (size_t c = 0; c < channels; c++) {
+        const float *source = samples;
+        if (channels > 1) {
+            for (size_t i = 0; i < count; i++) {
+                stream->piece[i] = samples[i * channels + c];
+            }
+            source = stream->piece;
+        }
+        made = 0;
+        tmb_status status = push_channel(&stream->channels[c], source, count, &made, error);
+        if (status != TMB_OK) {
+            return status;
+        }
+    }
+    stream->made += made;
+    return TMB_OK;
+}
+
+/* What is held goes on, but for `keep` samples per channel. */
+static tmb_status release(tmb_enhance_stream *stream, size_t keep, tmb_error *error) {
+    const size_t channels = (size_t)stream->options.channels;
+    tmb_status status = TMB_OK;
+    while (status == TMB_OK && stream->held.count > keep * channels) {
+        const size_t excess = stream->held.count / channels - keep;
+        const size_t part = excess < PIECE ? excess : PIECE;
+        status = push_channels(stream, tmb_fifo_peek(&stream->held), part, error);
+        (void)tmb_fifo_read(&stream->held, NULL, part * channels);
+    }
+    return status;
+}
+
+static tmb_status push_part(tmb_enhance_stream *stream, const float *samples, size_t count, tmb_error *error) {
+    if (stream->hold == 0) {
+        return push_channels(stream, samples, count, error);
+    }
+    const size_t total = count * (size_t)stream->options.channels;
+    return tmb_fifo_write(&stream->held, samples, total)
+               ? release(stream, stream->hold, error)
+               : tmb_fail_memory(error, "samples that wait for their level", total * sizeof(float));
+}
+
 tmb_status tmb_enhance_push(tmb_enhance_stream *stream, const float *samples, size_t count, tmb_error *error) {
     size_t channels = (size_t)stream->options.channels;
     size_t total = 0;
@@ -214,25 +269,13 @@ tmb_status tmb_enhance_push(tmb_enhance_stream *stream, const float *samples, si
     }
     while (count > 0) {
         size_t part = count < PIECE ? count : PIECE;
-        size_t made = 0;
+        tmb_error failure = {0};
         if (stream->live != NULL) {
             (void)tmb_level_push(stream->live, samples, part, NULL); /* a live one never fails */
         }
-        for (size_t c = 0; c < channels; c++) {
-            const float *source = samples;
-            if (channels > 1) {
-                for (size_t i = 0; i < part; i++) {
-                    stream->piece[i] = samples[i * channels + c];
-                }
-                source = stream->piece;
-            }
-            tmb_error failure = {0};
-            made = 0;
-            if (push_channel(&stream->channels[c], source, part, &made, &failure) != TMB_OK) {
-                return keep_failure(stream, &failure, error);
-            }
+        if (push_part(stream, samples, part, &failure) != TMB_OK) {
+            return keep_failure(stream, &failure, error);
         }
-        stream->made += made;
         stream->pushed += part;
         samples += part * channels;
         count -= part;
@@ -273,6 +316,9 @@ tmb_status tmb_enhance_flush(tmb_enhance_stream *stream, tmb_error *error) {
     stream->flushed = true;
     size_t made = 0;
     tmb_error failure = {0};
+    if (release(stream, 0, &failure) != TMB_OK) {
+        return keep_failure(stream, &failure, error);
+    }
     for (int c = 0; c < stream->options.channels; c++) {
         made = 0;
         if (flush_channel(&stream->channels[c], &made, &failure) != TMB_OK) {
@@ -327,6 +373,7 @@ void tmb_enhance_close(tmb_enhance_stream **stream_address) {
         tmb_enhancer_destroy(&channel->enhancer);
         tmb_fifo_free(&channel->ready);
     }
+    tmb_fifo_free(&stream->held);
     tmb_level_destroy(&stream->live);
     tmb_budget_release(&stream->context->budget, stream->reserved);
     tmb_registry_done(&stream->context->registry, TMB_MODEL_DENOISER);

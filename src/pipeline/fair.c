@@ -34,7 +34,7 @@ void tmb_fair_leave(tmb_fair_group **groups, tmb_fair_group *group) {
 
 void tmb_fair_push(tmb_fair_queue *queue, tmb_fair_entry *entry) {
     tmb_fair_group *group = entry->group;
-    /* The next turn, not this one: else ever newer groups would always be due before the older ones. */
+    /* A new group starts in the next turn; otherwise a stream of new groups would starve the old ones. */
     if (group->queued[queue->kind]++ == 0 && group->turns[queue->kind] <= queue->now) {
         group->turns[queue->kind] = queue->now + 1;
     }

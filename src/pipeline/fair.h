@@ -38,7 +38,7 @@ typedef struct tmb_fair_queue {
     uint64_t now; /* the turn being served */
 } tmb_fair_queue;
 
-/* The group `id` of the list *groups, made where it is new; NULL when out of memory. One member more. */
+/* The group `id` of the list *groups, made if it is new; NULL when out of memory. One member more. */
 tmb_fair_group *tmb_fair_join(tmb_fair_group **groups, uint64_t id);
 /* One member less; the last one out frees it. */
 void tmb_fair_leave(tmb_fair_group **groups, tmb_fair_group *group);
@@ -46,7 +46,7 @@ void tmb_fair_leave(tmb_fair_group **groups, tmb_fair_group *group);
 void tmb_fair_push(tmb_fair_queue *queue, tmb_fair_entry *entry);
 /* Takes an entry out without a turn (it was cancelled). */
 void tmb_fair_remove(tmb_fair_queue *queue, tmb_fair_entry *entry);
-/* Takes out whose turn it is among those that `eligible` (NULL: all) accepts; NULL where there is none. */
+/* Takes out whose turn it is among those that `eligible` (NULL: all) accepts; NULL if there is none. */
 tmb_fair_entry *tmb_fair_take(tmb_fair_queue *queue, bool (*eligible)(tmb_fair_entry *entry, void *user), void *user);
 
 #endif

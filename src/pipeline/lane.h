@@ -32,12 +32,14 @@ struct tmb_lane {
     size_t allowance;      /* items that may begin while another lane is blocked */
     size_t pending;        /* items in the phases WAITING and READY */
     size_t busy;           /* items in phases that use the engine (READING to LIVE, but READY), and builds of voices */
+    size_t begun;          /* items in phases READING to LIVE */
     tmb_fair_queue ready;
     uint64_t finished; /* items */
 
     /* The scheduler thread's own, but counted under the lock. */
     tmb_item *live[TMB_MAX_BATCH];
     size_t live_count, max_batch;
+    size_t active;       /* sequences that take part in the next step */
     size_t kept_out;     /* items that found no place or no memory, at the last look */
     tmb_item *admitting; /* waits for memory */
     tmb_item *returned;  /* gave its place in the queue for memory up: the next one to be admitted */
@@ -49,8 +51,19 @@ struct tmb_lane {
 /* Drops what was stopped, admits what waits and fits, holds whose callers are behind; on the scheduler's thread.
  * Returns how many sequences take part in a step. *wait: seconds until something more may enter. */
 size_t tmb_lane_fill(tmb_lane *lane, double *wait);
-/* One frame for each of them. */
-void tmb_lane_step(tmb_lane *lane, size_t active);
+/* One frame for each of lane->active; `hurried`: other lanes' turns come next. */
+void tmb_lane_step(tmb_lane *lane, bool hurried);
+
+/* ---- overflow.c: with the lock held ---- */
+
+/* Sends an item that is about to begin to the overflow lane, if its own is full and there is room; true if it did. */
+bool tmb_overflow_take(tmb_scheduler *scheduler, tmb_item *item);
+/* Whether an item waits for a place rather than to be prepared for its own lane ahead of time: it may go to whichever
+ * has one first. */
+bool tmb_overflow_holds_back(const tmb_scheduler *scheduler, const tmb_item *item);
+/* An item that is in no queue failed in the overflow lane: if none of its audio went out, it waits for its own lane
+ * again. False: it failed for good. */
+bool tmb_overflow_return(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error);
 
 /* ---- lanes.c: which models are loaded ---- */
 

@@ -5,17 +5,26 @@
 
 /* What a lane may be: with the lock held, on the scheduler's thread. */
 static bool is_loaded(const tmb_lane *lane) { return lane->state == TMB_USE_READY; }
+static bool has_model(const tmb_lane *lane) { return lane->state != TMB_USE_NONE; }
+static bool is_blocked(const tmb_lane *lane) { return lane->blocked; }
+static bool is_live(const tmb_lane *lane) { return lane->live_count != 0; }
+static bool admits_into_nothing(const tmb_lane *lane) { return lane->admitting != NULL && lane->live_count == 0; }
 
-static bool another_is_blocked(const tmb_lane *lane) {
+static bool another(const tmb_lane *lane, bool (*is)(const tmb_lane *other)) {
     const tmb_scheduler *scheduler = lane->scheduler;
     for (size_t i = 0; i < scheduler->lane_count; i++) {
         const tmb_lane *other = &scheduler->lanes[i];
-        if (other != lane && other->blocked) {
+        if (other != lane && is(other)) {
             return true;
         }
     }
     return false;
 }
+
+static bool another_is_blocked(const tmb_lane *lane) { return another(lane, is_blocked); }
+
+/* No other lane has a model or loads one. */
+static bool is_alone(const tmb_lane *lane) { return !another(lane, has_model); }
 
 bool tmb_lane_may_begin(const tmb_lane *lane) {
     return is_loaded(lane) && (lane->allowance > 0 || !another_is_blocked(lane));
@@ -46,7 +55,9 @@ static void block(tmb_lane *lane) {
 
 static void take_engine(tmb_lane *lane, tmb_engine *engine) {
     size_t most = engine->operations->max_sequences(engine);
-    size_t wanted = (size_t)lane->scheduler->context->options.max_batch;
+    /* The speech servers' own limits bound what overflows. */
+    bool is_overflow = lane == lane->scheduler->overflow;
+    size_t wanted = is_overflow ? 0 : (size_t)lane->scheduler->context->options.max_batch;
     lane->engine = engine;
     lane->max_batch = wanted != 0 && wanted < most ? wanted : most;
     if (lane->max_batch > TMB_MAX_BATCH) {
@@ -87,18 +98,6 @@ static void load_engine(void *argument) {
                 engine->operations->name);
     }
     tmb_scheduler_wake(scheduler);
-}
-
-/* No other lane has a model or loads one. */
-static bool is_alone(const tmb_lane *lane) {
-    const tmb_scheduler *scheduler = lane->scheduler;
-    for (size_t i = 0; i < scheduler->lane_count; i++) {
-        const tmb_lane *other = &scheduler->lanes[i];
-        if (other != lane && other->state != TMB_USE_NONE) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* Whether trying again to load could help: somebody has let a model go since, or nobody else has one. */
@@ -143,15 +142,10 @@ void tmb_lanes_load(tmb_scheduler *scheduler) {
 
 bool tmb_lane_is_in_the_way(const tmb_lane *lane) {
     const tmb_scheduler *scheduler = lane->scheduler;
-    size_t live = 0;
-    for (size_t i = 0; i < scheduler->lane_count; i++) {
-        const tmb_lane *other = &scheduler->lanes[i];
-        live += other->live_count;
-        if (other != lane && other->admitting != NULL && other->live_count == 0) {
-            return true;
-        }
+    if (another(lane, admits_into_nothing)) {
+        return true;
     }
-    return live == 0 && tmb_budget_waits(&scheduler->context->budget);
+    return lane->live_count == 0 && !another(lane, is_live) && tmb_budget_waits(&scheduler->context->budget);
 }
 
 /* Whether a lane's model is nobody's for now. What was begun before another lane was blocked is ended first. */

@@ -9,7 +9,7 @@
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-/* A number in a one-line file of a cgroup; UINT64_MAX for "max" or where there is none. */
+/* A number in a one-line file of a cgroup; UINT64_MAX for "max" or if there is none. */
 static uint64_t read_limit(const char *path) {
     FILE *file = fopen(path, "re");
     if (file == NULL) {

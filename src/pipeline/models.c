@@ -1,6 +1,6 @@
 /* The public calls about models: what is installed, downloads, and the tokenizer of a checkpoint. */
 #include "weights/models.h"
-#include "tts/qwen3/cpu/lm/pack_file.h"
+#include "tts/qwen3/plan/pack_file.h"
 #include "tts/qwen3/qwen3.h"
 #include "tts/qwen3/text/tokenizer.h"
 #include "weights/hf_cache.h"
@@ -44,6 +44,23 @@ tmb_status tmb_find_denoiser(const char *path_or_null, tmb_model_state *state, c
         free(found);
     }
     return status;
+}
+
+tmb_status tmb_model_spec_parse(const char *text, char **name, const char **model, tmb_error *error) {
+    struct stat about;
+    const char *equals = strchr(text, '=');
+    *name = NULL;
+    *model = text;
+    if (equals == NULL || stat(text, &about) == 0 || memchr(text, '/', (size_t)(equals - text)) != NULL) {
+        return TMB_OK;
+    }
+    if (equals == text || equals[1] == '\0') {
+        return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "model", "\"%.200s\" is not NAME=MODEL: %s is missing", text,
+                              equals == text ? "the name" : "the model");
+    }
+    *name = strndup(text, (size_t)(equals - text));
+    *model = equals + 1;
+    return *name != NULL ? TMB_OK : tmb_fail_memory(error, "a name", strlen(text));
 }
 
 /* The older call's callback. */

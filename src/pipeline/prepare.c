@@ -1,72 +1,30 @@
-/* From submitted to ready: the models that items need, reading references, building voices. */
+/* From submitted to ready: which models are needed, which item begins next, and how what did not become ready ends. */
 #include "pipeline/scheduler_internal.h"
 
-#include "base/checked.h"
 #include "base/error.h"
 
-#include <stdio.h>
 #include <string.h>
 
-/* Of a reference whose length its header does not tell. */
-#define ASSUMED_SECONDS 60
-
-static void run_reading(void *argument);
-static void run_build_resample(void *argument);
-static void run_build_enhance(void *argument);
-static void run_build_encode(void *argument);
-
-/* ---- Phases ---- */
-
-static bool is_queued(tmb_phase phase) { return phase <= TMB_PHASE_ADMITTING; }
-
-static bool is_preparing(tmb_phase phase) {
-    return phase == TMB_PHASE_READING || phase == TMB_PHASE_BUILDING || phase == TMB_PHASE_READY;
-}
-
-/* Waits for its lane's model, or does without it for now. */
-static bool is_pending(tmb_phase phase) { return phase == TMB_PHASE_WAITING || phase == TMB_PHASE_READY; }
-
-/* Uses its lane's engine. */
-static bool is_busy(tmb_phase phase) {
-    return phase == TMB_PHASE_READING || phase == TMB_PHASE_BUILDING || phase == TMB_PHASE_ADMITTING ||
-           phase == TMB_PHASE_LIVE;
-}
-
-void tmb_scheduler_phase(tmb_scheduler *scheduler, tmb_item *item, tmb_phase phase) {
-    tmb_phase before = item->phase;
-    item->lane->pending += is_pending(phase);
-    item->lane->pending -= is_pending(before);
-    item->lane->busy += is_busy(phase);
-    item->lane->busy -= is_busy(before);
-    scheduler->queued -= is_queued(before) && !is_queued(phase);
-    scheduler->reading += phase == TMB_PHASE_READING;
-    scheduler->reading -= before == TMB_PHASE_READING;
-    item->entry.group->preparing += is_preparing(phase);
-    item->entry.group->preparing -= is_preparing(before);
-    item->phase = phase;
-}
-
-/* With the lock held. */
-static void end_item(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
+void tmb_prepare_end(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
     tmb_item_fail(item, error);
 }
 
 void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
-    tmb_voice_entry *entry = item->voice_entry;
+    tmb_voice_entry *entry = item->preparation.entry;
     switch (item->phase) {
     case TMB_PHASE_WAITING:
         tmb_fair_remove(&scheduler->waiting, &item->entry);
-        end_item(scheduler, item, error);
+        tmb_prepare_end(scheduler, item, error);
         break;
     case TMB_PHASE_READING:
-        /* The caller's memory is in use until the task is through: it ends the item. */
+        /* The task still uses the caller's memory, so the task itself ends the item. */
         if (!atomic_exchange(&item->stop, true)) {
-            item->stop_error = *error;
+            item->preparation.stop_error = *error;
             if (tmb_budget_withdraw(&scheduler->context->budget, &item->ticket)) {
                 tmb_item *task = item;
-                tmb_reading_close(&item->reading);
-                end_item(scheduler, item, error);
+                tmb_reading_close(&item->preparation.reading);
+                tmb_prepare_end(scheduler, item, error);
                 tmb_item_release(&task);
             }
         }
@@ -77,7 +35,7 @@ void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_erro
             atomic_store(&entry->abandoned, true);
             tmb_voice_cache_unlist(&scheduler->cache, entry);
         }
-        end_item(scheduler, item, error);
+        tmb_prepare_end(scheduler, item, error);
         break;
     case TMB_PHASE_READY:
         if (item->lane->returned == item) {
@@ -85,7 +43,7 @@ void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_erro
         } else {
             tmb_fair_remove(&item->lane->ready, &item->entry);
         }
-        end_item(scheduler, item, error);
+        tmb_prepare_end(scheduler, item, error);
         break;
     default: tmb_item_fail(item, error);
     }
@@ -93,7 +51,8 @@ void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_erro
 
 static bool needs_denoiser(const tmb_item *item) {
     const tmb_clone_request *public = &item->request.public;
-    return tmb_request_cleans_reference(&item->request) || (public->run_post_processing && item->voice_sink == NULL);
+    return tmb_item_request_cleans_reference(&item->request) ||
+           (public->run_post_processing && item->voice_sink == NULL);
 }
 
 /* ---- Models ---- */
@@ -101,9 +60,17 @@ static bool needs_denoiser(const tmb_item *item) {
 void tmb_scheduler_fail_waiting(tmb_scheduler *scheduler, const tmb_lane *lane, const tmb_error *error) {
     for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
         bool waits = item->phase == TMB_PHASE_WAITING || (lane != NULL && item->phase == TMB_PHASE_READY);
-        if (waits && (lane != NULL ? item->lane == lane : needs_denoiser(item))) {
-            tmb_scheduler_stop(scheduler, item, error);
+        if (!waits || (lane != NULL ? item->lane != lane : !needs_denoiser(item))) {
+            continue;
         }
+        if (item->phase == TMB_PHASE_WAITING && item->home != NULL && lane != NULL) {
+            tmb_fair_remove(&scheduler->waiting, &item->entry);
+            if (tmb_overflow_return(scheduler, item, error)) {
+                continue;
+            }
+            tmb_fair_push(&scheduler->waiting, &item->entry);
+        }
+        tmb_scheduler_stop(scheduler, item, error);
     }
 }
 
@@ -136,9 +103,9 @@ static void need_models(tmb_scheduler *scheduler) {
 
 /* ---- Ready ---- */
 
-/* The item has its voice (and, where it waited for it, the clean reference). With the lock held. */
-static void become_ready(tmb_scheduler *scheduler, tmb_item *item) {
+void tmb_prepare_ready(tmb_scheduler *scheduler, tmb_item *item) {
     item->prepared = tmb_now();
+    tmb_item_judged(item);
     if (item->voice_sink != NULL) {
         tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
         tmb_item_voice_done(item);
@@ -147,8 +114,6 @@ static void become_ready(tmb_scheduler *scheduler, tmb_item *item) {
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_READY);
     tmb_fair_push(&item->lane->ready, &item->entry);
 }
-
-/* ---- Reading ---- */
 
 /* What is wrong with a reference is said of the field that named it. */
 static tmb_error of_reference(const tmb_item *item, const tmb_error *error) {
@@ -174,316 +139,20 @@ static bool fall_back(tmb_scheduler *scheduler, tmb_item *item, const tmb_error 
     }
     tmb_budget_release(&scheduler->context->budget, item->reserved);
     item->reserved = 0;
-    item->reading = (tmb_reading){0};
-    item->reading_open = false;
+    item->preparation.reading = (tmb_reading){0};
+    item->preparation.open = false;
     item->request.source = TMB_SOURCE_FILE;
-    item->voice_unusable = true;
+    item->preparation.voice_unusable = true;
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_WAITING);
     tmb_fair_push(&scheduler->waiting, &item->entry);
     return true;
 }
 
-/* The task of a reading item ends: `error` NULL where the item was stopped. */
-static void end_reading(tmb_item *item, const tmb_error *error) {
-    tmb_scheduler *scheduler = item->scheduler;
-    tmb_reading_close(&item->reading);
-    (void)pthread_mutex_lock(&scheduler->lock);
-    if (error == NULL || !fall_back(scheduler, item, error)) {
-        const tmb_error reason = error != NULL ? of_reference(item, error) : item->stop_error;
-        end_item(scheduler, item, &reason);
+void tmb_prepare_reference_failed(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
+    if (!fall_back(scheduler, item, error)) {
+        const tmb_error reason = of_reference(item, error);
+        tmb_prepare_end(scheduler, item, &reason);
     }
-    (void)pthread_mutex_unlock(&scheduler->lock);
-    tmb_item_release(&item);
-    tmb_scheduler_wake(scheduler);
-}
-
-static tmb_dfn_model *reference_denoiser(const tmb_item *item) {
-    return tmb_request_cleans_reference(&item->request) ? item->scheduler->denoiser : NULL;
-}
-
-static void reading_granted(void *user) {
-    tmb_item *item = user;
-    tmb_pool_post(item->scheduler->resample, &item->read_work, run_reading, item);
-}
-
-/* What stages 1 and 2 and the engine's encoders take for a reference. */
-static uint64_t reference_bytes(const tmb_item *item, uint64_t samples, int rate) {
-    tmb_engine *engine = item->lane->engine;
-    uint64_t bytes = tmb_build_bytes(reference_denoiser(item), samples, rate);
-    if (item->reading.info.channels > 1) { /* a channel is kept beside their mix */
-        bytes += samples * sizeof(float);
-    }
-    uint64_t encoding =
-        engine->operations->prepare_memory == NULL || item->request.source == TMB_SOURCE_VOICE
-            ? 0
-            : engine->operations->prepare_memory(engine, samples, rate, tmb_request_x_vector_only(&item->request));
-    return tmb_add_u64(bytes, encoding, &bytes) ? bytes : UINT64_MAX;
-}
-
-/* Opens the reference and reserves what stages 1 and 2 will take. *now false: the ticket goes on with it. */
-static tmb_status open_reading(tmb_item *item, bool *now, tmb_error *error) {
-    tmb_context *context = item->scheduler->context;
-    tmb_audio_limits limits = {.max_seconds = context->options.max_input_seconds,
-                               .max_bytes = context->options.max_input_bytes,
-                               .no_ffmpeg = context->options.no_ffmpeg};
-    uint64_t samples = 0;
-    *now = true;
-    item->reading_open = true;
-    tmb_status status = tmb_reading_open(&item->reading, &item->request, &limits, &samples, error);
-    if (status != TMB_OK) {
-        return status;
-    }
-    int rate = item->reading.rate != 0 ? item->reading.rate : 1;
-    if (samples == 0) {
-        samples = (uint64_t)rate * ASSUMED_SECONDS;
-    }
-    item->ticket.granted = reading_granted;
-    item->ticket.user = item;
-    item->reserved = reference_bytes(item, samples, rate);
-    uint64_t bytes = item->reserved;
-    status = tmb_budget_request(&context->budget, &item->ticket, bytes,
-                                tmb_registry_bytes(&context->registry, item->lane->index), "the reference", now, error);
-    if (status != TMB_OK) {
-        item->reserved = 0;
-    }
-    return status;
-}
-
-/* A reference may be longer than its header says. */
-static tmb_status cover_reading(tmb_item *item, tmb_error *error) {
-    if (item->reading.count == 0) {
-        return TMB_OK;
-    }
-    uint64_t bytes = reference_bytes(item, item->reading.count, item->reading.rate);
-    if (bytes <= item->reserved) {
-        return TMB_OK;
-    }
-    uint64_t more = bytes - item->reserved + bytes / 4;
-    tmb_status status = tmb_budget_grow(&item->scheduler->context->budget, more, "the reference", error);
-    if (status == TMB_OK) {
-        item->reserved += more;
-    }
-    return status;
-}
-
-/* Nobody has built this voice: the item's reading becomes a build, with the item as its first waiter. */
-static tmb_status begin_build(tmb_scheduler *scheduler, tmb_item *item, tmb_error *error) {
-    tmb_build *build = NULL;
-    tmb_status status = tmb_build_create(&item->reading, &item->request, reference_denoiser(item), &build, error);
-    if (status != TMB_OK) {
-        return status;
-    }
-    tmb_voice_entry *entry = tmb_voice_cache_begin(&scheduler->cache, build);
-    if (entry == NULL) {
-        tmb_build_destroy(&build, &scheduler->context->budget);
-        return tmb_fail_memory(error, "a voice", 0);
-    }
-    build->reserved = item->reserved;
-    item->reserved = 0;
-    entry->scheduler = scheduler;
-    entry->lane = item->lane;
-    entry->lane->busy++;
-    tmb_voice_cache_join(entry, item);
-    tmb_scheduler_phase(scheduler, item, TMB_PHASE_BUILDING);
-    if (build->denoiser != NULL) {
-        tmb_pool_post(scheduler->resample, &entry->work, run_build_resample, entry);
-    } else {
-        tmb_pool_post(scheduler->encode, &entry->work, run_build_encode, entry);
-    }
-    return TMB_OK;
-}
-
-/* The reference is known: its voice is there, or being built, or must be built. */
-static void find_voice(tmb_item *item) {
-    tmb_scheduler *scheduler = item->scheduler;
-    tmb_error error = {0};
-    tmb_status status = TMB_OK;
-    bool pre = reference_denoiser(item) != NULL;
-    bool found = false;
-    (void)pthread_mutex_lock(&scheduler->lock);
-    if (atomic_load(&item->stop)) {
-        (void)pthread_mutex_unlock(&scheduler->lock);
-        end_reading(item, NULL);
-        return;
-    }
-    tmb_voice_entry *entry = tmb_voice_cache_find(&scheduler->cache, &item->reading.key);
-    if (entry == NULL) {
-        status = begin_build(scheduler, item, &error);
-    } else if (entry->voice == NULL) {
-        tmb_voice_cache_join(entry, item);
-        tmb_scheduler_phase(scheduler, item, TMB_PHASE_BUILDING);
-    } else {
-        found = true;
-        item->judged = entry->judged;
-        item->reference = entry->info;
-        item->voice = tmb_voice_retain(entry->voice);
-        become_ready(scheduler, item);
-    }
-    uint64_t reserved = status == TMB_OK ? item->reserved : 0;
-    item->reserved -= reserved;
-    (void)pthread_mutex_unlock(&scheduler->lock);
-    if (status != TMB_OK) {
-        end_reading(item, &error);
-        return;
-    }
-    tmb_reading_close(&item->reading);
-    tmb_budget_release(&scheduler->context->budget, reserved);
-    if (found && pre) {
-        tmb_item_progress(item, TMB_STAGE_RESAMPLE_REFERENCE, 1);
-        tmb_item_progress(item, TMB_STAGE_ENHANCE_REFERENCE, 1);
-    }
-    tmb_item_release(&item);
-    tmb_scheduler_wake(scheduler);
-}
-
-/* What tells the voices of one model from those of another. */
-static const char *lane_name(const tmb_lane *lane, char name[64]) {
-    (void)snprintf(name, 64, "%s/%zu", lane->engine->operations->name, lane->index);
-    return name;
-}
-
-static void run_reading(void *argument) {
-    char name[64];
-    tmb_item *item = argument;
-    tmb_scheduler *scheduler = item->scheduler;
-    tmb_error error = {0};
-    bool now = true;
-    bool complete = false;
-    tmb_status status = TMB_OK;
-    if (atomic_load(&item->stop)) {
-        end_reading(item, NULL);
-        return;
-    }
-    double start = tmb_now();
-    if (!item->reading_open) {
-        status = open_reading(item, &now, &error);
-        if (status == TMB_OK && !now) {
-            return; /* the ticket has the task's reference */
-        }
-    }
-    if (status == TMB_OK) {
-        status = tmb_reading_step(&item->reading, &item->request, lane_name(item->lane, name), &complete, &error);
-    }
-    if (status == TMB_OK) {
-        status = cover_reading(item, &error);
-    }
-    tmb_item_add_seconds(item, TMB_STAGE_RESAMPLE_REFERENCE, tmb_now() - start);
-    if (status != TMB_OK) {
-        end_reading(item, &error);
-    } else if (complete) {
-        find_voice(item);
-    } else {
-        tmb_pool_post(scheduler->resample, &item->read_work, run_reading, item);
-    }
-}
-
-/* ---- Building ---- */
-
-/* Keeps the voice's memory in the budget while the cache has it; 0 where there is no room. */
-static uint64_t reserve_voice(tmb_scheduler *scheduler, const tmb_voice *voice) {
-    if (voice == NULL || tmb_budget_grow(&scheduler->context->budget, voice->bytes, "a voice", NULL) != TMB_OK) {
-        return 0;
-    }
-    return voice->bytes;
-}
-
-/* The build is over, well (`error` NULL) or not: its waiters go on or fail. */
-static void end_build(tmb_voice_entry *entry, const tmb_error *error) {
-    tmb_scheduler *scheduler = entry->scheduler;
-    tmb_build *build = entry->build;
-    tmb_voice *voice = error == NULL ? tmb_voice_retain(build->voice) : NULL;
-    tmb_clean *clean = error == NULL ? tmb_build_take_clean(build, &scheduler->context->budget) : NULL;
-    uint64_t reserved = reserve_voice(scheduler, voice);
-    (void)pthread_mutex_lock(&scheduler->lock);
-    while (entry->waiters != NULL) {
-        tmb_item *item = entry->waiters;
-        tmb_voice_cache_part(entry, item);
-        for (int stage = TMB_STAGE_RESAMPLE_REFERENCE; stage <= TMB_STAGE_SPEECH; stage++) {
-            tmb_item_add_seconds(item, (tmb_stage)stage, build->seconds[stage]);
-        }
-        item->judged = build->judged;
-        item->reference = build->info;
-        if (error != NULL && !fall_back(scheduler, item, error)) {
-            const tmb_error reason = of_reference(item, error);
-            end_item(scheduler, item, &reason);
-        } else if (error == NULL) {
-            item->voice = tmb_voice_retain(voice);
-            item->clean = tmb_clean_retain(clean);
-            become_ready(scheduler, item);
-        }
-    }
-    if (voice != NULL && reserved == 0 && voice->bytes != 0) {
-        tmb_voice_cache_unlist(&scheduler->cache, entry); /* no room to keep it */
-    }
-    entry->lane->busy--;
-    tmb_voice_cache_end(&scheduler->cache, entry, voice, reserved);
-    (void)pthread_mutex_unlock(&scheduler->lock);
-    tmb_voice_release(&voice);
-    tmb_clean_release(&clean);
-    tmb_scheduler_wake(scheduler);
-}
-
-/* True where nobody waits any more; then the build is over. */
-static bool end_if_abandoned(tmb_voice_entry *entry) {
-    if (!atomic_load(&entry->abandoned)) {
-        return false;
-    }
-    tmb_error error = {0};
-    (void)tmb_fail(&error, TMB_ERROR_CANCELLED, "cancelled");
-    end_build(entry, &error);
-    return true;
-}
-
-static void report_build(tmb_voice_entry *entry, tmb_stage stage, double fraction) {
-    tmb_scheduler *scheduler = entry->scheduler;
-    (void)pthread_mutex_lock(&scheduler->lock);
-    for (tmb_item *item = entry->waiters; item != NULL; item = item->next_waiter) {
-        tmb_item_progress(item, stage, fraction);
-    }
-    (void)pthread_mutex_unlock(&scheduler->lock);
-}
-
-static void run_build_resample(void *argument) {
-    tmb_voice_entry *entry = argument;
-    tmb_error error = {0};
-    if (end_if_abandoned(entry)) {
-        return;
-    }
-    if (tmb_build_resample(entry->build, &entry->scheduler->context->logger, &error) != TMB_OK) {
-        end_build(entry, &error);
-        return;
-    }
-    report_build(entry, TMB_STAGE_RESAMPLE_REFERENCE, tmb_build_fraction(entry->build));
-    tmb_pool_post(entry->scheduler->enhance, &entry->work, run_build_enhance, entry);
-}
-
-static void run_build_enhance(void *argument) {
-    tmb_voice_entry *entry = argument;
-    tmb_error error = {0};
-    bool complete = false;
-    if (end_if_abandoned(entry)) {
-        return;
-    }
-    if (tmb_build_enhance(entry->build, &complete, &error) != TMB_OK) {
-        end_build(entry, &error);
-        return;
-    }
-    report_build(entry, TMB_STAGE_ENHANCE_REFERENCE, tmb_build_fraction(entry->build));
-    if (complete) {
-        tmb_pool_post(entry->scheduler->encode, &entry->work, run_build_encode, entry);
-    } else {
-        tmb_pool_post(entry->scheduler->resample, &entry->work, run_build_resample, entry);
-    }
-}
-
-static void run_build_encode(void *argument) {
-    tmb_voice_entry *entry = argument;
-    tmb_error error = {0};
-    if (end_if_abandoned(entry)) {
-        return;
-    }
-    tmb_status status = tmb_build_voice(entry->build, entry->lane->engine, &error);
-    end_build(entry, status == TMB_OK ? NULL : &error);
 }
 
 /* ---- What begins next ---- */
@@ -491,14 +160,38 @@ static void run_build_encode(void *argument) {
 /* One of the model's own voices speaks: there is nothing to read. */
 static void begin_without_reference(tmb_scheduler *scheduler, tmb_item *item) {
     if (item->operations->own_voices) {
-        become_ready(scheduler, item);
+        tmb_prepare_ready(scheduler, item);
         return;
     }
     tmb_error error = {0};
     (void)tmb_fail_field(&error, TMB_ERROR_ARGUMENT, "ref_audio",
                          "the %s engine has no voices of its own: give it a recording or a saved voice",
                          item->operations->name);
-    end_item(scheduler, item, &error);
+    tmb_prepare_end(scheduler, item, &error);
+}
+
+/* An engine that knows no pauses would say the tags' words: true, and the item has ended. */
+static bool ends_for_pauses(tmb_scheduler *scheduler, tmb_item *item) {
+    const tmb_clone_request *public = &item->request.public;
+    if (!public->pauses || item->operations->pauses || public->text == NULL ||
+        strcasestr(public->text, "[pause:") == NULL) {
+        return false;
+    }
+    tmb_error error = {0};
+    (void)tmb_fail_field(&error, TMB_ERROR_ARGUMENT, "pauses",
+                         "the %s engine speaks no pauses and would read \"[pause:\" aloud: use qwen3",
+                         item->operations->name);
+    tmb_prepare_end(scheduler, item, &error);
+    return true;
+}
+
+/* Whether a service is asked for the transcript: not for a voice that takes nothing from the recording but its pitch.
+ */
+static bool transcribes(const tmb_scheduler *scheduler, const tmb_item *item) {
+    const tmb_clone_request *public = &item->request.public;
+    return scheduler->transcribe != NULL && item->operations->clones_voice && public->ref_text == NULL &&
+           !public->x_vector_only && item->request.source != TMB_SOURCE_NONE &&
+           item->request.source != TMB_SOURCE_VOICE;
 }
 
 /* Whether this item may begin: no group fills the memory with what it prepared ahead. */
@@ -508,6 +201,7 @@ static bool may_begin(tmb_fair_entry *entry, void *user) {
     const tmb_item *item = (const tmb_item *)entry;
     size_t ahead = item->lane->max_batch + (size_t)options->resample_workers + (size_t)options->enhance_workers;
     return tmb_lane_may_begin(item->lane) && entry->group->preparing < ahead &&
+           !tmb_overflow_holds_back(scheduler, item) &&
            (scheduler->denoiser_state == TMB_USE_READY || !needs_denoiser(item));
 }
 
@@ -520,14 +214,22 @@ void tmb_scheduler_prepare(tmb_scheduler *scheduler) {
         if (item == NULL) {
             return;
         }
+        if (tmb_overflow_take(scheduler, item) && !tmb_lane_may_begin(item->lane)) {
+            tmb_fair_push(&scheduler->waiting, &item->entry); /* until the lane is loaded */
+            tmb_lanes_load(scheduler);
+            continue;
+        }
         item->started = tmb_now();
         item->operations = item->lane->engine->operations;
+        item->request.transcribes = transcribes(scheduler, item);
         tmb_lane_began(item->lane);
+        if (ends_for_pauses(scheduler, item)) {
+            continue;
+        }
         if (item->request.source == TMB_SOURCE_NONE) {
             begin_without_reference(scheduler, item);
             continue;
         }
-        tmb_scheduler_phase(scheduler, item, TMB_PHASE_READING);
-        tmb_pool_post(scheduler->resample, &item->read_work, run_reading, tmb_item_retain(item));
+        tmb_prepare_read(scheduler, item);
     }
 }

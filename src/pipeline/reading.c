@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ static tmb_status open_samples(tmb_reading *reading, const tmb_clone_request *re
     return TMB_OK;
 }
 
-static tmb_status open_audio(tmb_reading *reading, const tmb_request *request, const tmb_audio_limits *limits,
+static tmb_status open_audio(tmb_reading *reading, const tmb_item_request *request, const tmb_audio_limits *limits,
                              uint64_t *samples, tmb_error *error) {
     tmb_status status;
     if (request->source == TMB_SOURCE_FILE) {
@@ -65,7 +66,7 @@ static tmb_status open_voice(const char *path, uint64_t *samples, tmb_error *err
     return status;
 }
 
-tmb_status tmb_reading_open(tmb_reading *reading, const tmb_request *request, const tmb_audio_limits *limits,
+tmb_status tmb_reading_open(tmb_reading *reading, const tmb_item_request *request, const tmb_audio_limits *limits,
                             uint64_t *samples, tmb_error *error) {
     sha256_init(&reading->hash);
     *samples = 0;
@@ -93,7 +94,18 @@ static void hash_text(struct sha256_ctx *hash, const char *text) {
     }
 }
 
-static void make_key(tmb_reading *reading, const tmb_request *request, const char *engine) {
+/* What the reader has to say of the file. It belongs to what is known of the voice, and so to its key. */
+static void keep_notes(tmb_reading *reading) {
+    const size_t count = reading->reader != NULL ? tmb_audio_warning_count(reading->reader) : 0;
+    for (size_t i = 0; i < count && reading->note_count < TMB_REFERENCE_NOTES; i++) {
+        const char *text = tmb_audio_warning(reading->reader, i);
+        char *note = reading->notes[reading->note_count++];
+        (void)tmb_utf8_clean(text, strlen(text), note, TMB_REFERENCE_NOTE);
+        hash_text(&reading->hash, note);
+    }
+}
+
+static void make_key(tmb_reading *reading, const tmb_item_request *request, const char *engine) {
     struct settings {
         uint64_t count;
         int32_t rate, source, x_vector_only, pre, resampler, trim, level;
@@ -104,7 +116,7 @@ static void make_key(tmb_reading *reading, const tmb_request *request, const cha
     settings.rate = reading->rate;
     settings.source = request->source == TMB_SOURCE_VOICE;
     if (request->source != TMB_SOURCE_VOICE) {
-        settings.x_vector_only = tmb_request_x_vector_only(request);
+        settings.x_vector_only = tmb_item_request_x_vector_only(request);
         settings.pre = request->public.run_pre_processing;
         settings.trim = request->public.trim_reference;
         settings.silence = (float)request->public.reference_silence;
@@ -161,26 +173,38 @@ static tmb_status read_piece(tmb_reading *reading, size_t *count, tmb_error *err
         double power = 0;
         for (size_t c = 0; c < channels; c++) {
             const float sample = reading->piece[i * channels + c];
+            const double step = (double)sample - (double)reading->last[c];
+            reading->last[c] = sample;
             sum += sample;
-            power += (double)sample * (double)sample;
+            power += step * step;
         }
         out[i] = channels == 1 ? sum : sum / (float)channels;
         if (channels > 1) {
+            const double step = (double)out[i] - (double)reading->last_mixed;
+            reading->last_mixed = out[i];
             reading->first[reading->count + i] = reading->piece[i * channels];
-            reading->mixed_power += (double)out[i] * (double)out[i];
+            reading->mixed_power += step * step;
             reading->channel_power += power / (double)channels;
         }
     }
     return TMB_OK;
 }
 
-/* Channels that cancel each other to less than this share of their power are opposite. */
-static const double cancelled = 0.01;
+/* The mix of channels that have nothing to do with one another keeps one part in `channels` of their power. If it keeps
+ * less than this share of that, they are opposite: the first one alone is used. */
+static const double opposite = 0.2;
+/* ... and less than this is worth a word. */
+static const double partly_opposite = 0.5;
 
 /* The reference is complete: of channels that cancelled each other the first one counts. */
 static tmb_status finish_channels(tmb_reading *reading, tmb_error *error) {
     tmb_status status = TMB_OK;
-    if (reading->first != NULL && reading->mixed_power < cancelled * reading->channel_power) {
+    const double share =
+        reading->channel_power > 0 ? reading->mixed_power * (double)reading->info.channels / reading->channel_power : 1;
+    if (reading->first != NULL && share >= opposite && share < partly_opposite) {
+        reading->cancelled = -10 * log10(share / (double)reading->info.channels);
+    }
+    if (reading->first != NULL && share < opposite) {
         float *mixed = reading->samples;
         reading->samples = reading->first;
         reading->first = mixed;
@@ -216,7 +240,7 @@ static tmb_status copy_piece(tmb_reading *reading, const tmb_clone_request *requ
     return TMB_OK;
 }
 
-static tmb_status read_voice(tmb_reading *reading, const tmb_request *request, tmb_error *error) {
+static tmb_status read_voice(tmb_reading *reading, const tmb_item_request *request, tmb_error *error) {
     char *data = NULL;
     tmb_status status = tmb_file_read(request->public.voice, MAX_VOICE_BYTES, &data, &reading->voice_size, error);
     if (status == TMB_OK) {
@@ -233,7 +257,7 @@ static void close_source(tmb_reading *reading) {
     reading->piece = NULL;
 }
 
-tmb_status tmb_reading_step(tmb_reading *reading, const tmb_request *request, const char *engine, bool *complete,
+tmb_status tmb_reading_step(tmb_reading *reading, const tmb_item_request *request, const char *engine, bool *complete,
                             tmb_error *error) {
     *complete = false;
     tmb_status status = TMB_OK;
@@ -266,6 +290,7 @@ tmb_status tmb_reading_step(tmb_reading *reading, const tmb_request *request, co
     }
     *complete = *complete && status == TMB_OK;
     if (*complete) {
+        keep_notes(reading);
         make_key(reading, request, engine);
         close_source(reading);
     }

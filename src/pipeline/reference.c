@@ -150,10 +150,19 @@ static void warn_of_transcript(const tmb_reference_sound *sound, tmb_reference_i
 }
 
 static void warn_of_everything(const tmb_reference_sound *sound, tmb_reference_info *out) {
+    for (size_t i = 0; i < sound->note_count; i++) {
+        warn(out, "the file %s", sound->notes[i]);
+    }
     if (sound->antiphase) {
         warn(out,
              "left and right are opposite and cancel each other: the first channel alone was used; a cable or plug is "
              "wired wrongly");
+    }
+    if (sound->cancelled > 0) {
+        warn(out,
+             "left and right are opposite in part: their mix is %.0f dB quieter than they are; a cable or plug may be "
+             "wired wrongly, or give one channel alone",
+             sound->cancelled);
     }
     if (out->duration < SHORT_SECONDS) {
         warn(out, "short: %.1f s; 3 to 30 s of speech are best", out->duration);

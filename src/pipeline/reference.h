@@ -4,6 +4,10 @@
 
 #include "timbre/timbre.h"
 
+/* What a reader says of a reference's file: so many sentences of so many bytes are kept. */
+#define TMB_REFERENCE_NOTES 3
+#define TMB_REFERENCE_NOTE 180
+
 typedef struct tmb_reference_sound {
     const float *samples; /* mono, as it was recorded */
     size_t count;
@@ -13,6 +17,9 @@ typedef struct tmb_reference_sound {
     int clean_rate;
     const char *text; /* the transcript, or NULL */
     bool antiphase;   /* left and right cancelled each other: these are the first channel's samples */
+    double cancelled; /* dB that their mix lost because they did in part; 0: nothing */
+    const char (*notes)[TMB_REFERENCE_NOTE]; /* of its file [note_count], as tmb_audio_warning gives them */
+    size_t note_count;
 } tmb_reference_sound;
 
 /* Fills `out` in any case. TMB_ERROR_FORMAT if there is no speech to clone: the message says what was measured and what

@@ -29,6 +29,8 @@ char *tmb_reference_to_json(const tmb_reference_info *info) {
     (void)json_object_set_new(object, "noise_clean", number(info->noise_clean));
     (void)json_object_set_new(object, "snr", number(info->level - info->noise));
     (void)json_object_set_new(object, "snr_clean", number(info->level_clean - info->noise_clean));
+    (void)json_object_set_new(object, "transcript",
+                              info->transcript[0] != '\0' ? json_string(info->transcript) : json_null());
     (void)json_object_set_new(object, "warnings", warnings);
     char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(object);

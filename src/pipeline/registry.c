@@ -11,8 +11,9 @@
 /* What the official archive takes once loaded, and some room: reserved before its size is known. */
 #define DENOISER_ESTIMATE (24u << 20)
 
-tmb_status tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_logger *logger, const char *denoiser_path,
-                             const tmb_engine_settings *settings, size_t engine_count, tmb_error *error) {
+tmb_status tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_budget *device_budget, tmb_logger *logger,
+                             const char *denoiser_path, const tmb_engine_settings *settings, size_t engine_count,
+                             tmb_error *error) {
     memset(registry, 0, sizeof *registry);
     registry->slot_count = TMB_MODEL_ENGINE + engine_count;
     registry->slots = tmb_calloc(registry->slot_count, sizeof *registry->slots);
@@ -23,6 +24,9 @@ tmb_status tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_log
         registry->slots[TMB_MODEL_ENGINE + i].settings = settings[i];
     }
     registry->budget = budget;
+    registry->device_budget = device_budget;
+    uint64_t reserved = 0;
+    tmb_budget_read(device_budget, &registry->device_memory, &reserved);
     registry->logger = logger;
     registry->denoiser_path = denoiser_path;
     (void)pthread_mutex_init(&registry->lock, NULL);
@@ -35,7 +39,13 @@ tmb_status tmb_registry_choose(const tmb_registry *registry, size_t engine, tmb_
         *out = (tmb_engine_choice){.kind = registry->only};
         return TMB_OK;
     }
-    return tmb_engine_choose(&registry->slots[TMB_MODEL_ENGINE + engine].settings, out, error);
+    const tmb_model_slot *slot = &registry->slots[TMB_MODEL_ENGINE + engine];
+    const tmb_engine_kind *settled = atomic_load(&slot->settled);
+    tmb_engine_settings settings = slot->settings;
+    if (settled != NULL) {
+        settings.name = settled->name;
+    }
+    return tmb_engine_choose(&settings, out, error);
 }
 
 static const char *slot_name(size_t slot) { return slot == TMB_MODEL_DENOISER ? "denoiser" : "engine"; }
@@ -58,6 +68,7 @@ void tmb_registry_deinit(tmb_registry *registry) {
         if (registry->slots[i].model != NULL) {
             destroy_model(i, registry->slots[i].model);
             tmb_budget_release(registry->budget, registry->slots[i].reserved);
+            tmb_budget_release(registry->device_budget, registry->slots[i].device_reserved);
         }
     }
     free(registry->slots);
@@ -86,19 +97,43 @@ static uint64_t model_bytes(size_t slot, const void *model) {
     return engine->operations->model_bytes(engine);
 }
 
+static uint64_t device_bytes(size_t slot, const void *model) {
+    const tmb_engine *engine = model;
+    return slot == TMB_MODEL_DENOISER || engine->operations->device_bytes == NULL
+               ? 0
+               : engine->operations->device_bytes(engine);
+}
+
+/* Bytes that are reserved in each pool. */
+typedef struct holding {
+    uint64_t host, device;
+} holding;
+
 /* What the model really holds takes the place of the estimate. */
-static tmb_status settle(tmb_registry *registry, size_t slot, void *model, uint64_t *reserved, tmb_error *error) {
-    uint64_t bytes = model_bytes(slot, model);
+static tmb_status settle_pool(tmb_budget *budget, size_t slot, uint64_t bytes, uint64_t *reserved, tmb_error *error) {
     if (bytes > *reserved) {
-        tmb_status status = tmb_budget_grow(registry->budget, bytes - *reserved, slot_name(slot), error);
+        tmb_status status = tmb_budget_grow(budget, bytes - *reserved, slot_name(slot), error);
         if (status != TMB_OK) {
             return status;
         }
     } else {
-        tmb_budget_release(registry->budget, *reserved - bytes);
+        tmb_budget_release(budget, *reserved - bytes);
     }
     *reserved = bytes;
     return TMB_OK;
+}
+
+static tmb_status settle(tmb_registry *registry, size_t slot, void *model, holding *reserved, tmb_error *error) {
+    tmb_status status = settle_pool(registry->budget, slot, model_bytes(slot, model), &reserved->host, error);
+    return status == TMB_OK
+               ? settle_pool(registry->device_budget, slot, device_bytes(slot, model), &reserved->device, error)
+               : status;
+}
+
+static void release(tmb_registry *registry, holding *reserved) {
+    tmb_budget_release(registry->budget, reserved->host);
+    tmb_budget_release(registry->device_budget, reserved->device);
+    *reserved = (holding){0, 0};
 }
 
 /* A model's file that is malformed, of an unknown kind or not readable is a model that does not fit: callers ask
@@ -140,8 +175,8 @@ typedef struct loading {
 } loading;
 
 /* Reserves `bytes` for a slot, waiting for them, or now or not at all. */
-static tmb_status reserve(tmb_registry *registry, size_t slot, uint64_t bytes, const char *what, loading *how,
-                          tmb_error *error) {
+static tmb_status reserve_host(tmb_registry *registry, size_t slot, uint64_t bytes, const char *what, loading *how,
+                               tmb_error *error) {
     if (how->waits) {
         return tmb_budget_reserve(registry->budget, bytes, stays(registry, slot), what, &registry->stop, error);
     }
@@ -150,28 +185,104 @@ static tmb_status reserve(tmb_registry *registry, size_t slot, uint64_t bytes, c
     return status;
 }
 
-/* Reserves and loads; `choice` is the engine's. */
-static tmb_status load_chosen(tmb_registry *registry, size_t slot, const tmb_engine_choice *choice, loading *how,
-                              void **out, uint64_t *reserved, tmb_error *error) {
-    const tmb_engine_settings *settings = &registry->slots[slot].settings;
+static tmb_status reserve_device(tmb_registry *registry, uint64_t bytes, const char *what, loading *how,
+                                 tmb_error *error) {
+    if (bytes == 0) {
+        return TMB_OK;
+    }
+    if (how->waits) {
+        return tmb_budget_reserve(registry->device_budget, bytes, 0, what, &registry->stop, error);
+    }
+    uint64_t total = 0, reserved = 0;
+    tmb_budget_read(registry->device_budget, &total, &reserved);
+    tmb_status status = tmb_budget_grow(registry->device_budget, bytes, what, error);
+    how->no_room = status != TMB_OK && bytes <= total;
+    return status;
+}
+
+static tmb_status reserve(tmb_registry *registry, size_t slot, const holding *estimate, loading *how, holding *reserved,
+                          tmb_error *error) {
+    const char *what = slot != TMB_MODEL_DENOISER ? "the text-to-speech model" : "the denoiser";
+    tmb_status status = reserve_host(registry, slot, estimate->host, what, how, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    reserved->host = estimate->host;
+    status = reserve_device(registry, estimate->device, what, how, error);
+    if (status != TMB_OK) {
+        release(registry, reserved);
+        return status;
+    }
+    reserved->device = estimate->device;
+    return TMB_OK;
+}
+
+/* Whether it is worth another try: a device had less room than its pool said. The pool is then what is there, and if
+ * something else has a share of it, the model waits for that. */
+static bool device_is_short(tmb_registry *registry, const tmb_engine_choice *choice,
+                            const tmb_engine_settings *settings, uint64_t needed) {
+    uint64_t room = needed > 0 && choice->kind->device_room != NULL ? choice->kind->device_room(settings) : 0;
+    uint64_t total = 0, reserved = 0;
+    tmb_budget_read(registry->device_budget, &total, &reserved);
+    if (room == 0) {
+        return false;
+    }
+    room = reserved > 0 && room >= reserved + needed ? reserved + needed - 1 : room;
+    room = room < total ? room : total;
+    tmb_log(registry->logger, TMB_LOG_WARNING,
+            "the GPU has no room for a model of %.2f GB: its pool shrinks from %.2f to %.2f GB", (double)needed / 1e9,
+            (double)total / 1e9, (double)room / 1e9);
+    tmb_budget_resize(registry->device_budget, room);
+    return true;
+}
+
+/* What has become free on a device: nobody waits for what the pool was made small for. A model that is idle is in the
+ * pool as long as nobody needs its room, and would keep it small for others. */
+static void restore_device(tmb_registry *registry, const tmb_engine_choice *choice,
+                           const tmb_engine_settings *settings) {
+    uint64_t total = 0, reserved = 0;
+    tmb_budget_read(registry->device_budget, &total, &reserved);
+    if (choice->kind->device_room != NULL && total < registry->device_memory &&
+        (reserved == 0 || !tmb_budget_waits(registry->device_budget))) {
+        uint64_t room = choice->kind->device_room(settings);
+        tmb_budget_resize(registry->device_budget, room < registry->device_memory ? room : registry->device_memory);
+    }
+}
+
+static tmb_status load_once(tmb_registry *registry, size_t slot, const tmb_engine_choice *choice, loading *how,
+                            void **out, holding *reserved, bool *short_of_device, tmb_error *error) {
+    tmb_engine_settings settings = registry->slots[slot].settings;
     bool is_engine = slot != TMB_MODEL_DENOISER;
-    uint64_t estimate = DENOISER_ESTIMATE;
+    uint64_t used = 0;
+    bool again = *short_of_device;
+    holding estimate = {DENOISER_ESTIMATE, 0};
+    if (is_engine && !again) {
+        restore_device(registry, choice, &settings);
+    }
+    tmb_budget_read(registry->device_budget, &settings.device_memory, &used);
     tmb_status status = TMB_OK;
     if (is_engine) {
-        status = choice->kind->estimate(settings, choice->folder, &estimate, error);
+        status = choice->kind->estimate(&settings, choice->folder, &estimate.host, error);
+        if (status == TMB_OK && choice->kind->estimate_device != NULL) {
+            status = choice->kind->estimate_device(&settings, choice->folder, &estimate.device, error);
+        }
         status = choice->folder != NULL ? as_model_error(status, error) : status;
     }
     if (status == TMB_OK) {
-        status = reserve(registry, slot, estimate, is_engine ? "the text-to-speech model" : "the denoiser", how, error);
+        status = reserve(registry, slot, &estimate, how, reserved, error);
     }
     if (status != TMB_OK) {
         return status;
     }
-    *reserved = estimate;
     double start = tmb_now();
     if (is_engine) {
-        status = choice->kind->create(settings, choice->folder, (tmb_engine **)out, error);
+        status = choice->kind->create(&settings, choice->folder, (tmb_engine **)out, error);
         status = choice->folder != NULL ? as_model_error(status, error) : status;
+        bool fails = status == TMB_ERROR_MEMORY;
+        if (fails) {
+            release(registry, reserved);
+        }
+        *short_of_device = fails && device_is_short(registry, choice, &settings, estimate.device);
     } else {
         status = as_model_error(load_denoiser(registry, (tmb_dfn_model **)out, error), error);
     }
@@ -182,25 +293,32 @@ static tmb_status load_chosen(tmb_registry *registry, size_t slot, const tmb_eng
             how->no_room = will_fit(registry, slot, bytes); /* it is larger than it looked */
         }
         tmb_log(registry->logger, TMB_LOG_DEBUG, "%s loaded in %.3f s, %llu bytes", slot_name(slot), tmb_now() - start,
-                (unsigned long long)*reserved);
+                (unsigned long long)reserved->host);
     }
     if (status != TMB_OK) {
         if (*out != NULL) {
             destroy_model(slot, *out);
             *out = NULL;
         }
-        tmb_budget_release(registry->budget, *reserved);
-        *reserved = 0;
+        release(registry, reserved);
     }
     return status;
 }
 
+/* Reserves and loads; `choice` is the engine's. */
+static tmb_status load_chosen(tmb_registry *registry, size_t slot, const tmb_engine_choice *choice, loading *how,
+                              void **out, holding *reserved, tmb_error *error) {
+    bool again = false;
+    tmb_status status = load_once(registry, slot, choice, how, out, reserved, &again, error);
+    return again ? load_once(registry, slot, choice, how, out, reserved, &again, error) : status;
+}
+
 /* Without the lock; the slot says that it is loading. */
-static tmb_status load(tmb_registry *registry, size_t slot, loading *how, void **out, uint64_t *reserved,
+static tmb_status load(tmb_registry *registry, size_t slot, loading *how, void **out, holding *reserved,
                        tmb_error *error) {
     tmb_engine_choice choice = {0};
     *out = NULL;
-    *reserved = 0;
+    *reserved = (holding){0, 0};
     tmb_status status = TMB_OK;
     if (slot != TMB_MODEL_DENOISER) {
         status = tmb_registry_choose(registry, slot - TMB_MODEL_ENGINE, &choice, error);
@@ -223,12 +341,13 @@ static tmb_status load_slot(tmb_registry *registry, size_t index, loading *how) 
     (void)pthread_mutex_unlock(&registry->lock);
     tmb_error failure = {0};
     void *model = NULL;
-    uint64_t reserved = 0;
+    holding reserved = {0, 0};
     tmb_status status = load(registry, index, how, &model, &reserved, &failure);
     (void)pthread_mutex_lock(&registry->lock);
     slot->loading = false;
     slot->model = model;
-    slot->reserved = reserved;
+    slot->reserved = reserved.host;
+    slot->device_reserved = reserved.device;
     slot->error = failure;
     slot->loads += status == TMB_OK;
     slot->attempt++;
@@ -314,14 +433,14 @@ double tmb_registry_unload(tmb_registry *registry, double seconds) {
             break;
         }
         void *model = slot->model;
-        uint64_t reserved = slot->reserved;
+        holding reserved = {slot->reserved, slot->device_reserved};
         slot->model = NULL;
-        slot->reserved = 0;
+        slot->reserved = slot->device_reserved = 0;
         left = -1;
         (void)pthread_mutex_unlock(&registry->lock);
         destroy_model(index, model);
         tmb_log(registry->logger, TMB_LOG_INFO, "idle %s unloaded", slot_name(index));
-        tmb_budget_release(registry->budget, reserved);
+        release(registry, &reserved);
         (void)pthread_mutex_lock(&registry->lock);
     }
     (void)pthread_mutex_unlock(&registry->lock);
@@ -333,6 +452,22 @@ uint64_t tmb_registry_bytes(tmb_registry *registry, size_t engine) {
     uint64_t bytes = registry->slots[TMB_MODEL_DENOISER].reserved + registry->slots[TMB_MODEL_ENGINE + engine].reserved;
     (void)pthread_mutex_unlock(&registry->lock);
     return bytes;
+}
+
+uint64_t tmb_registry_device_bytes(tmb_registry *registry, size_t engine) {
+    (void)pthread_mutex_lock(&registry->lock);
+    uint64_t bytes = registry->slots[TMB_MODEL_ENGINE + engine].device_reserved;
+    (void)pthread_mutex_unlock(&registry->lock);
+    return bytes;
+}
+
+const char *tmb_registry_device(tmb_registry *registry, size_t engine) {
+    (void)pthread_mutex_lock(&registry->lock);
+    const tmb_engine *loaded = registry->slots[TMB_MODEL_ENGINE + engine].model;
+    const char *device =
+        loaded != NULL && loaded->operations->device != NULL ? loaded->operations->device(loaded) : NULL;
+    (void)pthread_mutex_unlock(&registry->lock);
+    return device;
 }
 
 bool tmb_registry_loaded(tmb_registry *registry, size_t slot, uint64_t *bytes, uint64_t *loads) {
@@ -352,7 +487,13 @@ tmb_status tmb_registry_resolve_engine(tmb_registry *registry, size_t engine, tm
                                        tmb_error *error) {
     *out = (tmb_engine_choice){0};
     tmb_status status = tmb_registry_choose(registry, engine, out, error);
-    return status == TMB_OK && out->kind->check_programs != NULL ? out->kind->check_programs(error) : status;
+    if (status == TMB_OK && out->kind->check_programs != NULL) {
+        status = out->kind->check_programs(error);
+    }
+    if (status == TMB_OK && registry->only == NULL) {
+        atomic_store(&registry->slots[TMB_MODEL_ENGINE + engine].settled, out->kind);
+    }
+    return status;
 }
 
 tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *error) {
@@ -374,4 +515,21 @@ const char *tmb_registry_engine_name(tmb_registry *registry, size_t engine) {
     }
     (void)pthread_mutex_unlock(&registry->lock);
     return name;
+}
+
+void tmb_registry_servers(tmb_registry *registry, void (*each)(void *user, const tmb_server_statistics *statistics),
+                          void *user) {
+    bool found = false;
+    (void)pthread_mutex_lock(&registry->lock);
+    for (size_t i = TMB_MODEL_ENGINE; i < registry->slot_count && !found; i++) {
+        const tmb_model_slot *slot = &registry->slots[i];
+        /* Engines that ask servers are not among those that "auto" comes to: their settings name them. */
+        const tmb_engine_kind *kind =
+            registry->only != NULL ? registry->only : tmb_engine_kind_find(slot->settings.name);
+        if (kind != NULL && kind->servers != NULL) {
+            kind->servers(&slot->settings, slot->model, each, user);
+            found = true;
+        }
+    }
+    (void)pthread_mutex_unlock(&registry->lock);
 }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "base/utf8.h"
 #include "pipeline/chain.h"
 
 #include <math.h>
@@ -35,6 +36,8 @@ void tmb_clone_request_default(tmb_clone_request *request) {
     /* Speech from an engine is clean: docs/enhance-quality.md has what each limit does to it. */
     request->post.attenuation_limit_db = 12;
     request->want_samples = true;
+    request->do_sample = true;
+    request->subtalker_dosample = true;
 }
 
 /* White space of any kind, and characters that nobody sees: byte order marks, joiners, fillers, controls. */
@@ -66,27 +69,9 @@ static bool is_blank(const char *text) {
     return true;
 }
 
-/* RFC 3629: no overlong forms, surrogates or values over U+10FFFF. */
 static bool is_utf8(const char *text) {
-    const unsigned char *c = (const unsigned char *)text;
-    while (*c != '\0') {
-        int more = c[0] < 0x80                    ? 0
-                   : c[0] >= 0xC2 && c[0] <= 0xDF ? 1
-                   : (c[0] & 0xF0) == 0xE0        ? 2
-                   : c[0] >= 0xF0 && c[0] <= 0xF4 ? 3
-                                                  : -1;
-        if (more < 0 || (c[0] == 0xE0 && c[1] < 0xA0) || (c[0] == 0xED && c[1] > 0x9F) ||
-            (c[0] == 0xF0 && c[1] < 0x90) || (c[0] == 0xF4 && c[1] > 0x8F)) {
-            return false;
-        }
-        for (int i = 1; i <= more; i++) {
-            if ((c[i] & 0xC0) != 0x80) {
-                return false;
-            }
-        }
-        c += more + 1;
-    }
-    return true;
+    size_t bytes = strlen(text);
+    return tmb_utf8_valid_prefix(text, bytes) == bytes;
 }
 
 static tmb_status check_text(const char *name, const char *text, tmb_error *error) {
@@ -116,7 +101,7 @@ static tmb_status check_instruct(const char *instruct, tmb_error *error) {
 static tmb_status check_source(const tmb_clone_request *request, tmb_source_kind *kind, tmb_error *error) {
     int sources = (request->ref_audio != NULL) + (request->ref_data != NULL) + (request->ref_samples != NULL) +
                   (request->voice != NULL);
-    if (sources == 0 && (request->speaker != NULL || request->instruct != NULL)) {
+    if (sources == 0 && (request->speaker != NULL || request->instruct != NULL || request->who != TMB_WHO_AUTO)) {
         *kind = TMB_SOURCE_NONE;
         return TMB_OK;
     }
@@ -224,7 +209,8 @@ static uint64_t random_seed(void) {
     return seed >> 11; /* 53 bits: every JSON reader hands it back unchanged */
 }
 
-tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, tmb_request *out, tmb_error *error) {
+tmb_status tmb_item_request_copy(const tmb_clone_request *request, bool needs_text, tmb_item_request *out,
+                                 tmb_error *error) {
     memset(out, 0, sizeof *out);
     if (request->struct_size == 0 || request->struct_size > sizeof *request) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "fill the request with tmb_clone_request_default first");
@@ -252,7 +238,7 @@ tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, t
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         out->strings[i] = tmb_strdup(*fields[i]);
         if (*fields[i] != NULL && out->strings[i] == NULL) {
-            tmb_request_free(out);
+            tmb_item_request_free(out);
             return tmb_fail_memory(error, "a request", 0);
         }
         *fields[i] = out->strings[i];
@@ -261,44 +247,46 @@ tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, t
     return TMB_OK;
 }
 
-void tmb_request_free(tmb_request *request) {
+void tmb_item_request_free(tmb_item_request *request) {
     for (size_t i = 0; i < sizeof request->strings / sizeof request->strings[0]; i++) {
         free(request->strings[i]);
         request->strings[i] = NULL;
     }
 }
 
-bool tmb_request_x_vector_only(const tmb_request *request) {
-    return request->public.x_vector_only || (request->source != TMB_SOURCE_VOICE && request->public.ref_text == NULL);
+bool tmb_item_request_x_vector_only(const tmb_item_request *request) {
+    return request->public.x_vector_only ||
+           (request->source != TMB_SOURCE_VOICE && request->public.ref_text == NULL && !request->transcribes);
 }
 
-bool tmb_request_cleans_reference(const tmb_request *request) {
+bool tmb_item_request_cleans_reference(const tmb_item_request *request) {
     return request->public.run_pre_processing && request->source != TMB_SOURCE_VOICE &&
            request->source != TMB_SOURCE_NONE;
 }
 
-void tmb_request_speak(const tmb_request *request, tmb_speak_request *out) {
+void tmb_item_request_speak(const tmb_item_request *request, tmb_speak_request *out) {
     const tmb_clone_request *public = &request->public;
     tmb_speak_request_default(out);
     out->text = public->text;
     out->language = public->language;
     out->greedy = public->greedy;
-    out->temperature = public->temperature;
+    out->temperature = public->do_sample ? public->temperature : 0;
     out->top_p = public->top_p;
     out->top_k = public->top_k;
     out->repetition_penalty = public->repetition_penalty;
-    out->subtalker_temperature = public->subtalker_temperature;
+    out->subtalker_temperature = public->subtalker_dosample ? public->subtalker_temperature : 0;
     out->subtalker_top_p = public->subtalker_top_p;
     out->subtalker_top_k = public->subtalker_top_k;
     out->seed = request->seed;
     out->max_frames = public->max_frames;
     out->max_seconds = public->max_seconds;
+    out->who = public->who;
     out->speaker = public->speaker;
     out->instruct = public->instruct;
     out->text_layout = public->non_streaming_text ? TMB_TEXT_WHOLE
                        : public->streaming_text   ? TMB_TEXT_STREAMING
                                                   : TMB_TEXT_DEFAULT;
-    out->x_vector_only = tmb_request_x_vector_only(request);
+    out->x_vector_only = tmb_item_request_x_vector_only(request);
     out->want_codes = public->want_codes;
     out->guard_runaway = public->guard_runaway;
     out->stream = public->stream;

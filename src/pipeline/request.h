@@ -15,25 +15,28 @@ typedef enum tmb_source_kind {
 /* Seconds that a request may put behind the reference. */
 #define TMB_REFERENCE_SILENCE_MAX 5.0
 
-typedef struct tmb_request {
+typedef struct tmb_item_request {
     tmb_clone_request public; /* its strings are copies; ref_data and ref_samples are borrowed */
     tmb_source_kind source;
     uint64_t seed;
+    bool transcribes; /* a service writes the transcript that is missing */
     char *strings[9];
-} tmb_request;
+} tmb_item_request;
 
-/* Checks `request` and copies it. `needs_text`: false where only its reference counts.
+/* Checks `request` and copies it. `needs_text`: false if only its reference counts.
  * TMB_ERROR_ARGUMENT names the field and what it may be. */
-tmb_status tmb_request_copy(const tmb_clone_request *request, bool needs_text, tmb_request *out, tmb_error *error);
-void tmb_request_free(tmb_request *request);
+tmb_status tmb_item_request_copy(const tmb_clone_request *request, bool needs_text, tmb_item_request *out,
+                                 tmb_error *error);
+void tmb_item_request_free(tmb_item_request *request);
 
-/* Without a transcript only the speaker's embedding can be used; a saved voice knows itself what it has. */
-bool tmb_request_x_vector_only(const tmb_request *request);
+/* Without a transcript only the speaker's embedding can be used; a saved voice, and one whose transcript is still to be
+ * written, knows itself what it has. */
+bool tmb_item_request_x_vector_only(const tmb_item_request *request);
 
 /* Whether stages 1 and 2 run. */
-bool tmb_request_cleans_reference(const tmb_request *request);
+bool tmb_item_request_cleans_reference(const tmb_item_request *request);
 
 /* What the engine is asked for; strings are the request's. */
-void tmb_request_speak(const tmb_request *request, tmb_speak_request *out);
+void tmb_item_request_speak(const tmb_item_request *request, tmb_speak_request *out);
 
 #endif

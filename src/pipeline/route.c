@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "tts/registry.h"
 #include "weights/models.h"
 
@@ -9,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-static bool is_there(const char *text) { return text != NULL && text[0] != '\0'; }
 
 /* ---- Descriptions ---- */
 
@@ -25,10 +24,10 @@ tmb_status tmb_models_copy(tmb_context *context, const tmb_options *options, tmb
     context->model_count = count;
     for (size_t i = 0; i < count; i++) {
         tmb_context_model *model = &context->models[i];
-        model->given_name = is_there(specs[i].name) ? tmb_strdup(specs[i].name) : NULL;
-        model->model = is_there(specs[i].model) ? tmb_strdup(specs[i].model) : NULL;
-        if ((is_there(specs[i].name) && model->given_name == NULL) ||
-            (is_there(specs[i].model) && model->model == NULL)) {
+        model->given_name = tmb_text_is_given(specs[i].name) ? tmb_strdup(specs[i].name) : NULL;
+        model->model = tmb_text_is_given(specs[i].model) ? tmb_strdup(specs[i].model) : NULL;
+        if ((tmb_text_is_given(specs[i].name) && model->given_name == NULL) ||
+            (tmb_text_is_given(specs[i].model) && model->model == NULL)) {
             return tmb_fail_memory(error, "the models", 0);
         }
         for (size_t k = 0; k < i; k++) {
@@ -131,6 +130,37 @@ tmb_status tmb_describe_model(const char *model, void (*each)(void *user, const 
     return status;
 }
 
+tmb_status tmb_clone_model(tmb_context *context, const tmb_clone_request *request, const tmb_model_description **out,
+                           tmb_error *error) {
+    tmb_item_request copy;
+    size_t index = 0;
+    *out = NULL;
+    tmb_status status = tmb_item_request_copy(request, true, &copy, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    status = tmb_route(context, &copy, &index, error);
+    if (status == TMB_OK) {
+        status = tmb_model_describe(context, index, out, error);
+    }
+    tmb_item_request_free(&copy);
+    return status;
+}
+
+tmb_status tmb_model_bytes(const char *model, const char *precision, uint64_t *bytes, tmb_error *error) {
+    char *folder = NULL;
+    const tmb_engine_settings settings = {.name = "qwen3", .model = model, .precision = precision};
+    tmb_status status = tmb_qwen3_kind.check(&settings, error);
+    if (status == TMB_OK) {
+        status = tmb_models_find_checkpoint(model, NULL, &folder, error);
+    }
+    if (status == TMB_OK) {
+        status = tmb_qwen3_kind.estimate(&settings, folder, bytes, error);
+    }
+    free(folder);
+    return status;
+}
+
 /* ---- Which one ---- */
 
 /* Whether `name` means this model: by its name, or by what the options called it. */
@@ -143,17 +173,29 @@ static bool is_called(const tmb_context_model *model, const tmb_model_descriptio
     return known != NULL && known == tmb_models_by_name(description->name);
 }
 
-/* Whether a model can do what a request asks. */
-static bool can(const tmb_model_description *description, const tmb_request *request) {
+/* How well a model can do what a request asks; 0: it cannot. */
+enum { BAD = 0, FAIR, GOOD };
+
+static int suits(const tmb_model_description *description, const tmb_item_request *request) {
     const tmb_clone_request *public = &request->public;
     const tmb_engine_kind *kind = tmb_engine_kind_find(description->engine);
+    bool instructed = tmb_text_is_given(public->instruct);
+    bool speaks = description->speaker_count > 0 && public->who != TMB_WHO_DESCRIPTION;
     if (request->source != TMB_SOURCE_NONE) {
-        return description->clones && !is_there(public->speaker) && !is_there(public->instruct);
+        return description->clones && !tmb_text_is_given(public->speaker) && !instructed ? GOOD : BAD;
     }
-    if (is_there(public->speaker)) {
-        return kind != NULL && kind->has_speaker != NULL && kind->has_speaker(description, public->speaker);
+    if (tmb_text_is_given(public->speaker)) {
+        bool has =
+            speaks && kind != NULL && kind->has_speaker != NULL && kind->has_speaker(description, public->speaker);
+        return !has ? BAD : instructed && !description->follows_instruct ? FAIR : GOOD;
     }
-    return is_there(public->instruct) ? description->designs : description->speaker_count > 0 || description->designs;
+    if (public->who == TMB_WHO_SPEAKER) {
+        return !speaks ? BAD : instructed && !description->follows_instruct ? FAIR : GOOD;
+    }
+    if (public->who == TMB_WHO_DESCRIPTION || instructed) {
+        return description->designs ? GOOD : BAD;
+    }
+    return speaks || description->designs ? GOOD : BAD;
 }
 
 /* Every model's name, as many as fit. */
@@ -175,39 +217,66 @@ static void list_names(tmb_context *context, char *out, size_t size) {
     }
 }
 
-static tmb_status refuse(tmb_context *context, const tmb_request *request, tmb_error *error) {
+/* Every speaker, as many as fit. */
+static void list_speakers(tmb_context *context, char *out, size_t size) {
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < context->model_count; i++) {
+        const tmb_model_description *description = NULL;
+        if (tmb_model_describe(context, i, &description, NULL) != TMB_OK) {
+            continue;
+        }
+        for (size_t k = 0; k < description->speaker_count; k++) {
+            const char *name = description->speakers[k];
+            if (used + strlen(name) + 3 > size) {
+                return;
+            }
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used == 0 ? "" : ", ", name);
+        }
+    }
+}
+
+static tmb_status refuse(tmb_context *context, const tmb_item_request *request, tmb_error *error) {
     const tmb_clone_request *public = &request->public;
     char names[300];
     list_names(context, names, sizeof names);
-    if (is_there(public->model)) {
+    if (tmb_text_is_given(public->model)) {
         return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "model", "there is no model \"%.60s\" here; there are %s",
                               public->model, names);
     }
     if (request->source != TMB_SOURCE_NONE) {
         return tmb_fail_field(error, TMB_ERROR_ARGUMENT, request->source == TMB_SOURCE_VOICE ? "voice" : "ref_audio",
                               "none of the models clones a recording%s: there are %s",
-                              is_there(public->speaker) || is_there(public->instruct)
+                              tmb_text_is_given(public->speaker) || tmb_text_is_given(public->instruct)
                                   ? " and takes a speaker or an instruction with it"
                                   : "",
                               names);
     }
-    if (is_there(public->speaker)) {
+    if (tmb_text_is_given(public->speaker)) {
+        char speakers[300];
+        list_speakers(context, speakers, sizeof speakers);
         return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "speaker",
-                              "none of the models has a speaker \"%.60s\": there are %s", public->speaker, names);
+                              "none of the models has a speaker \"%.60s\"; there are %s", public->speaker,
+                              speakers[0] != '\0' ? speakers : names);
+    }
+    if (public->who == TMB_WHO_SPEAKER) {
+        return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "speaker", "none of the models has speakers: there are %s",
+                              names);
     }
     return tmb_fail_field(error, TMB_ERROR_ARGUMENT, "instruct",
                           "none of the models makes a voice from a description: there are %s", names);
 }
 
-tmb_status tmb_route(tmb_context *context, const tmb_request *request, size_t *index, tmb_error *error) {
-    bool named = is_there(request->public.model);
+tmb_status tmb_route(tmb_context *context, const tmb_item_request *request, size_t *index, tmb_error *error) {
+    bool named = tmb_text_is_given(request->public.model);
     *index = 0;
     if (context->model_count == 1 && !named) {
         return TMB_OK; /* the engine itself says what it cannot do */
     }
     tmb_status status = TMB_OK;
     tmb_error first = {0};
-    for (size_t i = 0; i < context->model_count; i++) {
+    int best = BAD;
+    for (size_t i = 0; i < context->model_count && best < GOOD; i++) {
         const tmb_model_description *description = NULL;
         tmb_error failure = {0};
         tmb_status now = tmb_model_describe(context, i, &description, &failure);
@@ -216,10 +285,16 @@ tmb_status tmb_route(tmb_context *context, const tmb_request *request, size_t *i
             first = first.status == TMB_OK ? failure : first;
             continue;
         }
-        if (named ? is_called(&context->models[i], description, request->public.model) : can(description, request)) {
+        int now_suits = !named ? suits(description, request)
+                        : is_called(&context->models[i], description, request->public.model) ? GOOD
+                                                                                             : BAD;
+        if (now_suits > best) {
+            best = now_suits;
             *index = i;
-            return TMB_OK;
         }
+    }
+    if (best != BAD) {
+        return TMB_OK;
     }
     /* One that could not be looked at may have been meant. */
     if (status != TMB_OK) {

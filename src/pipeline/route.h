@@ -19,6 +19,6 @@ void tmb_models_free(tmb_context *context);
 tmb_status tmb_model_describe(tmb_context *context, size_t index, const tmb_model_description **out, tmb_error *error);
 
 /* The model that a request names, or else the first that can do what it asks. TMB_ERROR_ARGUMENT says what there is. */
-tmb_status tmb_route(tmb_context *context, const tmb_request *request, size_t *index, tmb_error *error);
+tmb_status tmb_route(tmb_context *context, const tmb_item_request *request, size_t *index, tmb_error *error);
 
 #endif

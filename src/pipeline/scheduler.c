@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "pipeline/route.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +11,8 @@
 
 /* Threads for callbacks that block; more callbacks than that wait for each other. */
 #define MAX_CALLBACK_THREADS 512
+/* Recordings that the transcription service is given at once. */
+#define TRANSCRIBING 2
 
 /* ---- Waking and sleeping ---- */
 
@@ -65,7 +68,10 @@ void tmb_scheduler_retire(tmb_scheduler *scheduler, tmb_item *item) {
     tmb_scheduler_wake(scheduler);
 }
 
-void tmb_scheduler_count_result(tmb_scheduler *scheduler, const tmb_item *item) {
+/* ---- Events of items ---- */
+
+/* Counts before the caller hears of it: his look at the statistics finds it. */
+static void count_result(tmb_scheduler *scheduler, const tmb_item *item) {
     (void)pthread_mutex_lock(&scheduler->lock);
     if (item->voice_sink == NULL) {
         bool cancelled = item->failed && item->failure.status == TMB_ERROR_CANCELLED;
@@ -77,12 +83,26 @@ void tmb_scheduler_count_result(tmb_scheduler *scheduler, const tmb_item *item) 
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-void tmb_scheduler_delivered(tmb_scheduler *scheduler, tmb_item *item) {
+static void note_delivered(tmb_scheduler *scheduler, tmb_item *item) {
     (void)pthread_mutex_lock(&scheduler->lock);
     item->delivered = true;
     tmb_scheduler_retire(scheduler, item);
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
+
+/* NULL for an item of the overflow lane: a speech server says nothing of its models. */
+static const char *model_name(const tmb_item *item) {
+    tmb_context *context = item->scheduler->context;
+    if (item->lane == item->scheduler->overflow) {
+        return NULL;
+    }
+    const tmb_model_description *description = NULL;
+    return tmb_model_describe(context, item->lane->index, &description, NULL) == TMB_OK ? description->name : NULL;
+}
+
+/* ---- What callers do ---- */
+
+const tmb_item_host *tmb_scheduler_host(const tmb_scheduler *scheduler) { return &scheduler->host; }
 
 tmb_status tmb_scheduler_submit(tmb_scheduler *scheduler, tmb_item *item, uint64_t *number, tmb_error *error) {
     size_t most = scheduler->context->options.max_queued;
@@ -107,15 +127,13 @@ tmb_status tmb_scheduler_submit(tmb_scheduler *scheduler, tmb_item *item, uint64
     if (number != NULL) {
         *number = item->number;
     }
-    item->phase = TMB_PHASE_WAITING;
-    item->lane->pending++;
+    tmb_scheduler_enter(scheduler, item);
     item->next = scheduler->items;
     if (item->next != NULL) {
         item->next->previous = item;
     }
     scheduler->items = item;
     scheduler->item_count++;
-    scheduler->queued++;
     tmb_fair_push(&scheduler->waiting, &item->entry);
     (void)pthread_mutex_unlock(&scheduler->lock);
     tmb_scheduler_wake(scheduler);
@@ -197,19 +215,21 @@ static bool is_idle(const tmb_scheduler *scheduler) {
 
 /* A frame of every lane that has its model and something to say; returns false if there is none. */
 static bool speak(tmb_scheduler *scheduler, double *wait) {
-    bool stepped = false;
+    size_t speaking = 0;
     for (size_t i = 0; i < scheduler->lane_count; i++) {
         tmb_lane *lane = &scheduler->lanes[i];
         (void)pthread_mutex_lock(&scheduler->lock);
         bool ready = lane->state == TMB_USE_READY;
         (void)pthread_mutex_unlock(&scheduler->lock);
-        size_t active = ready ? tmb_lane_fill(lane, wait) : 0;
-        if (active != 0) {
-            tmb_lane_step(lane, active);
-            stepped = true;
+        lane->active = ready ? tmb_lane_fill(lane, wait) : 0;
+        speaking += lane->active != 0;
+    }
+    for (size_t i = 0; i < scheduler->lane_count; i++) {
+        if (scheduler->lanes[i].active != 0) {
+            tmb_lane_step(&scheduler->lanes[i], speaking > 1);
         }
     }
-    return stepped;
+    return speaking != 0;
 }
 
 static void *scheduler_main(void *argument) {
@@ -248,6 +268,9 @@ static tmb_status create_pools(tmb_scheduler *scheduler, const tmb_options *opti
     if (status == TMB_OK) {
         status = tmb_pool_create("tmb-encode", 1, 0, &scheduler->encode, error);
     }
+    if (status == TMB_OK && options->transcribe_url != NULL) {
+        status = tmb_pool_create("tmb-transcribe", TRANSCRIBING, 0, &scheduler->transcribe, error);
+    }
     if (status == TMB_OK) {
         status = tmb_pool_create_elastic("tmb-callback", 1, MAX_CALLBACK_THREADS, &scheduler->deliver, error);
     }
@@ -257,6 +280,7 @@ static tmb_status create_pools(tmb_scheduler *scheduler, const tmb_options *opti
 static void free_scheduler(tmb_scheduler *scheduler) {
     tmb_pool_destroy(&scheduler->resample);
     tmb_pool_destroy(&scheduler->enhance);
+    tmb_pool_destroy(&scheduler->transcribe);
     tmb_pool_destroy(&scheduler->encode);
     tmb_pool_destroy(&scheduler->deliver);
     tmb_voice_cache_clear(&scheduler->cache);
@@ -274,6 +298,7 @@ static tmb_status create_lanes(tmb_scheduler *scheduler, size_t count, tmb_error
         return tmb_fail_memory(error, "the scheduler", count * sizeof *scheduler->lanes);
     }
     scheduler->lane_count = count;
+    scheduler->overflow = scheduler->context->options.overflow ? &scheduler->lanes[count - 1] : NULL;
     for (size_t i = 0; i < count; i++) {
         scheduler->lanes[i].scheduler = scheduler;
         scheduler->lanes[i].index = i;
@@ -297,10 +322,20 @@ tmb_status tmb_scheduler_create(tmb_context *context, tmb_scheduler **out, tmb_e
     (void)pthread_cond_init(&scheduler->idle, NULL);
     (void)pthread_mutex_init(&scheduler->wake_lock, NULL);
     tmb_condition_init(&scheduler->wake);
-    tmb_status status = create_lanes(scheduler, context->model_count, error);
+    tmb_status status = create_lanes(scheduler, tmb_context_engines(context), error);
     if (status == TMB_OK) {
         status = create_pools(scheduler, &context->options, error);
     }
+    scheduler->host = (tmb_item_host){.budget = &context->budget,
+                                      .device_budget = &context->device_budget,
+                                      .logger = &context->logger,
+                                      .resample = scheduler->resample,
+                                      .enhance = scheduler->enhance,
+                                      .deliver = scheduler->deliver,
+                                      .news = tmb_scheduler_wake,
+                                      .result = count_result,
+                                      .delivered = note_delivered,
+                                      .model_name = model_name};
     if (status == TMB_OK && pthread_create(&scheduler->thread, NULL, scheduler_main, scheduler) != 0) {
         status = tmb_fail(error, TMB_ERROR_MEMORY, "the system refused to start the scheduler's thread");
     }
@@ -331,7 +366,7 @@ void tmb_scheduler_reclaim(tmb_scheduler *scheduler) {
     tmb_voice_cache_clear(&scheduler->cache);
     for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
         if (item->phase == TMB_PHASE_READY) {
-            tmb_clean_release(&item->clean);
+            tmb_clean_release(&item->preparation.clean);
         }
     }
     (void)pthread_mutex_unlock(&scheduler->lock);

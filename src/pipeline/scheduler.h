@@ -15,6 +15,9 @@ tmb_status tmb_scheduler_create(tmb_context *context, tmb_scheduler **out, tmb_e
 /* Cancels every item, waits for their results, ends the threads. */
 void tmb_scheduler_destroy(tmb_scheduler **scheduler);
 
+/* What its items work with. */
+const tmb_item_host *tmb_scheduler_host(const tmb_scheduler *scheduler);
+
 /* Queues an item (its reference passes over) and returns its number. */
 tmb_status tmb_scheduler_submit(tmb_scheduler *scheduler, tmb_item *item, uint64_t *number, tmb_error *error);
 void tmb_scheduler_cancel(tmb_scheduler *scheduler, uint64_t number);

@@ -51,7 +51,7 @@ static tmb_status verify_denoiser(const char *given, tmb_verify_report *report, 
     return TMB_OK;
 }
 
-/* The folder to examine, also a damaged one: *out NULL with TMB_OK where a fault was reported instead. */
+/* The folder to examine, also a damaged one: *out NULL with TMB_OK if a fault was reported instead. */
 static tmb_status find_folder(const char *model, char **out, tmb_verify_report *report, tmb_error *error) {
     struct stat about;
     tmb_model_state state;

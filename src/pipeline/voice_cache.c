@@ -74,22 +74,22 @@ tmb_voice_entry *tmb_voice_cache_begin(tmb_voice_cache *cache, tmb_build *build)
 void tmb_voice_cache_join(tmb_voice_entry *entry, tmb_item *item) {
     tmb_item **link = &entry->waiters;
     while (*link != NULL) {
-        link = &(*link)->next_waiter;
+        link = &(*link)->preparation.next_waiter;
     }
     *link = item;
-    item->next_waiter = NULL;
-    item->voice_entry = entry;
+    item->preparation.next_waiter = NULL;
+    item->preparation.entry = entry;
     entry->waiter_count++;
 }
 
 void tmb_voice_cache_part(tmb_voice_entry *entry, tmb_item *item) {
     tmb_item **link = &entry->waiters;
     while (*link != item) {
-        link = &(*link)->next_waiter;
+        link = &(*link)->preparation.next_waiter;
     }
-    *link = item->next_waiter;
-    item->next_waiter = NULL;
-    item->voice_entry = NULL;
+    *link = item->preparation.next_waiter;
+    item->preparation.next_waiter = NULL;
+    item->preparation.entry = NULL;
     entry->waiter_count--;
 }
 

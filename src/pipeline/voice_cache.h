@@ -31,7 +31,7 @@ typedef struct tmb_voice_cache {
     tmb_budget *budget;
 } tmb_voice_cache;
 
-/* The entry for `key`, now the most recently used; NULL where there is none. */
+/* The entry for `key`, now the most recently used; NULL if there is none. */
 tmb_voice_entry *tmb_voice_cache_find(tmb_voice_cache *cache, const tmb_voice_key *key);
 
 /* A new entry for a build that begins; it owns the build. NULL when out of memory. */

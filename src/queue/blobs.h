@@ -14,7 +14,7 @@ typedef struct tmb_file_info {
     double created, expires; /* seconds since 1970 */
 } tmb_file_info;
 
-/* A file being received. Its bytes are booked as they are written. */
+/* A file being received, in the store's tmp/. Its bytes are booked as they are written. */
 typedef struct tmb_upload tmb_upload;
 tmb_store_status tmb_upload_begin(tmb_store *store, uint64_t max_bytes, tmb_upload **out);
 tmb_store_status tmb_upload_write(tmb_upload *upload, const void *data, size_t size);
@@ -39,8 +39,15 @@ tmb_store_status tmb_store_file_open(tmb_store *store, const char *id, int *desc
 tmb_store_status tmb_store_file_get(tmb_store *store, const char *id, tmb_file_info *info);
 tmb_store_status tmb_store_file_remove(tmb_store *store, const char *id);
 
-/* Bytes that something else is about to write into the store's folder: false if the quota has no room for them. */
-bool tmb_store_book(tmb_store *store, uint64_t bytes);
-void tmb_store_unbook(tmb_store *store, uint64_t bytes);
+/* ---- For those who implement it --------------------------------------------------------------- */
+
+typedef struct tmb_blob_operations {
+    /* Takes over a complete file in tmp/, of which `booked` bytes are on the books already; they are off the books if
+     * it fails, and the file stays. `pending`: an item's audio, which is removed if no result ever names it. */
+    tmb_store_status (*adopt)(tmb_store *store, const char *path, bool pending, uint64_t booked, tmb_file_info *info);
+    tmb_store_status (*open)(tmb_store *store, const char *id, int *descriptor, tmb_file_info *info);
+    tmb_store_status (*get)(tmb_store *store, const char *id, tmb_file_info *info);
+    tmb_store_status (*remove)(tmb_store *store, const char *id);
+} tmb_blob_operations;
 
 #endif

@@ -33,6 +33,15 @@ typedef struct tmb_new_job {
     const char *repeat_key, *body;
     const char *const *requests; /* [count] opaque texts */
     size_t count;
+    /* [count] or NULL: labels that a worker must have to run the item, with a comma between; NULL or "": none.
+     * "?model=NAME" is one only if there is such a worker. A store of one process minds them not. */
+    const char *const *needs;
+    /* [count] or NULL: whose voice it is, "file:ID", "voice:NAME" or "" if that is not stored: one who ran another item
+     * of that voice a moment ago, and has nothing to do, is asked first. */
+    const char *const *voices;
+    /* Not a job but a question that somebody waits for: it goes before all jobs, is in no list and no limit, and
+     * is over after so many seconds. 0: a job. */
+    double call_seconds;
     const tmb_job_file *files; /* [file_count] */
     size_t file_count;
 } tmb_new_job;
@@ -66,22 +75,40 @@ typedef struct tmb_delivery {
     char job[TMB_STORE_ID];
     int64_t job_number; /* small and rising; for taking turns */
     size_t position;
-    int64_t number; /* of the item's deliveries */
-    char *request;  /* free() */
+    int64_t number;    /* of the item's deliveries */
+    unsigned attempts; /* deliveries before this one whose lease ended: their workers died, or were stuck */
+    bool is_call;
+    char *request;        /* free() */
+    double again_seconds; /* with TMB_STORE_NOT_FOUND: after which there may be one; 0 = when there is news */
 } tmb_delivery;
 
-/* Takes an item that is queued or whose lease ended: jobs take turns, beginning with the first job after `after_job`.
- * TMB_STORE_NOT_FOUND: there is none. */
-tmb_store_status tmb_store_item_take(tmb_store *store, int64_t after_job, double lease_seconds, tmb_delivery *out);
+typedef struct tmb_taking {
+    int64_t after_job; /* one process alone takes turns by this: the job that the last item came from */
+    double lease_seconds;
+    bool calls_only;
+    bool idle; /* the worker has nothing to do at all */
+} tmb_taking;
+
+/* Takes an item that is queued or whose lease ended. Jobs take turns: those of one process by `after_job`; if several
+ * share a queue, the queue itself has the turns. TMB_STORE_NOT_FOUND: there is none. */
+tmb_store_status tmb_store_item_take(tmb_store *store, const tmb_taking *how, tmb_delivery *out);
 /* Extends the lease. TMB_STORE_NOT_FOUND: the delivery is over. */
 tmb_store_status tmb_store_item_renew(tmb_store *store, const tmb_delivery *delivery, double lease_seconds);
 /* Puts the item back into the queue. TMB_STORE_NOT_FOUND: the delivery was over. */
 tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery);
+/* Leaves an item that never fits into this worker's `memory` (bytes) to one that has more. TMB_STORE_FULL: nobody has,
+ * and the item is still the caller's. TMB_STORE_NOT_FOUND: the delivery was over. */
+tmb_store_status tmb_store_item_pass_on(tmb_store *store, const tmb_delivery *delivery, uint64_t memory);
 /* Ends the item as done or failed, with its result and the id of its audio (or NULL), which was stored by
  * tmb_store_result_adopt. Twice is as good as once. TMB_STORE_NOT_FOUND: the job is gone or the delivery was over;
  * nothing is stored, and the audio is still the caller's. */
 tmb_store_status tmb_store_item_finish(tmb_store *store, const tmb_delivery *delivery, tmb_item_state state,
                                        const char *result, const char *audio);
+
+/* Ends an item that killed those who ran it: as a failure with its result, and with a dead letter that says why. What
+ * a store of one process does is to end it as failed. */
+tmb_store_status tmb_store_item_bury(tmb_store *store, const tmb_delivery *delivery, const char *result,
+                                     const char *reason);
 
 /* Items queued and running over all jobs. */
 tmb_store_status tmb_store_item_counts(tmb_store *store, size_t *queued, size_t *running);
@@ -90,6 +117,73 @@ typedef enum tmb_job_event { TMB_JOB_WORK, TMB_JOB_REMOVED } tmb_job_event;
 
 /* Is told of new work and of jobs that were removed (`job` is one's id). It is called by any thread, without any lock
  * but the watch's own, so it may call the store but not tmb_store_watch. One at a time; NULL ends it. */
-void tmb_store_watch(tmb_store *store, void (*watch)(void *user, tmb_job_event event, const char *job), void *user);
+typedef void (*tmb_job_watch)(void *user, tmb_job_event event, const char *job);
+void tmb_store_watch(tmb_store *store, tmb_job_watch watch, void *user);
+
+/* ---- Dead letters ------------------------------------------------------------------------------ */
+
+typedef struct tmb_dead_letter {
+    char id[64];
+    char job[TMB_STORE_ID];
+    size_t position;
+    unsigned attempts;
+    double time; /* seconds since 1970 */
+    char reason[256];
+} tmb_dead_letter;
+
+/* Oldest first, at most `limit`; free() the list. */
+tmb_store_status tmb_store_dead_list(tmb_store *store, size_t limit, tmb_dead_letter **out, size_t *count);
+/* Takes a letter off the list; `retry`: its item is queued again. TMB_STORE_NOT_FOUND: there is none, or its job is
+ * gone. */
+tmb_store_status tmb_store_dead_end(tmb_store *store, const char *id, bool retry);
+
+/* ---- Calls: what a worker says while an item runs that somebody waits for ---------------------- */
+
+typedef struct tmb_call_piece {
+    char kind[16];    /* the sender's word; at last "done" or "failed", with the result */
+    int64_t delivery; /* that sent it */
+    char *data;       /* [size] and a 0; free() */
+    size_t size;
+} tmb_call_piece;
+
+/* How far a call was read; all zero at first. */
+typedef struct tmb_call_place {
+    char entry[40];
+    unsigned kept; /* pieces that were read and are there still */
+} tmb_call_place;
+
+/* Pieces of a delivery are sent in order, `piece` counts them from 1: one that is sent again is there once.
+ * TMB_STORE_NOT_FOUND: the delivery is over, or nobody waits any more. *waiting: pieces that nobody has read yet. */
+tmb_store_status tmb_store_call_send(tmb_store *store, const tmb_delivery *delivery, uint64_t piece, const char *kind,
+                                     const void *data, size_t size, size_t *waiting);
+/* The piece after `place`, which moves on, within `seconds`. TMB_STORE_NOT_FOUND: none came. */
+tmb_store_status tmb_store_call_receive(tmb_store *store, const char *job, tmb_call_place *place, double seconds,
+                                        tmb_call_piece *out);
+
+/* ---- For those who implement it --------------------------------------------------------------- */
+
+typedef struct tmb_job_operations {
+    tmb_store_status (*add)(tmb_store *store, const tmb_new_job *job, tmb_job_info *info);
+    tmb_store_status (*get)(tmb_store *store, const char *id, tmb_job_info *info);
+    tmb_store_status (*remove)(tmb_store *store, const char *id);
+    tmb_store_status (*list)(tmb_store *store, size_t limit, tmb_job_info **out, size_t *count);
+    tmb_store_status (*items)(tmb_store *store, const char *job, tmb_job_item **out, size_t *count);
+    tmb_store_status (*take)(tmb_store *store, const tmb_taking *how, tmb_delivery *out);
+    tmb_store_status (*renew)(tmb_store *store, const tmb_delivery *delivery, double lease_seconds);
+    tmb_store_status (*give_back)(tmb_store *store, const tmb_delivery *delivery);
+    tmb_store_status (*finish)(tmb_store *store, const tmb_delivery *delivery, tmb_item_state state, const char *result,
+                               const char *audio);
+    tmb_store_status (*counts)(tmb_store *store, size_t *queued, size_t *running);
+    void (*watch)(tmb_store *store, tmb_job_watch watch, void *user);
+    /* NULL: one process alone has the store, which needs none of them. */
+    tmb_store_status (*pass_on)(tmb_store *store, const tmb_delivery *delivery, uint64_t memory);
+    tmb_store_status (*bury)(tmb_store *store, const tmb_delivery *delivery, const char *result, const char *reason);
+    tmb_store_status (*dead_list)(tmb_store *store, size_t limit, tmb_dead_letter **out, size_t *count);
+    tmb_store_status (*dead_end)(tmb_store *store, const char *id, bool retry);
+    tmb_store_status (*send)(tmb_store *store, const tmb_delivery *delivery, uint64_t piece, const char *kind,
+                             const void *data, size_t size, size_t *waiting);
+    tmb_store_status (*receive)(tmb_store *store, const char *job, tmb_call_place *place, double seconds,
+                                tmb_call_piece *out);
+} tmb_job_operations;
 
 #endif

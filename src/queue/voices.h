@@ -40,4 +40,19 @@ tmb_store_status tmb_store_prepared_open(tmb_store *store, const tmb_voice_info 
 void tmb_store_prepared_drop(tmb_store *store, const tmb_voice_info *info, const char *model);
 bool tmb_store_prepared_exists(tmb_store *store, const tmb_voice_info *info, const char *model);
 
+/* ---- For those who implement it --------------------------------------------------------------- */
+
+typedef struct tmb_voice_operations {
+    /* Takes over a complete file in tmp/ whose bytes are booked; on failure it stays. `info` has its `bytes`. */
+    tmb_store_status (*add)(tmb_store *store, const char *path, tmb_voice_info *info);
+    tmb_store_status (*get)(tmb_store *store, const char *name, int *descriptor, tmb_voice_info *info);
+    tmb_store_status (*remove)(tmb_store *store, const char *name, const char *id);
+    tmb_store_status (*list)(tmb_store *store, tmb_voice_info **out, size_t *count);
+    tmb_store_status (*prepared_keep)(tmb_store *store, const tmb_voice_info *info, const char *model,
+                                      const char *path);
+    tmb_store_status (*prepared_open)(tmb_store *store, const tmb_voice_info *info, const char *model, int *descriptor);
+    void (*prepared_drop)(tmb_store *store, const tmb_voice_info *info, const char *model);
+    bool (*prepared_exists)(tmb_store *store, const tmb_voice_info *info, const char *model);
+} tmb_voice_operations;
+
 #endif

@@ -18,7 +18,7 @@ static inline void tmb_ratio(int input_rate, int output_rate, size_t *up, size_t
     *down = (size_t)input_rate / a;
 }
 
-/* ceil(count * up / down), and floor(count * up / down + 1/2); UINT64_MAX where that is too much. */
+/* ceil(count * up / down), and floor(count * up / down + 1/2); UINT64_MAX if that is too much. */
 static inline uint64_t tmb_ratio_ceil(uint64_t count, size_t up, size_t down) {
     const unsigned __int128 result = ((unsigned __int128)count * up + down - 1) / down;
     return result > UINT64_MAX ? UINT64_MAX : (uint64_t)result;

@@ -1,5 +1,5 @@
 /* The stream around the stages: it keeps the inputs that are still needed, moves on to the next stage
- * where one fails, and holds the output until it is pulled. */
+ * if one fails, and holds the output until it is pulled. */
 #include "resample/resample.h"
 
 #include "base/error.h"
@@ -32,7 +32,7 @@ struct tmb_resampler {
 
 static const tmb_resampler_stage *const all_stages[] = {&tmb_stage_soxr, &tmb_stage_polyphase, &tmb_stage_sinc};
 
-/* Starts the stage `first` or, where it cannot be created, one behind it. */
+/* Starts the stage `first` or, if it cannot be created, one behind it. */
 static tmb_status start_stage(tmb_resampler *resampler, size_t first, tmb_error *error) {
     tmb_status status = TMB_ERROR_INTERNAL;
     for (size_t i = first; i < resampler->cascade_count; i++) {
@@ -114,7 +114,7 @@ static void drop_inputs(tmb_resampler *resampler) {
     }
 }
 
-/* Makes all outputs that the inputs settle, with the next stage where one fails. */
+/* Makes all outputs that the inputs settle, with the next stage if one fails. */
 static tmb_status run(tmb_resampler *resampler, tmb_error *error) {
     for (;;) {
         const tmb_resampler_stage *stage = resampler->cascade[resampler->active];

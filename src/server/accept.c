@@ -17,7 +17,7 @@ static const struct {
 /* "q" of one element, 1 if it has none. */
 static double quality(const char *element, size_t length) {
     for (size_t i = 0; i + 3 < length; i++) {
-        if (strchr("; \t", element[i]) && strncasecmp(element + i + 1, "q=", 2) == 0) {
+        if (strchr("; \t", element[i]) != NULL && strncasecmp(element + i + 1, "q=", 2) == 0) {
             double q = strtod(element + i + 3, NULL);
             return q >= 0 && q <= 1 ? q : 1;
         }
@@ -27,7 +27,7 @@ static double quality(const char *element, size_t length) {
 
 /* The row of an element's type; -1: not audio that we know. */
 static int find_audio(const char *element, size_t length) {
-    for (size_t i = 0; i < sizeof(audio_types) / sizeof(audio_types[0]); i++) {
+    for (size_t i = 0; i < sizeof audio_types / sizeof audio_types[0]; i++) {
         if (strlen(audio_types[i].type) == length && strncasecmp(element, audio_types[i].type, length) == 0) {
             return (int)i;
         }
@@ -40,7 +40,7 @@ bool tmb_accepts_audio(const char *accept, const char **format) {
     double json = 0;
     bool json_first = false;
     *format = NULL;
-    while (accept && *accept) {
+    while (accept != NULL && *accept) {
         accept += strspn(accept, " \t,");
         size_t length = strcspn(accept, ",");
         size_t type = strcspn(accept, ",; \t");

@@ -16,24 +16,24 @@
 void tmb_answer_text(tmb_request *request, unsigned status, const char *content_type, const char *text, size_t size) {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(size, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
-    if (response) {
+    if (response != NULL) {
         tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     }
     tmb_answer(request, status, response, size);
 }
 
 void tmb_answer_json(tmb_request *request, unsigned status, json_t *value) {
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = value != NULL ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(value);
     struct MHD_Response *response = NULL;
-    size_t size = text ? strlen(text) : 0;
-    if (text) {
+    size_t size = text != NULL ? strlen(text) : 0;
+    if (text != NULL) {
         response = MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
-        if (!response) {
+        if (response == NULL) {
             free(text);
         }
     }
-    if (response) {
+    if (response != NULL) {
         tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
     }
     tmb_answer(request, status, response, size);
@@ -53,7 +53,7 @@ static void free_rope(void *argument) { tmb_rope_destroy(argument); }
 void tmb_answer_rope(tmb_request *request, unsigned status, const char *content_type, tmb_rope *rope) {
     uint64_t size = tmb_rope_size(rope);
     struct MHD_Response *response = MHD_create_response_from_callback(size, 32 * 1024, read_rope, rope, free_rope);
-    if (response) {
+    if (response != NULL) {
         tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     } else {
         tmb_rope_destroy(rope);
@@ -76,28 +76,28 @@ static json_t *error_body(const tmb_request *request, unsigned status, const cha
     char raw[2400];
     char detail[1024];
     char name[128];
-    if (status == 400 && field) {
-        (void)snprintf(raw, sizeof(raw), "Invalid Input: %s: %s", field, message);
+    if (status == 400 && field != NULL) {
+        (void)snprintf(raw, sizeof raw, "Invalid Input: %s: %s", field, message);
     } else if (status == 400) {
-        (void)snprintf(raw, sizeof(raw), "Invalid Input: %s", message);
+        (void)snprintf(raw, sizeof raw, "Invalid Input: %s", message);
     } else {
-        (void)snprintf(raw, sizeof(raw), "%s", message);
+        (void)snprintf(raw, sizeof raw, "%s", message);
     }
     /* A message may quote what is no text. */
-    (void)tmb_utf8_clean(raw, strlen(raw), detail, sizeof(detail));
-    if (field) {
-        (void)tmb_utf8_clean(field, strlen(field), name, sizeof(name));
+    (void)tmb_utf8_clean(raw, strlen(raw), detail, sizeof detail);
+    if (field != NULL) {
+        (void)tmb_utf8_clean(field, strlen(field), name, sizeof name);
         field = name;
     }
-    bool openai =
-        request->route ? (request->route->flags & TMB_ROUTE_OPENAI) != 0 : strncmp(request->path, "/v1/", 4) == 0;
+    bool openai = request->route != NULL ? (request->route->flags & TMB_ROUTE_OPENAI) != 0
+                                         : strncmp(request->path, "/v1/", 4) == 0;
     if (openai) {
         return json_pack("{s:{s:s, s:s, s:s?, s:s?}}", "error", "message", detail, "type", error_type(status), "param",
                          status < 500 ? field : NULL, "code",
-                         status == 401            ? "invalid_api_key"
-                         : status == 429          ? "rate_limit_exceeded"
-                         : status == 400 && field ? "invalid_value"
-                                                  : NULL);
+                         status == 401                    ? "invalid_api_key"
+                         : status == 429                  ? "rate_limit_exceeded"
+                         : status == 400 && field != NULL ? "invalid_value"
+                                                          : NULL);
     }
     return status >= 500 ? json_pack("{s:s, s:s}", "detail", detail, "request_id", request->id)
                          : json_pack("{s:s}", "detail", detail);
@@ -106,12 +106,12 @@ static json_t *error_body(const tmb_request *request, unsigned status, const cha
 static void refuse(tmb_request *request, unsigned status, double retry_seconds, const char *field,
                    const char *message) {
     json_t *body = error_body(request, status, field, message);
-    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(body);
-    size_t size = text ? strlen(text) : 0;
-    struct MHD_Response *response =
-        text ? MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_COPY) : tmb_response_out_of_memory();
-    if (!text || !response) {
+    size_t size = text != NULL ? strlen(text) : 0;
+    struct MHD_Response *response = text != NULL ? MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_COPY)
+                                                 : tmb_response_out_of_memory();
+    if (text == NULL || response == NULL) {
         free(text);
         tmb_answer(request, MHD_HTTP_SERVICE_UNAVAILABLE, response, 0);
         return;
@@ -124,7 +124,7 @@ static void refuse(tmb_request *request, unsigned status, double retry_seconds, 
     }
     if (retry_seconds > 0) {
         char seconds[32];
-        (void)snprintf(seconds, sizeof(seconds), "%.0f", ceil(retry_seconds));
+        (void)snprintf(seconds, sizeof seconds, "%.0f", ceil(retry_seconds));
         tmb_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
     if (status == 401) {
@@ -137,7 +137,7 @@ void tmb_refuse(tmb_request *request, unsigned status, const char *field, const 
     char message[2048];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(message, sizeof(message), format, arguments);
+    (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     refuse(request, status, 0, field, message);
 }
@@ -146,7 +146,7 @@ void tmb_refuse_for_now(tmb_request *request, unsigned status, double retry_seco
     char message[2048];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(message, sizeof(message), format, arguments);
+    (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     refuse(request, status, retry_seconds < 1 ? 1 : retry_seconds, NULL, message);
 }
@@ -166,10 +166,11 @@ unsigned tmb_store_problem(tmb_store_status status, const char *what, char *mess
         {TMB_STORE_BUSY, 503, "The server is busy", NULL},
         {TMB_STORE_FULL, 503, "The queue is full", NULL},
     };
-    for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
         if (problems[i].status == status) {
             const char *after = problems[i].after;
-            (void)snprintf(message, size, "%s%s%s", problems[i].before, after ? what : "", after ? after : "");
+            (void)snprintf(message, size, "%s%s%s", problems[i].before, after != NULL ? what : "",
+                           after != NULL ? after : "");
             return problems[i].code;
         }
     }
@@ -179,7 +180,7 @@ unsigned tmb_store_problem(tmb_store_status status, const char *what, char *mess
 
 void tmb_refuse_store(tmb_request *request, tmb_store_status status, const char *what) {
     char message[160];
-    unsigned code = tmb_store_problem(status, what, message, sizeof(message));
+    unsigned code = tmb_store_problem(status, what, message, sizeof message);
     tmb_refuse(request, code, NULL, "%s", message);
 }
 
@@ -189,7 +190,7 @@ void tmb_answer_and_remove(tmb_request *request, const char *path, const char *t
     (void)unlink(path);
     off_t size = descriptor < 0 ? -1 : lseek(descriptor, 0, SEEK_END);
     struct MHD_Response *response = size < 0 ? NULL : MHD_create_response_from_fd64((uint64_t)size, descriptor);
-    if (!response) {
+    if (response == NULL) {
         bool busy = descriptor >= 0 || tmb_errno_is_exhausted(code);
         (void)(descriptor >= 0 ? close(descriptor) : 0);
         tmb_refuse(request, busy ? 503 : 500, NULL, "%s", busy ? "The server is busy" : "Internal Error");

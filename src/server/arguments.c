@@ -32,7 +32,7 @@ bool tmb_percent_decode(char *text, bool plus) {
 void tmb_percent_encode(const char *text, char *out, size_t size) {
     size_t used = 0;
     for (const unsigned char *at = (const unsigned char *)text; *at && used + 4 <= size; at++) {
-        bool plain = *at < 0x80 && (isalnum(*at) || strchr("-._~", *at));
+        bool plain = *at < 0x80 && (isalnum(*at) || strchr("-._~", *at) != NULL);
         int added = snprintf(out + used, size - used, plain ? "%c" : "%%%02X", *at);
         used += added > 0 ? (size_t)added : 0;
     }
@@ -41,35 +41,37 @@ void tmb_percent_encode(const char *text, char *out, size_t size) {
 
 bool tmb_content_type_is(const char *content_type, const char *type) {
     size_t length = strlen(type);
-    return content_type && strncasecmp(content_type, type, length) == 0 && strchr(" \t;", content_type[length]);
+    return content_type != NULL && strncasecmp(content_type, type, length) == 0 &&
+           strchr(" \t;", content_type[length]) != NULL;
 }
 
-/* "a=b&c=d" as an object; NULL where it cannot be one (answered). */
+/* "a=b&c=d" as an object; NULL if it cannot be one (answered). */
 static json_t *read_query(tmb_request *request) {
     json_t *object = json_object();
     char *save = NULL;
-    for (char *pair = request->query_text ? strtok_r(request->query_text, "&", &save) : NULL; pair;
+    for (char *pair = request->query_text != NULL ? strtok_r(request->query_text, "&", &save) : NULL; pair != NULL;
          pair = strtok_r(NULL, "&", &save)) {
         char *value = strchr(pair, '=');
-        if (value) {
+        if (value != NULL) {
             *value++ = 0;
         }
         tmb_field_problem problem = {.field = "query"};
-        if (!tmb_percent_decode(pair, true) || (value && !tmb_percent_decode(value, true))) {
+        if (!tmb_percent_decode(pair, true) || (value != NULL && !tmb_percent_decode(value, true))) {
             tmb_refuse(request, 400, "query", "has a broken escape");
         } else {
             const tmb_field *field = tmb_field_find(request->route->query, pair);
-            if (!field) {
+            if (field == NULL) {
                 /* Unknown query parameters are ignored, as everywhere on the web. */
                 continue;
             }
-            json_t *parsed = tmb_field_parse(field, value ? value : "", value ? strlen(value) : 0, &problem);
-            if (parsed && !json_object_get(object, field->name)) {
+            json_t *parsed =
+                tmb_field_parse(field, value != NULL ? value : "", value != NULL ? strlen(value) : 0, &problem);
+            if (parsed != NULL && json_object_get(object, field->name) == NULL) {
                 (void)json_object_set_new(object, field->name, parsed);
                 continue;
             }
             json_decref(parsed);
-            tmb_refuse(request, 400, field->name, "%s", parsed ? "comes twice" : problem.message);
+            tmb_refuse(request, 400, field->name, "%s", parsed != NULL ? "comes twice" : problem.message);
         }
         json_decref(object);
         return NULL;
@@ -80,7 +82,7 @@ static json_t *read_query(tmb_request *request) {
 /* The most values that these fields can use. */
 static size_t count_values(const tmb_field *fields, const tmb_server_config *config) {
     double count = 1;
-    for (const tmb_field *field = fields; field && field->name; field++) {
+    for (const tmb_field *field = fields; field != NULL && field->name != NULL; field++) {
         double each = 1;
         if (field->kind == TMB_FIELD_ITEMS) {
             each = 1 + tmb_field_maximum(field, config) * (double)count_values(field->fields, config);
@@ -116,7 +118,7 @@ static void refuse_json(tmb_request *request, const json_error_t *error) {
     }
     /* jansson quotes the input near the error; say where it is, not what it is. */
     size_t length = strcspn(error->text, "'");
-    while (length && strchr(" ,:", error->text[length - 1])) {
+    while (length && strchr(" ,:", error->text[length - 1]) != NULL) {
         length--;
     }
     tmb_refuse(request, 400, "body", "is not valid JSON: %.*s (line %d, column %d)", (int)length, error->text,
@@ -124,7 +126,7 @@ static void refuse_json(tmb_request *request, const json_error_t *error) {
 }
 
 static json_t *read_json(tmb_request *request) {
-    const char *text = request->body.data ? request->body.data : "";
+    const char *text = request->body.data != NULL ? request->body.data : "";
     size_t size = request->body.size;
     if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
         /* A byte order mark, as some editors write it. */
@@ -138,7 +140,7 @@ static json_t *read_json(tmb_request *request) {
     json_error_t error = {.line = -1};
     json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     tmb_buffer_free(&request->body);
-    if (!value) {
+    if (value == NULL) {
         refuse_json(request, &error);
         return NULL;
     }
@@ -152,7 +154,7 @@ static json_t *read_json(tmb_request *request) {
 
 static json_t *read_form(tmb_request *request) {
     json_t *object = tmb_form_finish(request->form);
-    if (!object) {
+    if (object == NULL) {
         const char *field = NULL;
         const char *message = NULL;
         unsigned status = tmb_form_problem(request->form, &field, &message);
@@ -167,11 +169,11 @@ static json_t *read_form(tmb_request *request) {
 
 /* Files are required in their own way: they are not in the object. */
 static bool check_form(tmb_request *request, tmb_field_problem *problem) {
-    for (const tmb_field *field = request->route->fields; field && field->name; field++) {
-        bool has_file = request->form && tmb_form_has_file(request->form, field->name);
-        if (has_file && field->kind != TMB_FIELD_FILE && json_object_get(request->arguments, field->name)) {
-            (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
-            (void)snprintf(problem->message, sizeof(problem->message), "comes twice");
+    for (const tmb_field *field = request->route->fields; field != NULL && field->name != NULL; field++) {
+        bool has_file = request->form != NULL && tmb_form_has_file(request->form, field->name);
+        if (has_file && field->kind != TMB_FIELD_FILE && json_object_get(request->arguments, field->name) != NULL) {
+            (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
+            (void)snprintf(problem->message, sizeof problem->message, "comes twice");
             return false;
         }
         if (has_file) {
@@ -185,7 +187,7 @@ static bool check_form(tmb_request *request, tmb_field_problem *problem) {
 static bool check_arguments(tmb_request *request, tmb_field_problem *problem) {
     const tmb_route *route = request->route;
     bool strict = !(route->flags & TMB_ROUTE_OPENAI);
-    if (!request->form) {
+    if (request->form == NULL) {
         return tmb_fields_check(route->fields, request->server->config, request->arguments, strict, problem);
     }
     /* FILE fields are checked here; the rest by the table, without them. */
@@ -195,18 +197,18 @@ static bool check_arguments(tmb_request *request, tmb_field_problem *problem) {
     json_t *value = NULL;
     json_object_foreach(request->arguments, name, value) {
         const tmb_field *field = tmb_field_find(route->fields, name);
-        if (field && field->kind != TMB_FIELD_FILE) {
+        if (field != NULL && field->kind != TMB_FIELD_FILE) {
             (void)json_object_set(texts, name, value);
         }
     }
     tmb_field without_files[64];
     size_t count = 0;
-    for (const tmb_field *field = route->fields; field && field->name && count + 1 < 64; field++) {
+    for (const tmb_field *field = route->fields; field != NULL && field->name != NULL && count + 1 < 64; field++) {
         if (field->kind != TMB_FIELD_FILE) {
             without_files[count++] = *field;
         } else if (good && (field->flags & TMB_FIELD_REQUIRED) && !tmb_form_has_file(request->form, field->name)) {
-            (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
-            (void)snprintf(problem->message, sizeof(problem->message), "is missing (a file part of the form)");
+            (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
+            (void)snprintf(problem->message, sizeof problem->message, "is missing (a file part of the form)");
             good = false;
         }
     }
@@ -220,18 +222,18 @@ bool tmb_arguments_read(tmb_request *request) {
     const tmb_route *route = request->route;
     tmb_field_problem problem = {.field = "", .message = ""};
     request->query = read_query(request);
-    if (!request->query) {
+    if (request->query == NULL) {
         return false;
     }
     if (!tmb_fields_check(route->query, request->server->config, request->query, true, &problem)) {
         tmb_refuse(request, 400, problem.field, "%s", problem.message);
         return false;
     }
-    if (route->body == TMB_BODY_NONE || request->raw_upload) {
+    if (route->body == TMB_BODY_NONE || request->raw_upload != NULL) {
         return true;
     }
-    request->arguments = request->form ? read_form(request) : read_json(request);
-    if (!request->arguments) {
+    request->arguments = request->form != NULL ? read_form(request) : read_json(request);
+    if (request->arguments == NULL) {
         return false;
     }
     if (!tmb_fields_settle(route->fields, request->arguments, &problem) || !check_arguments(request, &problem)) {

@@ -4,11 +4,11 @@
 
 #include "server/request.h"
 
-/* Percent-decodes `text` in place; `plus` also turns '+' into a blank. False where an escape is broken or
+/* Percent-decodes `text` in place; `plus` also turns '+' into a blank. False if an escape is broken or
  * stands for NUL. */
 bool tmb_percent_decode(char *text, bool plus);
 
-/* Fills request->query and request->arguments by the route's tables. False where something is wrong; then
+/* Fills request->query and request->arguments by the route's tables. False if something is wrong; then
  * the request has been answered. */
 bool tmb_arguments_read(tmb_request *request);
 

@@ -29,34 +29,39 @@ struct tmb_keys {
 
 enum { key_limit = 10000, shortest_key = 16, line_limit = 1024 };
 
+/* Without the blanks behind it, which are no part of a header's value. */
 static void hash_key(const char *text, uint8_t hash[SHA256_DIGEST_SIZE]) {
     struct sha256_ctx context;
+    size_t length = strlen(text);
+    while (length > 0 && (text[length - 1] == ' ' || text[length - 1] == '\t')) {
+        length--;
+    }
     sha256_init(&context);
-    sha256_update(&context, strlen(text), (const uint8_t *)text);
+    sha256_update(&context, length, (const uint8_t *)text);
     sha256_digest(&context, SHA256_DIGEST_SIZE, hash);
-    explicit_bzero(&context, sizeof(context));
+    explicit_bzero(&context, sizeof context);
 }
 
-/* One line without its end; false where it is no key (`what` says why), `*used` where it held one. */
+/* One line without its end; false if it is no key (`what` says why), `*used` if it held one. */
 static bool read_line(char *line, key *out, bool *used, const char **what) {
     *used = false;
     char *save = NULL;
     char *first = strtok_r(line, " \t\r\n", &save);
-    if (!first || first[0] == '#') {
+    if (first == NULL || first[0] == '#') {
         return true;
     }
     char *second = strtok_r(NULL, " \t\r\n", &save);
-    const char *text = second && second[0] != '#' ? second : first;
-    memset(out, 0, sizeof(*out));
+    const char *text = second != NULL && second[0] != '#' ? second : first;
+    memset(out, 0, sizeof *out);
     if (text == second) {
         if (!tmb_is_name(first) || strlen(first) >= TMB_KEY_NAME) {
             *what = "the name has other characters than letters, digits, '_', '-' and '.'";
             return false;
         }
-        (void)snprintf(out->name, sizeof(out->name), "%s", first);
+        (void)snprintf(out->name, sizeof out->name, "%s", first);
     }
     if (strncmp(text, "sha256:", 7) == 0) {
-        if (!tmb_hex_decode(text + 7, out->hash, sizeof(out->hash))) {
+        if (!tmb_hex_decode(text + 7, out->hash, sizeof out->hash)) {
             *what = "sha256: is not followed by 64 hexadecimal digits";
             return false;
         }
@@ -69,7 +74,7 @@ static bool read_line(char *line, key *out, bool *used, const char **what) {
     if (!out->name[0]) {
         char prefix[9];
         tmb_hex_encode(out->hash, 4, prefix);
-        (void)snprintf(out->name, sizeof(out->name), "key-%s", prefix);
+        (void)snprintf(out->name, sizeof out->name, "key-%s", prefix);
     }
     *used = true;
     return true;
@@ -78,9 +83,9 @@ static bool read_line(char *line, key *out, bool *used, const char **what) {
 static tmb_status add_key(key **keys, size_t *used, size_t *capacity, const key *added, tmb_error *error) {
     if (*used == *capacity) {
         size_t more = *capacity ? 2 * *capacity : 16;
-        key *grown = tmb_realloc(*keys, more, sizeof(**keys));
-        if (!grown) {
-            return tmb_fail_memory(error, "keys", more * sizeof(**keys));
+        key *grown = tmb_realloc(*keys, more, sizeof **keys);
+        if (grown == NULL) {
+            return tmb_fail_memory(error, "keys", more * sizeof **keys);
         }
         *keys = grown;
         *capacity = more;
@@ -97,7 +102,7 @@ static tmb_status read_lines(const char *path, char *text, size_t bytes, key **k
     char *line = text + (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);
     for (int number = 1; status == TMB_OK && line < text + bytes; number++) {
         char *end = memchr(line, '\n', (size_t)(text + bytes - line));
-        size_t length = end ? (size_t)(end - line) : (size_t)(text + bytes - line);
+        size_t length = end != NULL ? (size_t)(end - line) : (size_t)(text + bytes - line);
         line[length] = 0;
         key next;
         bool is_key = false;
@@ -109,7 +114,7 @@ static tmb_status read_lines(const char *path, char *text, size_t bytes, key **k
         } else {
             (void)read_line(line, &next, &is_key, &what);
         }
-        if (what) {
+        if (what != NULL) {
             status = tmb_fail(error, TMB_ERROR_FORMAT, "%s:%d: %s", path, number, what);
         } else if (is_key && *used == key_limit) {
             status = tmb_fail(error, TMB_ERROR_LIMIT, "%s has more than %d keys", path, key_limit);
@@ -149,8 +154,8 @@ static tmb_status read_keys(const char *path, key **list, size_t *count, tmb_err
 
 tmb_status tmb_keys_open(const char *path, uint64_t per_minute, tmb_keys **out, tmb_error *error) {
     *out = NULL;
-    tmb_keys *keys = tmb_calloc(1, sizeof(*keys));
-    if (!keys || !(keys->path = tmb_strdup(path))) {
+    tmb_keys *keys = tmb_calloc(1, sizeof *keys);
+    if (keys == NULL || (keys->path = tmb_strdup(path)) == NULL) {
         free(keys);
         return tmb_fail_memory(error, "keys", 0);
     }
@@ -167,7 +172,7 @@ tmb_status tmb_keys_open(const char *path, uint64_t per_minute, tmb_keys **out, 
 void tmb_keys_close(tmb_keys **keys) {
     tmb_keys *closing = *keys;
     *keys = NULL;
-    if (closing) {
+    if (closing != NULL) {
         (void)pthread_mutex_destroy(&closing->lock);
         free(closing->list);
         free(closing->path);
@@ -188,7 +193,7 @@ tmb_status tmb_keys_reload(tmb_keys *keys, tmb_error *error) {
         list[i].tokens = keys->per_minute;
         list[i].filled = now;
         for (size_t k = 0; k < keys->count; k++) {
-            if (memcmp(list[i].hash, keys->list[k].hash, sizeof(list[i].hash)) == 0) {
+            if (memcmp(list[i].hash, keys->list[k].hash, sizeof list[i].hash) == 0) {
                 list[i].tokens = keys->list[k].tokens;
                 list[i].filled = keys->list[k].filled;
             }
@@ -204,18 +209,18 @@ tmb_status tmb_keys_reload(tmb_keys *keys, tmb_error *error) {
 tmb_key_answer tmb_keys_check(tmb_keys *keys, const char *presented, bool count, char name[TMB_KEY_NAME],
                               double *wait) {
     uint8_t hash[SHA256_DIGEST_SIZE];
-    hash_key(presented ? presented : "", hash);
+    hash_key(presented != NULL ? presented : "", hash);
     tmb_key_answer answer = TMB_KEY_UNKNOWN;
     *wait = 0;
     (void)pthread_mutex_lock(&keys->lock);
     key *found = NULL;
     for (size_t i = 0; i < keys->count; i++) {
         /* All are compared, to the last byte. */
-        if (memeql_sec(hash, keys->list[i].hash, sizeof(hash))) {
+        if (memeql_sec(hash, keys->list[i].hash, sizeof hash)) {
             found = &keys->list[i];
         }
     }
-    if (found && presented) {
+    if (found != NULL && presented != NULL) {
         answer = TMB_KEY_GOOD;
         memcpy(name, found->name, TMB_KEY_NAME);
         if (count && keys->per_minute > 0) {

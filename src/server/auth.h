@@ -12,7 +12,7 @@ typedef enum tmb_key_answer { TMB_KEY_GOOD, TMB_KEY_UNKNOWN, TMB_KEY_TOO_OFTEN }
 
 /* Reads `path`: one key a line, "[NAME] KEY" or "[NAME] sha256:HEX", '#' begins a comment. A plain key
  * has at least 16 characters. Only hashes are kept in memory. TMB_ERROR_IO, TMB_ERROR_FORMAT (with the
- * line, never with the key) also where there is no key in it. `per_minute`: 0 = no limit. */
+ * line, never with the key) also if there is no key in it. `per_minute`: 0 = no limit. */
 tmb_status tmb_keys_open(const char *path, uint64_t per_minute, tmb_keys **out, tmb_error *error);
 void tmb_keys_close(tmb_keys **keys);
 

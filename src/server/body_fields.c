@@ -51,10 +51,11 @@ static const tmb_field speech_fields[] = {
      .kind = TMB_FIELD_TEXT,
      .maximum = 256,
      .fallback = "\"tts-1\"",
-     .summary = "Any name: the server has one model"},
+     .summary = "The name of one of the server's models; any other name, as tts-1, is the one that has the voice"},
     {.name = "voice",
      .kind = TMB_FIELD_VOICE,
-     .summary = "A stored voice or an alias: its name, or {\"id\": name}; any label if ref_audio is given"},
+     .summary = "A stored voice or an alias: its name, or {\"id\": name}; otherwise a built-in speaker; any label if "
+                "ref_audio is given"},
     {.name = "response_format",
      .kind = TMB_FIELD_CHOICE,
      .choices = tmb_speech_format_names,
@@ -78,11 +79,13 @@ static const tmb_field speech_fields[] = {
     {.name = "instructions",
      .kind = TMB_FIELD_TEXT,
      .maximum = 4096,
-     .summary = "Accepted and ignored (X-Ignored says so)"},
+     .summary = "How a built-in speaker speaks, or the description of a voice; ignored if the model cannot follow it "
+                "(X-Ignored says so)"},
     {.name = "task_type",
      .kind = TMB_FIELD_TEXT,
      .maximum = 64,
-     .summary = "Base is what this server does; another is ignored (X-Ignored says so)"},
+     .summary = "Base, CustomVoice or VoiceDesign: what the voice is, if there is a model for it; another is ignored "
+                "(X-Ignored says so)"},
     {.name = "sample_rate",
      .kind = TMB_FIELD_INTEGER,
      .minimum = 8000,
@@ -91,7 +94,12 @@ static const tmb_field speech_fields[] = {
 };
 
 /* Fields of an item that OpenAI's endpoint has under names or with rules of its own, or not at all. */
-static const char *const not_in_speech[] = {"text", "voice", "custom_id", "response_format", NULL};
+static const char *const not_in_speech[] = {"text", "voice", "custom_id", "response_format", "model", NULL};
+/* A described voice is nobody's; one that is stored is a voice, not an answer in some format. */
+static const char *const not_in_design[] = {"speaker", NULL};
+static const char *const not_in_stored_design[] = {"speaker",    "custom_id", "response_format",    "split_length",
+                                                   "pauses",     "model",     "first_chunk_frames", "max_seconds",
+                                                   "max_frames", NULL};
 
 /* ---- From the library's table ---- */
 
@@ -115,7 +123,8 @@ static void convert_text(const tmb_clone_field *row, tmb_field *out) {
         out->flags |= TMB_FIELD_REFERENCE;
     } else if (strcmp(row->name, "voice") == 0) {
         out->kind = TMB_FIELD_NAME;
-    } else if (strcmp(row->name, "custom_id") == 0) {
+    } else if (strcmp(row->name, "custom_id") == 0 || strcmp(row->name, "speaker") == 0 ||
+               strcmp(row->name, "model") == 0) {
         out->maximum_setting = 0;
         out->maximum = 256;
     }
@@ -133,7 +142,7 @@ static void convert_number(const tmb_clone_field *row, tmb_field *out) {
 
 static tmb_field convert(const tmb_clone_field *row, bool lists) {
     tmb_field out = {.name = row->name,
-                     .fallback = row->server_fallback ? row->server_fallback : row->fallback,
+                     .fallback = row->server_fallback != NULL ? row->server_fallback : row->fallback,
                      .summary = summary_of(row)};
     for (size_t i = 0; i < COUNT(row->aliases); i++) {
         out.aliases[i] = row->aliases[i];
@@ -148,6 +157,10 @@ static tmb_field convert(const tmb_clone_field *row, bool lists) {
     case TMB_CLONE_FORMAT:
         out.kind = TMB_FIELD_CHOICE;
         out.choices = tmb_format_names;
+        break;
+    case TMB_CLONE_LEVEL:
+        out.kind = TMB_FIELD_CHOICE;
+        out.choices = row->choices;
         break;
     case TMB_CLONE_NUMBER:
     case TMB_CLONE_INTEGER:
@@ -170,7 +183,7 @@ static void add(table *to, tmb_field field) {
 }
 
 static bool is_listed(const char *const *names, const char *name) {
-    for (size_t i = 0; names && names[i]; i++) {
+    for (size_t i = 0; names != NULL && names[i] != NULL; i++) {
         if (strcmp(names[i], name) == 0) {
             return true;
         }
@@ -178,11 +191,14 @@ static bool is_listed(const char *const *names, const char *name) {
     return false;
 }
 
-static void add_item_fields(table *to, bool cleaning, bool lists, bool form, const char *const *without) {
+/* `cleaning` false: without the fields of the cleaning stages. `kinds`: TMB_CLONE_... of fields that are left out. */
+static void add_item_fields(table *to, bool cleaning, bool lists, bool form, unsigned kinds,
+                            const char *const *without) {
     size_t count = 0;
     const tmb_clone_field *rows = tmb_clone_fields(&count);
     for (size_t i = 0; i < count; i++) {
-        if ((!cleaning && (rows[i].flags & TMB_CLONE_CLEANING)) || is_listed(without, rows[i].name)) {
+        if ((!cleaning && (rows[i].flags & TMB_CLONE_CLEANING)) || (rows[i].flags & kinds) ||
+            is_listed(without, rows[i].name)) {
             continue;
         }
         tmb_field field = convert(&rows[i], lists);
@@ -200,21 +216,31 @@ tmb_field tmb_clone_body[TMB_BODY_FIELDS_MAX], tmb_clone_enhanced_body[TMB_BODY_
 tmb_field tmb_clone_form[TMB_BODY_FIELDS_MAX], tmb_clone_enhanced_form[TMB_BODY_FIELDS_MAX];
 tmb_field tmb_job_item_body[TMB_BODY_FIELDS_MAX], tmb_speech_body[TMB_BODY_FIELDS_MAX];
 tmb_field tmb_enhance_form[TMB_BODY_FIELDS_MAX];
+tmb_field tmb_custom_voice_body[TMB_BODY_FIELDS_MAX], tmb_voice_design_body[TMB_BODY_FIELDS_MAX];
+tmb_field tmb_voice_design_store_body[TMB_BODY_FIELDS_MAX];
 
 static void fill(void) {
     static const struct {
         tmb_field *fields;
         bool cleaning, lists, form;
+        unsigned without; /* TMB_CLONE_... */
+        const char *const *names;
     } bodies[] = {
-        {.fields = tmb_clone_body, .lists = true},
-        {.fields = tmb_clone_enhanced_body, .cleaning = true, .lists = true},
-        {.fields = tmb_clone_form, .form = true},
-        {.fields = tmb_clone_enhanced_form, .cleaning = true, .form = true},
+        {.fields = tmb_clone_body, .lists = true, .without = TMB_CLONE_OWN_VOICE},
+        {.fields = tmb_clone_enhanced_body, .cleaning = true, .lists = true, .without = TMB_CLONE_OWN_VOICE},
+        {.fields = tmb_clone_form, .form = true, .without = TMB_CLONE_OWN_VOICE},
+        {.fields = tmb_clone_enhanced_form, .cleaning = true, .form = true, .without = TMB_CLONE_OWN_VOICE},
+        {.fields = tmb_custom_voice_body, .cleaning = true, .lists = true, .without = TMB_CLONE_REFERENCE},
+        {.fields = tmb_voice_design_body,
+         .cleaning = true,
+         .lists = true,
+         .without = TMB_CLONE_REFERENCE,
+         .names = not_in_design},
         {.fields = tmb_job_item_body, .cleaning = true},
     };
     for (size_t i = 0; i < COUNT(bodies); i++) {
         table to = {.fields = bodies[i].fields};
-        add_item_fields(&to, bodies[i].cleaning, bodies[i].lists, bodies[i].form, NULL);
+        add_item_fields(&to, bodies[i].cleaning, bodies[i].lists, bodies[i].form, bodies[i].without, bodies[i].names);
         for (size_t k = 0; bodies[i].fields != tmb_job_item_body && k < COUNT(stream_fields); k++) {
             add(&to, stream_fields[k]);
         }
@@ -223,7 +249,12 @@ static void fill(void) {
     for (size_t i = 0; i < COUNT(speech_fields); i++) {
         add(&speech, speech_fields[i]);
     }
-    add_item_fields(&speech, true, false, false, not_in_speech);
+    add_item_fields(&speech, true, false, false, TMB_CLONE_OWN_VOICE, not_in_speech);
+    table design = {.fields = tmb_voice_design_store_body};
+    add(&design,
+        (tmb_field){
+            .name = "name", .kind = TMB_FIELD_NAME, .flags = TMB_FIELD_REQUIRED, .summary = "What to call the voice"});
+    add_item_fields(&design, true, false, false, TMB_CLONE_REFERENCE, not_in_stored_design);
     /* A form brings its options with it, a bare file has them in the query. */
     table enhance = {.fields = tmb_enhance_form};
     add(&enhance, (tmb_field){.name = "audio",
@@ -231,7 +262,7 @@ static void fill(void) {
                               .kind = TMB_FIELD_FILE,
                               .flags = TMB_FIELD_REQUIRED,
                               .summary = "The file to clean"});
-    for (const tmb_field *option = tmb_enhance_query; option->name; option++) {
+    for (const tmb_field *option = tmb_enhance_query; option->name != NULL; option++) {
         add(&enhance, *option);
     }
 }
@@ -249,6 +280,25 @@ const tmb_field tmb_upload_form[] = {
      .kind = TMB_FIELD_FILE,
      .flags = TMB_FIELD_REQUIRED,
      .summary = "An audio file"},
+    {0},
+};
+
+const tmb_field tmb_transcribe_form[] = {
+    {.name = "audio",
+     .aliases = FILE_NAMES,
+     .kind = TMB_FIELD_FILE,
+     .flags = TMB_FIELD_REQUIRED,
+     .summary = "A recording of somebody who speaks"},
+    {0},
+};
+
+const tmb_field tmb_pull_body[] = {
+    {.name = "name",
+     .kind = TMB_FIELD_TEXT,
+     .flags = TMB_FIELD_REQUIRED,
+     .minimum = 1,
+     .maximum = 63,
+     .summary = "One of the models that GET lists"},
     {0},
 };
 

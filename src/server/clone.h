@@ -15,6 +15,7 @@ typedef enum tmb_clone_mode {
 typedef struct tmb_clone_options {
     tmb_clone_mode mode;
     bool enhanced;
+    tmb_who who;
     const char *format; /* of the audio */
     int rate;           /* of the audio; 0 = as it is made */
     double speed;       /* of the speech; 0 = as it is made */

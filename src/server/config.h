@@ -17,11 +17,15 @@ typedef struct tmb_server_config {
     char *keys_file;
     bool preload;
 
-    char *engine, *model, *precision, *denoiser;
+    char *engine, *precision, *device, *denoiser;
+    char *model; /* one to a line */
     char *remote_url, *remote_key_file;
+    bool overflow;
+    double remote_hedge;
+    char *transcribe_url, *transcribe_key_file, *transcribe_model;
     uint64_t threads, resample_workers, enhance_workers, max_batch, max_waiting_items, voice_cache_entries;
     double max_batch_wait;
-    uint64_t memory;
+    uint64_t memory, gpu_memory;
     double idle_unload;
 
     uint64_t max_json_bytes, max_upload_bytes, max_body_memory;
@@ -38,10 +42,18 @@ typedef struct tmb_server_config {
     double keep_files, keep_jobs;
     uint64_t max_storage;
 
-    char *default_voice; /* for requests that name none */
-    char *voice_alias;   /* "alloy=anna,nova=ben" */
-    bool open_listing;   /* voices and models without a key */
-    bool no_preview;
+    char *queue; /* URL of the Redis server that has the jobs; "" = the state folder has them */
+    char *queue_password_file, *blobs;
+    char *label, *need; /* separated by commas */
+    double lease;
+    uint64_t max_deliveries;
+    bool work;
+    bool is_worker; /* it is `timbre worker`, not `timbre serve` */
+
+    char *voices, *default_voice; /* for requests that name none */
+    char *voice_alias;            /* "alloy=anna,nova=ben" */
+    bool open_listing;            /* voices and models without a key */
+    bool no_preview, allow_pull;
 
     char *cors_origin;   /* separated by commas */
     char *allow_ref_url; /* host names, separated by commas */
@@ -67,30 +79,36 @@ typedef struct tmb_server_option {
     tmb_option_kind kind;
     size_t offset;           /* in tmb_server_config */
     bool repeats;            /* a text: given again it adds to the list, with a comma between */
+    char separator;          /* that stands between instead; 0: none */
     double minimum, maximum; /* of counts, bytes and seconds */
     const char *choices;     /* "text|json"; NULL = any text */
 } tmb_server_option;
 
-/* Every option but --help, --config and --print-config. */
-const tmb_server_option *tmb_server_options(size_t *count);
+/* config_table.c: every option but --help, --config and --print-config. */
+extern const tmb_server_option tmb_server_option_table[];
+extern const size_t tmb_server_option_count;
+/* Whether `timbre serve`, or `timbre worker`, has it. */
+bool tmb_server_option_is_of(const tmb_server_option *option, bool worker);
 
 typedef enum tmb_config_action {
     TMB_CONFIG_RUN = 0,
-    TMB_CONFIG_PRINT, /* --print-config */
-    TMB_CONFIG_HELP   /* --help */
+    TMB_CONFIG_PRINT,   /* --print-config */
+    TMB_CONFIG_VERSION, /* --version */
+    TMB_CONFIG_HELP     /* --help */
 } tmb_config_action;
 
 /* Where each value came from, for --print-config; indexed as the options. */
-#define TMB_SERVER_OPTION_LIMIT 80
+#define TMB_SERVER_OPTION_LIMIT 96
 typedef struct tmb_config_sources {
     const char *source[TMB_SERVER_OPTION_LIMIT]; /* "flag", "environment", "file", "systemd", "default" */
     char *file;                                  /* the config file that was read, or NULL */
 } tmb_config_sources;
 
 /* Fills `config` from `arguments` [count] (without the program's and the command's name), environment and
- * config file. Lines about unknown keys go to `warnings`. TMB_ERROR_ARGUMENT names the option and its
- * range. Free with tmb_server_config_free, on failure too. */
-tmb_status tmb_server_config_load(tmb_server_config *config, tmb_config_sources *sources, int count,
+ * config file; `worker`: for `timbre worker`, which has a config file of its own, worker.conf. Lines about unknown keys
+ * go to `warnings`. TMB_ERROR_ARGUMENT names the option and its range. Free with tmb_server_config_free, on failure
+ * too. */
+tmb_status tmb_server_config_load(tmb_server_config *config, tmb_config_sources *sources, bool worker, int count,
                                   char *const *arguments, FILE *warnings, tmb_config_action *action, tmb_error *error);
 void tmb_server_config_print(const tmb_server_config *config, const tmb_config_sources *sources, FILE *out);
 void tmb_server_config_free(tmb_server_config *config, tmb_config_sources *sources);

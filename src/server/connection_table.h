@@ -17,14 +17,18 @@ typedef enum tmb_connection_state {
     TMB_CONNECTION_ANSWERING
 } tmb_connection_state;
 
-/* Of a client that sends nothing more, everything has been read after so long: MHD, whose polling is edge-triggered,
+/* If a client sends nothing more, everything has been read after so long: MHD, whose polling is edge-triggered,
  * misses an end that came together with data, and would wait for the rest until its time is over. */
 #define TMB_DRAINED_SECONDS 1.0
 
 struct tmb_connection {
     struct tmb_connection *next, *previous;
     int socket;
-    uint64_t serial; /* rising with age */
+    int outer;    /* the client's socket, if `socket` is the end of a relay; otherwise, and once it is gone, -1 */
+    bool relayed; /* set before MHD has it */
+    bool last;    /* there is none, so that its request must be the only one; set before MHD has it */
+    struct tmb_relay *relay; /* or NULL; under the table's lock */
+    uint64_t serial;         /* rising with age */
     tmb_peer peer;
     tmb_target target;
     void *owned;
@@ -64,13 +68,19 @@ struct tmb_connections {
     tmb_lingering *lingering;
     size_t lingering_count;
     int wake[2];
-    int listeners[2];          /* -1: none */
-    pthread_mutex_t handing;   /* held while MHD is given a connection; taken before `lock` */
+    int listeners[2];        /* -1: none */
+    pthread_mutex_t handing; /* held while MHD is given a connection; taken before `lock` */
+    struct tmb_relays *relays;
     struct MHD_Daemon *daemon; /* under it; NULL: accept no more */
     double accept_after;       /* of the watching thread: when to accept again */
     bool stopping;
     pthread_t thread;
 };
+
+/* The socket that the client is on; with the lock held. */
+static inline int tmb_connection_client(const tmb_connection *connection) {
+    return connection->outer >= 0 ? connection->outer : connection->socket;
+}
 
 /* Shuts the socket down; with the lock held. MHD sees the end of the stream and closes. */
 void tmb_connection_shut(tmb_connection *connection);
@@ -85,12 +95,19 @@ void tmb_connections_drop(tmb_connections *connections, uint64_t serial);
 /* Reads and drops what still comes, for a while, and closes the socket. */
 void tmb_connections_linger(tmb_connections *connections, int socket);
 
+typedef enum tmb_head_state { TMB_HEAD_HALF, TMB_HEAD_WHOLE, TMB_HEAD_WRONG, TMB_HEAD_NONE } tmb_head_state;
+/* Looks at the head that a client sends, without taking it. While it is half, the socket is ready only when there is
+ * more of it. NONE: there will be no head; `closed`: the client sends no more than there is. */
+tmb_head_state tmb_gate_read(int socket, bool closed, tmb_head_rules *rules);
+
 /* The watching thread's: accepts, and looks at a connection in TMB_CONNECTION_GATE, which it may take out of the table.
  * `closed`: the client sends no more. */
 void tmb_gate_accept(tmb_connections *connections, int listener);
 void tmb_gate_look(tmb_connections *connections, tmb_connection *connection, bool closed);
 
 tmb_status tmb_watcher_start(tmb_connections *connections, tmb_error *error);
+/* Ends the thread; what belongs to it is closed when nobody else adds to it any more. */
 void tmb_watcher_stop(tmb_connections *connections);
+void tmb_watcher_close(tmb_connections *connections);
 
 #endif

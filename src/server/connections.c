@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "server/relay.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -34,16 +35,20 @@ static void set_state(tmb_connection *connection, tmb_connection_state state, do
 
 tmb_status tmb_connections_create(const tmb_connection_limits *limits, tmb_connections **out, tmb_error *error) {
     *out = NULL;
-    tmb_connections *connections = tmb_calloc(1, sizeof(*connections));
-    if (!connections) {
-        return tmb_fail_memory(error, "the connection table", sizeof(*connections));
+    tmb_connections *connections = tmb_calloc(1, sizeof *connections);
+    if (connections == NULL) {
+        return tmb_fail_memory(error, "the connection table", sizeof *connections);
     }
     (void)pthread_mutex_init(&connections->lock, NULL);
     (void)pthread_mutex_init(&connections->handing, NULL);
     connections->limits = *limits;
     connections->listeners[0] = connections->listeners[1] = -1;
-    tmb_status status = tmb_watcher_start(connections, error);
+    tmb_status status = tmb_relays_create(connections, &connections->relays, error);
+    if (status == TMB_OK) {
+        status = tmb_watcher_start(connections, error);
+    }
     if (status != TMB_OK) {
+        tmb_relays_destroy(&connections->relays);
         (void)pthread_mutex_destroy(&connections->lock);
         (void)pthread_mutex_destroy(&connections->handing);
         free(connections);
@@ -56,12 +61,15 @@ tmb_status tmb_connections_create(const tmb_connection_limits *limits, tmb_conne
 void tmb_connections_destroy(tmb_connections **connections) {
     tmb_connections *ending = *connections;
     *connections = NULL;
-    if (!ending) {
+    if (ending == NULL) {
         return;
     }
+    /* The watching thread hands connections to the relays, and they leave it the sockets that they end. */
     tmb_watcher_stop(ending);
+    tmb_relays_destroy(&ending->relays);
+    tmb_watcher_close(ending);
     tmb_connections_stop_listening(ending);
-    while (ending->first) {
+    while (ending->first != NULL) {
         tmb_connection *next = ending->first->next;
         if (ending->first->state == TMB_CONNECTION_GATE) {
             (void)close(ending->first->socket);
@@ -77,7 +85,7 @@ void tmb_connections_destroy(tmb_connections **connections) {
 /* ---- Who may stay --------------------------------------------------------------------------- */
 
 static bool same_address(const tmb_connection *a, const tmb_connection *b) {
-    return a->peer.loopback == b->peer.loopback && memcmp(a->peer.key, b->peer.key, sizeof(a->peer.key)) == 0;
+    return a->peer.loopback == b->peer.loopback && memcmp(a->peer.key, b->peer.key, sizeof a->peer.key) == 0;
 }
 
 /* Whether this address has its share already, with the lock held and before `added` is in the table. */
@@ -90,7 +98,7 @@ static bool has_too_many(const tmb_connections *connections, const tmb_connectio
         limit = connections->limits.connections / 4 > 1 ? connections->limits.connections / 4 : 1;
     }
     size_t count = 0;
-    for (const tmb_connection *at = connections->first; at && count < limit; at = at->next) {
+    for (const tmb_connection *at = connections->first; at != NULL && count < limit; at = at->next) {
         count += !at->shut && same_address(at, added);
     }
     return count >= limit;
@@ -104,9 +112,9 @@ static tmb_connection *find_victim(const tmb_connections *connections) {
     tmb_connection *victim = NULL;
     unsigned long best = 0;
     for (int pass = 0; pass < 2; pass++) {
-        for (tmb_connection *at = connections->first; at; at = at->next) {
+        for (tmb_connection *at = connections->first; at != NULL; at = at->next) {
             unsigned hash = 5381;
-            for (size_t i = 0; i < sizeof(at->peer.key); i++) {
+            for (size_t i = 0; i < sizeof at->peer.key; i++) {
                 hash = hash * 33 + at->peer.key[i];
             }
             if (pass == 0) {
@@ -128,7 +136,7 @@ static tmb_connection *find_victim(const tmb_connections *connections) {
 
 static size_t count_open(const tmb_connections *connections) {
     size_t count = 0;
-    for (const tmb_connection *at = connections->first; at; at = at->next) {
+    for (const tmb_connection *at = connections->first; at != NULL; at = at->next) {
         count += !at->shut;
     }
     return count;
@@ -141,8 +149,8 @@ static void make_room(tmb_connections *connections, tmb_connection *added) {
     } else if (connections->open >= connections->limits.connections &&
                count_open(connections) >= connections->limits.connections) {
         tmb_connection *victim = find_victim(connections);
-        added->spare = !victim || victim->spare;
-        if (victim) {
+        added->spare = victim == NULL || victim->spare;
+        if (victim != NULL) {
             tmb_connection_shut(victim);
         }
     }
@@ -180,24 +188,28 @@ bool tmb_connections_have_room(tmb_connections *connections) {
 
 /* With the lock held. */
 static void take_out(tmb_connections *connections, tmb_connection *connection) {
-    if (connection->previous) {
+    if (connection->previous != NULL) {
         connection->previous->next = connection->next;
     } else {
         connections->first = connection->next;
     }
-    if (connection->next) {
+    if (connection->next != NULL) {
         connection->next->previous = connection->previous;
     }
     connections->open--;
+    if (connection->relay != NULL) {
+        tmb_relay_left(connections->relays, connection->relay);
+        connection->relay = NULL;
+    }
 }
 
 void tmb_connections_drop(tmb_connections *connections, uint64_t serial) {
     (void)pthread_mutex_lock(&connections->lock);
     tmb_connection *at = connections->first;
-    while (at && at->serial != serial) {
+    while (at != NULL && at->serial != serial) {
         at = at->next;
     }
-    if (at) {
+    if (at != NULL) {
         take_out(connections, at);
     }
     (void)pthread_mutex_unlock(&connections->lock);
@@ -206,7 +218,7 @@ void tmb_connections_drop(tmb_connections *connections, uint64_t serial) {
 
 /* A connection that MHD closed before it said that it had it leaves its descriptor to another; with the lock held. */
 static void drop_lost(tmb_connections *connections, int socket) {
-    for (tmb_connection *at = connections->first; at; at = at->next) {
+    for (tmb_connection *at = connections->first; at != NULL; at = at->next) {
         if (at->state == TMB_CONNECTION_HANDED && at->socket == socket) {
             take_out(connections, at);
             free(at);
@@ -216,11 +228,12 @@ static void drop_lost(tmb_connections *connections, int socket) {
 }
 
 bool tmb_connections_add(tmb_connections *connections, int socket) {
-    tmb_connection *connection = tmb_calloc(1, sizeof(*connection));
-    if (!connection) {
+    tmb_connection *connection = tmb_calloc(1, sizeof *connection);
+    if (connection == NULL) {
         return false;
     }
     connection->socket = socket;
+    connection->outer = -1;
     tmb_peer_read(socket, &connection->peer);
     (void)pthread_mutex_lock(&connections->lock);
     drop_lost(connections, socket);
@@ -228,7 +241,7 @@ bool tmb_connections_add(tmb_connections *connections, int socket) {
     set_state(connection, TMB_CONNECTION_GATE, connections->limits.header_timeout);
     make_room(connections, connection);
     connection->next = connections->first;
-    if (connection->next) {
+    if (connection->next != NULL) {
         connection->next->previous = connection;
     }
     connections->first = connection;
@@ -239,9 +252,8 @@ bool tmb_connections_add(tmb_connections *connections, int socket) {
 
 /* With the lock held. */
 static bool add_lingering(tmb_connections *connections, int socket) {
-    tmb_lingering *lingering =
-        connections->lingering_count < lingering_limit ? tmb_calloc(1, sizeof(*lingering)) : NULL;
-    if (!lingering) {
+    tmb_lingering *lingering = connections->lingering_count < lingering_limit ? tmb_calloc(1, sizeof *lingering) : NULL;
+    if (lingering == NULL) {
         return false;
     }
     *lingering =
@@ -255,7 +267,9 @@ void tmb_connections_linger(tmb_connections *connections, int socket) {
     (void)pthread_mutex_lock(&connections->lock);
     bool added = add_lingering(connections, socket);
     (void)pthread_mutex_unlock(&connections->lock);
-    if (!added) {
+    if (added) {
+        tmb_connections_wake(connections);
+    } else {
         (void)close(socket);
     }
 }
@@ -266,20 +280,21 @@ void tmb_connections_linger(tmb_connections *connections, int socket) {
 static tmb_connection *find_handed(tmb_connections *connections, int socket) {
     (void)pthread_mutex_lock(&connections->lock);
     tmb_connection *at = connections->first;
-    while (at && !(at->state == TMB_CONNECTION_HANDED && at->socket == socket)) {
+    while (at != NULL && !(at->state == TMB_CONNECTION_HANDED && at->socket == socket)) {
         at = at->next;
     }
-    if (at) {
+    if (at != NULL) {
         set_state(at, TMB_CONNECTION_HEAD, connections->limits.header_timeout);
     }
     (void)pthread_mutex_unlock(&connections->lock);
     return at;
 }
 
-/* Keeps the TCP connection beyond MHD's close, if the client may still be sending; with the lock held. */
+/* Keeps the TCP connection beyond MHD's close, if the client may still be sending; with the lock held. A relay does
+ * that for its own. */
 static void linger(tmb_connections *connections, tmb_connection *connection) {
     bool more = connection->refused || tmb_peer_unread(connection->socket) > 0;
-    if (!more || connection->shut || connection->half_closed || connection->left) {
+    if (!more || connection->relayed || connection->shut || connection->half_closed || connection->left) {
         return;
     }
     int copy = fcntl(connection->socket, F_DUPFD_CLOEXEC, 0);
@@ -290,7 +305,7 @@ static void linger(tmb_connections *connections, tmb_connection *connection) {
 }
 
 static void remove_connection(tmb_connections *connections, tmb_connection *connection) {
-    if (connection->abandon) {
+    if (connection->abandon != NULL) {
         connection->abandon(connection->owned);
     }
     (void)pthread_mutex_lock(&connections->lock);
@@ -305,19 +320,19 @@ void tmb_connections_notify(void *argument, struct MHD_Connection *mhd, void **s
     tmb_connections *connections = argument;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *socket_context = info ? find_handed(connections, info->connect_fd) : NULL;
+        *socket_context = info != NULL ? find_handed(connections, info->connect_fd) : NULL;
         return;
     }
     tmb_connection *connection = *socket_context;
     *socket_context = NULL;
-    if (connection) {
+    if (connection != NULL) {
         remove_connection(connections, connection);
     }
 }
 
 tmb_connection *tmb_connection_of(struct MHD_Connection *mhd) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info ? info->socket_context : NULL;
+    return info != NULL ? info->socket_context : NULL;
 }
 
 size_t tmb_connections_open(tmb_connections *connections) {
@@ -337,6 +352,8 @@ void tmb_connection_own(tmb_connection *connection, void *user, void (*abandon)(
 const char *tmb_connection_address(const tmb_connection *connection) { return connection->peer.text; }
 
 bool tmb_connection_is_spare(const tmb_connection *connection) { return connection->spare; }
+
+bool tmb_connection_is_last(const tmb_connection *connection) { return connection->last; }
 
 /* ---- A request's way ------------------------------------------------------------------------ */
 
@@ -401,26 +418,13 @@ void tmb_connection_answer_now(tmb_connections *connections, tmb_connection *con
     (void)pthread_mutex_unlock(&connections->lock);
 }
 
-uint64_t tmb_connection_sent(const tmb_connection *connection) { return tmb_peer_sent_to(connection->socket); }
-
-void tmb_connection_given_up(tmb_connections *connections, tmb_connection *connection) {
-    /* The kernel counts what was sent. */
-    if (connection && connection->target.raw &&
-        tmb_peer_sent_to(connection->socket) == connection->target.sent_before) {
-        char text[1024];
-        size_t size =
-            connections->limits.refuse(connections->limits.user, 431, "The head is too large", text, sizeof(text));
-        tmb_connection_answer_now(connections, connection, text, size);
-    }
-}
-
 void tmb_connection_refused(tmb_connections *connections, tmb_connection *connection) {
     (void)pthread_mutex_lock(&connections->lock);
     connection->refused = true;
     (void)pthread_mutex_unlock(&connections->lock);
 }
 
-bool tmb_connection_end(tmb_connections *connections, tmb_connection *connection) {
+bool tmb_connection_end(tmb_connections *connections, tmb_connection *connection, bool more) {
     connection->abandon = NULL;
     connection->owned = NULL;
     connection->target.raw = NULL;
@@ -429,13 +433,16 @@ bool tmb_connection_end(tmb_connections *connections, tmb_connection *connection
     connection->gone = NULL;
     connection->late = false;
     set_state(connection, TMB_CONNECTION_HEAD, connections->limits.idle_timeout);
+    if (more && connection->relay != NULL) {
+        tmb_relay_next(connections->relays, connection->relay);
+    }
     (void)pthread_mutex_unlock(&connections->lock);
     return late;
 }
 
 void tmb_connections_shut(tmb_connections *connections, bool all) {
     (void)pthread_mutex_lock(&connections->lock);
-    for (tmb_connection *at = connections->first; at; at = at->next) {
+    for (tmb_connection *at = connections->first; at != NULL; at = at->next) {
         if (at->state != TMB_CONNECTION_HANDED &&
             (all || at->state == TMB_CONNECTION_HEAD || at->state == TMB_CONNECTION_GATE)) {
             tmb_connection_shut(at);

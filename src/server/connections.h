@@ -5,7 +5,7 @@
  *
  * A client that has sent all it wants may close its sending side and still wait for the answer, so the end of what it
  * sends is not its leaving. It has left when the connection was reset, or when the kernel of this machine says that
- * its socket is gone. Of a client on another machine TCP does not tell: if it closes its sending side more than a
+ * its socket is gone. TCP does not tell it of a client on another machine: if that closes its sending side more than a
  * second after its request, it counts as gone; before that, as waiting, until a write or a keepalive probe fails. */
 #ifndef TMB_SERVER_CONNECTIONS_H
 #define TMB_SERVER_CONNECTIONS_H
@@ -23,8 +23,8 @@ typedef struct tmb_connection_limits {
     size_t of_address;                   /* 0: a quarter of `connections`, and no limit for loopback addresses */
     double header_timeout, idle_timeout; /* seconds */
     double bytes_per_second;             /* bodies must come at least so fast */
-    /* Writes the answer to a head that never becomes a request; returns its bytes. */
-    size_t (*refuse)(void *user, unsigned status, const char *problem, char *out, size_t size);
+    /* Writes the answer to what never becomes a request; `part` of it is wrong, "head" or "body". Returns its bytes. */
+    size_t (*refuse)(void *user, unsigned status, const char *part, const char *problem, char *out, size_t size);
     void *user;
 } tmb_connection_limits;
 
@@ -53,7 +53,6 @@ size_t tmb_connections_open(tmb_connections *connections);
 typedef struct tmb_target {
     const char *raw;                 /* where MHD keeps it */
     size_t length;                   /* of raw */
-    uint64_t sent_before;            /* bytes of earlier answers */
     char text[TMB_TARGET_LIMIT + 1]; /* as it came; cut if `length` is larger */
 } tmb_target;
 tmb_target *tmb_connection_target(tmb_connection *connection);
@@ -67,6 +66,8 @@ const char *tmb_connection_address(const tmb_connection *connection);
 void tmb_connection_trust(tmb_connections *connections, tmb_connection *connection);
 /* Came when all connections were taken: only health checks and clients with a key are served. */
 bool tmb_connection_is_spare(const tmb_connection *connection);
+/* The first request is its only one: what came behind it would be read by nobody but MHD. */
+bool tmb_connection_is_last(const tmb_connection *connection);
 
 /* A request's head is complete and a body may follow. Its time is idle_timeout, and each byte extends it again. */
 void tmb_connection_begin(tmb_connections *connections, tmb_connection *connection);
@@ -81,16 +82,12 @@ void tmb_connection_watch(tmb_connections *connections, tmb_connection *connecti
 void tmb_connection_answer(tmb_connections *connections, tmb_connection *connection, double seconds);
 /* Writes the answer itself, at once, and marks the end of what is sent: for a request whose body MHD still reads. */
 void tmb_connection_answer_now(tmb_connections *connections, tmb_connection *connection, const char *text, size_t size);
-/* Bytes that were sent to this client so far. */
-uint64_t tmb_connection_sent(const tmb_connection *connection);
-/* MHD gives the connection up after the request's first line and before its head was complete: it has no room for what
- * it keeps of the head. It does not always manage to say so; then this answers 431. */
-void tmb_connection_given_up(tmb_connections *connections, tmb_connection *connection);
 /* The rest of the body is not wanted: what still comes is read and dropped for a few seconds after the answer, so that
  * the client gets to read it. */
 void tmb_connection_refused(tmb_connections *connections, tmb_connection *connection);
-/* The request is over: no watching, and a deadline for the next head. Returns whether it ran out of time. */
-bool tmb_connection_end(tmb_connections *connections, tmb_connection *connection);
+/* The request is over: no watching, and a deadline for the next head, if `more` than this may come. Returns whether it
+ * ran out of time. */
+bool tmb_connection_end(tmb_connections *connections, tmb_connection *connection, bool more);
 
 /* Shuts down every connection that has no request under way (`all`: every connection). */
 void tmb_connections_shut(tmb_connections *connections, bool all);

@@ -4,6 +4,7 @@
 #include "server/form.h"
 #include "server/handlers.h"
 #include "server/item.h"
+#include "server/json_text.h"
 #include "server/references.h"
 #include "server/state.h"
 
@@ -24,15 +25,29 @@ typedef struct enhancing {
     tmb_audio_writer *writer;
     float *block; /* [block_length, channels] */
     double audio_seconds;
-    char warnings[1024];
-    uint64_t clipped; /* samples beyond full scale */
+    json_t *warnings;
+    size_t sample_bytes; /* of a file without compression */
+    uint64_t clipped;    /* samples beyond full scale */
 } enhancing;
+
+/* What is written counts for the store's quota until the request is over: it lies on the same disk. */
+static tmb_status book(enhancing *work, size_t count, tmb_error *error) {
+    uint64_t bytes = (uint64_t)count * work->sample_bytes * (uint64_t)work->info.channels;
+    if (!tmb_store_book(work->request->server->store, bytes)) {
+        return tmb_fail_errno(error, TMB_ERROR_IO, ENOSPC, "the storage limit is reached");
+    }
+    work->request->booked_storage += bytes;
+    return TMB_OK;
+}
 
 static tmb_status pull_all(enhancing *work, tmb_error *error) {
     tmb_status status = TMB_OK;
     for (size_t count = 0;
          status == TMB_OK && (count = tmb_enhance_pull(work->stream, work->block, block_length)) > 0;) {
-        status = tmb_audio_write(work->writer, work->block, count, error);
+        status = book(work, count, error);
+        if (status == TMB_OK) {
+            status = tmb_audio_write(work->writer, work->block, count, error);
+        }
     }
     return status;
 }
@@ -81,19 +96,12 @@ static tmb_status measure_level(enhancing *work, const char *in, const tmb_audio
     return status;
 }
 
-/* What the reader has to say, as one header: printable ASCII, the warnings separated by "; ". */
+/* What the reader has to say, as a list. */
 static void keep_warnings(enhancing *work) {
-    size_t used = 0;
     const size_t count = work->reader != NULL ? tmb_audio_warning_count(work->reader) : 0;
+    work->warnings = json_array();
     for (size_t i = 0; i < count; i++) {
-        const char *text = tmb_audio_warning(work->reader, i);
-        if (used + strlen(text) + 3 > sizeof(work->warnings)) {
-            break;
-        }
-        used += (size_t)snprintf(work->warnings + used, sizeof(work->warnings) - used, "%s%s", i > 0 ? "; " : "", text);
-    }
-    for (char *c = work->warnings; *c; c++) {
-        *c = *c < 0x20 || *c > 0x7e ? '?' : *c;
+        (void)json_array_append_new(work->warnings, tmb_json_text(tmb_audio_warning(work->reader, i)));
     }
 }
 
@@ -114,7 +122,7 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
         enhance.input_rate = work->info.rate;
         enhance.channels = work->info.channels;
         work->block = tmb_calloc(block_length, sizeof(float) * (size_t)work->info.channels);
-        status = work->block ? TMB_OK : tmb_fail_memory(error, "a block of audio", 0);
+        status = work->block != NULL ? TMB_OK : tmb_fail_memory(error, "a block of audio", 0);
     }
     if (strcmp(tmb_text_at(options, "level", 0, "auto"), "off") == 0) {
         enhance.level = TMB_LEVEL_OFF;
@@ -125,13 +133,14 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
     if (status == TMB_OK) {
         status = tmb_enhance_open(work->request->server->timbre, &enhance, &work->stream, error);
     }
-    const char *encoding = tmb_text_at(options, "encoding", 0, "s16");
+    const char *name = tmb_text_at(options, "encoding", 0, "s16");
+    const tmb_encoding encoding = strcmp(name, "s24") == 0     ? TMB_ENCODING_S24
+                                  : strcmp(name, "float") == 0 ? TMB_ENCODING_FLOAT
+                                                               : TMB_ENCODING_S16;
+    work->sample_bytes = encoding == TMB_ENCODING_S24 ? 3 : encoding == TMB_ENCODING_FLOAT ? 4 : 2;
     if (status == TMB_OK) {
-        status = tmb_audio_create_like(work->reader, out, format->container,
-                                       strcmp(encoding, "s24") == 0     ? TMB_ENCODING_S24
-                                       : strcmp(encoding, "float") == 0 ? TMB_ENCODING_FLOAT
-                                                                        : TMB_ENCODING_S16,
-                                       rate, work->info.channels, &work->writer, error);
+        status = tmb_audio_create_like(work->reader, out, format->container, encoding, rate, work->info.channels,
+                                       &work->writer, error);
     }
     if (status == TMB_OK) {
         status = push_all(work, error);
@@ -156,18 +165,16 @@ static tmb_status enhance_file(enhancing *work, const char *in, const char *out,
 }
 
 static void answer_result(tmb_request *request, const char *path, const tmb_format *format, int rate, int channels,
-                          const char *warnings, uint64_t clipped) {
+                          const json_t *warnings, uint64_t clipped) {
     char type[80];
     if (format->container == TMB_CONTAINER_RAW) {
-        (void)snprintf(type, sizeof(type), "audio/pcm;rate=%d;channels=%d", rate, channels);
+        (void)snprintf(type, sizeof type, "audio/pcm;rate=%d;channels=%d", rate, channels);
     } else {
-        (void)snprintf(type, sizeof(type), "%s", format->content_type);
+        (void)snprintf(type, sizeof type, "%s", format->content_type);
     }
-    if (warnings[0]) {
-        tmb_request_header(request, "X-Timbre-Warnings", warnings);
-    }
+    tmb_request_warn(request, warnings);
     char count[24];
-    (void)snprintf(count, sizeof(count), "%llu", (unsigned long long)clipped);
+    (void)snprintf(count, sizeof count, "%llu", (unsigned long long)clipped);
     tmb_request_header(request, "X-Clipped", count);
     tmb_answer_and_remove(request, path, type);
 }
@@ -176,21 +183,21 @@ void tmb_handle_enhance(tmb_request *request) {
     tmb_server *server = request->server;
     tmb_upload *upload = request->raw_upload;
     request->raw_upload = NULL;
-    if (request->form) {
+    if (request->form != NULL) {
         upload = tmb_form_take_file(request->form, "audio", NULL, NULL);
     }
     /* A form brings its options with it; a bare file has them in the query. */
-    const json_t *options = request->arguments ? request->arguments : request->query;
+    const json_t *options = request->arguments != NULL ? request->arguments : request->query;
     const tmb_format *format = tmb_format_find(tmb_text_at(options, "response_format", 0, "wav"));
     int rate = tmb_format_rate(format, (int)tmb_number_at(options, "sample_rate", 48000));
     char path[TMB_STORE_PATH];
     const char *unwritten = tmb_format_problem(format, server->config->no_ffmpeg);
-    if (unwritten) {
+    if (unwritten != NULL) {
         tmb_upload_abort(&upload);
         tmb_refuse(request, 400, "response_format", "%s", unwritten);
         return;
     }
-    if (!upload || tmb_upload_bytes(upload) == 0) {
+    if (upload == NULL || tmb_upload_bytes(upload) == 0) {
         tmb_upload_abort(&upload);
         tmb_refuse(request, 400, "audio", "is empty");
         return;
@@ -225,4 +232,5 @@ void tmb_handle_enhance(tmb_request *request) {
             tmb_refuse(request, code, code == 400 ? "audio" : NULL, "%s", message);
         }
     }
+    json_decref(work.warnings);
 }

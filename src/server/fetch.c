@@ -35,7 +35,7 @@ static bool is_public_v4(uint32_t address) {
         {0xAC100000, 12}, {0xC0000000, 24}, {0xC0000200, 24}, {0xC0586300, 24}, {0xC0A80000, 16},
         {0xC6120000, 15}, {0xC6336400, 24}, {0xCB007100, 24}, {0xE0000000, 4},  {0xF0000000, 4},
     };
-    for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
+    for (size_t i = 0; i < sizeof special / sizeof special[0]; i++) {
         if (address >> (32 - special[i].bits) == special[i].network >> (32 - special[i].bits)) {
             return false;
         }
@@ -46,14 +46,14 @@ static bool is_public_v4(uint32_t address) {
 bool tmb_address_is_public(const struct sockaddr *address) {
     if (address->sa_family == AF_INET) {
         struct sockaddr_in v4;
-        memcpy(&v4, address, sizeof(v4));
+        memcpy(&v4, address, sizeof v4);
         return is_public_v4(ntohl(v4.sin_addr.s_addr));
     }
     if (address->sa_family != AF_INET6) {
         return false;
     }
     struct sockaddr_in6 v6;
-    memcpy(&v6, address, sizeof(v6));
+    memcpy(&v6, address, sizeof v6);
     const unsigned char *bytes = v6.sin6_addr.s6_addr;
     /* Only global unicast, 2000::/3, and of it not what embeds or documents other addresses: Teredo and the
      * rest of 2001::/23, 2001:db8::/32, 6to4 (2002::/16), 3fff::/20. */
@@ -95,7 +95,7 @@ static int progress(void *argument, curl_off_t total, curl_off_t now, curl_off_t
     (void)now;
     (void)up_total;
     (void)up_now;
-    return state->cancelled && state->cancelled(state->user);
+    return state->cancelled != NULL && state->cancelled(state->user);
 }
 
 static unsigned fail(char *message, size_t size, unsigned status, const char *text) {
@@ -159,8 +159,8 @@ unsigned tmb_fetch(const tmb_server_config *config, const char *url, tmb_upload 
     transfer state = {.config = config, .into = into, .cancelled = cancelled, .user = user};
     CURLU *parts = curl_url();
     CURL *curl = curl_easy_init();
-    unsigned status = parts && curl ? check_url(config, parts, url, message, message_size)
-                                    : fail(message, message_size, 503, "not enough memory");
+    unsigned status = parts != NULL && curl != NULL ? check_url(config, parts, url, message, message_size)
+                                                    : fail(message, message_size, 503, "not enough memory");
     if (!status) {
         (void)curl_easy_setopt(curl, CURLOPT_CURLU, parts);
         (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, config->allow_private_ref_url ? "https,http" : "https");

@@ -7,7 +7,7 @@
 
 #include <sys/socket.h>
 
-/* Fetches `url` into `into`: only from a host of --allow-ref-url, by https (http too where private
+/* Fetches `url` into `into`: only from a host of --allow-ref-url, by https (http too if private
  * addresses are allowed), without following redirects, without a proxy, never from a private, loopback or
  * otherwise special address (looked at when the connection is made, so that a name cannot change its
  * mind), within 30 s and the upload's limit. Returns 0, or the status to answer with and why. */

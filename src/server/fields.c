@@ -11,7 +11,7 @@
 
 static bool is_alias(const tmb_field *field, const char *name) {
     for (size_t i = 0; i < TMB_FIELD_ALIASES; i++) {
-        if (field->aliases[i] && strcmp(field->aliases[i], name) == 0) {
+        if (field->aliases[i] != NULL && strcmp(field->aliases[i], name) == 0) {
             return true;
         }
     }
@@ -20,11 +20,11 @@ static bool is_alias(const tmb_field *field, const char *name) {
 
 const tmb_field *tmb_field_find(const tmb_field *fields, const char *name) {
     const tmb_field *by_alias = NULL;
-    for (const tmb_field *field = fields; field && field->name; field++) {
+    for (const tmb_field *field = fields; field != NULL && field->name != NULL; field++) {
         if (strcmp(field->name, name) == 0) {
             return field;
         }
-        if (!by_alias && is_alias(field, name)) {
+        if (by_alias == NULL && is_alias(field, name)) {
             by_alias = field;
         }
     }
@@ -33,14 +33,27 @@ const tmb_field *tmb_field_find(const tmb_field *fields, const char *name) {
 
 void tmb_field_unknown(const tmb_field *fields, const char *name, const char *body, char *message, size_t size) {
     enum { MOST = 64 };
-    const char *names[MOST];
+    const char *names[MOST] = {0};
     size_t count = 0;
-    for (const tmb_field *field = fields; field && field->name && count < MOST; field++) {
+    for (const tmb_field *field = fields; field != NULL && field->name != NULL && count < MOST; field++) {
         names[count++] = field->name;
     }
     const char *nearest = tmb_text_nearest(name, names, count);
-    (void)snprintf(message, size, "is not a field of this %s%s%s%s", body, nearest ? "; did you mean \"" : "",
-                   nearest ? nearest : "", nearest ? "\"?" : "");
+    if (nearest != NULL || count == 0) {
+        (void)snprintf(message, size, "is not a field of this %s%s%s%s", body,
+                       nearest != NULL ? "; did you mean \"" : "", nearest != NULL ? nearest : "",
+                       nearest != NULL ? "\"?" : "");
+        return;
+    }
+    /* Nothing is like it: those that there are, as far as they have room. */
+    int used = snprintf(message, size, "is not a field of this %s: its fields are %s", body, names[0]);
+    for (size_t i = 1; i < count && used > 0 && (size_t)used < size; i++) {
+        const bool has_room = (size_t)used + strlen(names[i]) + sizeof ", , …" < size;
+        used += snprintf(message + used, size - (size_t)used, ", %s", has_room ? names[i] : "…");
+        if (!has_room) {
+            return;
+        }
+    }
 }
 
 double tmb_field_maximum(const tmb_field *field, const tmb_server_config *config) {
@@ -55,7 +68,7 @@ static bool fail(tmb_field_problem *problem, const char *format, ...) __attribut
 static bool fail(tmb_field_problem *problem, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(problem->message, sizeof(problem->message), format, arguments);
+    (void)vsnprintf(problem->message, sizeof problem->message, format, arguments);
     va_end(arguments);
     return false;
 }
@@ -63,20 +76,20 @@ static bool fail(tmb_field_problem *problem, const char *format, ...) {
 static void list_choices(const tmb_field *field, char *out, size_t size) {
     size_t used = 0;
     out[0] = 0;
-    for (size_t i = 0; field->choices[i] && used + 1 < size; i++) {
+    for (size_t i = 0; field->choices[i] != NULL && used + 1 < size; i++) {
         int added = snprintf(out + used, size - used, "%s%s", i ? ", " : "", field->choices[i]);
         used += added < 0 ? 0 : (size_t)added;
     }
 }
 
 static bool check_choice(const tmb_field *field, const json_t *value, tmb_field_problem *problem) {
-    for (size_t i = 0; json_is_string(value) && field->choices[i]; i++) {
+    for (size_t i = 0; json_is_string(value) && field->choices[i] != NULL; i++) {
         if (strcmp(field->choices[i], json_string_value(value)) == 0) {
             return true;
         }
     }
     char choices[200];
-    list_choices(field, choices, sizeof(choices));
+    list_choices(field, choices, sizeof choices);
     return fail(problem, "must be one of %s", choices);
 }
 
@@ -137,11 +150,11 @@ static bool check_items(const tmb_field *field, const tmb_server_config *config,
         const json_t *item = json_array_get(value, i);
         tmb_field_problem inner = {.field = ""};
         if (!json_is_object(item)) {
-            (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu]", field->name, i);
+            (void)snprintf(problem->field, sizeof problem->field, "%s[%zu]", field->name, i);
             return fail(problem, "must be an object");
         }
         if (!tmb_fields_check(field->fields, config, item, true, &inner)) {
-            (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu].%s", field->name, i, inner.field);
+            (void)snprintf(problem->field, sizeof problem->field, "%s[%zu].%s", field->name, i, inner.field);
             return fail(problem, "%s", inner.message);
         }
     }
@@ -183,7 +196,7 @@ static bool check_value(const tmb_field *field, const tmb_server_config *config,
 
 static bool check_field(const tmb_field *field, const tmb_server_config *config, const json_t *value,
                         tmb_field_problem *problem) {
-    (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+    (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
     if (!(field->flags & TMB_FIELD_LIST) || !json_is_array(value)) {
         return check_value(field, config, value, problem);
     }
@@ -199,7 +212,7 @@ static bool check_field(const tmb_field *field, const tmb_server_config *config,
         if (json_is_null(element) && !(field->flags & TMB_FIELD_REQUIRED)) {
             continue;
         }
-        (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu]", field->name, i);
+        (void)snprintf(problem->field, sizeof problem->field, "%s[%zu]", field->name, i);
         if (!check_value(field, config, element, problem)) {
             return false;
         }
@@ -214,10 +227,10 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
     json_t *members = (json_t *)(uintptr_t)object;
     json_object_foreach(members, name, value) {
         const tmb_field *field = tmb_field_find(fields, name);
-        if (!field) {
+        if (field == NULL) {
             if (strict) {
                 (void)tmb_utf8_clean(name, strlen(name), problem->field, 65);
-                tmb_field_unknown(fields, name, "request", problem->message, sizeof(problem->message));
+                tmb_field_unknown(fields, name, "request", problem->message, sizeof problem->message);
                 return false;
             }
             continue;
@@ -226,9 +239,9 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
             return false;
         }
     }
-    for (const tmb_field *field = fields; field && field->name; field++) {
-        if ((field->flags & TMB_FIELD_REQUIRED) && !json_object_get(object, field->name)) {
-            (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+    for (const tmb_field *field = fields; field != NULL && field->name != NULL; field++) {
+        if ((field->flags & TMB_FIELD_REQUIRED) && json_object_get(object, field->name) == NULL) {
+            (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
             return fail(problem, "is missing");
         }
     }
@@ -257,7 +270,7 @@ static json_t *settle_list(const tmb_field *field, const json_t *list) {
     json_t *settled = json_array();
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *element = settle_value(field, json_array_get(list, i));
-        (void)json_array_append_new(settled, element ? element : json_null());
+        (void)json_array_append_new(settled, element != NULL ? element : json_null());
     }
     return settled;
 }
@@ -267,7 +280,7 @@ static bool settle_items(const tmb_field *field, json_t *list, tmb_field_problem
         json_t *item = json_array_get(list, i);
         tmb_field_problem inner = {.field = ""};
         if (json_is_object(item) && !tmb_fields_settle(field->fields, item, &inner)) {
-            (void)snprintf(problem->field, sizeof(problem->field), "%s[%zu].%s", field->name, i, inner.field);
+            (void)snprintf(problem->field, sizeof problem->field, "%s[%zu].%s", field->name, i, inner.field);
             return fail(problem, "%s", inner.message);
         }
     }
@@ -281,16 +294,16 @@ bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_proble
     json_t *settled = json_object();
     json_object_foreach_safe(object, next, name, value) {
         const tmb_field *field = tmb_field_find(fields, name);
-        if (!field) {
+        if (field == NULL) {
             continue;
         }
         json_t *now = json_is_array(value) && (field->flags & TMB_FIELD_LIST) ? settle_list(field, value)
                                                                               : settle_value(field, value);
-        bool twice = now && json_object_get(settled, field->name);
+        bool twice = now != NULL && json_object_get(settled, field->name) != NULL;
         if (twice) {
-            (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+            (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
             (void)fail(problem, "comes twice, under another name too");
-        } else if (now) {
+        } else if (now != NULL) {
             (void)json_object_set(settled, field->name, now);
         }
         json_decref(now);
@@ -306,7 +319,7 @@ bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_proble
 }
 
 json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_field_problem *problem) {
-    (void)snprintf(problem->field, sizeof(problem->field), "%s", field->name);
+    (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
     if (tmb_utf8_length(text, size) == SIZE_MAX) {
         (void)fail(problem, "must be UTF-8 without NUL");
         return NULL;
@@ -316,7 +329,7 @@ json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, t
         bool yes = (size == 4 && memcmp(text, "true", 4) == 0) || (size == 1 && text[0] == '1');
         bool no = (size == 5 && memcmp(text, "false", 5) == 0) || (size == 1 && text[0] == '0');
         value = yes ? json_true() : no ? json_false() : NULL;
-        if (!value) {
+        if (value == NULL) {
             (void)fail(problem, "must be true or false");
         }
         return value;
@@ -333,7 +346,7 @@ json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, t
         return value;
     }
     value = json_stringn(text, size);
-    if (!value) {
+    if (value == NULL) {
         (void)fail(problem, "out of memory");
     }
     return value;

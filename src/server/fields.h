@@ -58,14 +58,15 @@ bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_proble
 bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, const json_t *object, bool strict,
                       tmb_field_problem *problem);
 
-/* The JSON value that a form's or query's text stands for in this field; NULL out of memory or where it is
+/* The JSON value that a form's or query's text stands for in this field; NULL out of memory or if it is
  * no such value (`problem` is set then). */
 json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_field_problem *problem);
 
 /* By name or alias; NULL: there is none. */
 const tmb_field *tmb_field_find(const tmb_field *fields, const char *name);
 
-/* "is not a field of this request; did you mean \"seed\"?"; `body` is "request" or "form". */
+/* "is not a field of this request; did you mean \"seed\"?", or which fields it has if none is like it; `body` is
+ * "request" or "form". */
 void tmb_field_unknown(const tmb_field *fields, const char *name, const char *body, char *message, size_t size);
 
 /* The largest value or length, settings applied. */
@@ -79,7 +80,7 @@ json_t *tmb_field_schema(const tmb_field *field, const tmb_server_config *config
 
 /* ---- Reading an object that was checked ----------------------------------------------------- */
 
-/* Member `name`, where it is a list element `index` (a list of one serves all); NULL where absent or
+/* Member `name`, if it is a list element `index` (a list of one serves all); NULL if absent or
  * null. */
 const json_t *tmb_value_at(const json_t *object, const char *name, size_t index);
 const char *tmb_text_at(const json_t *object, const char *name, size_t index, const char *otherwise);

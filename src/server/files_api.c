@@ -28,7 +28,7 @@ static const char *type_of(const char *format) {
     } types[] = {{"WAV", "audio/wav"},   {"RIF", "audio/wav"},   {"RF64", "audio/wav"},
                  {"FLAC", "audio/flac"}, {"Ogg", "audio/ogg"},   {"Opus", "audio/ogg;codecs=opus"},
                  {"MP3", "audio/mpeg"},  {"MPEG", "audio/mpeg"}, {"AIF", "audio/aiff"}};
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (strncasecmp(format, types[i].prefix, strlen(types[i].prefix)) == 0) {
             return types[i].type;
         }
@@ -40,12 +40,12 @@ void tmb_handle_file_upload(tmb_request *request) {
     tmb_file_info info = {.name = ""};
     tmb_upload *upload = request->raw_upload;
     request->raw_upload = NULL;
-    if (request->form) {
+    if (request->form != NULL) {
         upload = tmb_form_take_file(request->form, "file", info.name, NULL);
     } else {
-        (void)snprintf(info.name, sizeof(info.name), "%s", tmb_text_at(request->query, "name", 0, ""));
+        (void)snprintf(info.name, sizeof info.name, "%s", tmb_text_at(request->query, "name", 0, ""));
     }
-    if (!upload || tmb_upload_bytes(upload) == 0) {
+    if (upload == NULL || tmb_upload_bytes(upload) == 0) {
         tmb_upload_abort(&upload);
         tmb_refuse(request, 400, "file", "is empty");
         return;
@@ -53,14 +53,14 @@ void tmb_handle_file_upload(tmb_request *request) {
     tmb_audio_info audio;
     tmb_reference_problem problem;
     const tmb_server_config *config = request->server->config;
-    if (!tmb_check_audio(config, tmb_upload_path(upload), config->max_input_seconds, false, &audio, &problem)) {
+    if (!tmb_check_kept_audio(config, tmb_upload_path(upload), config->max_input_seconds, &audio, &problem)) {
         tmb_upload_abort(&upload);
         tmb_refuse(request, problem.status, problem.status == 400 ? "file" : NULL, "%s", problem.message);
         return;
     }
     info.sample_rate = audio.rate;
     info.duration = (double)audio.length / audio.rate;
-    (void)snprintf(info.content_type, sizeof(info.content_type), "%s", type_of(audio.format));
+    (void)snprintf(info.content_type, sizeof info.content_type, "%s", type_of(audio.format));
     tmb_store_status status = tmb_upload_keep(&upload, &info);
     if (status != TMB_STORE_OK) {
         tmb_refuse_store(request, status, "file");
@@ -72,13 +72,13 @@ void tmb_handle_file_upload(tmb_request *request) {
 /* Whether a list of entity tags has ours. */
 static bool lists_tag(const char *list, const char *tag) {
     size_t length = strlen(tag);
-    for (const char *at = list; at && *at;) {
+    for (const char *at = list; at != NULL && *at;) {
         at += strspn(at, " \t,");
         if (*at == '*') {
             return true;
         }
         at += strncmp(at, "W/", 2) == 0 ? 2 : 0;
-        if (strncmp(at, tag, length) == 0 && strchr(" \t,", at[length])) {
+        if (strncmp(at, tag, length) == 0 && strchr(" \t,", at[length]) != NULL) {
             return true;
         }
         at += strcspn(at, ",");
@@ -95,28 +95,28 @@ static void add_disposition(struct MHD_Response *response, const char *name) {
     for (size_t i = 0; i <= length; i++) {
         unsigned char c = (unsigned char)name[i];
         plain[i] = (char)(c && (c < 0x20 || c > 0x7e || c == '"' || c == '\\') ? '_' : c);
-        bool safe = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("._-", c));
+        bool safe = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("._-", c) != NULL);
         if (!c) {
             encoded[out] = 0;
         } else if (safe) {
             encoded[out++] = (char)c;
         } else {
-            out += (size_t)snprintf(encoded + out, sizeof(encoded) - out, "%%%02X", c);
+            out += (size_t)snprintf(encoded + out, sizeof encoded - out, "%%%02X", c);
         }
     }
-    char header[sizeof(plain) + sizeof(encoded) + 64];
-    (void)snprintf(header, sizeof(header), "inline; filename=\"%s\"; filename*=UTF-8''%s", plain, encoded);
+    char header[sizeof plain + sizeof encoded + 64];
+    (void)snprintf(header, sizeof header, "inline; filename=\"%s\"; filename*=UTF-8''%s", plain, encoded);
     tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_DISPOSITION, header);
 }
 
 void tmb_answer_file(tmb_request *request, int descriptor, const tmb_file_info *info) {
     char tag[TMB_STORE_ID + 2];
-    (void)snprintf(tag, sizeof(tag), "\"%s\"", info->id);
+    (void)snprintf(tag, sizeof tag, "\"%s\"", info->id);
     bool fresh = lists_tag(request->if_none_match, tag);
     uint64_t first = 0;
     uint64_t last = info->bytes - 1;
     /* If-Range with another tag (or a date: we have none) asks for the whole. */
-    bool ranged = !request->if_range || strcmp(request->if_range, tag) == 0;
+    bool ranged = request->if_range == NULL || strcmp(request->if_range, tag) == 0;
     int range = fresh || !ranged ? 0 : tmb_range_parse(request->range, info->bytes, &first, &last);
     uint64_t bytes = fresh || range < 0 ? 0 : range ? last - first + 1 : info->bytes;
     unsigned status = fresh ? 304 : range < 0 ? 416 : range ? 206 : 200;
@@ -128,7 +128,7 @@ void tmb_answer_file(tmb_request *request, int descriptor, const tmb_file_info *
         (void)close(descriptor);
         descriptor = -1;
     }
-    if (!response) {
+    if (response == NULL) {
         (void)(descriptor >= 0 ? close(descriptor) : 0);
         tmb_answer(request, 500, NULL, 0);
         return;
@@ -139,11 +139,11 @@ void tmb_answer_file(tmb_request *request, int descriptor, const tmb_file_info *
     /* The id names these bytes for ever; they are not for shared caches. */
     tmb_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "private, max-age=86400, immutable");
     if (range > 0) {
-        (void)snprintf(text, sizeof(text), "bytes %llu-%llu/%llu", (unsigned long long)first, (unsigned long long)last,
+        (void)snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)first, (unsigned long long)last,
                        (unsigned long long)info->bytes);
         tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_RANGE, text);
     } else if (range < 0) {
-        (void)snprintf(text, sizeof(text), "bytes */%llu", (unsigned long long)info->bytes);
+        (void)snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)info->bytes);
         tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_RANGE, text);
     }
     if (status == 200 || status == 206) {

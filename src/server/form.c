@@ -32,15 +32,15 @@ struct tmb_form {
 static bool fail(tmb_form *form, unsigned status, const char *field, const char *message) {
     if (!form->problem) {
         form->problem = status;
-        (void)snprintf(form->field, sizeof(form->field), "%s", field);
-        (void)snprintf(form->message, sizeof(form->message), "%s", message);
+        (void)snprintf(form->field, sizeof form->field, "%s", field);
+        (void)snprintf(form->message, sizeof form->message, "%s", message);
     }
     return false;
 }
 
 static part *find_part(const tmb_form *form, const char *name) {
     const tmb_field *field = tmb_field_find(form->fields, name);
-    for (size_t i = 0; field && i < form->count; i++) {
+    for (size_t i = 0; field != NULL && i < form->count; i++) {
         if (form->parts[i].field == field) {
             return (part *)(uintptr_t)&form->parts[i];
         }
@@ -49,8 +49,8 @@ static part *find_part(const tmb_form *form, const char *name) {
 }
 
 static bool fail_store(tmb_form *form, tmb_store_status status, const char *field) {
-    char message[sizeof(form->message)];
-    unsigned code = tmb_store_problem(status, "file", message, sizeof(message));
+    char message[sizeof form->message];
+    unsigned code = tmb_store_problem(status, "file", message, sizeof message);
     return fail(form, code, field, message);
 }
 
@@ -58,8 +58,8 @@ static bool fail_store(tmb_form *form, tmb_store_status status, const char *fiel
 static void copy_file_name(const char *name, char out[256]) {
     const char *slash = strrchr(name, '/');
     const char *backslash = strrchr(name, '\\');
-    name = slash ? slash + 1 : name;
-    name = backslash && backslash + 1 > name ? backslash + 1 : name;
+    name = slash != NULL ? slash + 1 : name;
+    name = backslash != NULL && backslash + 1 > name ? backslash + 1 : name;
     size_t length = strnlen(name, 255);
     while (length && ((unsigned char)name[length] & 0xC0) == 0x80) {
         length--;
@@ -85,13 +85,13 @@ static void copy_content_type(const char *type, char out[80]) {
 /* What a problem is about, in a place that is short. */
 static bool fail_unknown(tmb_form *form, const char *name) {
     char short_name[64];
-    tmb_utf8_clean(name, strlen(name), short_name, sizeof(short_name));
+    tmb_utf8_clean(name, strlen(name), short_name, sizeof short_name);
     char message[160];
-    tmb_field_unknown(form->fields, name, "form", message, sizeof(message));
+    tmb_field_unknown(form->fields, name, "form", message, sizeof message);
     return fail(form, MHD_HTTP_BAD_REQUEST, short_name, message);
 }
 
-static bool begin_upload(tmb_form *form, part *at, const tmb_part *head) {
+static bool begin_upload(tmb_form *form, part *at, const tmb_form_part *head) {
     const tmb_server_config *config = form->request->server->config;
     tmb_store_status status = tmb_upload_begin(form->request->server->store, config->max_upload_bytes, &at->upload);
     if (status != TMB_STORE_OK) {
@@ -103,16 +103,16 @@ static bool begin_upload(tmb_form *form, part *at, const tmb_part *head) {
     return true;
 }
 
-static bool on_part(void *user, const tmb_part *head) {
+static bool on_part(void *user, const tmb_form_part *head) {
     tmb_form *form = user;
     const tmb_field *field = tmb_field_find(form->fields, head->name);
-    if (!field) {
+    if (field == NULL) {
         return fail_unknown(form, head->name);
     }
     part *at = find_part(form, head->name);
-    if (at) {
+    if (at != NULL) {
         /* A page's form sends an input that was left alone as an empty part. */
-        bool is_empty = at->upload ? tmb_upload_bytes(at->upload) == 0 : at->text.size == 0;
+        bool is_empty = at->upload != NULL ? tmb_upload_bytes(at->upload) == 0 : at->text.size == 0;
         if (!is_empty) {
             return fail(form, MHD_HTTP_BAD_REQUEST, head->name, "comes twice");
         }
@@ -144,7 +144,7 @@ static bool on_data(void *user, const char *data, size_t size) {
         return true;
     }
     char message[96];
-    (void)snprintf(message, sizeof(message), "the file is larger than %llu bytes",
+    (void)snprintf(message, sizeof message, "the file is larger than %llu bytes",
                    (unsigned long long)form->request->server->config->max_upload_bytes);
     return status == TMB_STORE_TOO_LARGE ? fail(form, MHD_HTTP_CONTENT_TOO_LARGE, name, message)
                                          : fail_store(form, status, name);
@@ -159,17 +159,17 @@ static bool on_end(void *user) {
 static const tmb_part_reader part_reader = {.begin = on_part, .data = on_data, .end = on_end};
 
 tmb_form *tmb_form_create(tmb_request *request, const tmb_field *fields) {
-    tmb_form *form = tmb_calloc(1, sizeof(*form));
-    if (!form) {
+    tmb_form *form = tmb_calloc(1, sizeof *form);
+    if (form == NULL) {
         return NULL;
     }
     const char *problem = NULL;
     form->request = request;
     form->fields = fields;
     form->multipart = tmb_multipart_create(request->content_type, &part_reader, form, &problem);
-    if (!form->multipart && problem) {
+    if (form->multipart == NULL && problem != NULL) {
         (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", problem);
-    } else if (!form->multipart) {
+    } else if (form->multipart == NULL) {
         free(form);
         return NULL;
     }
@@ -177,7 +177,7 @@ tmb_form *tmb_form_create(tmb_request *request, const tmb_field *fields) {
 }
 
 void tmb_form_destroy(tmb_form *form) {
-    if (!form) {
+    if (form == NULL) {
         return;
     }
     tmb_multipart_destroy(form->multipart);
@@ -191,7 +191,8 @@ void tmb_form_destroy(tmb_form *form) {
 bool tmb_form_write(tmb_form *form, const char *data, size_t size) {
     if (!form->problem && !tmb_multipart_write(form->multipart, data, size)) {
         const char *problem = tmb_multipart_problem(form->multipart);
-        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", problem ? problem : "is not well-formed multipart/form-data");
+        (void)fail(form, MHD_HTTP_BAD_REQUEST, "form",
+                   problem != NULL ? problem : "is not well-formed multipart/form-data");
     }
     return !form->problem;
 }
@@ -201,15 +202,15 @@ json_t *tmb_form_finish(tmb_form *form) {
         (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", tmb_multipart_problem(form->multipart));
     }
     json_t *object = form->problem ? NULL : json_object();
-    for (size_t i = 0; object && i < form->count; i++) {
+    for (size_t i = 0; object != NULL && i < form->count; i++) {
         part *at = &form->parts[i];
         if (at->is_file) {
             continue;
         }
         tmb_field_problem problem = {.field = ""};
-        json_t *value = tmb_field_parse(at->field, at->text.data ? at->text.data : "", at->text.size, &problem);
+        json_t *value = tmb_field_parse(at->field, at->text.data != NULL ? at->text.data : "", at->text.size, &problem);
         /* An empty part is how a page's form says "nothing". */
-        if (!value || (at->text.size == 0 && !(at->field->flags & TMB_FIELD_REQUIRED))) {
+        if (value == NULL || (at->text.size == 0 && !(at->field->flags & TMB_FIELD_REQUIRED))) {
             bool nothing = at->text.size == 0 && !(at->field->flags & TMB_FIELD_REQUIRED);
             json_decref(value);
             if (nothing) {
@@ -233,19 +234,19 @@ unsigned tmb_form_problem(const tmb_form *form, const char **field, const char *
 bool tmb_form_has_file(const tmb_form *form, const char *name) {
     /* A browser sends a file input that was left alone as a file without name and bytes. */
     part *at = find_part(form, name);
-    return at && at->upload && (at->file_name[0] || tmb_upload_bytes(at->upload));
+    return at != NULL && at->upload != NULL && (at->file_name[0] || tmb_upload_bytes(at->upload));
 }
 
 tmb_upload *tmb_form_take_file(tmb_form *form, const char *name, char file_name[256], char content_type[80]) {
     part *at = tmb_form_has_file(form, name) ? find_part(form, name) : NULL;
-    tmb_upload *upload = at ? at->upload : NULL;
+    tmb_upload *upload = at != NULL ? at->upload : NULL;
     if (file_name) {
-        (void)snprintf(file_name, 256, "%s", upload ? at->file_name : "");
+        (void)snprintf(file_name, 256, "%s", upload != NULL ? at->file_name : "");
     }
     if (content_type) {
-        (void)snprintf(content_type, 80, "%s", upload ? at->content_type : "");
+        (void)snprintf(content_type, 80, "%s", upload != NULL ? at->content_type : "");
     }
-    if (at) {
+    if (at != NULL) {
         at->upload = NULL;
     }
     return upload;

@@ -12,10 +12,10 @@ void tmb_form_destroy(tmb_form *form);
 bool tmb_form_write(tmb_form *form, const char *data, size_t size);
 
 /* The form is complete: its texts as an object with the types of the table, the files taken out. NULL
- * where something is wrong. */
+ * if something is wrong. */
 json_t *tmb_form_finish(tmb_form *form);
 
-/* 0 = nothing wrong so far, else the status to answer with. */
+/* 0 = nothing wrong so far, otherwise the status to answer with. */
 unsigned tmb_form_problem(const tmb_form *form, const char **field, const char **message);
 
 /* The file part `name`, or NULL; the caller owns it. `file_name` and `content_type` (may be NULL) get

@@ -1,10 +1,12 @@
 /* Where connections come in. A connection stays here until its first head is whole, and is handed to libmicrohttpd if
  * nothing is wrong with it: slow heads take none of its places, and what it would read in its own way, or answer with a
- * damaged answer, never gets there. The head is looked at without being taken from the socket. */
+ * damaged answer, never gets there. The head is looked at without being taken from the socket. A relay does the same
+ * for the requests that follow on the connection. */
 #include "server/connection_table.h"
 
 #include "base/thread.h"
 #include "server/head_rules.h"
+#include "server/relay.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -31,23 +33,43 @@ void tmb_gate_accept(tmb_connections *connections, int listener) {
 
 static void wait_for_more_than(int socket, size_t bytes) {
     int least = bytes < TMB_HEAD_LIMIT ? (int)bytes + 1 : TMB_HEAD_LIMIT;
-    (void)setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof(least));
+    (void)setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
 }
 
-static void hand_over(tmb_connections *connections, tmb_connection *connection) {
-    struct sockaddr_storage address = {0};
-    socklen_t size = sizeof(address);
-    int socket = connection->socket;
-    uint64_t serial = connection->serial;
-    wait_for_more_than(socket, 0);
-    if (getpeername(socket, (struct sockaddr *)&address, &size)) {
-        tmb_connections_drop(connections, serial);
-        (void)close(socket);
-        return;
+/* The socket for MHD; -1 if nobody can read this request. Without a descriptor for a relay the request is the
+ * connection's last, or, with a body in chunks, is refused. */
+static int choose_socket(tmb_connections *connections, tmb_connection *connection, const tmb_head_rules *rules) {
+    int end = connection->socket;
+    const bool chunked = rules->length == UINT64_MAX;
+    tmb_relay *relay =
+        chunked || !rules->closes ? tmb_relay_create(connection->socket, connection->serial, rules, &end) : NULL;
+    if (relay == NULL && chunked) {
+        return -1;
     }
     (void)pthread_mutex_lock(&connections->lock);
+    connection->last = relay == NULL;
+    if (relay != NULL) {
+        connection->outer = connection->socket;
+        connection->socket = end;
+        connection->relayed = true;
+        connection->relay = relay;
+    }
+    (void)pthread_mutex_unlock(&connections->lock);
+    if (relay != NULL) {
+        tmb_relay_begin(connections->relays, relay);
+    }
+    return end;
+}
+
+static void hand_over(tmb_connections *connections, tmb_connection *connection, int socket) {
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    uint64_t serial = connection->serial;
+    (void)pthread_mutex_lock(&connections->lock);
+    const int client = tmb_connection_client(connection);
     connection->state = TMB_CONNECTION_HANDED;
     (void)pthread_mutex_unlock(&connections->lock);
+    (void)getpeername(client, (struct sockaddr *)&address, &size); /* for its log only */
     /* From here on the connection may end at any time, in one of MHD's threads. */
     (void)pthread_mutex_lock(&connections->handing);
     bool stopped = connections->daemon == NULL;
@@ -62,39 +84,54 @@ static void hand_over(tmb_connections *connections, tmb_connection *connection) 
     }
 }
 
-static void refuse(tmb_connections *connections, tmb_connection *connection, const tmb_head_rules *rules) {
+static void refuse(tmb_connections *connections, tmb_connection *connection, unsigned status, const char *problem) {
     char text[1024];
     int socket = connection->socket;
-    size_t size =
-        connections->limits.refuse(connections->limits.user, rules->status, rules->problem, text, sizeof(text));
+    size_t size = connections->limits.refuse(connections->limits.user, status, "head", problem, text, sizeof text);
     (void)!send(socket, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)shutdown(socket, SHUT_WR);
     tmb_connections_drop(connections, connection->serial);
     tmb_connections_linger(connections, socket);
 }
 
-void tmb_gate_look(tmb_connections *connections, tmb_connection *connection, bool closed) {
+tmb_head_state tmb_gate_read(int socket, bool closed, tmb_head_rules *rules) {
     char bytes[TMB_HEAD_LIMIT + 1];
+    ssize_t got = recv(socket, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) && !closed) {
+        return TMB_HEAD_HALF;
+    }
+    if (got > 0 && tmb_head_look(rules, bytes, (size_t)got)) {
+        wait_for_more_than(socket, 0);
+        return rules->status ? TMB_HEAD_WRONG : TMB_HEAD_WHOLE;
+    }
+    if (got <= 0 || closed) {
+        return TMB_HEAD_NONE; /* the client is gone, or sends no more of half a head */
+    }
+    wait_for_more_than(socket, (size_t)got);
+    return TMB_HEAD_HALF;
+}
+
+void tmb_gate_look(tmb_connections *connections, tmb_connection *connection, bool closed) {
+    tmb_head_rules rules = {0};
     int socket = connection->socket;
     if (!connection->peer.text[0]) {
-        hand_over(connections, connection); /* no network: the one who connects is on this machine */
+        hand_over(connections, connection, socket); /* no network: the one who connects is on this machine */
         return;
     }
-    ssize_t got = recv(socket, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) && !closed) {
-        return;
-    }
-    tmb_head_rules rules = {0};
-    bool known = got > 0 && tmb_head_look(&rules, bytes, (size_t)got);
-    if (known && rules.status) {
-        refuse(connections, connection, &rules);
-    } else if (known) {
-        hand_over(connections, connection);
-    } else if (got <= 0 || closed) {
-        /* The client is gone, or sends no more of half a head. */
+    switch (tmb_gate_read(socket, closed, &rules)) {
+    case TMB_HEAD_WHOLE:
+        if ((socket = choose_socket(connections, connection, &rules)) >= 0) {
+            hand_over(connections, connection, socket);
+        } else {
+            refuse(connections, connection, 503, "The server has too many files open");
+        }
+        break;
+    case TMB_HEAD_WRONG: refuse(connections, connection, rules.status, rules.problem); break;
+    case TMB_HEAD_NONE:
         tmb_connections_drop(connections, connection->serial);
         (void)close(socket);
-    } else {
-        wait_for_more_than(socket, (size_t)got);
+        break;
+    case TMB_HEAD_HALF:
+    default: break;
     }
 }

@@ -6,15 +6,23 @@
 
 void tmb_handle_voice_clone(tmb_request *request);
 void tmb_handle_voice_clone_enhanced(tmb_request *request);
+void tmb_handle_custom_voice(tmb_request *request);
+void tmb_handle_voice_design(tmb_request *request);
 
 void tmb_handle_file_upload(tmb_request *request);
 void tmb_handle_file_get(tmb_request *request);
 void tmb_handle_file_delete(tmb_request *request);
 
 void tmb_handle_enhance(tmb_request *request);
+void tmb_handle_transcribe(tmb_request *request);
+
+void tmb_handle_models_known(tmb_request *request);
+void tmb_handle_models_pull(tmb_request *request);
+void tmb_handle_models_stop(tmb_request *request);
 
 void tmb_handle_voices_list(tmb_request *request);
 void tmb_handle_voice_create(tmb_request *request);
+void tmb_handle_voice_design_store(tmb_request *request);
 void tmb_handle_voice_get(tmb_request *request);
 void tmb_handle_voice_audio(tmb_request *request);
 void tmb_handle_voice_delete(tmb_request *request);

@@ -15,7 +15,7 @@ static bool is_token(const char *text, size_t size) {
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)text[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!letter && (!c || !strchr(others, c))) {
+        if (!letter && (!c || strchr(others, c) == NULL)) {
             return false;
         }
     }
@@ -41,8 +41,8 @@ void tmb_head_line(tmb_head_rules *rules, const char *target, size_t target_size
                    size_t version_size) {
     if (target_size > TMB_TARGET_LIMIT) {
         tmb_head_problem(rules, 414, "The URL is longer than 2048 bytes");
-    } else if (!target_size || has_control(target, target_size) || memchr(target, ' ', target_size) ||
-               memchr(target, '\t', target_size)) {
+    } else if (!target_size || has_control(target, target_size) || memchr(target, ' ', target_size) != NULL ||
+               memchr(target, '\t', target_size) != NULL) {
         tmb_head_problem(rules, 400, "the first line is not METHOD URL HTTP/1.1 with one blank between its parts");
     }
     rules->is_old = is_word(version, version_size, "HTTP/1.0");
@@ -86,10 +86,40 @@ static void read_host(tmb_head_rules *rules, const char *value, size_t size) {
         tmb_head_problem(rules, 400, "Host comes twice");
     }
     for (size_t i = 0; i < size; i++) {
-        if (!value[i] || !strchr(allowed, value[i])) {
+        if (!value[i] || strchr(allowed, value[i]) == NULL) {
             tmb_head_problem(rules, 400, "Host is no name of a machine");
             return;
         }
+    }
+}
+
+/* Whether one of the words of a list with commas is `word`. */
+static bool has_word(const char *list, size_t size, const char *word) {
+    for (size_t at = 0; at < size;) {
+        const char *comma = memchr(list + at, ',', size - at);
+        size_t end = comma != NULL ? (size_t)(comma - list) : size;
+        size_t last = end;
+        while (at < last && (list[at] == ' ' || list[at] == '\t')) {
+            at++;
+        }
+        while (at < last && (list[last - 1] == ' ' || list[last - 1] == '\t')) {
+            last--;
+        }
+        if (is_word(list + at, last - at, word)) {
+            return true;
+        }
+        at = end + 1;
+    }
+    return false;
+}
+
+static void count_field(tmb_head_rules *rules, const char *cookies, size_t size) {
+    rules->fields++;
+    for (size_t i = 0; i < size; i++) {
+        rules->fields += cookies[i] == ';' || cookies[i] == ',';
+    }
+    if (rules->fields > TMB_FIELDS_LIMIT) {
+        tmb_head_problem(rules, 431, "The head has more than 256 headers and cookies");
     }
 }
 
@@ -100,19 +130,24 @@ void tmb_head_header(tmb_head_rules *rules, const char *name, size_t name_size, 
     if (has_control(value, value_size)) {
         tmb_head_problem(rules, 400, "a header's value has control characters");
     }
+    const size_t untrimmed = value_size;
     while (value_size && (value[value_size - 1] == ' ' || value[value_size - 1] == '\t')) {
         value_size--;
     }
+    count_field(rules, value, is_word(name, name_size, "Cookie") ? value_size : 0);
     if (is_word(name, name_size, "Content-Length")) {
-        read_length(rules, value, value_size);
+        read_length(rules, value, untrimmed); /* libmicrohttpd cannot read either with blanks behind it */
     } else if (is_word(name, name_size, "Transfer-Encoding")) {
-        read_encoding(rules, value, value_size);
+        read_encoding(rules, value, untrimmed);
     } else if (is_word(name, name_size, "Host")) {
         read_host(rules, value, value_size);
+    } else if (is_word(name, name_size, "Connection")) {
+        rules->closes = rules->closes || has_word(value, value_size, "close");
     }
 }
 
 void tmb_head_end(tmb_head_rules *rules) {
+    rules->closes = rules->closes || rules->is_old;
     if (rules->encodings && rules->lengths) {
         tmb_head_problem(rules, 400, "it has both Content-Length and Transfer-Encoding");
     } else if (rules->encodings && rules->is_old) {
@@ -128,7 +163,7 @@ void tmb_head_end(tmb_head_rules *rules) {
 /* The line at text [size] without its end; SIZE_MAX if it has none yet. */
 static size_t find_line(tmb_head_rules *rules, const char *text, size_t size) {
     const char *end = memchr(text, '\n', size);
-    if (!end) {
+    if (end == NULL) {
         return SIZE_MAX;
     }
     if (end == text || end[-1] != '\r') {
@@ -140,9 +175,9 @@ static size_t find_line(tmb_head_rules *rules, const char *text, size_t size) {
 
 static void look_at_first_line(tmb_head_rules *rules, const char *line, size_t size) {
     const char *blank = memchr(line, ' ', size);
-    size_t method = blank ? (size_t)(blank - line) : 0;
+    size_t method = blank != NULL ? (size_t)(blank - line) : 0;
     const char *last = memrchr(line, ' ', size);
-    if (!blank || last == blank || !is_token(line, method)) {
+    if (blank == NULL || last == blank || !is_token(line, method)) {
         tmb_head_problem(rules, 400, "the first line is not METHOD URL HTTP/1.1 with one blank between its parts");
         return;
     }
@@ -153,7 +188,7 @@ static void look_at_header(tmb_head_rules *rules, const char *line, size_t size)
     const char *colon = memchr(line, ':', size);
     if (line[0] == ' ' || line[0] == '\t') {
         tmb_head_problem(rules, 400, "a line of the head is folded");
-    } else if (!colon) {
+    } else if (colon == NULL) {
         tmb_head_problem(rules, 400, "a line of the head is no header");
     } else {
         size_t name = (size_t)(colon - line);
@@ -178,6 +213,7 @@ bool tmb_head_look(tmb_head_rules *rules, const char *bytes, size_t size) {
         }
         if (line == 0) {
             tmb_head_end(rules);
+            rules->head_bytes = at + 2;
             return true;
         }
         if (first) {
@@ -188,7 +224,7 @@ bool tmb_head_look(tmb_head_rules *rules, const char *bytes, size_t size) {
         at += line + 2;
     }
     const char *end = memchr(bytes, '\n', size);
-    bool first_is_whole = end && (size_t)(end - bytes) < at;
+    bool first_is_whole = end != NULL && (size_t)(end - bytes) < at;
     if (!first_is_whole && size - at > TMB_TARGET_LIMIT + 64) {
         tmb_head_problem(rules, 414, "The URL is longer than 2048 bytes");
     } else if (size > TMB_HEAD_LIMIT) {

@@ -29,7 +29,7 @@ static bool copy_value(const char **at, char *out, size_t size) {
         out[used++] = *in++;
     }
     in += quoted;
-    while (!quoted && used && strchr(blanks, out[used - 1])) {
+    while (!quoted && used && strchr(blanks, out[used - 1]) != NULL) {
         used--;
     }
     out[used] = 0;
@@ -93,8 +93,8 @@ tmb_parameter tmb_header_parameter(const char *value, const char *name, char *ou
 
 bool tmb_header_decode_extended(char *text) {
     char *language = strchr(text, '\'');
-    char *encoded = language ? strchr(language + 1, '\'') : NULL;
-    if (!encoded || language - text != 5 || strncasecmp(text, "UTF-8", 5) != 0) {
+    char *encoded = language != NULL ? strchr(language + 1, '\'') : NULL;
+    if (encoded == NULL || language - text != 5 || strncasecmp(text, "UTF-8", 5) != 0) {
         return false;
     }
     char *out = text;

@@ -31,7 +31,7 @@ static enum MHD_Result queue_answer(tmb_request *request, struct MHD_Connection 
     request->response = NULL;
     request->queued = true;
     (void)pthread_mutex_unlock(&request->lock);
-    if (!response) {
+    if (response == NULL) {
         return MHD_NO;
     }
     const tmb_server_config *config = request->server->config;
@@ -49,12 +49,12 @@ static void abandon(void *user);
 static enum MHD_Result begin(tmb_server *server, struct MHD_Connection *connection, const tmb_request_line *line,
                              void **context) {
     tmb_connection *slot = tmb_connection_of(connection);
-    if (!slot) {
+    if (slot == NULL) {
         return MHD_NO; /* there was no memory for it */
     }
     tmb_request *request = tmb_request_create(server, tmb_connection_target(slot)->text);
-    if (!request) {
-        return server->out_of_memory
+    if (request == NULL) {
+        return server->out_of_memory != NULL
                    ? MHD_queue_response(connection, MHD_HTTP_SERVICE_UNAVAILABLE, server->out_of_memory)
                    : MHD_NO;
     }
@@ -63,18 +63,24 @@ static enum MHD_Result begin(tmb_server *server, struct MHD_Connection *connecti
     request->slot = slot;
     request->address = tmb_strdup(tmb_connection_address(slot));
     request->method = method_of(line->method, &request->is_head);
+    request->is_last = tmb_connection_is_last(slot);
     tmb_connection_own(slot, request, abandon);
     tmb_connection_begin(server->connections, slot);
     uint64_t length = 0;
     if (tmb_admit(request, connection, line, &length)) {
         return MHD_YES;
     }
-    /* Refused: the answer goes at once, and MHD closes the connection if a body was to come. */
-    if (length || tmb_http_header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH) || request->is_last) {
-        request->is_last = true;
+    /* Refused. The answer goes at once if a body was to come, and MHD closes the connection. Without one it goes when
+     * MHD asks again, so that other requests may follow. */
+    if (!length && tmb_http_header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH) == NULL && !request->is_last) {
+        request->dispatched = true;
+        return MHD_YES;
+    }
+    if (length || tmb_http_header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH) != NULL) {
         tmb_connection_refused(server->connections, slot);
     }
-    if (request->is_last && request->response) {
+    request->is_last = true;
+    if (request->response != NULL) {
         tmb_response_header(request->response, MHD_HTTP_HEADER_CONNECTION, "close");
     }
     return queue_answer(request, connection);
@@ -161,7 +167,7 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
                                   void **context) {
     (void)url;
     tmb_request *request = *context;
-    if (!request) {
+    if (request == NULL) {
         return begin(argument, connection, &(tmb_request_line){.method = method, .version = version}, context);
     }
     if (*size) {
@@ -177,18 +183,17 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
 static void *on_target(void *argument, const char *target, struct MHD_Connection *connection) {
     (void)argument;
     tmb_connection *slot = tmb_connection_of(connection);
-    if (!slot || !target) {
+    if (slot == NULL || target == NULL) {
         return NULL;
     }
     tmb_target *kept = tmb_connection_target(slot);
     kept->raw = target;
     kept->length = strlen(target);
-    kept->sent_before = tmb_connection_sent(slot);
-    (void)snprintf(kept->text, sizeof(kept->text), "%s", target);
+    (void)snprintf(kept->text, sizeof kept->text, "%s", target);
     /* MHD would keep a record for each argument of the query now, whatever there is room for, and give up without an
      * answer when there is none. It finds none if its copy of the query is empty; the query is read from ours. */
     char *query = strchr(target, '?');
-    if (query) {
+    if (query != NULL) {
         query[1] = 0;
     }
     return NULL;
@@ -196,11 +201,11 @@ static void *on_target(void *argument, const char *target, struct MHD_Connection
 
 static void log_request(const tmb_request *request, bool whole) {
     double milliseconds = 1e3 * (tmb_now() - request->started);
-    bool quiet = request->route && (request->route->flags & TMB_ROUTE_UNLIMITED) && request->status < 400;
+    bool quiet = request->route != NULL && (request->route->flags & TMB_ROUTE_UNLIMITED) && request->status < 400;
     static const char *const names[] = {"GET", "POST", "DELETE", "OPTIONS", "?"};
     /* The path is the client's: nothing that could forge a line. */
     char path[160];
-    (void)snprintf(path, sizeof(path), "%s", request->path);
+    (void)snprintf(path, sizeof path, "%s", request->path);
     for (char *at = path; *at; at++) {
         unsigned char c = (unsigned char)*at;
         *at = c < 0x21 || c > 0x7e || c == '"' || c == '\\' ? '?' : *at;
@@ -213,7 +218,7 @@ static void log_request(const tmb_request *request, bool whole) {
 /* The request is over; `sent`: all of its answer was handed to the kernel. */
 static void finish(tmb_request *request, bool sent) {
     tmb_server *server = request->server;
-    bool late = tmb_connection_end(server->connections, request->slot);
+    bool late = tmb_connection_end(server->connections, request->slot, sent && !request->is_last);
     (void)pthread_mutex_lock(&request->lock);
     request->connection = NULL;
     struct MHD_Response *response = request->response;
@@ -221,7 +226,7 @@ static void finish(tmb_request *request, bool sent) {
     bool whole = request->answered_now || (sent && (!request->gone || request->all_read));
     (void)pthread_mutex_unlock(&request->lock);
     tmb_request_leave(request);
-    if (response) {
+    if (response != NULL) {
         /* Nobody will queue it, and a stream's response holds the request. */
         MHD_destroy_response(response);
     }
@@ -229,7 +234,7 @@ static void finish(tmb_request *request, bool sent) {
         request->status = MHD_HTTP_REQUEST_TIMEOUT;
         whole = true;
     }
-    size_t route = request->route ? (size_t)(request->route - tmb_routes) : SIZE_MAX;
+    size_t route = request->route != NULL ? (size_t)(request->route - tmb_routes) : SIZE_MAX;
     tmb_metrics_request(server->metrics, route, whole ? request->status : 499, tmb_now() - request->started);
     if (!whole) {
         tmb_metrics_aborted(server->metrics);
@@ -245,13 +250,12 @@ static void abandon(void *user) { finish(user, false); }
 
 static void on_completed(void *argument, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode code) {
-    tmb_server *server = argument;
+    (void)argument;
+    (void)connection;
     tmb_request *request = *context;
     *context = NULL;
-    if (request) {
+    if (request != NULL) {
         finish(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-    } else if (code == MHD_REQUEST_TERMINATED_WITH_ERROR) {
-        tmb_connection_given_up(server->connections, tmb_connection_of(connection));
     }
 }
 
@@ -259,24 +263,27 @@ static void on_log(void *argument, const char *format, va_list arguments) __attr
 static void on_log(void *argument, const char *format, va_list arguments) {
     tmb_server *server = argument;
     char line[512];
-    (void)vsnprintf(line, sizeof(line), format, arguments);
+    (void)vsnprintf(line, sizeof line, format, arguments);
     line[strcspn(line, "\r\n")] = 0;
     tmb_log(&server->logger, TMB_LOG_DEBUG, "http: %s", line);
 }
 
-/* The answer to a head that never becomes a request. */
-static size_t refuse_head(void *user, unsigned status, const char *problem, char *out, size_t size) {
+/* The answer to what never becomes a request. */
+static size_t refuse_head(void *user, unsigned status, const char *part, const char *problem, char *out, size_t size) {
     tmb_server *server = user;
     unsigned char random[8] = {0};
     char id[17];
     char body[256];
-    (void)tmb_random_bytes(random, sizeof(random));
-    tmb_hex_encode(random, sizeof(random), id);
-    (void)snprintf(body, sizeof(body), "{\"detail\":\"%s%s\"}", status == 400 ? "Invalid Input: head: " : "", problem);
+    (void)tmb_random_bytes(random, sizeof random);
+    tmb_hex_encode(random, sizeof random, id);
+    bool named = status == 400;
+    (void)snprintf(body, sizeof body, "{\"detail\":\"%s%s%s%s\"}", named ? "Invalid Input: " : "", named ? part : "",
+                   named ? ": " : "", problem);
     (void)snprintf(out, size,
                    "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                   "Cache-Control: no-store\r\nX-Request-Id: %s\r\n\r\n%s",
-                   status, MHD_get_reason_phrase_for(status), strlen(body), id, body);
+                   "Cache-Control: no-store\r\n%sX-Request-Id: %s\r\n\r\n%s",
+                   status, MHD_get_reason_phrase_for(status), strlen(body), status == 503 ? "Retry-After: 5\r\n" : "",
+                   id, body);
     tmb_metrics_request(server->metrics, SIZE_MAX, status, 0);
     tmb_log(&server->logger, TMB_LOG_INFO, "? ? %u %s %s", status, id, problem);
     return strlen(out);
@@ -307,7 +314,7 @@ tmb_status tmb_http_start(tmb_server *server, int socket, tmb_error *error) {
         MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
         MHD_OPTION_NOTIFY_CONNECTION, tmb_connections_notify, server->connections, MHD_OPTION_STRICT_FOR_CLIENT, 0,
         MHD_OPTION_END);
-    if (!server->daemon) {
+    if (server->daemon == NULL) {
         (void)close(socket);
         return tmb_fail(error, TMB_ERROR_IO, "cannot start the HTTP server");
     }
@@ -321,14 +328,14 @@ void tmb_http_listen(tmb_server *server, int socket) {
 }
 
 void tmb_http_stop(tmb_server *server) {
-    if (server->connections) {
+    if (server->connections != NULL) {
         tmb_connections_stop_listening(server->connections);
     }
-    if (server->daemon) {
+    if (server->daemon != NULL) {
         MHD_stop_daemon(server->daemon);
         server->daemon = NULL;
     }
-    if (server->out_of_memory) {
+    if (server->out_of_memory != NULL) {
         MHD_destroy_response(server->out_of_memory);
         server->out_of_memory = NULL;
     }

@@ -16,7 +16,7 @@ static const char exposed[] =
 static const char *after_scheme(const char *authorization, const char *scheme) {
     size_t length = strlen(scheme);
     if (strncasecmp(authorization, scheme, length) != 0 || !authorization[length] ||
-        !strchr(" \t", authorization[length])) {
+        strchr(" \t", authorization[length]) == NULL) {
         return NULL;
     }
     return authorization + length + strspn(authorization + length, " \t");
@@ -27,11 +27,11 @@ static const char *presented_key(struct MHD_Connection *connection) {
     static const char *const headers[] = {"x-api-key", "xi-api-key"};
     static const char *const schemes[] = {"Bearer", "Token"};
     const char *key = NULL;
-    for (size_t i = 0; !key && i < sizeof(headers) / sizeof(headers[0]); i++) {
+    for (size_t i = 0; key == NULL && i < sizeof headers / sizeof headers[0]; i++) {
         key = tmb_http_header(connection, headers[i]);
     }
-    const char *authorization = key ? NULL : tmb_http_header(connection, MHD_HTTP_HEADER_AUTHORIZATION);
-    for (size_t i = 0; authorization && !key && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+    const char *authorization = key != NULL ? NULL : tmb_http_header(connection, MHD_HTTP_HEADER_AUTHORIZATION);
+    for (size_t i = 0; authorization != NULL && key == NULL && i < sizeof schemes / sizeof schemes[0]; i++) {
         key = after_scheme(authorization, schemes[i]);
     }
     return key;
@@ -55,20 +55,20 @@ bool tmb_access_origin(tmb_request *request, struct MHD_Connection *connection) 
     const char *host = tmb_http_host(request, connection);
     const char *origin = tmb_http_header(connection, MHD_HTTP_HEADER_ORIGIN);
     const tmb_server *server = request->server;
-    if (origin && tmb_origin_is_listed(server->config->cors_origin, origin)) {
-        (void)snprintf(request->origin, sizeof(request->origin), "%s", origin);
+    if (origin != NULL && tmb_origin_is_listed(server->config->cors_origin, origin)) {
+        (void)snprintf(request->origin, sizeof request->origin, "%s", origin);
         origin = NULL;
     }
-    if (server->keys) {
+    if (server->keys != NULL) {
         return true;
     }
-    if (host && !is_local_name(host, server->listen_host)) {
+    if (host != NULL && !is_local_name(host, server->listen_host)) {
         tmb_refuse(request, 403, NULL,
                    "Without API keys this server answers only to its own address, not to \"%.100s\"", host);
         return false;
     }
-    const char *authority = origin ? strstr(origin, "://") : NULL;
-    if (origin && (!authority || !host || strcmp(authority + 3, host) != 0)) {
+    const char *authority = origin != NULL ? strstr(origin, "://") : NULL;
+    if (origin != NULL && (authority == NULL || host == NULL || strcmp(authority + 3, host) != 0)) {
         tmb_refuse(request, 403, NULL, "Pages of another origin may not use this server: see --cors-origin");
         return false;
     }
@@ -78,7 +78,7 @@ bool tmb_access_origin(tmb_request *request, struct MHD_Connection *connection) 
 bool tmb_access_key(tmb_request *request, struct MHD_Connection *connection) {
     tmb_server *server = request->server;
     bool listing = (request->route->flags & TMB_ROUTE_LISTING) && server->config->open_listing;
-    if (!server->keys || listing || (request->route->flags & TMB_ROUTE_OPEN)) {
+    if (server->keys == NULL || listing || (request->route->flags & TMB_ROUTE_OPEN)) {
         return true;
     }
     double wait = 0;
@@ -101,19 +101,19 @@ static void allow_preflight(const tmb_request *request, struct MHD_Response *res
     const char *private_network = tmb_http_header(request->connection, "Access-Control-Request-Private-Network");
     tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_METHODS, methods);
     tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
-                        asked && *asked ? asked : "Authorization, Content-Type, Idempotency-Key, X-Api-Key");
+                        asked != NULL && *asked ? asked : "Authorization, Content-Type, Idempotency-Key, X-Api-Key");
     tmb_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_MAX_AGE, "600");
-    if (private_network && strcasecmp(private_network, "true") == 0) {
+    if (private_network != NULL && strcasecmp(private_network, "true") == 0) {
         tmb_response_header(response, "Access-Control-Allow-Private-Network", "true");
     }
 }
 
 void tmb_access_options(tmb_request *request, unsigned allowed) {
     char methods[64];
-    (void)snprintf(methods, sizeof(methods), "OPTIONS%s%s%s", allowed & 1u << TMB_GET ? ", GET, HEAD" : "",
+    (void)snprintf(methods, sizeof methods, "OPTIONS%s%s%s", allowed & 1u << TMB_GET ? ", GET, HEAD" : "",
                    allowed & 1u << TMB_POST ? ", POST" : "", allowed & 1u << TMB_DELETE ? ", DELETE" : "");
     struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
-    if (response) {
+    if (response != NULL) {
         tmb_response_header(response, MHD_HTTP_HEADER_ALLOW, methods);
         if (request->origin[0]) {
             allow_preflight(request, response, methods);

@@ -8,15 +8,20 @@
 #include <string.h>
 #include <strings.h>
 
+/* A worker says how it is, and takes no requests. */
+static bool is_of_worker(const char *path) { return strncmp(path, "/health", 7) == 0 || strcmp(path, "/metrics") == 0; }
+
 static bool find_route(tmb_request *request) {
     if (!tmb_percent_decode(request->path, false)) {
         tmb_refuse(request, 400, "path", "has a broken escape");
         return false;
     }
     unsigned allowed = 0;
-    request->route =
-        tmb_route_find(request->method, request->path, request->path_value, sizeof(request->path_value), &allowed);
-    if (request->route) {
+    if (!request->server->config->is_worker || is_of_worker(request->path)) {
+        request->route =
+            tmb_route_find(request->method, request->path, request->path_value, sizeof request->path_value, &allowed);
+    }
+    if (request->route != NULL) {
         return true;
     }
     if (!allowed) {
@@ -26,9 +31,9 @@ static bool find_route(tmb_request *request) {
     } else {
         tmb_refuse(request, 405, NULL, "Method Not Allowed");
         char methods[64];
-        (void)snprintf(methods, sizeof(methods), "OPTIONS%s%s%s", allowed & 1u << TMB_GET ? ", GET, HEAD" : "",
+        (void)snprintf(methods, sizeof methods, "OPTIONS%s%s%s", allowed & 1u << TMB_GET ? ", GET, HEAD" : "",
                        allowed & 1u << TMB_POST ? ", POST" : "", allowed & 1u << TMB_DELETE ? ", DELETE" : "");
-        if (request->response) {
+        if (request->response != NULL) {
             tmb_response_header(request->response, MHD_HTTP_HEADER_ALLOW, methods);
         }
     }
@@ -38,7 +43,7 @@ static bool find_route(tmb_request *request) {
 static bool copy_header(struct MHD_Connection *connection, const char *name, char **out) {
     const char *value = tmb_http_header(connection, name);
     *out = tmb_strdup(value);
-    return !value || *out;
+    return value == NULL || *out != NULL;
 }
 
 /* A connection beyond the limit is there for those who must get through. */
@@ -57,7 +62,7 @@ static bool check_sizes(tmb_request *request, struct MHD_Connection *connection)
         tmb_refuse(request, 414, NULL, "The URL is longer than %d bytes", TMB_TARGET_LIMIT);
         return false;
     }
-    if (info && info->header_size > TMB_HEAD_LIMIT) {
+    if (info != NULL && info->header_size > TMB_HEAD_LIMIT) {
         tmb_refuse(request, 431, NULL, "The head is larger than %d bytes", TMB_HEAD_LIMIT);
         return false;
     }
@@ -69,7 +74,7 @@ bool tmb_admit(tmb_request *request, struct MHD_Connection *connection, const tm
     if (!check_sizes(request, connection) || !tmb_head_read(request, connection, line, length)) {
         return false;
     }
-    request->is_last = *length == UINT64_MAX;
+    request->is_last = request->is_last || *length == UINT64_MAX;
     if (!copy_header(connection, MHD_HTTP_HEADER_CONTENT_TYPE, &request->content_type) ||
         !copy_header(connection, MHD_HTTP_HEADER_ACCEPT, &request->accept) ||
         !copy_header(connection, MHD_HTTP_HEADER_RANGE, &request->range) ||
@@ -83,7 +88,7 @@ bool tmb_admit(tmb_request *request, struct MHD_Connection *connection, const tm
         !check_spare(request)) {
         return false;
     }
-    if (!request->server->keys || request->key_name[0]) {
+    if (request->server->keys == NULL || request->key_name[0]) {
         tmb_connection_trust(request->server->connections, request->slot);
     }
     if ((request->route->flags & TMB_ROUTE_WORK) && atomic_load(&request->server->draining)) {
@@ -91,7 +96,7 @@ bool tmb_admit(tmb_request *request, struct MHD_Connection *connection, const tm
         return false;
     }
     const char *coding = tmb_http_header(connection, MHD_HTTP_HEADER_CONTENT_ENCODING);
-    if (*length && coding && strcasecmp(coding, "identity") != 0) {
+    if (*length && coding != NULL && strcasecmp(coding, "identity") != 0) {
         tmb_refuse(request, 415, NULL, "The body must come as it is, without a Content-Encoding");
         return false;
     }

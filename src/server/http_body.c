@@ -16,13 +16,13 @@ static bool reserve_memory(tmb_request *request, uint64_t body_bytes) {
     if (wanted <= request->reserved_memory) {
         return true;
     }
-    switch (
-        tmb_budget_take(request->server->body_memory, tmb_request_client(request), wanted - request->reserved_memory)) {
-    case TMB_BUDGET_GRANTED: request->reserved_memory = wanted; return true;
-    case TMB_BUDGET_SHARE:
+    switch (tmb_body_budget_take(request->server->body_memory, tmb_request_client(request),
+                                 wanted - request->reserved_memory)) {
+    case TMB_BODY_BUDGET_GRANTED: request->reserved_memory = wanted; return true;
+    case TMB_BODY_BUDGET_SHARE:
         tmb_refuse_for_now(request, 503, 5, "Too much is being received from you at the moment");
         return false;
-    case TMB_BUDGET_FULL:
+    case TMB_BODY_BUDGET_FULL:
     default: tmb_refuse_for_now(request, 503, 5, "Too much is being received at the moment"); return false;
     }
 }
@@ -67,9 +67,9 @@ bool tmb_body_prepare(tmb_request *request, uint64_t length) {
             return false;
         }
         request->form = tmb_form_create(request, route->fields);
-        return request->form ? check_form(request) : refuse_memory(request);
+        return request->form != NULL ? check_form(request) : refuse_memory(request);
     }
-    if (route->body == TMB_BODY_FILE && type &&
+    if (route->body == TMB_BODY_FILE && type != NULL &&
         (strncasecmp(type, "audio/", 6) == 0 || tmb_content_type_is(type, "application/octet-stream"))) {
         if (!check_length(request, length, config->max_upload_bytes, "file")) {
             return false;
@@ -94,7 +94,7 @@ bool tmb_body_prepare(tmb_request *request, uint64_t length) {
 
 bool tmb_body_append(tmb_request *request, const char *data, size_t size) {
     const tmb_server_config *config = request->server->config;
-    if (request->form) {
+    if (request->form != NULL) {
         if (request->body_bytes > form_limit(config)) {
             tmb_refuse(request, 413, NULL, "The form is larger than %llu bytes",
                        (unsigned long long)form_limit(config));
@@ -102,7 +102,7 @@ bool tmb_body_append(tmb_request *request, const char *data, size_t size) {
         }
         return tmb_form_write(request->form, data, size) || check_form(request);
     }
-    if (request->raw_upload) {
+    if (request->raw_upload != NULL) {
         tmb_store_status status = tmb_upload_write(request->raw_upload, data, size);
         if (status != TMB_STORE_OK) {
             tmb_refuse_store(request, status, "file");

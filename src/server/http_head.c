@@ -12,7 +12,7 @@ const char *tmb_http_header(struct MHD_Connection *connection, const char *name)
 }
 
 const char *tmb_http_host(tmb_request *request, struct MHD_Connection *connection) {
-    return request->authority ? request->authority : tmb_http_header(connection, MHD_HTTP_HEADER_HOST);
+    return request->authority != NULL ? request->authority : tmb_http_header(connection, MHD_HTTP_HEADER_HOST);
 }
 
 typedef struct head_reading {
@@ -26,7 +26,7 @@ static enum MHD_Result read_header(void *argument, enum MHD_ValueKind kind, cons
                                    const char *value, size_t value_size) {
     (void)kind;
     head_reading *reading = argument;
-    value = value ? value : "";
+    value = value != NULL ? value : "";
     tmb_head_header(&reading->rules, name, name_size, value, value_size);
     /* libmicrohttpd hands out names and values as they lie in the head that it received, with only the marks between
      * them overwritten: "NAME", one mark, blanks, "VALUE", two marks for the line's end. */
@@ -42,7 +42,7 @@ static enum MHD_Result read_header(void *argument, enum MHD_ValueKind kind, cons
  * line's end without CR, NUL) leaves a gap. Later versions refuse such heads themselves. */
 static void check_sum(head_reading *reading, struct MHD_Connection *connection, const tmb_request_line *line) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    if (reading->at && (!info || reading->at + 2 != (uintptr_t)line->method + info->header_size)) {
+    if (reading->at && (info == NULL || reading->at + 2 != (uintptr_t)line->method + info->header_size)) {
         tmb_head_problem(&reading->rules, 400, folded);
     }
 }

@@ -20,12 +20,16 @@ typedef struct tmb_item_problem {
     char message[256];
 } tmb_item_problem;
 
-/* How many items the fields describe; 0 where lists disagree (`problem`). */
+/* How many items the fields describe; 0 if lists disagree (`problem`). */
 size_t tmb_item_count(const json_t *arguments, tmb_item_problem *problem);
 
-/* Fills in item `index`. `enhanced` false: neither pre- nor post-processing. The seed is always set. */
-bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bool enhanced, tmb_references *references,
-                   tmb_item_inputs *out, tmb_item_problem *problem);
+/* Whether an item asks for a voice of a model's own, by speaker or instruct. */
+bool tmb_item_has_own_voice(const json_t *arguments, size_t index);
+
+/* Fills in item `index`. `enhanced` false: neither pre- nor post-processing. `who`: what the route is for; TMB_WHO_AUTO
+ * is as the fields say. The seed is always set. */
+bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bool enhanced, tmb_who who,
+                   tmb_references *references, tmb_item_inputs *out, tmb_item_problem *problem);
 void tmb_item_inputs_free(tmb_item_inputs *inputs);
 
 /* Sets the problem; returns false. `field` NULL: none. */
@@ -41,7 +45,7 @@ bool tmb_item_voice(tmb_server *server, const json_t *arguments, size_t index, c
                     tmb_item_problem *problem);
 
 /* An error as a client may see it: the status that a request of this one item would get, and the text.
- * What is none of the client's business is logged and told as "Internal Error". */
+ * Internal details are logged; the client sees only "Internal Error". */
 unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message[512]);
 
 /* custom_id, sample_rate, duration, engine, timings and so on; for a failed item custom_id and error. New
@@ -55,8 +59,15 @@ void tmb_json_clipped(json_t *object, uint64_t clipped);
 
 /* "/api/v1/files/ID" */
 void tmb_file_url(const char *id, char url[64]);
+/* Adds that as `url` (nothing to NULL). */
+void tmb_json_url(json_t *object, const char *id);
 
 /* custom_id of an item, or NULL. */
 const char *tmb_item_custom_id(const json_t *arguments, size_t index);
+
+/* What a worker must have to run an item, and whose voice it is, as tmb_new_job has them. `file` is the id of the
+ * item's own reference; NULL or "": it names a stored `voice` (NULL or "": neither). New texts; NULL without memory. */
+char *tmb_item_need(const tmb_server *server, const json_t *arguments, size_t index);
+char *tmb_item_whose(const char *file, const char *voice);
 
 #endif

@@ -3,211 +3,294 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "server/body_fields.h"
-#include "server/item.h"
-#include "server/voice_prepare.h"
+#include "server/call_result.h"
+#include "server/item_run.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Jobs run behind requests that somebody waits for. */
 static const int job_priority = -10;
 
 typedef struct job_item {
-    tmb_server *server;
-    tmb_worker_run *run;
+    tmb_item_run run; /* first: the owner's functions get it back */
+    tmb_worker_run *taken;
     size_t position;
+    bool is_call;          /* somebody waits: what is spoken goes there, not into a file */
+    tmb_delivery delivery; /* without its text */
+    double deadline;       /* of a call, in seconds since 1970 */
+    bool stream;
+    bool sent;       /* some of a call's audio */
+    uint64_t pieces; /* of a call, that were sent */
     json_t *arguments;
     tmb_references *references;
-    const tmb_format *format;
-    tmb_output *output;
-    char path[TMB_STORE_PATH];
-    pthread_mutex_t lock; /* of what follows */
-    uint64_t number;      /* the library's; 0 = not submitted, or over */
-    bool cancelled;
-    /* Of the library's callbacks, later of the worker. */
-    tmb_error error;
-    json_t *result; /* the fields of the result, without what the file adds */
-    char message[512];
+    char *text; /* a call's result as it is sent */
 } job_item;
 
-static bool on_audio(void *user, uint64_t number, const float *samples, size_t count, int rate) {
-    (void)number;
-    job_item *item = user;
-    return tmb_output_write(item->output, samples, count, rate, &item->error) == TMB_OK;
+/* ---- Calls ---- */
+
+/* Pieces that may wait for whoever reads them; about five seconds of audio. */
+static const size_t most_waiting = 64;
+
+/* False: nobody waits any more. */
+static bool send_piece(job_item *item, const char *kind, const void *data, size_t size) {
+    tmb_store *store = item->run.server->store;
+    item->pieces++;
+    for (;;) {
+        size_t waiting = 0;
+        tmb_store_status status = tmb_store_call_send(store, &item->delivery, item->pieces, kind, data, size, &waiting);
+        if (status == TMB_STORE_OK && waiting <= most_waiting) {
+            return true;
+        }
+        if ((status != TMB_STORE_OK && status != TMB_STORE_BUSY && status != TMB_STORE_NO_SPACE) ||
+            tmb_wall_clock() >= item->deadline) {
+            return false;
+        }
+        if (status == TMB_STORE_OK) {
+            kind = ""; /* it was sent: from now on only ask how many wait */
+            size = 0;
+        }
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
 }
+
+static bool on_call_audio(tmb_item_run *run, const float *samples, size_t count, int rate) {
+    job_item *item = (job_item *)run;
+    int32_t head = rate;
+    size_t size = sizeof head + count * sizeof *samples;
+    char *piece = tmb_calloc(size, 1);
+    if (!piece) {
+        return false;
+    }
+    memcpy(piece, &head, sizeof head);
+    memcpy(piece + sizeof head, samples, count * sizeof *samples);
+    item->sent = true;
+    bool good = send_piece(item, "audio", piece, size);
+    free(piece);
+    return good;
+}
+
+static void on_call_progress(tmb_item_run *run, tmb_stage stage, double fraction) {
+    char text[64];
+    int length = snprintf(text, sizeof text, "%u %.4f", (unsigned)stage, fraction);
+    (void)send_piece((job_item *)run, "progress", text, (size_t)length);
+}
+
+static void on_call_reference(tmb_item_run *run, const tmb_reference_info *reference) {
+    char *text = tmb_call_reference_write(reference);
+    (void)(text && send_piece((job_item *)run, "reference", text, strlen(text)));
+    free(text);
+}
+
+/* ---- The end ---- */
+
+/* The library says so of its budget, and of an allocation that failed: a worker with more memory is the better one for
+ * that, too. A system call that failed for lack of memory has an errno, and is tried again. */
+static bool never_fits(const tmb_error *error) { return error->status == TMB_ERROR_MEMORY && error->system == 0; }
 
 static tmb_work_end end_of(const tmb_error *error, bool cancelled) {
     return error->status == TMB_OK                             ? TMB_WORK_DONE
            : error->status == TMB_ERROR_CANCELLED && cancelled ? TMB_WORK_CANCELLED
            : error->system == EFBIG                            ? TMB_WORK_FAILED /* it never fits */
            : tmb_error_is_full(error)                          ? TMB_WORK_NO_ROOM
+           : never_fits(error)                                 ? TMB_WORK_TOO_LARGE
            : tmb_error_is_exhausted(error)                     ? TMB_WORK_LATER
                                                                : TMB_WORK_FAILED;
 }
 
-static void on_result(void *user, const tmb_clone_result *result) {
-    job_item *item = user;
-    tmb_server *server = item->server;
-    tmb_error error = item->error.status != TMB_OK ? item->error : result->error;
-    tmb_metrics_item(server->metrics, result);
-    tmb_voice_note_result(server, item->arguments, 0, result);
-    if (error.status == TMB_OK) {
-        (void)tmb_output_finish(item->output, &error);
+static void on_call_ended(tmb_item_run *run, const tmb_clone_result *result) {
+    job_item *item = (job_item *)run;
+    tmb_work_end end = end_of(&run->error, tmb_item_run_is_cancelled(run));
+    if ((end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_TOO_LARGE) && item->sent) {
+        end = TMB_WORK_FAILED; /* nobody says the same twice */
     }
-    (void)pthread_mutex_lock(&item->lock);
-    bool cancelled = item->cancelled;
-    item->number = 0;
-    (void)pthread_mutex_unlock(&item->lock);
-    tmb_work_end end = end_of(&error, cancelled);
-    if (end == TMB_WORK_DONE) {
-        item->result = tmb_item_json(result, tmb_item_custom_id(item->arguments, 0), tmb_output_rate(item->output),
-                                     tmb_output_seconds(item->output), NULL);
-        if (item->result) {
-            tmb_json_clipped(item->result, tmb_output_clipped(item->output));
-        }
-    } else {
-        /* Now, not when the end could be written: on a full disk that may need the room which this leaves. */
-        tmb_output_destroy(&item->output);
-        (void)tmb_item_error(server, &error, item->message);
-        item->result = tmb_item_json(result, tmb_item_custom_id(item->arguments, 0), 0, 0, item->message);
-    }
-    if (end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM) {
-        tmb_log(&server->logger, TMB_LOG_WARNING, "item %zu of a job waits: %s", item->position, error.message);
-    }
-    tmb_worker_ended(item->run, end);
+    item->text = tmb_call_result_write(result);
+    tmb_worker_ended(item->taken, end);
 }
 
-/* Submitted: the library has a number for it. Its result may have come already. */
-static void note_number(job_item *item, uint64_t number) {
-    (void)pthread_mutex_lock(&item->lock);
-    bool cancel = item->cancelled;
-    item->number = number;
-    (void)pthread_mutex_unlock(&item->lock);
-    if (cancel) {
-        tmb_clone_cancel(item->server->timbre, number);
+static void on_ended(tmb_item_run *run, const tmb_clone_result *result) {
+    job_item *item = (job_item *)run;
+    tmb_work_end end = end_of(&run->error, tmb_item_run_is_cancelled(run));
+    tmb_item_run_describe(run, result);
+    if (end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM) {
+        tmb_log(&run->server->logger, TMB_LOG_WARNING, "item %zu of a job waits: %s", item->position,
+                run->error.message);
     }
+    tmb_worker_ended(item->taken, end);
 }
+
+static const tmb_item_owner job_owner = {.here = true, .ended = on_ended};
+static const tmb_item_owner call_owner = {.here = true,
+                                          .audio = on_call_audio,
+                                          .progress = on_call_progress,
+                                          .reference = on_call_reference,
+                                          .ended = on_call_ended};
+
+/* ---- The start ---- */
 
 /* What was stored is checked as it was when it came: nobody knows what became of the database since. */
 static bool check_stored(job_item *item) {
+    tmb_item_run *run = &item->run;
     tmb_field_problem problem;
     if (!json_is_object(item->arguments)) {
-        (void)snprintf(item->message, sizeof(item->message), "The stored request is damaged");
+        (void)snprintf(run->message, sizeof run->message, "The stored request is damaged");
         return false;
     }
-    if (!tmb_fields_check(tmb_job_item_body, item->server->config, item->arguments, false, &problem)) {
-        (void)snprintf(item->message, sizeof(item->message), "Invalid Input: %s: %s", problem.field, problem.message);
+    if (!tmb_fields_check(tmb_job_item_body, run->server->config, item->arguments, false, &problem)) {
+        (void)snprintf(run->message, sizeof run->message, "Invalid Input: %s: %s", problem.field, problem.message);
         return false;
     }
     return true;
 }
 
-/* False: `message` says why, *end what becomes of the item. */
-static bool prepare(job_item *item, tmb_item_inputs *inputs, tmb_work_end *end) {
-    tmb_server *server = item->server;
+/* False: the message says why, *end what becomes of the item. */
+static bool fill(job_item *item, tmb_item_inputs *inputs, tmb_work_end *end) {
+    tmb_item_run *run = &item->run;
     tmb_item_problem problem = {.status = 0, .message = ""};
-    if (!check_stored(item)) {
-        return false;
-    }
-    item->references = tmb_references_create(server, NULL, NULL);
-    item->format = tmb_format_find(tmb_text_at(item->arguments, "response_format", 0, "wav"));
-    if (!item->references || !tmb_store_temporary_path(server->store, item->path) ||
-        tmb_output_to_file(item->format, 0, 1, item->path, &item->output, &item->error) != TMB_OK) {
-        *end = TMB_WORK_LATER;
-        return false;
-    }
-    tmb_output_book(item->output, server->store);
-    if (!tmb_item_fill(server, item->arguments, 0, true, item->references, inputs, &problem)) {
-        (void)snprintf(item->message, sizeof(item->message), "Invalid Input: %s: %s", problem.field, problem.message);
+    if (!tmb_item_fill(run->server, item->arguments, 0, true, TMB_WHO_AUTO, item->references, inputs, &problem)) {
+        (void)snprintf(run->message, sizeof run->message, "Invalid Input: %s: %s", problem.field, problem.message);
         *end = problem.status == 503 ? TMB_WORK_LATER : TMB_WORK_FAILED;
         return false;
     }
     return true;
 }
 
-static void submit(job_item *item, const tmb_delivery *delivery, tmb_item_inputs *inputs) {
-    inputs->request.priority = job_priority;
-    /* One group for a job: its items take turns with everybody else's. Requests count up from 1. */
-    inputs->request.group = (UINT64_C(1) << 63) + (uint64_t)delivery->job_number;
-    tmb_clone_callbacks callbacks = {.user = item, .audio = on_audio, .result = on_result};
-    tmb_error error = {.status = TMB_OK};
-    uint64_t number = 0;
-    tmb_status status = tmb_clone_submit(item->server->timbre, &inputs->request, &callbacks, &number, &error);
-    if (status == TMB_OK) {
-        note_number(item, number);
-        return;
+/* False: the message says why, *end what becomes of the item. */
+static bool prepare(job_item *item, tmb_item_inputs *inputs, tmb_work_end *end) {
+    tmb_item_run *run = &item->run;
+    if (!check_stored(item)) {
+        return false;
     }
-    (void)tmb_item_error(item->server, &error, item->message);
-    bool later = status == TMB_ERROR_LIMIT || tmb_error_is_exhausted(&error);
-    tmb_worker_ended(item->run, later ? TMB_WORK_LATER : TMB_WORK_FAILED);
+    item->references = tmb_references_create(run->server, NULL, NULL);
+    const tmb_format *format = tmb_format_find(tmb_text_at(item->arguments, "response_format", 0, "wav"));
+    if (!item->references || (!item->is_call && tmb_item_run_to_file(run, format, 0, 1, &run->error) != TMB_OK)) {
+        *end = TMB_WORK_LATER;
+        return false;
+    }
+    return fill(item, inputs, end);
 }
 
-static void start(void *user, tmb_worker_run *run, const tmb_delivery *delivery, void **state) {
-    job_item *item = tmb_calloc(1, sizeof(*item));
+static void submit(job_item *item, const tmb_delivery *delivery, tmb_item_inputs *inputs) {
+    tmb_item_run *run = &item->run;
+    inputs->request.priority = item->is_call ? 0 : job_priority;
+    /* One group for a job: its items take turns with everybody else's. Requests count up from 1. */
+    inputs->request.group = (UINT64_C(1) << 63) + (uint64_t)delivery->job_number;
+    if (item->is_call) {
+        double left = item->deadline - tmb_wall_clock();
+        inputs->request.stream = item->stream;
+        inputs->request.deadline = left > 0.001 ? left : 0.001;
+    }
+    tmb_error error = {.status = TMB_OK};
+    tmb_status status = tmb_item_run_submit(run, inputs, &error);
+    if (status != TMB_OK) {
+        (void)tmb_item_error(run->server, &error, run->message);
+        bool later = status == TMB_ERROR_LIMIT || tmb_error_is_exhausted(&error);
+        tmb_worker_ended(item->taken, later                ? TMB_WORK_LATER
+                                      : never_fits(&error) ? TMB_WORK_TOO_LARGE
+                                                           : TMB_WORK_FAILED);
+    }
+}
+
+/* What tmb_call_write wrote. */
+static void read_call(job_item *item) {
+    json_t *call = item->arguments;
+    item->is_call = true;
+    item->stream = item->run.wants_reference = json_is_true(json_object_get(call, "stream"));
+    item->run.wants_progress = json_is_true(json_object_get(call, "progress"));
+    item->deadline = json_number_value(json_object_get(call, "deadline"));
+    item->arguments = json_incref(json_object_get(call, "item"));
+    json_decref(call);
+}
+
+static void start(void *user, tmb_worker_run *taken, const tmb_delivery *delivery, void **state) {
+    job_item *item = tmb_calloc(1, sizeof *item);
     *state = item;
     if (!item) {
-        tmb_worker_ended(run, TMB_WORK_LATER);
+        tmb_worker_ended(taken, TMB_WORK_LATER);
         return;
     }
-    item->server = user;
-    item->run = run;
+    item->taken = taken;
     item->position = delivery->position;
+    item->delivery = *delivery;
+    item->delivery.request = NULL;
     item->arguments = json_loads(delivery->request, 0, NULL);
-    (void)pthread_mutex_init(&item->lock, NULL);
+    if (delivery->is_call) {
+        read_call(item);
+    }
+    tmb_item_run_init(&item->run, user, item->is_call ? &call_owner : &job_owner, item->arguments, 0);
     tmb_item_inputs inputs;
-    memset(&inputs, 0, sizeof(inputs));
+    memset(&inputs, 0, sizeof inputs);
     tmb_work_end end = TMB_WORK_FAILED;
     if (prepare(item, &inputs, &end)) {
         submit(item, delivery, &inputs);
     } else {
-        tmb_worker_ended(run, end);
+        tmb_worker_ended(taken, end);
     }
     tmb_item_inputs_free(&inputs);
 }
 
 static void cancel(void *user, void *state) {
-    tmb_server *server = user;
+    (void)user;
     job_item *item = state;
-    if (!item) {
-        return;
-    }
-    (void)pthread_mutex_lock(&item->lock);
-    item->cancelled = true;
-    uint64_t number = item->number;
-    (void)pthread_mutex_unlock(&item->lock);
-    if (number) {
-        tmb_clone_cancel(server->timbre, number);
+    if (item) {
+        tmb_item_run_cancel(&item->run);
     }
 }
 
 static const char *audio(void *user, void *state, tmb_file_info *info) {
     (void)user;
     job_item *item = state;
-    memset(info, 0, sizeof(*info));
-    info->sample_rate = tmb_output_rate(item->output);
-    info->duration = tmb_output_seconds(item->output);
-    tmb_format_content_type(item->format, info->sample_rate, info->content_type);
-    (void)snprintf(info->name, sizeof(info->name), "speech-%zu%s", item->position + 1, item->format->ending);
-    tmb_output_unbook(item->output); /* the file that the store takes over is booked again, by its size */
-    return item->path;
+    char name[48];
+    memset(info, 0, sizeof *info);
+    if (item->is_call) {
+        return NULL;
+    }
+    (void)snprintf(name, sizeof name, "speech-%zu", item->position + 1);
+    tmb_item_run_hand_over(&item->run, name, info);
+    return item->run.path;
+}
+
+/* For a call that did not come as far as to have a result. */
+static char *describe_failed_call(const char *message) {
+    tmb_clone_result result = {.item = 0};
+    (void)tmb_fail(&result.error, TMB_ERROR_ARGUMENT, "%s", message);
+    return tmb_call_result_write(&result);
+}
+
+static char *describe_dead(void *user, const tmb_delivery *delivery, const char *problem) {
+    (void)user;
+    static const tmb_clone_result nothing = {.item = 0};
+    if (delivery->is_call) {
+        tmb_clone_result result = {.item = 0};
+        (void)tmb_fail(&result.error, TMB_ERROR_INTERNAL, "%s", problem);
+        return tmb_call_result_write(&result);
+    }
+    json_t *arguments = json_loads(delivery->request, 0, NULL);
+    json_t *object = tmb_item_json(&nothing, tmb_item_custom_id(arguments, 0), 0, 0, problem);
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(object);
+    json_decref(arguments);
+    return text;
 }
 
 static char *describe(void *user, void *state, const tmb_file_info *info, const char *problem) {
     (void)user;
     job_item *item = state;
+    const char *message = problem ? problem : item && item->run.message[0] ? item->run.message : "Internal Error";
+    if (item && item->is_call) {
+        return item->text && !problem ? tmb_strdup(item->text) : describe_failed_call(message);
+    }
     json_t *object = NULL;
     if (info) {
-        char url[64];
-        tmb_file_url(info->id, url);
-        object = json_incref(item->result);
-        (void)(object && json_object_set_new(object, "url", json_string(url)));
-    } else if (!problem && item->result) {
-        object = json_incref(item->result);
+        object = json_incref(item->run.json); /* NULL: out of memory, it is tried again */
+        tmb_json_url(object, info->id);
+    } else if (!problem && item && item->run.json) {
+        object = json_incref(item->run.json);
     } else {
-        const char *message = problem ? problem : item->message[0] ? item->message : "Internal Error";
         static const tmb_clone_result nothing = {.item = 0};
-        object = tmb_item_json(&nothing, tmb_item_custom_id(item->arguments, 0), 0, 0, message);
+        object = tmb_item_json(&nothing, tmb_item_custom_id(item ? item->arguments : NULL, 0), 0, 0, message);
     }
     char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(object);
@@ -218,17 +301,20 @@ static void release(void *user, void *state) {
     (void)user;
     job_item *item = state;
     if (item) {
-        tmb_output_destroy(&item->output);
-        (void)(item->path[0] && unlink(item->path));
+        tmb_item_run_free(&item->run);
         tmb_references_destroy(item->references);
-        json_decref(item->result);
+        free(item->text);
         json_decref(item->arguments);
-        (void)pthread_mutex_destroy(&item->lock);
         free(item);
     }
 }
 
 tmb_worker_trade tmb_job_item_trade(tmb_server *server) {
-    return (tmb_worker_trade){
-        .user = server, .start = start, .cancel = cancel, .audio = audio, .describe = describe, .release = release};
+    return (tmb_worker_trade){.user = server,
+                              .start = start,
+                              .cancel = cancel,
+                              .audio = audio,
+                              .describe = describe,
+                              .describe_dead = describe_dead,
+                              .release = release};
 }

@@ -46,7 +46,7 @@ tmb_json_scan_result tmb_json_scan(const char *text, size_t size, const tmb_json
         } else {
             /* A number, a literal, or what is no JSON. */
             values++;
-            while (at < size && !is_blank(text[at]) && !strchr(",:[]{}\"", text[at])) {
+            while (at < size && !is_blank(text[at]) && strchr(",:[]{}\"", text[at]) == NULL) {
                 at++;
             }
             at += at < size && text[at] == 0;

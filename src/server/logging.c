@@ -39,8 +39,9 @@ static void log_json(void *user, tmb_log_level level, const char *line) {
     timestamp(now);
     json_t *entry =
         json_pack("{s:s, s:s, s:o}", "time", now, "level", level_names[level], "message", tmb_json_text(line));
-    char *text = entry ? json_dumps(entry, JSON_COMPACT) : NULL;
-    (void)fprintf(stderr, "%s\n", text ? text : "{\"level\":\"error\",\"message\":\"a line could not be written\"}");
+    char *text = entry != NULL ? json_dumps(entry, JSON_COMPACT) : NULL;
+    (void)fprintf(stderr, "%s\n",
+                  text != NULL ? text : "{\"level\":\"error\",\"message\":\"a line could not be written\"}");
     free(text);
     json_decref(entry);
 }
@@ -50,6 +51,6 @@ void tmb_server_log_init(tmb_logger *logger, const char *level, const char *form
     for (int i = 0; i < 4; i++) {
         chosen = strcmp(level, level_names[i]) == 0 ? (tmb_log_level)i : chosen;
     }
-    bool is_journal = getenv("JOURNAL_STREAM") && !isatty(STDERR_FILENO);
+    bool is_journal = getenv("JOURNAL_STREAM") != NULL && !isatty(STDERR_FILENO);
     tmb_logger_init(logger, strcmp(format, "json") == 0 ? log_json : is_journal ? log_journal : log_text, NULL, chosen);
 }

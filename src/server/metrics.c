@@ -10,8 +10,8 @@
 static const double latency_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600};
 static const double factor_bounds[] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20};
 enum {
-    latency_count = sizeof(latency_bounds) / sizeof(latency_bounds[0]),
-    factor_count = sizeof(factor_bounds) / sizeof(factor_bounds[0])
+    latency_count = sizeof latency_bounds / sizeof latency_bounds[0],
+    factor_count = sizeof factor_bounds / sizeof factor_bounds[0]
 };
 
 typedef struct tally {
@@ -39,10 +39,10 @@ struct tmb_metrics {
 
 tmb_status tmb_metrics_create(size_t routes, tmb_metrics **out, tmb_error *error) {
     *out = NULL;
-    tmb_metrics *metrics = tmb_calloc(1, sizeof(*metrics));
-    if (!metrics || !(metrics->route = tmb_calloc(routes + 1, sizeof(*metrics->route)))) {
+    tmb_metrics *metrics = tmb_calloc(1, sizeof *metrics);
+    if (metrics == NULL || (metrics->route = tmb_calloc(routes + 1, sizeof *metrics->route)) == NULL) {
         free(metrics);
-        return tmb_fail_memory(error, "metrics", routes * sizeof(*metrics->route));
+        return tmb_fail_memory(error, "metrics", routes * sizeof *metrics->route);
     }
     metrics->routes = routes;
     (void)pthread_mutex_init(&metrics->lock, NULL);
@@ -53,7 +53,7 @@ tmb_status tmb_metrics_create(size_t routes, tmb_metrics **out, tmb_error *error
 void tmb_metrics_destroy(tmb_metrics **metrics) {
     tmb_metrics *ending = *metrics;
     *metrics = NULL;
-    if (ending) {
+    if (ending != NULL) {
         (void)pthread_mutex_destroy(&ending->lock);
         free(ending->route);
         free(ending);
@@ -156,7 +156,7 @@ static void write_requests(tmb_metrics *metrics, const char *(*method_of)(size_t
     for (size_t i = 0; i <= metrics->routes; i++) {
         if (metrics->route[i].seconds.count) {
             char labels[192];
-            (void)snprintf(labels, sizeof(labels), "method=\"%s\",path=\"%s\"",
+            (void)snprintf(labels, sizeof labels, "method=\"%s\",path=\"%s\"",
                            i < metrics->routes ? method_of(i) : "other", i < metrics->routes ? path_of(i) : "other");
             write_histogram(out, "request_seconds", labels, &metrics->route[i].seconds, latency_bounds, latency_count);
         }
@@ -174,7 +174,7 @@ static void write_items(tmb_metrics *metrics, tmb_buffer *out) {
     head(out, "stage_seconds", "histogram", "Time of one item in each stage.");
     for (int stage = 0; stage < TMB_STAGE_DONE; stage++) {
         char labels[64];
-        (void)snprintf(labels, sizeof(labels), "stage=\"%s\"", tmb_stage_name((tmb_stage)stage));
+        (void)snprintf(labels, sizeof labels, "stage=\"%s\"", tmb_stage_name((tmb_stage)stage));
         write_histogram(out, "stage_seconds", labels, &metrics->stage[stage], latency_bounds, latency_count);
     }
     head(out, "first_audio_seconds", "histogram", "From an item's arrival to its first audio.");
@@ -187,6 +187,62 @@ static void write_items(tmb_metrics *metrics, tmb_buffer *out) {
     gauge(out, "enhanced_files_total", "counter", "Files enhanced.", (double)metrics->enhanced);
     gauge(out, "enhanced_audio_seconds_total", "counter", "Audio enhanced.", metrics->enhanced_audio);
     gauge(out, "enhanced_work_seconds_total", "counter", "Time that enhancing took.", metrics->enhanced_work);
+}
+
+/* A label's value: backslash, quote and line feed are escaped. */
+static void write_label(tmb_buffer *out, const char *text) {
+    for (; *text; text++) {
+        if (*text == '\n') {
+            (void)tmb_buffer_printf(out, "\\n");
+        } else {
+            (void)tmb_buffer_printf(out, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+        }
+    }
+}
+
+static double model_value(const tmb_model_statistics *model, size_t which) {
+    switch (which) {
+    case 0: return model->loaded;
+    case 1: return (double)model->loads;
+    case 2: return (double)model->memory_reserved;
+    case 3: return (double)model->queued_items;
+    case 4: return (double)model->live_sequences;
+    default: return (double)model->finished_items;
+    }
+}
+
+static void write_models(const tmb_metrics_gauges *gauges, tmb_buffer *out) {
+    static const struct {
+        const char *name, *type, *help;
+    } values[] = {
+        {"speech_model_loaded", "gauge", "1 while the model is in memory."},
+        {"speech_model_loads_total", "counter", "How often the model was loaded."},
+        {"speech_model_memory_bytes", "gauge", "Memory that the model has reserved."},
+        {"speech_model_queue_depth", "gauge", "Items that wait for the model."},
+        {"speech_model_batch_size", "gauge", "Sequences that the model speaks now."},
+        {"speech_model_items_total", "counter", "Items that the model has finished."},
+    };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        head(out, values[i].name, values[i].type, values[i].help);
+        for (size_t k = 0; k < gauges->model_count; k++) {
+            (void)tmb_buffer_printf(out, "timbre_%s{model=\"", values[i].name);
+            write_label(out, gauges->models[k].name);
+            (void)tmb_buffer_printf(out, "\"} %.15g\n", model_value(&gauges->models[k], i));
+        }
+    }
+}
+
+static void write_queue(const tmb_store_figures *queue, tmb_buffer *out) {
+    gauge(out, "queue_deliveries_total", "counter", "Items of the shared queue that a worker took.",
+          (double)queue->deliveries);
+    gauge(out, "queue_taken_over_total", "counter", "Items that a worker took after another had lost them.",
+          (double)queue->taken_over);
+    gauge(out, "queue_ended_total", "counter", "Items of the shared queue that ended.", (double)queue->ended);
+    gauge(out, "queue_dead_letters_total", "counter", "Items that became dead letters.", (double)queue->dead);
+    gauge(out, "queue_oldest_seconds", "gauge", "Since the oldest item came on a stream of the shared queue.",
+          queue->oldest);
+    gauge(out, "queue_calls_queued", "gauge", "Requests that wait for a worker.", (double)queue->calls_queued);
+    gauge(out, "queue_calls_running", "gauge", "Requests that workers run.", (double)queue->calls_running);
 }
 
 void tmb_metrics_write(tmb_metrics *metrics, const tmb_metrics_gauges *gauges, const char *(*method_of)(size_t route),
@@ -202,6 +258,9 @@ void tmb_metrics_write(tmb_metrics *metrics, const tmb_metrics_gauges *gauges, c
     gauge(out, "queue_depth", "gauge", "Items that wait for the speech stage.", (double)statistics->queued_items);
     gauge(out, "job_items_queued", "gauge", "Items of jobs that wait.", (double)gauges->jobs_queued);
     gauge(out, "job_items_running", "gauge", "Items of jobs that run.", (double)gauges->jobs_running);
+    if (gauges->shared) {
+        write_queue(&gauges->queue, out);
+    }
     gauge(out, "batch_size", "gauge", "Sequences in the speech batch now.", (double)statistics->live_sequences);
     gauge(out, "batch_steps_total", "counter", "Steps of the speech batch.", (double)statistics->batch_steps);
     gauge(out, "batch_sequences_total", "counter", "Live sequences summed over the steps.",
@@ -210,13 +269,22 @@ void tmb_metrics_write(tmb_metrics *metrics, const tmb_metrics_gauges *gauges, c
           (double)statistics->memory_budget);
     gauge(out, "memory_reserved_bytes", "gauge", "Memory that models and sequences have reserved.",
           (double)statistics->memory_reserved);
+    if (statistics->device_memory_budget > 0) {
+        gauge(out, "gpu_memory_budget_bytes", "gauge", "Memory of the GPU that models and sequences may take.",
+              (double)statistics->device_memory_budget);
+        gauge(out, "gpu_memory_reserved_bytes", "gauge", "Memory of the GPU that models and sequences have reserved.",
+              (double)statistics->device_memory_reserved);
+        gauge(out, "gpu_losses_total", "counter", "How often the GPU was lost with everything on it.",
+              (double)statistics->device_losses);
+    }
     gauge(out, "body_memory_bytes", "gauge", "Memory that request bodies have reserved.", (double)gauges->body_memory);
     gauge(out, "stored_bytes", "gauge", "Files and voices on disk.", (double)gauges->stored_bytes);
     head(out, "model_loaded", "gauge", "1 while the model is in memory.");
     (void)tmb_buffer_printf(out, "timbre_model_loaded{model=\"speech\",engine=\"%s\"} %d\n",
-                            statistics->engine ? statistics->engine : "none", statistics->engine_loaded);
+                            statistics->engine != NULL ? statistics->engine : "none", statistics->engine_loaded);
     (void)tmb_buffer_printf(out, "timbre_model_loaded{model=\"denoiser\",engine=\"dfn3\"} %d\n",
                             statistics->denoiser_loaded);
+    write_models(gauges, out);
     head(out, "build_info", "gauge", "The version.");
     (void)tmb_buffer_printf(out, "timbre_build_info{version=\"%s\"} 1\n", tmb_version());
 }

@@ -3,6 +3,7 @@
 #define TMB_SERVER_METRICS_H
 
 #include "base/buffer.h"
+#include "queue/store.h"
 #include "timbre/timbre.h"
 
 typedef struct tmb_metrics tmb_metrics;
@@ -23,13 +24,20 @@ void tmb_metrics_enhanced(tmb_metrics *metrics, double audio, double work);
 /* What the caller knows. */
 typedef struct tmb_metrics_gauges {
     tmb_statistics statistics;
+    const tmb_model_statistics *models; /* [model_count] */
+    size_t model_count;
     size_t connections, in_flight, jobs_queued, jobs_running;
     uint64_t body_memory, stored_bytes;
     bool ready;
+    bool shared; /* `queue` is set: several processes share it, and it says the same from each of them */
+    tmb_store_figures queue;
 } tmb_metrics_gauges;
 
 /* `method_of` and `path_of` name a route. */
 void tmb_metrics_write(tmb_metrics *metrics, const tmb_metrics_gauges *gauges, const char *(*method_of)(size_t route),
                        const char *(*path_of)(size_t route), tmb_buffer *out);
+
+/* The speech servers of --remote-url, if there are any. */
+void tmb_speech_server_metrics(tmb_context *context, tmb_buffer *out);
 
 #endif

@@ -33,11 +33,11 @@ struct tmb_multipart {
     size_t tail_size;
     char head[TMB_PART_HEAD_LIMIT + 1];
     size_t head_size, line; /* where its last line begins */
-    tmb_part part;
+    tmb_form_part part;
 };
 
 static bool stop(tmb_multipart *multipart, const char *problem) {
-    multipart->problem = multipart->problem ? multipart->problem : problem;
+    multipart->problem = multipart->problem != NULL ? multipart->problem : problem;
     multipart->state = STOPPED;
     return false;
 }
@@ -46,7 +46,7 @@ static bool read_boundary(tmb_multipart *multipart, const char *content_type, co
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'()+_,-./:=? *&!#$%^`|~{}@";
     char boundary[TMB_BOUNDARY_LIMIT + 1];
-    tmb_parameter found = tmb_header_parameter(content_type, "boundary", boundary, sizeof(boundary));
+    tmb_parameter found = tmb_header_parameter(content_type, "boundary", boundary, sizeof boundary);
     size_t size = strlen(boundary);
     if (found == TMB_PARAMETER_ABSENT || (found == TMB_PARAMETER_FOUND && !size)) {
         *problem = "its content type has no boundary";
@@ -66,8 +66,8 @@ static bool read_boundary(tmb_multipart *multipart, const char *content_type, co
 tmb_multipart *tmb_multipart_create(const char *content_type, const tmb_part_reader *reader, void *user,
                                     const char **problem) {
     *problem = NULL;
-    tmb_multipart *multipart = tmb_calloc(1, sizeof(*multipart));
-    if (!multipart) {
+    tmb_multipart *multipart = tmb_calloc(1, sizeof *multipart);
+    if (multipart == NULL) {
         return NULL;
     }
     multipart->reader = reader;
@@ -88,23 +88,23 @@ const char *tmb_multipart_problem(const tmb_multipart *multipart) { return multi
 /* ---- A part's head -------------------------------------------------------------------------- */
 
 static bool read_disposition(tmb_multipart *multipart, const char *value) {
-    tmb_part *part = &multipart->part;
+    tmb_form_part *part = &multipart->part;
     if (!tmb_header_value_is(value, "form-data")) {
         return stop(multipart, "a part's Content-Disposition is not form-data");
     }
-    tmb_parameter name = tmb_header_parameter(value, "name", part->name, sizeof(part->name));
+    tmb_parameter name = tmb_header_parameter(value, "name", part->name, sizeof part->name);
     if (name == TMB_PARAMETER_ABSENT || (name == TMB_PARAMETER_FOUND && !part->name[0])) {
         return stop(multipart, "a part has no name: Content-Disposition: form-data; name=\"FIELD\" is needed");
     }
-    tmb_parameter plain = tmb_header_parameter(value, "filename", part->file_name, sizeof(part->file_name));
+    tmb_parameter plain = tmb_header_parameter(value, "filename", part->file_name, sizeof part->file_name);
     char extended[3 * TMB_PART_NAME_LIMIT + 64];
-    tmb_parameter other = tmb_header_parameter(value, "filename*", extended, sizeof(extended));
+    tmb_parameter other = tmb_header_parameter(value, "filename*", extended, sizeof extended);
     if (name == TMB_PARAMETER_BROKEN || plain == TMB_PARAMETER_BROKEN || other == TMB_PARAMETER_BROKEN) {
         return stop(multipart, "a part's Content-Disposition is malformed or has a name of more than 255 bytes");
     }
     part->has_file_name = plain == TMB_PARAMETER_FOUND || other == TMB_PARAMETER_FOUND;
     if (other == TMB_PARAMETER_FOUND && tmb_header_decode_extended(extended) &&
-        strlen(extended) < sizeof(part->file_name)) {
+        strlen(extended) < sizeof part->file_name) {
         memcpy(part->file_name, extended, strlen(extended) + 1);
     }
     return true;
@@ -114,7 +114,7 @@ static bool read_type(tmb_multipart *multipart, const char *value) {
     if (strncasecmp(value, "multipart/", 10) == 0) {
         return stop(multipart, "a part is a multipart itself: send each file as a part of its own");
     }
-    size_t size = strnlen(value, sizeof(multipart->part.content_type) - 1);
+    size_t size = strnlen(value, sizeof multipart->part.content_type - 1);
     memcpy(multipart->part.content_type, value, size);
     multipart->part.content_type[size] = 0;
     return true;
@@ -135,7 +135,7 @@ static bool read_header(tmb_multipart *multipart, char *line, bool *disposition)
                    {"content-type", read_type},
                    {"content-transfer-encoding", read_coding}};
     char *colon = strchr(line, ':');
-    if (!colon || colon == line) {
+    if (colon == NULL || colon == line) {
         return stop(multipart, "a line of a part's head is no header");
     }
     size_t length = (size_t)(colon - line);
@@ -147,7 +147,7 @@ static bool read_header(tmb_multipart *multipart, char *line, bool *disposition)
     while (size && (value[size - 1] == ' ' || value[size - 1] == '\t')) {
         value[--size] = 0;
     }
-    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
         if (length == strlen(headers[i].name) && strncasecmp(line, headers[i].name, length) == 0) {
             if (i == 0 && *disposition) {
                 return stop(multipart, "a part has two Content-Dispositions");
@@ -161,7 +161,7 @@ static bool read_header(tmb_multipart *multipart, char *line, bool *disposition)
 
 /* The head is complete: lines with an LF after each. */
 static bool read_head(tmb_multipart *multipart) {
-    memset(&multipart->part, 0, sizeof(multipart->part));
+    memset(&multipart->part, 0, sizeof multipart->part);
     multipart->head[multipart->head_size] = 0;
     if (strlen(multipart->head) != multipart->head_size) {
         return stop(multipart, "a part's head has control characters");
@@ -269,7 +269,7 @@ static size_t find_boundary(tmb_multipart *multipart, const char *data, size_t s
     while (at < size && multipart->state != STOPPED) {
         if (multipart->matched == 0) {
             const char *cr = memchr(data + at, '\r', size - at);
-            size_t plain = cr ? (size_t)(cr - data) - at : size - at;
+            size_t plain = cr != NULL ? (size_t)(cr - data) - at : size - at;
             (void)give(multipart, data + at, plain);
             at += plain + (cr != NULL);
             multipart->matched = cr != NULL;

@@ -15,16 +15,16 @@ enum {
 };
 
 /* A part's head. */
-typedef struct tmb_part {
+typedef struct tmb_form_part {
     char name[TMB_PART_NAME_LIMIT + 1];
     bool has_file_name;
     char file_name[TMB_PART_NAME_LIMIT + 1];
     char content_type[128]; /* "" if it says none */
-} tmb_part;
+} tmb_form_part;
 
 /* Who gets the parts. False stops the reading for good. */
 typedef struct tmb_part_reader {
-    bool (*begin)(void *user, const tmb_part *part);
+    bool (*begin)(void *user, const tmb_form_part *part);
     bool (*data)(void *user, const char *data, size_t size); /* size > 0 */
     bool (*end)(void *user);
 } tmb_part_reader;

@@ -7,7 +7,7 @@
 
 /* The shapes of answers, from schemas.json. */
 static json_t *answer_schemas(void) {
-    for (const tmb_asset *asset = tmb_assets; asset->path; asset++) {
+    for (const tmb_asset *asset = tmb_assets; asset->path != NULL; asset++) {
         if (strcmp(asset->path, "schemas.json") == 0) {
             return json_loadb((const char *)asset->data, asset->size, JSON_REJECT_DUPLICATES, NULL);
         }
@@ -33,8 +33,8 @@ static void describe_body(json_t *content, const tmb_route *route, const tmb_ser
     }
     const char *type = form ? "multipart/form-data" : "application/json";
     (void)content_of(content, type, schema);
-    json_t *example = route->example ? json_loads(route->example, 0, NULL) : NULL;
-    if (example) {
+    json_t *example = route->example != NULL ? json_loads(route->example, 0, NULL) : NULL;
+    if (example != NULL) {
         (void)json_object_set_new(json_object_get(content, type), "example", example);
     }
 }
@@ -66,12 +66,12 @@ static json_t *path_schema(const char *name, size_t length) {
 static json_t *parameters(const tmb_route *route, const tmb_server_config *config) {
     json_t *list = json_array();
     const char *open = strchr(route->path, '{');
-    if (open) {
+    if (open != NULL) {
         size_t length = strcspn(open + 1, "}");
         (void)json_array_append_new(list, json_pack("{s:s%, s:s, s:b, s:o}", "name", open + 1, length, "in", "path",
                                                     "required", 1, "schema", path_schema(open + 1, length)));
     }
-    for (const tmb_field *field = route->query; field && field->name; field++) {
+    for (const tmb_field *field = route->query; field != NULL && field->name != NULL; field++) {
         (void)json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", field->name, "in", "query", "schema",
                                                     tmb_field_schema(field, config, true)));
     }
@@ -107,33 +107,33 @@ static const struct {
 /* Adds a content of an answer; `schema` NULL: bytes. */
 static void add_answer(json_t *all, const tmb_answer_doc *answer) {
     char status[8];
-    (void)snprintf(status, sizeof(status), "%u", answer->status);
+    (void)snprintf(status, sizeof status, "%u", answer->status);
     json_t *response = json_object_get(all, status);
-    if (!response) {
+    if (response == NULL) {
         response = json_pack("{s:s}", "description", answer->summary);
         (void)json_object_set_new(all, status, response);
     }
-    if (!answer->content_type) {
+    if (answer->content_type == NULL) {
         return;
     }
     json_t *content = json_object_get(response, "content");
-    if (!content) {
+    if (content == NULL) {
         content = json_object();
         (void)json_object_set_new(response, "content", content);
     }
     bool is_text = strncmp(answer->content_type, "text/", 5) == 0;
     (void)content_of(content, answer->content_type,
-                     answer->schema ? reference(answer->schema)
-                     : is_text      ? json_pack("{s:s}", "type", "string")
-                                    : json_pack("{s:s, s:s}", "type", "string", "format", "binary"));
+                     answer->schema != NULL ? reference(answer->schema)
+                     : is_text              ? json_pack("{s:s}", "type", "string")
+                                            : json_pack("{s:s, s:s}", "type", "string", "format", "binary"));
 }
 
 static json_t *responses(const tmb_route *route) {
     json_t *all = json_object();
-    for (const tmb_answer_doc *answer = route->answers; answer && answer->status; answer++) {
+    for (const tmb_answer_doc *answer = route->answers; answer != NULL && answer->status; answer++) {
         add_answer(all, answer);
     }
-    for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
         if (!problems[i].flag || (route->problems & problems[i].flag)) {
             const tmb_answer_doc problem = {.status = problems[i].status,
                                             .content_type = "application/json",
@@ -166,18 +166,18 @@ json_t *tmb_openapi_create(const tmb_server *server) {
     static const char *const methods[] = {"get", "post", "delete"};
     tmb_body_fields_init();
     json_t *paths = json_object();
-    for (const tmb_route *route = tmb_routes; route->handle; route++) {
+    for (const tmb_route *route = tmb_routes; route->handle != NULL; route++) {
         if (route->flags & TMB_ROUTE_HIDDEN) {
             continue;
         }
         json_t *path = json_object_get(paths, route->path);
-        if (!path) {
+        if (path == NULL) {
             path = json_object();
             (void)json_object_set_new(paths, route->path, path);
         }
         (void)json_object_set_new(path, methods[route->method], operation(route, server));
     }
-    json_t *security = server->keys ? json_pack("[{s:[]}, {s:[]}]", "key", "bearer") : json_array();
+    json_t *security = server->keys != NULL ? json_pack("[{s:[]}, {s:[]}]", "key", "bearer") : json_array();
     return json_pack("{s:s, s:{s:s, s:s, s:s, s:{s:s}}, s:o, s:o, s:{s:o, s:{s:{s:s, s:s, s:s}, s:{s:s, s:s}}}}",
                      "openapi", "3.1.0", "info", "title", "timbre", "version", tmb_version(), "description",
                      "Voice cloning with studio-clean sound", "license", "name", "Apache-2.0", "paths", paths,

@@ -29,7 +29,7 @@ static bool is_authority(const char *text, size_t length) {
     size_t host = 0;
     if (text[0] == '[') {
         host = 1;
-        while (host < length && (isxdigit((unsigned char)text[host]) || strchr(":.", text[host]))) {
+        while (host < length && (isxdigit((unsigned char)text[host]) || strchr(":.", text[host]) != NULL)) {
             host++;
         }
         if (host < 3 || host == length || text[host] != ']') {
@@ -37,10 +37,10 @@ static bool is_authority(const char *text, size_t length) {
         }
         host++;
     } else {
-        while (host < length && (strchr(letters, text[host]) || strchr("-._", text[host]))) {
+        while (host < length && (strchr(letters, text[host]) != NULL || strchr("-._", text[host]) != NULL)) {
             host++;
         }
-        if (host == 0 || strchr("-.", text[0])) {
+        if (host == 0 || strchr("-.", text[0]) != NULL) {
             return false;
         }
     }
@@ -54,14 +54,14 @@ static const char *check_entry(const char *entry, size_t length, bool has_keys) 
                         : "lets every web page use a server without keys: set --keys-file, or name the pages' origins";
     }
     size_t scheme = 0;
-    while (scheme < length && (isalnum((unsigned char)entry[scheme]) || strchr("+-.", entry[scheme]))) {
+    while (scheme < length && (isalnum((unsigned char)entry[scheme]) || strchr("+-.", entry[scheme]) != NULL)) {
         scheme++;
     }
     if (scheme == 0 || !isalpha((unsigned char)entry[0]) || scheme + 3 > length ||
         strncmp(entry + scheme, "://", 3) != 0) {
         return "is no origin: write SCHEME://HOST or SCHEME://HOST:PORT, as in https://app.example, or *";
     }
-    if (memchr(entry + scheme + 3, '/', length - scheme - 3)) {
+    if (memchr(entry + scheme + 3, '/', length - scheme - 3) != NULL) {
         return "is no origin: leave out what follows the host and port, the last slash too";
     }
     return is_authority(entry + scheme + 3, length - scheme - 3) ? NULL
@@ -70,11 +70,14 @@ static const char *check_entry(const char *entry, size_t length, bool has_keys) 
 
 tmb_status tmb_origins_check(const char *list, bool has_keys, tmb_error *error) {
     size_t length = 0;
+    if (list[0] != '\0' && list[strspn(list, ", \t")] == '\0') {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "--cors-origin: names no origin: write SCHEME://HOST or *");
+    }
     for (const char *entry = next_entry(&list, &length); length; entry = next_entry(&list, &length)) {
         const char *problem = check_entry(entry, length, has_keys);
-        if (problem) {
-            return tmb_fail(error, TMB_ERROR_ARGUMENT, "option cors-origin: \"%.*s\" %s",
-                            length > 100 ? 100 : (int)length, entry, problem);
+        if (problem != NULL) {
+            return tmb_fail(error, TMB_ERROR_ARGUMENT, "--cors-origin: \"%.*s\" %s", length > 100 ? 100 : (int)length,
+                            entry, problem);
         }
     }
     return TMB_OK;
@@ -83,7 +86,7 @@ tmb_status tmb_origins_check(const char *list, bool has_keys, tmb_error *error) 
 /* "https://app.example:443" is what browsers call "https://app.example". */
 static size_t without_default_port(const char *origin, size_t length) {
     static const char *const endings[][2] = {{"https://", ":443"}, {"http://", ":80"}};
-    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
         size_t scheme = strlen(endings[i][0]);
         size_t port = strlen(endings[i][1]);
         if (length > scheme + port && strncasecmp(origin, endings[i][0], scheme) == 0 &&

@@ -22,22 +22,12 @@ const char *const tmb_format_names[] = {"wav", "flac", "mp3", "opus", "ogg", "pc
 const char *const tmb_speech_format_names[] = {"mp3", "opus", "aac", "flac", "wav", "pcm", NULL};
 
 const tmb_format *tmb_format_find(const char *name) {
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         if (strcmp(formats[i].name, name) == 0) {
             return &formats[i];
         }
     }
     return NULL;
-}
-
-const tmb_format *tmb_format_of_type(const char *content_type) {
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        size_t length = strlen(formats[i].content_type);
-        if (strncmp(formats[i].content_type, content_type, length) == 0 && strchr(";", content_type[length])) {
-            return &formats[i];
-        }
-    }
-    return &formats[0];
 }
 
 const char *tmb_format_problem(const tmb_format *format, bool no_ffmpeg) {
@@ -64,17 +54,17 @@ int tmb_format_rate(const tmb_format *format, int rate) {
                        : format->container == TMB_CONTAINER_MP3 ? mp3
                        : format->container == TMB_CONTAINER_AAC ? aac
                                                                 : NULL;
-    while (rates && rates[0] < rate && rates[1]) {
+    while (rates != NULL && rates[0] < rate && rates[1]) {
         rates++;
     }
-    return rates ? rates[0] : rate;
+    return rates != NULL ? rates[0] : rate;
 }
 
 struct tmb_output {
     const tmb_format *format;
     int wanted_rate, input_rate, rate;
     double speed;
-    sonicStream stretch; /* where speed is not 1, at the input's rate */
+    sonicStream stretch; /* if speed is not 1, at the input's rate */
     uint64_t written;    /* samples that came out */
     uint64_t clipped;    /* of which were beyond full scale */
     tmb_resample_stream *resampler;
@@ -88,9 +78,9 @@ struct tmb_output {
 };
 
 static tmb_status create(const tmb_format *format, int rate, double speed, tmb_output **out, tmb_error *error) {
-    *out = tmb_calloc(1, sizeof(**out));
-    if (!*out) {
-        return tmb_fail_memory(error, "an output", sizeof(**out));
+    *out = tmb_calloc(1, sizeof **out);
+    if (*out == NULL) {
+        return tmb_fail_memory(error, "an output", sizeof **out);
     }
     (*out)->format = format;
     (*out)->wanted_rate = rate;
@@ -101,7 +91,7 @@ static tmb_status create(const tmb_format *format, int rate, double speed, tmb_o
 tmb_status tmb_output_to_file(const tmb_format *format, int rate, double speed, const char *path, tmb_output **out,
                               tmb_error *error) {
     tmb_status status = create(format, rate, speed, out, error);
-    if (status == TMB_OK && !((*out)->path = tmb_strdup(path))) {
+    if (status == TMB_OK && ((*out)->path = tmb_strdup(path)) == NULL) {
         tmb_output_destroy(out);
         return tmb_fail_memory(error, "a path", strlen(path));
     }
@@ -141,7 +131,7 @@ static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
     output->rate = tmb_format_rate(output->format, output->wanted_rate ? output->wanted_rate : rate);
     if (output->speed != 1) {
         output->stretch = sonicCreateStream(rate, 1);
-        if (!output->stretch) {
+        if (output->stretch == NULL) {
             return tmb_fail_memory(error, "changing the speed", 0);
         }
         sonicSetSpeed(output->stretch, (float)output->speed);
@@ -152,7 +142,7 @@ static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
             return status;
         }
     }
-    if (output->path) {
+    if (output->path != NULL) {
         return tmb_audio_create(output->path, output->format->container, TMB_ENCODING_S16, output->rate, 1,
                                 &output->writer, error);
     }
@@ -163,18 +153,23 @@ static tmb_status begin(tmb_output *output, int rate, tmb_error *error) {
 void tmb_output_book(tmb_output *output, tmb_store *store) { output->store = store; }
 
 void tmb_output_unbook(tmb_output *output) {
-    if (output->store) {
+    if (output->store != NULL) {
         tmb_store_unbook(output->store, output->booked);
     }
     output->booked = 0;
 }
 
+void tmb_output_keep_booked(tmb_output *output, uint64_t *booked) {
+    *booked += output->booked;
+    output->booked = 0;
+}
+
 static tmb_status book(tmb_output *output, size_t count, tmb_error *error) {
     uint64_t bytes = (uint64_t)count * sizeof(int16_t);
-    if (output->store && !tmb_store_book(output->store, bytes)) {
+    if (output->store != NULL && !tmb_store_book(output->store, bytes)) {
         return tmb_fail_errno(error, TMB_ERROR_IO, ENOSPC, "the storage limit is reached");
     }
-    output->booked += output->store ? bytes : 0;
+    output->booked += output->store != NULL ? bytes : 0;
     return TMB_OK;
 }
 
@@ -205,7 +200,7 @@ static tmb_status encode_resampled(tmb_output *output, tmb_error *error) {
 
 /* Samples at the input's rate. */
 static tmb_status resample(tmb_output *output, const float *samples, size_t count, tmb_error *error) {
-    if (!output->resampler) {
+    if (output->resampler == NULL) {
         return encode(output, samples, count, error);
     }
     tmb_status status = tmb_resample_push(output->resampler, samples, count, error);
@@ -252,7 +247,7 @@ tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t cou
     if (status != TMB_OK || !count) {
         return status;
     }
-    return output->stretch ? stretch(output, samples, count, error) : resample(output, samples, count, error);
+    return output->stretch != NULL ? stretch(output, samples, count, error) : resample(output, samples, count, error);
 }
 
 tmb_status tmb_output_finish(tmb_output *output, tmb_error *error) {
@@ -260,11 +255,11 @@ tmb_status tmb_output_finish(tmb_output *output, tmb_error *error) {
         return tmb_fail(error, TMB_ERROR_FORMAT, "there is no audio");
     }
     tmb_status status = TMB_OK;
-    if (output->stretch) {
+    if (output->stretch != NULL) {
         status = sonicFlushStream(output->stretch) ? take_stretched(output, error)
                                                    : tmb_fail_memory(error, "changing the speed", 0);
     }
-    if (status == TMB_OK && output->resampler) {
+    if (status == TMB_OK && output->resampler != NULL) {
         status = tmb_resample_flush(output->resampler, error);
         status = status == TMB_OK ? encode_resampled(output, error) : status;
     }
@@ -277,13 +272,13 @@ tmb_status tmb_output_finish(tmb_output *output, tmb_error *error) {
 void tmb_output_destroy(tmb_output **output) {
     tmb_output *ending = *output;
     *output = NULL;
-    if (!ending) {
+    if (ending == NULL) {
         return;
     }
     tmb_output_unbook(ending);
     tmb_audio_abort(&ending->writer);
     tmb_resample_close(&ending->resampler);
-    if (ending->stretch) {
+    if (ending->stretch != NULL) {
         sonicDestroyStream(ending->stretch);
     }
     free(ending->path);

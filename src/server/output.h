@@ -18,8 +18,6 @@ const tmb_format *tmb_format_find(const char *name);
 extern const char *const tmb_format_names[];
 /* Those that OpenAI's endpoint has. */
 extern const char *const tmb_speech_format_names[];
-/* By a file's content type, for the name of a download; wav where it is none of ours. */
-const tmb_format *tmb_format_of_type(const char *content_type);
 /* Why this server does not write the format, or NULL: AAC needs ffmpeg. */
 const char *tmb_format_problem(const tmb_format *format, bool no_ffmpeg);
 /* What is sent as Content-Type: pcm needs its rate with it. */
@@ -46,10 +44,12 @@ tmb_status tmb_output_to_sink(const tmb_format *format, int rate, double speed, 
  * destroyed or they are given back. What finds no room fails as on a full disk. */
 void tmb_output_book(tmb_output *output, struct tmb_store *store);
 void tmb_output_unbook(tmb_output *output);
+/* They stay on the books, as part of *booked, whose owner gives them back. */
+void tmb_output_keep_booked(tmb_output *output, uint64_t *booked);
 
 /* Mono samples, always at the same rate. */
 tmb_status tmb_output_write(tmb_output *output, const float *samples, size_t count, int rate, tmb_error *error);
-/* Flushes. TMB_ERROR_FORMAT where nothing was written. */
+/* Flushes. TMB_ERROR_FORMAT if nothing was written. */
 tmb_status tmb_output_finish(tmb_output *output, tmb_error *error);
 /* Samples that were beyond full scale, so far: each output has 16 bits or a codec that players limit. */
 uint64_t tmb_output_clipped(const tmb_output *output);

@@ -19,14 +19,14 @@ static void map_v4(const struct in_addr *v4, unsigned char out[16]) {
 static bool split_address(const struct sockaddr_storage *address, unsigned char out[16], unsigned *port) {
     if (address->ss_family == AF_INET) {
         struct sockaddr_in v4;
-        memcpy(&v4, address, sizeof(v4));
+        memcpy(&v4, address, sizeof v4);
         map_v4(&v4.sin_addr, out);
         *port = ntohs(v4.sin_port);
         return true;
     }
     if (address->ss_family == AF_INET6) {
         struct sockaddr_in6 v6;
-        memcpy(&v6, address, sizeof(v6));
+        memcpy(&v6, address, sizeof v6);
         memcpy(out, &v6.sin6_addr, 16);
         *port = ntohs(v6.sin6_port);
         return true;
@@ -48,18 +48,18 @@ static bool is_loopback(const unsigned char address[16]) {
 
 void tmb_peer_read(int socket, tmb_peer *peer) {
     struct sockaddr_storage address = {0};
-    socklen_t size = sizeof(address);
+    socklen_t size = sizeof address;
     unsigned port = 0;
-    memset(peer, 0, sizeof(*peer));
+    memset(peer, 0, sizeof *peer);
     if (getpeername(socket, (struct sockaddr *)&address, &size) || !split_address(&address, peer->key, &port)) {
         peer->loopback = true;
         return;
     }
     peer->loopback = is_loopback(peer->key);
     if (is_mapped(peer->key)) {
-        (void)inet_ntop(AF_INET, peer->key + 12, peer->text, sizeof(peer->text));
+        (void)inet_ntop(AF_INET, peer->key + 12, peer->text, sizeof peer->text);
     } else {
-        (void)inet_ntop(AF_INET6, peer->key, peer->text, sizeof(peer->text));
+        (void)inet_ntop(AF_INET6, peer->key, peer->text, sizeof peer->text);
         if (!peer->loopback) {
             memset(peer->key + 8, 0, 8);
         }
@@ -80,13 +80,13 @@ static void write_end(const unsigned char address[16], unsigned port, bool v4, c
 /* Looks for the peer's own socket among those of this machine. */
 static tmb_peer_state look_in(const char *path, const char *local, const char *remote, bool *readable) {
     FILE *file = fopen(path, "re");
-    if (!file) {
+    if (file == NULL) {
         return TMB_PEER_UNKNOWN;
     }
     *readable = true;
     tmb_peer_state state = TMB_PEER_UNKNOWN;
     char line[256];
-    while (state == TMB_PEER_UNKNOWN && fgets(line, sizeof(line), file)) {
+    while (state == TMB_PEER_UNKNOWN && fgets(line, sizeof line, file) != NULL) {
         char from[40];
         char to[40];
         unsigned long inode = 0;
@@ -103,8 +103,8 @@ static tmb_peer_state look_in(const char *path, const char *local, const char *r
 tmb_peer_state tmb_peer_look(int socket, const tmb_peer *peer) {
     struct sockaddr_storage ours = {0};
     struct sockaddr_storage theirs = {0};
-    socklen_t our_size = sizeof(ours);
-    socklen_t their_size = sizeof(theirs);
+    socklen_t our_size = sizeof ours;
+    socklen_t their_size = sizeof theirs;
     unsigned char our_address[16];
     unsigned char their_address[16];
     unsigned our_port = 0;
@@ -133,7 +133,7 @@ tmb_peer_state tmb_peer_look(int socket, const tmb_peer *peer) {
 
 bool tmb_peer_sent_within(int socket, double seconds) {
     struct tcp_info info;
-    socklen_t size = sizeof(info);
+    socklen_t size = sizeof info;
     return getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_last_data_recv < seconds * 1e3;
 }
 
@@ -142,22 +142,12 @@ int tmb_peer_unread(int socket) {
     return ioctl(socket, FIONREAD, &unread) == 0 ? unread : 0;
 }
 
-uint64_t tmb_peer_sent_to(int socket) {
-    struct tcp_info info = {0};
-    socklen_t size = sizeof(info);
-    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) ||
-        size < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof(info.tcpi_bytes_sent)) {
-        return 0;
-    }
-    return info.tcpi_bytes_sent + info.tcpi_notsent_bytes;
-}
-
 void tmb_peer_keep_asking(int socket) {
     int on = 1;
     int seconds = 10;
     int probes = 3;
-    (void)setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
-    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
-    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    (void)setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }

@@ -30,9 +30,6 @@ bool tmb_peer_sent_within(int socket, double seconds);
 /* Bytes that came and were not read yet. */
 int tmb_peer_unread(int socket);
 
-/* Bytes that were handed to the connection for sending, ever; 0 if the kernel does not tell. */
-uint64_t tmb_peer_sent_to(int socket);
-
 /* Asks the other end every few seconds whether it lives; for a client that sends nothing more. */
 void tmb_peer_keep_asking(int socket);
 

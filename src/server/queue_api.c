@@ -29,14 +29,22 @@ static json_t *job_json(const tmb_job_info *job) {
 /* What a job needs of the store. */
 typedef struct job_needs {
     char **requests; /* [count] */
+    char **workers;  /* [count] labels that a worker must have */
+    char **voices;   /* [count] whose they are */
     size_t count;
     tmb_job_file *files; /* [count] */
     size_t file_count;
 } job_needs;
 
 static void free_needs(tmb_server *server, job_needs *needs, bool keep_files) {
-    for (size_t i = 0; i < needs->count && needs->requests; i++) {
+    for (size_t i = 0; i < needs->count && needs->requests != NULL; i++) {
         free(needs->requests[i]);
+    }
+    for (size_t i = 0; i < needs->count && needs->workers != NULL; i++) {
+        free(needs->workers[i]);
+    }
+    for (size_t i = 0; i < needs->count && needs->voices != NULL; i++) {
+        free(needs->voices[i]);
     }
     for (size_t i = 0; i < needs->file_count && !keep_files; i++) {
         if (needs->files[i].owned) {
@@ -44,14 +52,18 @@ static void free_needs(tmb_server *server, job_needs *needs, bool keep_files) {
         }
     }
     free(needs->requests);
+    free(needs->workers);
+    free(needs->voices);
     free(needs->files);
 }
 
 static bool allocate_needs(job_needs *needs, size_t count) {
     needs->count = count;
-    needs->requests = tmb_calloc(count, sizeof(*needs->requests));
-    needs->files = tmb_calloc(count, sizeof(*needs->files));
-    return needs->requests && needs->files;
+    needs->requests = tmb_calloc(count, sizeof *needs->requests);
+    needs->files = tmb_calloc(count, sizeof *needs->files);
+    needs->workers = tmb_calloc(count, sizeof *needs->workers);
+    needs->voices = tmb_calloc(count, sizeof *needs->voices);
+    return needs->requests != NULL && needs->files != NULL && needs->workers != NULL && needs->voices != NULL;
 }
 
 /* Whether the voice that an item names, if it does, is stored. */
@@ -74,7 +86,7 @@ static bool settle_voice(tmb_request *request, json_t *item, tmb_item_problem *p
     }
     (void)tmb_item_refuse(problem, "voice", 400, "there is no voice \"%.120s\"", voice);
     if (status != TMB_STORE_NOT_FOUND) {
-        problem->status = tmb_store_problem(status, "voice", problem->message, sizeof(problem->message));
+        problem->status = tmb_store_problem(status, "voice", problem->message, sizeof problem->message);
     }
     return false;
 }
@@ -86,21 +98,25 @@ static bool settle_reference(tmb_request *request, json_t *item, tmb_references 
     if (!tmb_item_check_language(request->server, item, 0, problem)) {
         return false;
     }
-    if (!ref_audio) {
+    if (tmb_item_has_own_voice(item, 0)) {
+        return true;
+    }
+    if (ref_audio == NULL) {
         return settle_voice(request, item, problem);
     }
-    if (tmb_text_at(item, "voice", 0, NULL)) {
+    if (tmb_text_at(item, "voice", 0, NULL) != NULL) {
         return tmb_item_refuse(problem, "ref_audio", 400, "name a voice or ref_audio, one of them");
     }
     (void)tmb_item_refuse(problem, "ref_audio", 400, " ");
     const char *known = json_string_value(json_object_get(seen, ref_audio));
-    if (!known) {
+    if (known == NULL) {
         tmb_reference_problem reason;
         bool fresh = false;
         char *id = needs->files[needs->file_count].id;
+        tmb_references_salvage(references, tmb_boolean_at(item, "salvage", false));
         if (!tmb_reference_store(references, ref_audio, id, &fresh, &reason)) {
             problem->status = reason.status;
-            (void)snprintf(problem->message, sizeof(problem->message), "%s", reason.message);
+            (void)snprintf(problem->message, sizeof problem->message, "%s", reason.message);
             return false;
         }
         if (id[0]) {
@@ -110,9 +126,9 @@ static bool settle_reference(tmb_request *request, json_t *item, tmb_references 
         (void)json_object_set_new(seen, ref_audio, json_string(id[0] ? id : ref_audio));
         known = json_string_value(json_object_get(seen, ref_audio));
     }
-    if (!known || json_object_set_new(item, "ref_audio", json_string(known))) {
+    if (known == NULL || json_object_set_new(item, "ref_audio", json_string(known))) {
         problem->status = 503;
-        (void)snprintf(problem->message, sizeof(problem->message), "Not enough memory");
+        (void)snprintf(problem->message, sizeof problem->message, "Not enough memory");
         return false;
     }
     return true;
@@ -124,7 +140,7 @@ static bool settle(tmb_request *request, job_needs *needs, tmb_item_problem *pro
     json_t *items = json_object_get(request->arguments, "items");
     tmb_references *references = tmb_references_create(request->server, request_is_gone, request);
     json_t *seen = json_object();
-    bool good = references && seen;
+    bool good = references != NULL && seen != NULL;
     for (size_t i = 0; good && i < needs->count; i++) {
         json_t *item = json_array_get(items, i);
         good = settle_reference(request, item, references, seen, needs, problem);
@@ -133,7 +149,9 @@ static bool settle(tmb_request *request, job_needs *needs, tmb_item_problem *pro
             break;
         }
         needs->requests[i] = json_dumps(item, JSON_COMPACT | JSON_REAL_PRECISION(15));
-        good = needs->requests[i] != NULL;
+        needs->workers[i] = tmb_item_need(request->server, item, 0);
+        needs->voices[i] = tmb_item_whose(tmb_text_at(item, "ref_audio", 0, NULL), tmb_text_at(item, "voice", 0, NULL));
+        good = needs->requests[i] != NULL && needs->workers[i] != NULL && needs->voices[i] != NULL;
     }
     json_decref(seen);
     tmb_references_destroy(references);
@@ -145,8 +163,8 @@ enum { HASH_SIZE = 2 * SHA256_DIGEST_SIZE + 1 };
 
 static void end_hash(struct sha256_ctx *hash, char text[HASH_SIZE]) {
     uint8_t digest[SHA256_DIGEST_SIZE];
-    sha256_digest(hash, sizeof(digest), digest);
-    tmb_hex_encode(digest, sizeof(digest), text);
+    sha256_digest(hash, sizeof digest, digest);
+    tmb_hex_encode(digest, sizeof digest, text);
 }
 
 /* Keys of different clients must not meet, nor long ones that begin alike. */
@@ -201,6 +219,8 @@ static void submit_job(tmb_request *request, job_needs *needs) {
                            .body = repeats ? body : NULL,
                            .requests = (const char *const *)needs->requests,
                            .count = needs->count,
+                           .needs = (const char *const *)needs->workers,
+                           .voices = (const char *const *)needs->voices,
                            .files = needs->files,
                            .file_count = needs->file_count};
     tmb_job_info job;
@@ -267,17 +287,17 @@ void tmb_handle_queue_list(tmb_request *request) {
 /* An item as it is answered, without its audio. New reference or NULL. */
 static json_t *item_json(const tmb_job_item *item) {
     static const char *const states[TMB_ITEM_STATES] = {"queued", "running", "done", "failed"};
-    json_t *value = item->result ? json_loads(item->result, 0, NULL) : NULL;
+    json_t *value = item->result != NULL ? json_loads(item->result, 0, NULL) : NULL;
     if (!json_is_object(value)) {
         json_decref(value);
         json_t *request = json_loads(item->request, 0, NULL);
         value = json_pack("{s:s?}", "custom_id", tmb_text_at(request, "custom_id", 0, NULL));
         json_decref(request);
-        if (value && item->result) {
+        if (value != NULL && item->result != NULL) {
             (void)json_object_set_new(value, "error", json_string("What was stored of the result is damaged"));
         }
     }
-    if (value) {
+    if (value != NULL) {
         (void)json_object_set_new(value, "state", json_string(states[item->state]));
     }
     return value;
@@ -293,16 +313,16 @@ static unsigned open_audio(void *user, const char *id, int *descriptor, uint64_t
 
 static bool append_item(tmb_rope *rope, tmb_server *server, const tmb_job_item *item, bool first, bool with_audio) {
     json_t *value = item_json(item);
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = value != NULL ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(value);
-    bool good = text && (first || tmb_rope_text(rope, ",", 1)) && tmb_rope_text(rope, text, strlen(text) - 1);
+    bool good = text != NULL && (first || tmb_rope_text(rope, ",", 1)) && tmb_rope_text(rope, text, strlen(text) - 1);
     free(text);
     if (good && with_audio && item->file[0]) {
         /* One after the other is opened while the answer is sent: a job may have more files than there are
          * descriptors. */
         static const char name[] = ",\"audio_base64\":";
         good =
-            tmb_rope_text(rope, name, sizeof(name) - 1) && tmb_rope_audio(rope, open_audio, server->store, item->file);
+            tmb_rope_text(rope, name, sizeof name - 1) && tmb_rope_audio(rope, open_audio, server->store, item->file);
     }
     return good && tmb_rope_text(rope, "}", 1);
 }
@@ -310,10 +330,11 @@ static bool append_item(tmb_rope *rope, tmb_server *server, const tmb_job_item *
 static bool compose_results(tmb_rope *rope, tmb_server *server, const tmb_job_info *job, const tmb_job_item *items,
                             size_t count, bool with_audio) {
     json_t *head = job_json(job);
-    char *text = head ? json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = head != NULL ? json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(head);
     static const char begin[] = ",\"items\":[";
-    bool good = text && tmb_rope_text(rope, text, strlen(text) - 1) && tmb_rope_text(rope, begin, sizeof(begin) - 1);
+    bool good =
+        text != NULL && tmb_rope_text(rope, text, strlen(text) - 1) && tmb_rope_text(rope, begin, sizeof begin - 1);
     free(text);
     for (size_t i = 0; good && i < count; i++) {
         good = append_item(rope, server, &items[i], i == 0, with_audio);
@@ -336,7 +357,7 @@ void tmb_handle_queue_results(tmb_request *request) {
     }
     bool with_audio = strcmp(tmb_text_at(request->query, "audio", 0, "base64"), "base64") == 0;
     tmb_rope *rope = tmb_rope_create();
-    bool good = rope && compose_results(rope, server, &job, items, count, with_audio);
+    bool good = rope != NULL && compose_results(rope, server, &job, items, count, with_audio);
     tmb_item_list_free(items, count);
     if (!good) {
         tmb_rope_destroy(rope);

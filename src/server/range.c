@@ -6,7 +6,7 @@
 #include <strings.h>
 
 int tmb_range_parse(const char *text, uint64_t size, uint64_t *first, uint64_t *last) {
-    if (!text || strncmp(text, "bytes=", 6) != 0 || strchr(text, ',')) {
+    if (text == NULL || strncmp(text, "bytes=", 6) != 0 || strchr(text, ',') != NULL) {
         return 0;
     }
     const char *at = text + 6;

@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "server/fetch.h"
 #include "server/item.h"
@@ -31,6 +32,7 @@ struct tmb_references {
     void *user;
     reference *first;
     size_t count;
+    bool salvage;
 };
 
 static bool fail(tmb_reference_problem *problem, unsigned status, const char *format, ...)
@@ -39,25 +41,25 @@ static bool fail(tmb_reference_problem *problem, unsigned status, const char *fo
     va_list arguments;
     va_start(arguments, format);
     problem->status = status;
-    (void)vsnprintf(problem->message, sizeof(problem->message), format, arguments);
+    (void)vsnprintf(problem->message, sizeof problem->message, format, arguments);
     va_end(arguments);
     return false;
 }
 
 static bool fail_store(tmb_reference_problem *problem, tmb_store_status status) {
-    problem->status = tmb_store_problem(status, "file", problem->message, sizeof(problem->message));
+    problem->status = tmb_store_problem(status, "file", problem->message, sizeof problem->message);
     return false;
 }
 
-/* A descriptor that could not be had, by errno. */
+/* Reports a failed open(), by errno. */
 static bool fail_open(tmb_reference_problem *problem) {
     bool busy = tmb_errno_is_exhausted(errno);
     return fail(problem, busy ? 503 : 500, "%s", busy ? "The server is busy" : "Internal Error");
 }
 
 tmb_references *tmb_references_create(tmb_server *server, bool (*cancelled)(void *user), void *user) {
-    tmb_references *references = tmb_calloc(1, sizeof(*references));
-    if (references) {
+    tmb_references *references = tmb_calloc(1, sizeof *references);
+    if (references != NULL) {
         references->server = server;
         references->cancelled = cancelled;
         references->user = user;
@@ -66,10 +68,10 @@ tmb_references *tmb_references_create(tmb_server *server, bool (*cancelled)(void
 }
 
 void tmb_references_destroy(tmb_references *references) {
-    if (!references) {
+    if (references == NULL) {
         return;
     }
-    while (references->first) {
+    while (references->first != NULL) {
         reference *next = references->first->next;
         (void)close(references->first->descriptor);
         free(references->first);
@@ -78,21 +80,13 @@ void tmb_references_destroy(tmb_references *references) {
     free(references);
 }
 
-static uint64_t hash_text(const char *text, size_t size) {
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < size; i++) {
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
-    }
-    return hash;
-}
-
 int tmb_open_below(int folder, const char *path) {
     char name[256];
     int at = folder < 0 ? -1 : fcntl(folder, F_DUPFD_CLOEXEC, 0);
     while (at >= 0) {
         size_t length = strcspn(path, "/");
         bool last = path[length] == 0;
-        bool good = length > 0 && length < sizeof(name) && !(length == 1 && path[0] == '.') &&
+        bool good = length > 0 && length < sizeof name && !(length == 1 && path[0] == '.') &&
                     !(length == 2 && path[0] == '.' && path[1] == '.');
         memcpy(name, path, good ? length : 0);
         name[good ? length : 0] = 0;
@@ -116,36 +110,71 @@ int tmb_open_below(int folder, const char *path) {
     return -1;
 }
 
-bool tmb_check_audio(const tmb_server_config *config, const char *path, double seconds, bool salvage,
-                     tmb_audio_info *info, tmb_reference_problem *problem) {
+/* Samples per channel that are counted at a time. */
+#define COUNTED 4096
+
+/* The length of a recording whose head does not say it. */
+static tmb_status count_samples(tmb_audio_reader *reader, tmb_audio_info *info, tmb_error *error) {
+    float *block = tmb_calloc((size_t)info->channels * COUNTED, sizeof *block);
+    tmb_status status = block != NULL ? TMB_OK : tmb_fail_memory(error, "an audio file", 0);
+    size_t count = COUNTED;
+    while (status == TMB_OK && count == COUNTED) {
+        count = 0;
+        status = tmb_audio_read(reader, block, COUNTED, &count, error);
+        info->length += count;
+    }
+    free(block);
+    return status;
+}
+
+static bool check_audio(const char *path, const tmb_audio_limits *limits, bool counts, tmb_audio_info *info,
+                        tmb_reference_problem *problem) {
+    const double seconds = limits->max_seconds;
     tmb_audio_reader *reader = NULL;
     tmb_error error = {.status = TMB_OK};
-    tmb_audio_limits limits = {.max_seconds = seconds, .salvage = salvage, .no_ffmpeg = config->no_ffmpeg};
-    if (tmb_audio_open(path, NULL, &limits, &reader, info, &error) != TMB_OK) {
+    tmb_status status = tmb_audio_open(path, NULL, limits, &reader, info, &error);
+    if (status == TMB_OK && counts && info->length == 0) {
+        status = count_samples(reader, info, &error);
+    }
+    tmb_audio_close(&reader);
+    if (status != TMB_OK) {
         const char *message = error.message + error.name_bytes; /* the path is ours and says nothing to the client */
         return error.status == TMB_ERROR_MEMORY ? fail(problem, 503, "not enough memory to read the file")
                : tmb_error_is_exhausted(&error) ? fail(problem, 503, "The server is busy")
                : error.status == TMB_ERROR_IO   ? fail(problem, 500, "Internal Error")
                                                 : fail(problem, 400, "%s", message);
     }
-    tmb_audio_close(&reader);
     if (seconds > 0 && info->rate > 0 && (double)info->length / info->rate > seconds) {
         return fail(problem, 400, "the audio is longer than %g s", seconds);
     }
     return true;
 }
 
+bool tmb_check_audio(const tmb_server_config *config, const char *path, double seconds, bool salvage,
+                     tmb_audio_info *info, tmb_reference_problem *problem) {
+    const tmb_audio_limits limits = {.max_seconds = seconds, .salvage = salvage, .no_ffmpeg = config->no_ffmpeg};
+    return check_audio(path, &limits, false, info, problem);
+}
+
+bool tmb_check_kept_audio(const tmb_server_config *config, const char *path, double seconds, tmb_audio_info *info,
+                          tmb_reference_problem *problem) {
+    const tmb_audio_limits limits = {.max_seconds = seconds, .no_ffmpeg = config->no_ffmpeg};
+    return check_audio(path, &limits, true, info, problem);
+}
+
+void tmb_references_salvage(tmb_references *references, bool salvage) { references->salvage = salvage; }
+
 /* Takes the descriptor. */
 static reference *add(tmb_references *references, const char *key, size_t key_size, int descriptor) {
-    reference *added = tmb_calloc(1, sizeof(*added));
-    if (!added) {
+    reference *added = tmb_calloc(1, sizeof *added);
+    if (added == NULL) {
         (void)close(descriptor);
         return NULL;
     }
     added->descriptor = descriptor;
-    added->hash = hash_text(key, key_size);
+    added->hash = tmb_hash_name(key, key_size);
     added->key_size = key_size;
-    (void)snprintf(added->path, sizeof(added->path), "/proc/self/fd/%d", descriptor);
+    (void)snprintf(added->path, sizeof added->path, "/proc/self/fd/%d", descriptor);
     added->next = references->first;
     references->first = added;
     references->count++;
@@ -154,7 +183,7 @@ static reference *add(tmb_references *references, const char *key, size_t key_si
 
 const char *tmb_references_hold(tmb_references *references, const char *key, int descriptor) {
     reference *added = add(references, key, strlen(key), descriptor);
-    return added ? added->path : NULL;
+    return added != NULL ? added->path : NULL;
 }
 
 static bool is_data(const char *text) { return strncasecmp(text, "data:", 5) == 0; }
@@ -167,7 +196,7 @@ static tmb_upload *decode(tmb_references *references, const char *text, tmb_refe
     const tmb_server_config *config = references->server->config;
     bool is_uri = is_data(text);
     const char *at = is_uri ? tmb_data_uri_content(text) : text;
-    if (!at) {
+    if (at == NULL) {
         (void)fail(problem, 400, "a data: URI must have base64 content");
         return NULL;
     }
@@ -210,7 +239,7 @@ static tmb_upload *fetch_url(tmb_references *references, const char *url, tmb_re
     }
     char message[200];
     unsigned code = tmb_fetch(references->server->config, url, upload, references->cancelled, references->user, message,
-                              sizeof(message));
+                              sizeof message);
     if (code) {
         (void)fail(problem, code, "%s", message);
         tmb_upload_abort(&upload);
@@ -283,10 +312,10 @@ static int open_reference(tmb_references *references, const char *text, tmb_refe
         return descriptor;
     }
     tmb_upload *upload = obtain(references, text, problem);
-    if (!upload && !problem->status) {
+    if (upload == NULL && !problem->status) {
         fail_unknown(references, text, problem);
     }
-    if (!upload) {
+    if (upload == NULL) {
         return -1;
     }
     descriptor = detach(&upload);
@@ -306,21 +335,21 @@ static const char *keep(tmb_references *references, const char *key, int descrip
     }
     tmb_audio_info info;
     reference *added = add(references, key, strlen(key), descriptor);
-    if (!added) {
+    if (added == NULL) {
         (void)fail(problem, 503, "not enough memory");
         return NULL;
     }
     return tmb_check_audio(references->server->config, added->path, references->server->config->max_reference_seconds,
-                           false, &info, problem)
+                           references->salvage, &info, problem)
                ? added->path
                : NULL;
 }
 
 const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_reference_problem *problem) {
     size_t size = strlen(ref_audio);
-    uint64_t hash = hash_text(ref_audio, size);
+    uint64_t hash = tmb_hash_name(ref_audio, size);
     *problem = (tmb_reference_problem){.status = 0};
-    for (reference *at = references->first; at; at = at->next) {
+    for (reference *at = references->first; at != NULL; at = at->next) {
         if (at->hash == hash && at->key_size == size) {
             return at->path;
         }
@@ -353,12 +382,13 @@ bool tmb_reference_store(tmb_references *references, const char *ref_audio, char
         return keep(references, ref_audio, named, problem) != NULL;
     }
     tmb_upload *upload = problem->status ? NULL : obtain(references, ref_audio, problem);
-    if (!upload && !problem->status) {
+    if (upload == NULL && !problem->status) {
         fail_unknown(references, ref_audio, problem);
     }
     tmb_audio_info audio;
-    if (!upload || !tmb_check_audio(references->server->config, tmb_upload_path(upload),
-                                    references->server->config->max_reference_seconds, false, &audio, problem)) {
+    if (upload == NULL ||
+        !tmb_check_audio(references->server->config, tmb_upload_path(upload),
+                         references->server->config->max_reference_seconds, references->salvage, &audio, problem)) {
         tmb_upload_abort(&upload);
         return false;
     }

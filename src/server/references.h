@@ -16,6 +16,8 @@ typedef struct tmb_reference_problem {
 
 /* NULL out of memory. `cancelled` (may be NULL) is asked while something is fetched. */
 tmb_references *tmb_references_create(tmb_server *server, bool (*cancelled)(void *user), void *user);
+/* From now on damaged and cut recordings are opened too, or not; at first not. */
+void tmb_references_salvage(tmb_references *references, bool salvage);
 /* Closes everything. */
 void tmb_references_destroy(tmb_references *references);
 
@@ -31,17 +33,22 @@ const char *tmb_references_add(tmb_references *references, const char *key, tmb_
 const char *tmb_references_hold(tmb_references *references, const char *key, int descriptor);
 
 /* Stores what is not a file of this server yet (data:, URL) as a file, for a job that outlives the
- * request: `id` gets a file's id, or "" where `ref_audio` is a path that stays one. `*fresh`: it was
+ * request: `id` gets a file's id, or "" if `ref_audio` is a path that stays one. `*fresh`: it was
  * stored by this call. */
 bool tmb_reference_store(tmb_references *references, const char *ref_audio, char id[TMB_STORE_ID], bool *fresh,
                          tmb_reference_problem *problem);
 
 /* Opens a file below an open folder: no "..", no absolute path, no symbolic link anywhere on the way,
- * regular files only. -1 where it cannot be, with errno. */
+ * regular files only. Returns -1 and sets errno on failure. */
 int tmb_open_below(int folder, const char *path);
 
 /* Checks the head of an audio file. `seconds` 0: no limit. */
 bool tmb_check_audio(const tmb_server_config *config, const char *path, double seconds, bool salvage,
                      tmb_audio_info *info, tmb_reference_problem *problem);
+
+/* The same of a file that is to be kept: what its head does not say, its length above all, is found by reading it to
+ * its end. */
+bool tmb_check_kept_audio(const tmb_server_config *config, const char *path, double seconds, tmb_audio_info *info,
+                          tmb_reference_problem *problem);
 
 #endif

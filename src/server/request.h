@@ -33,11 +33,11 @@ struct tmb_request {
     char *query_text;             /* as it came, or NULL */
     char path_value[4 * 64 + 64]; /* of the route's {parameter} */
     char *address;                /* the client's, as text; or NULL */
-    char key_name[64];            /* of the API key; "" where none was needed */
+    char key_name[64];            /* of the API key; "" if none was needed */
     char origin[256];             /* allowed cross-origin caller, to be echoed; or "" */
     double started;               /* monotonic */
 
-    /* Headers that handlers ask for; owned, NULL where absent. */
+    /* Headers that handlers ask for; owned, NULL if absent. */
     char *content_type, *accept, *range, *if_none_match, *if_range, *idempotency_key;
 
     /* The body: JSON as it came, or a form. After the check `arguments` has what the route's table
@@ -48,6 +48,7 @@ struct tmb_request {
     tmb_upload *raw_upload; /* a body that is a file itself */
     uint64_t body_bytes;
     uint64_t reserved_memory; /* of the bodies' budget, for this request's client */
+    uint64_t booked_storage;  /* bytes of the store's quota, for a file that is being sent and has no name */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
@@ -64,8 +65,8 @@ struct tmb_request {
     uint64_t answer_bytes; /* SIZE unknown: UINT64_MAX */
     struct {
         const char *name;
-        char value[160];
-    } headers[8]; /* that the handler adds to its answer */
+        char *value; /* owned */
+    } headers[8];    /* that the handler adds to its answer */
     size_t header_count;
     void (*on_gone)(void *user);
     void (*on_free)(void *user);
@@ -76,6 +77,9 @@ struct tmb_request {
     double ahead; /* seconds of audio that wait to be sent */
     size_t ahead_bytes;
     bool streaming, stream_ended, stream_failed;
+    struct MHD_Response *stream; /* borrowed: it reads the chunks */
+    const char *trailer;         /* sent behind the body; NULL: none */
+    char trailer_value[24];
 };
 
 void tmb_request_retain(tmb_request *request);
@@ -89,7 +93,7 @@ bool tmb_request_gone(tmb_request *request);
 
 /* ---- Answers ------------------------------------------------------------------------------- */
 
-/* `bytes`: of the body, UINT64_MAX where that is not known. Takes the response. */
+/* `bytes`: of the body, UINT64_MAX if that is not known. Takes the response. */
 void tmb_answer(tmb_request *request, unsigned status, struct MHD_Response *response, uint64_t bytes);
 /* Takes the reference. NULL answers 500. */
 void tmb_answer_json(tmb_request *request, unsigned status, json_t *value);
@@ -107,7 +111,10 @@ void tmb_refuse(tmb_request *request, unsigned status, const char *field, const 
 /* Adds a header to the answer that will be given; `name` lives for ever. At most eight. */
 void tmb_request_header(tmb_request *request, const char *name, const char *value);
 
-/* 503 or 429 with a Retry-After of its own. */
+/* Adds the header X-Timbre-Warnings with a list of sentences as printable ASCII, if there are any. */
+void tmb_request_warn(tmb_request *request, const json_t *warnings);
+
+/* Answers 503 or 429 with an explicit Retry-After. */
 void tmb_refuse_for_now(tmb_request *request, unsigned status, double retry_seconds, const char *format, ...)
     TMB_PRINTF(4, 5);
 /* 404, 409, 413, 507, 503, 500: what the store said, in words for clients. `what` as in "file". */
@@ -121,6 +128,8 @@ void tmb_stream_begin(tmb_request *request, const char *content_type);
 /* Adds bytes that stand for `seconds` of audio; waits while the reader is too far behind. False when
  * nobody reads any more. */
 bool tmb_stream_write(tmb_request *request, const void *data, size_t size, double seconds);
+/* Sends a header behind the body, if the client's HTTP has that; `name` lives for ever. One, before the end. */
+void tmb_stream_trailer(tmb_request *request, const char *name, const char *value);
 /* No more bytes. `good` false breaks the connection, so that the client sees that something is missing. */
 void tmb_stream_end(tmb_request *request, bool good);
 
@@ -136,7 +145,7 @@ void tmb_request_free_memory(tmb_request *request);
 void tmb_request_answer_now(tmb_request *request);
 /* An answer 503 for when there is no memory to make one; NULL if there is none now. */
 struct MHD_Response *tmb_response_out_of_memory(void);
-/* Adds a header to the answer that is about to be given; ignored where there is no memory. */
+/* Adds a header to the answer that is about to be given; ignored if there is no memory. */
 void tmb_response_header(struct MHD_Response *response, const char *name, const char *value);
 /* Marks the client as gone and tells whoever is attached. */
 void tmb_request_leave(tmb_request *request);

@@ -40,7 +40,7 @@ static void empty(segment *done) {
 }
 
 void tmb_rope_destroy(tmb_rope *rope) {
-    if (!rope) {
+    if (rope == NULL) {
         return;
     }
     for (size_t i = 0; i < rope->count; i++) {
@@ -53,8 +53,8 @@ void tmb_rope_destroy(tmb_rope *rope) {
 static segment *append(tmb_rope *rope, uint64_t size) {
     if (rope->count == rope->capacity) {
         size_t capacity = rope->capacity ? 2 * rope->capacity : 16;
-        segment *grown = tmb_realloc(rope->segments, capacity, sizeof(*grown));
-        if (!grown) {
+        segment *grown = tmb_realloc(rope->segments, capacity, sizeof *grown);
+        if (grown == NULL) {
             return NULL;
         }
         rope->segments = grown;
@@ -71,8 +71,8 @@ static segment *append(tmb_rope *rope, uint64_t size) {
 
 bool tmb_rope_text(tmb_rope *rope, const char *text, size_t size) {
     char *copy = tmb_calloc(size, 1);
-    segment *added = copy ? append(rope, size) : NULL;
-    if (!added) {
+    segment *added = copy != NULL ? append(rope, size) : NULL;
+    if (added == NULL) {
         free(copy);
         return false;
     }
@@ -83,7 +83,7 @@ bool tmb_rope_text(tmb_rope *rope, const char *text, size_t size) {
 
 bool tmb_rope_base64_file(tmb_rope *rope, int descriptor, uint64_t size) {
     segment *added = size < UINT64_MAX / 2 ? append(rope, tmb_base64_encoded_size(size)) : NULL;
-    if (!added) {
+    if (added == NULL) {
         (void)close(descriptor);
         return false;
     }
@@ -94,8 +94,8 @@ bool tmb_rope_base64_file(tmb_rope *rope, int descriptor, uint64_t size) {
 
 bool tmb_rope_audio(tmb_rope *rope, tmb_rope_open open, void *user, const char *id) {
     size_t length = strlen(id);
-    segment *added = length < sizeof(added->id) ? append(rope, 0) : NULL;
-    if (!added) {
+    segment *added = length < sizeof added->id ? append(rope, 0) : NULL;
+    if (added == NULL) {
         return false;
     }
     added->open = open;
@@ -115,7 +115,7 @@ static bool read_base64(const segment *from, uint64_t position, char *out, size_
     while (wanted) {
         uint64_t group = position / 4;
         uint64_t left = from->bytes - 3 * group;
-        size_t count = left < sizeof(bytes) ? (size_t)left : sizeof(bytes);
+        size_t count = left < sizeof bytes ? (size_t)left : sizeof bytes;
         if (tmb_file_read_at(from->descriptor, 3 * group, bytes, count, "an answer's audio", &error) != TMB_OK) {
             return false;
         }
@@ -134,15 +134,15 @@ static bool read_base64(const segment *from, uint64_t position, char *out, size_
 /* The turn of a file that was not opened before has come: now it is known what stands in the answer. */
 static bool open_segment(segment *at) {
     char problem[160];
-    unsigned status = at->open(at->user, at->id, &at->descriptor, &at->bytes, problem, sizeof(problem));
+    unsigned status = at->open(at->user, at->id, &at->descriptor, &at->bytes, problem, sizeof problem);
     at->open = NULL;
     if (status) {
         json_t *message = json_string(problem);
-        char *quoted = message ? json_dumps(message, JSON_ENCODE_ANY) : NULL;
+        char *quoted = message != NULL ? json_dumps(message, JSON_ENCODE_ANY) : NULL;
         json_decref(message);
-        at->text = quoted ? tmb_asprintf("null,\"error\":%s", quoted) : NULL;
+        at->text = quoted != NULL ? tmb_asprintf("null,\"error\":%s", quoted) : NULL;
         free(quoted);
-        at->size = at->text ? strlen(at->text) : 0;
+        at->size = at->text != NULL ? strlen(at->text) : 0;
         return at->text != NULL;
     }
     at->quoted = true;
@@ -181,7 +181,7 @@ ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capac
     }
     while (done < capacity && rope->at < rope->count) {
         segment *at = &rope->segments[rope->at];
-        if (at->open && !open_segment(at)) {
+        if (at->open != NULL && !open_segment(at)) {
             return -1;
         }
         uint64_t inside = position + done - rope->start;
@@ -195,7 +195,7 @@ ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capac
         }
         uint64_t left = at->size - inside;
         size_t take = left < capacity - done ? (size_t)left : capacity - done;
-        if (at->text) {
+        if (at->text != NULL) {
             memcpy(out + done, at->text + inside, take);
         } else if (!read_file(at, inside, out + done, take)) {
             return -1;

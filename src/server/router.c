@@ -5,7 +5,7 @@
 /* Whether `path` fits `pattern`, in which one {parameter} stands for one non-empty segment. */
 static bool match(const char *pattern, const char *path, char *value, size_t value_size) {
     const char *open = strchr(pattern, '{');
-    if (!open) {
+    if (open == NULL) {
         return strcmp(pattern, path) == 0;
     }
     size_t prefix = (size_t)(open - pattern);
@@ -24,7 +24,7 @@ static bool match(const char *pattern, const char *path, char *value, size_t val
 
 /* Whether the path is one of ours to the letter: then no {parameter} stands for its last part. */
 static bool is_literal(const char *path) {
-    for (const tmb_route *route = tmb_routes; route->handle; route++) {
+    for (const tmb_route *route = tmb_routes; route->handle != NULL; route++) {
         if (strcmp(route->path, path) == 0) {
             return true;
         }
@@ -37,12 +37,12 @@ const tmb_route *tmb_route_find(tmb_method method, const char *path, char *value
     const tmb_route *found = NULL;
     bool literal = is_literal(path);
     *allowed = 0;
-    for (const tmb_route *route = tmb_routes; route->handle; route++) {
+    for (const tmb_route *route = tmb_routes; route->handle != NULL; route++) {
         char candidate[4 * 64 + 64];
         candidate[0] = 0;
-        if ((!literal || !strchr(route->path, '{')) && match(route->path, path, candidate, sizeof(candidate))) {
+        if ((!literal || strchr(route->path, '{') == NULL) && match(route->path, path, candidate, sizeof candidate)) {
             *allowed |= 1u << route->method;
-            if (route->method == method && !found && strlen(candidate) < value_size) {
+            if (route->method == method && found == NULL && strlen(candidate) < value_size) {
                 found = route;
                 memcpy(value, candidate, strlen(candidate) + 1);
             }

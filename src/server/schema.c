@@ -23,7 +23,7 @@ static json_t *text_schema(const tmb_field *field, double maximum) {
 
 static json_t *choice_schema(const tmb_field *field) {
     json_t *choices = json_array();
-    for (size_t i = 0; field->choices[i]; i++) {
+    for (size_t i = 0; field->choices[i] != NULL; i++) {
         (void)json_array_append_new(choices, json_string(field->choices[i]));
     }
     return json_pack("{s:s, s:o}", "type", "string", "enum", choices);
@@ -65,17 +65,17 @@ static json_t *value_schema(const tmb_field *field, const tmb_server_config *con
 /* The aliases behind the summary. */
 static json_t *description(const tmb_field *field) {
     char text[640];
-    size_t used = (size_t)snprintf(text, sizeof(text), "%s", field->summary);
+    size_t used = (size_t)snprintf(text, sizeof text, "%s", field->summary);
     bool first = true;
-    for (size_t i = 0; i < TMB_FIELD_ALIASES && used < sizeof(text); i++) {
-        if (field->aliases[i] && strcmp(field->aliases[i], field->name) != 0) {
-            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", first ? " (also: " : ", ",
-                                     field->aliases[i]);
+    for (size_t i = 0; i < TMB_FIELD_ALIASES && used < sizeof text; i++) {
+        if (field->aliases[i] != NULL && strcmp(field->aliases[i], field->name) != 0) {
+            used +=
+                (size_t)snprintf(text + used, sizeof text - used, "%s%s", first ? " (also: " : ", ", field->aliases[i]);
             first = false;
         }
     }
-    if (!first && used < sizeof(text)) {
-        (void)snprintf(text + used, sizeof(text) - used, ")");
+    if (!first && used < sizeof text) {
+        (void)snprintf(text + used, sizeof text - used, ")");
     }
     return json_string(text);
 }
@@ -84,13 +84,13 @@ static json_t *description(const tmb_field *field) {
 static json_t *or_null(json_t *schema) {
     json_t *any = json_object_get(schema, "anyOf");
     json_t *type = json_object_get(schema, "type");
-    if (any) {
+    if (any != NULL) {
         (void)json_array_append_new(any, json_pack("{s:s}", "type", "null"));
-    } else if (type) {
+    } else if (type != NULL) {
         (void)json_object_set_new(schema, "type", json_pack("[O, s]", type, "null"));
     }
     json_t *choices = json_object_get(schema, "enum");
-    if (choices) {
+    if (choices != NULL) {
         (void)json_array_append_new(choices, json_null());
     }
     return schema;
@@ -107,10 +107,10 @@ json_t *tmb_field_schema(const tmb_field *field, const tmb_server_config *config
         schema = json_pack("{s:[o, o]}", "anyOf", schema, list);
     }
     schema = nullable ? or_null(schema) : schema;
-    if (field->fallback) {
+    if (field->fallback != NULL) {
         (void)json_object_set_new(schema, "default", json_loads(field->fallback, JSON_DECODE_ANY, NULL));
     }
-    if (field->example) {
+    if (field->example != NULL) {
         json_t *example = json_loads(field->example, JSON_DECODE_ANY, NULL);
         (void)json_object_set_new(schema, "examples", json_pack("[o]", example));
     }
@@ -121,7 +121,7 @@ json_t *tmb_field_schema(const tmb_field *field, const tmb_server_config *config
 json_t *tmb_fields_schema(const tmb_field *fields, const tmb_server_config *config, bool strict, bool form) {
     json_t *properties = json_object();
     json_t *required = json_array();
-    for (const tmb_field *field = fields; field && field->name; field++) {
+    for (const tmb_field *field = fields; field != NULL && field->name != NULL; field++) {
         (void)json_object_set_new(properties, field->name, tmb_field_schema(field, config, form));
         if (field->flags & TMB_FIELD_REQUIRED) {
             (void)json_array_append_new(required, json_string(field->name));

@@ -12,5 +12,11 @@ tmb_status tmb_server_run(const tmb_server_config *config, FILE *out, tmb_error 
 /* The command `timbre serve`; `arguments` without the program's and the command's name. Returns the exit
  * code: 0, 1 it could not serve, 2 the arguments are wrong. */
 int tmb_server_command(int count, char *const *arguments);
+/* The same for `timbre worker` and `timbre queue`. */
+int tmb_worker_command(int count, char *const *arguments);
+int tmb_queue_command(int count, char *const *arguments);
+
+/* The first line of a file, for secrets; free it. */
+tmb_status tmb_read_secret(const char *path, char **out, tmb_error *error);
 
 #endif

@@ -1,10 +1,10 @@
-/* What systemd wants to know, and gives. Does nothing where libsystemd was not there at build. */
+/* What systemd wants to know, and gives. Does nothing if libsystemd was not there at build. */
 #ifndef TMB_SERVER_SERVICE_H
 #define TMB_SERVER_SERVICE_H
 
 #include <stdbool.h>
 
-/* The listening socket that systemd passed, or -1; `*problem` where it passed what we cannot use. */
+/* The listening socket that systemd passed, or -1; `*problem` if it passed what we cannot use. */
 int tmb_service_socket(const char **problem);
 
 void tmb_service_ready(const char *status);

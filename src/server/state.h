@@ -7,10 +7,11 @@
 #include "queue/jobs.h"
 #include "queue/voices.h"
 #include "server/auth.h"
-#include "server/budget.h"
+#include "server/body_budget.h"
 #include "server/config.h"
 #include "server/connections.h"
 #include "server/metrics.h"
+#include "server/models.h"
 #include "server/request.h"
 #include "server/voices.h"
 
@@ -18,6 +19,8 @@
 
 typedef struct tmb_worker tmb_worker;           /* runs queued jobs */
 typedef struct tmb_voice_maker tmb_voice_maker; /* prepares voices again */
+typedef struct tmb_puller tmb_puller;           /* downloads a model */
+typedef struct tmb_calls tmb_calls;             /* speech that workers elsewhere are asked for */
 
 struct tmb_server {
     const tmb_server_config *config;
@@ -27,10 +30,12 @@ struct tmb_server {
     tmb_keys *keys; /* NULL: no keys, loopback only */
     tmb_metrics *metrics;
     tmb_connections *connections;
-    tmb_worker *worker;
+    tmb_worker *worker; /* NULL: others run what is queued */
+    tmb_calls *calls;   /* NULL: requests are spoken here */
     tmb_voice_maker *voice_maker;
-    tmb_pool *workers; /* short work: checks, database, small files */
-    tmb_pool *slow;    /* enhancing, preparing voices */
+    tmb_puller *puller; /* NULL: --allow-pull was not given */
+    tmb_pool *workers;  /* short work: checks, database, small files */
+    tmb_pool *slow;     /* enhancing, preparing voices */
     struct MHD_Daemon *daemon;
     struct MHD_Response *out_of_memory; /* an answer that needs none */
     json_t *openapi;
@@ -39,11 +44,12 @@ struct tmb_server {
     atomic_size_t in_flight;   /* requests whose handler was called and that are not over */
     atomic_size_t works_begun; /* requests that reached a worker and items of jobs, ever */
     atomic_size_t slow_waiting;
-    tmb_budget *body_memory; /* for bodies */
-    _Atomic(uint64_t) group; /* the last group number given to a request */
+    tmb_body_budget *body_memory; /* for bodies */
+    _Atomic(uint64_t) group;      /* the last group number given to a request */
     tmb_voices voices;
-    char model_name[64]; /* "qwen3-tts-0.6b" */
-    int audio_root;      /* open folder, or -1 */
+    tmb_server_models models;
+    const char *model_name; /* of the first: "qwen3-tts-0.6b" */
+    int audio_root;         /* open folder, or -1 */
     bool loopback;
     char listen_host[128];
 };

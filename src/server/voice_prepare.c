@@ -21,10 +21,10 @@ struct tmb_voice_maker {
 };
 
 tmb_status tmb_voice_maker_create(tmb_server *server, tmb_voice_maker **out, tmb_error *error) {
-    tmb_voice_maker *maker = tmb_calloc(1, sizeof(*maker));
+    tmb_voice_maker *maker = tmb_calloc(1, sizeof *maker);
     *out = maker;
-    if (!maker) {
-        return tmb_fail_memory(error, "the list of voices", sizeof(*maker));
+    if (maker == NULL) {
+        return tmb_fail_memory(error, "the list of voices", sizeof *maker);
     }
     maker->server = server;
     (void)pthread_mutex_init(&maker->lock, NULL);
@@ -32,16 +32,36 @@ tmb_status tmb_voice_maker_create(tmb_server *server, tmb_voice_maker **out, tmb
 }
 
 void tmb_voice_maker_destroy(tmb_voice_maker **maker) {
-    if (*maker) {
+    if (*maker != NULL) {
         (void)pthread_mutex_destroy(&(*maker)->lock);
         free(*maker);
         *maker = NULL;
     }
 }
 
-char *tmb_voice_model(const tmb_server *server) {
+char *tmb_voice_model(tmb_server *server, const char *name) {
     const tmb_server_config *config = server->config;
-    return tmb_asprintf("%s|%s|%s", config->engine, config->model, config->precision);
+    tmb_clone_request request;
+    const tmb_model_description *model = NULL;
+    if (server->models.count < 2) {
+        return tmb_asprintf("%s|%s|%s", config->engine, config->model, config->precision);
+    }
+    tmb_clone_request_default(&request);
+    request.text = request.ref_audio = "-";
+    request.model = name;
+    bool clones = tmb_clone_model(server->timbre, &request, &model, NULL) == TMB_OK && model->clones;
+    return clones ? tmb_asprintf("%s|%s|%s", model->engine, model->folder != NULL ? model->folder : model->name,
+                                 config->precision)
+                  : NULL;
+}
+
+bool tmb_voice_is_saved(tmb_server *server, const char *name) {
+    tmb_clone_request request;
+    const tmb_model_description *model = NULL;
+    tmb_clone_request_default(&request);
+    request.text = request.ref_audio = "-";
+    request.model = name;
+    return tmb_clone_model(server->timbre, &request, &model, NULL) == TMB_OK && strcmp(model->engine, "qwen3") == 0;
 }
 
 const char tmb_voice_measured[] = "reference";
@@ -52,7 +72,7 @@ static tmb_store_status keep_measured(tmb_server *server, const tmb_voice_info *
     tmb_error error = {.status = TMB_OK};
     char *text = tmb_reference_to_json(measured);
     tmb_store_status status = TMB_STORE_BUSY;
-    if (text && tmb_store_temporary_path(server->store, path) &&
+    if (text != NULL && tmb_store_temporary_path(server->store, path) &&
         tmb_file_write(path, text, strlen(text), &error) == TMB_OK) {
         status = tmb_store_prepared_keep(server->store, voice, tmb_voice_measured, path);
     }
@@ -68,7 +88,7 @@ static tmb_status save(tmb_server *server, const tmb_voice_info *voice, int refe
                        tmb_reference_info *measured, tmb_error *error) {
     char from[40];
     tmb_clone_request request;
-    (void)snprintf(from, sizeof(from), "/proc/self/fd/%d", reference);
+    (void)snprintf(from, sizeof from, "/proc/self/fd/%d", reference);
     tmb_clone_request_default(&request);
     request.ref_audio = from;
     request.ref_text = voice->ref_text;
@@ -87,9 +107,9 @@ tmb_status tmb_voice_prepare(tmb_server *server, const tmb_voice_info *voice, tm
     if (*status == TMB_STORE_OK && strcmp(now.id, voice->id) != 0) {
         *status = TMB_STORE_NOT_FOUND; /* another voice has the name by now */
     }
-    char *model = tmb_voice_model(server);
+    char *model = tmb_voice_model(server, NULL);
     tmb_status result = TMB_OK;
-    if (*status == TMB_STORE_OK && model && tmb_store_temporary_path(server->store, path)) {
+    if (*status == TMB_STORE_OK && model != NULL && tmb_store_temporary_path(server->store, path)) {
         tmb_reference_info measured = {.duration = 0};
         result = save(server, &now, reference, path, &measured, error);
         if (measured.duration > 0 && measured.usable) {
@@ -150,13 +170,13 @@ static void make_again(void *user) {
 
 static void add_name(tmb_voice_maker *maker, const char *name) {
     (void)pthread_mutex_lock(&maker->lock);
-    bool known = maker->count == MAXIMUM_WAITING || strlen(name) >= sizeof(maker->names[0]);
+    bool known = maker->count == MAXIMUM_WAITING || strlen(name) >= sizeof maker->names[0];
     for (size_t i = 0; i < maker->count && !known; i++) {
         known = strcmp(maker->names[i], name) == 0;
     }
     bool begin = !known && !maker->working;
     if (!known) {
-        (void)snprintf(maker->names[maker->count++], sizeof(maker->names[0]), "%s", name);
+        (void)snprintf(maker->names[maker->count++], sizeof maker->names[0], "%s", name);
         maker->working = true;
     }
     (void)pthread_mutex_unlock(&maker->lock);
@@ -176,8 +196,8 @@ void tmb_voice_note_result(tmb_server *server, const json_t *arguments, size_t i
         tmb_store_voice_get(server->store, name, NULL, &voice) != TMB_STORE_OK) {
         return;
     }
-    char *model = tmb_voice_model(server);
-    if (model) {
+    char *model = tmb_voice_model(server, tmb_text_at(arguments, "model", index, NULL));
+    if (model != NULL) {
         tmb_store_prepared_drop(server->store, &voice, model);
         add_name(server->voice_maker, name);
     }

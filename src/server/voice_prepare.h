@@ -14,8 +14,11 @@ void tmb_voice_maker_destroy(tmb_voice_maker **maker);
 /* What was measured of a voice's reference, as JSON, is kept under this name instead of a model's. */
 extern const char tmb_voice_measured[];
 
-/* The model that prepared voices belong to; free() it, NULL out of memory. */
-char *tmb_voice_model(const tmb_server *server);
+/* The model that prepared voices belong to: the one of that `name`, or that a recording without a name goes to (NULL).
+ * free() it; NULL out of memory, or if none clones voices. */
+char *tmb_voice_model(tmb_server *server, const char *name);
+/* Whether that model's voices can be saved: only Qwen3-TTS has such. */
+bool tmb_voice_is_saved(tmb_server *server, const char *name);
 
 /* Prepares a voice and keeps what comes out; waits for it. `error` is set if the recording itself is to blame or the
  * library failed. *status: TMB_STORE_OK, TMB_STORE_NOT_FOUND if the voice was removed meanwhile; a quota without room

@@ -13,7 +13,7 @@ static const char *const standard[] = {"alloy", "ash",  "ballad", "cedar", "cora
                                        "marin", "nova", "onyx",   "sage",  "shimmer", "verse"};
 
 static bool is_standard(const char *name) {
-    for (size_t i = 0; i < sizeof(standard) / sizeof(standard[0]); i++) {
+    for (size_t i = 0; i < sizeof standard / sizeof standard[0]; i++) {
         if (strcasecmp(standard[i], name) == 0) {
             return true;
         }
@@ -33,7 +33,7 @@ static const tmb_voice_alias *find(const tmb_voices *voices, const char *name) {
 /* The text without blanks around it; it is cut. */
 static char *trim(char *text) {
     text += strspn(text, " \t");
-    for (size_t length = strlen(text); length && strchr(" \t", text[length - 1]); length--) {
+    for (size_t length = strlen(text); length && strchr(" \t", text[length - 1]) != NULL; length--) {
         text[length - 1] = 0;
     }
     return text;
@@ -44,14 +44,14 @@ static tmb_status read_name(const char *text, const char *option, char out[TMB_N
     if (tmb_name_normalise(text, out, &what)) {
         return TMB_OK;
     }
-    return tmb_fail(error, TMB_ERROR_ARGUMENT, "option %s: the name \"%.80s\" %s", option, text, what);
+    return tmb_fail(error, TMB_ERROR_ARGUMENT, "--%s: the name \"%.80s\" %s", option, text, what);
 }
 
 /* "alias=voice"; the text is cut. */
 static tmb_status read_alias(tmb_voices *voices, char *pair, tmb_error *error) {
     char *equals = strchr(pair, '=');
-    if (!equals) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "option voice-alias: \"%.80s\" is not NAME=VOICE", pair);
+    if (equals == NULL) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "--voice-alias: \"%.80s\" is not NAME=VOICE", pair);
     }
     *equals = 0;
     tmb_voice_alias *next = &voices->aliases[voices->count];
@@ -59,8 +59,8 @@ static tmb_status read_alias(tmb_voices *voices, char *pair, tmb_error *error) {
     if (status == TMB_OK) {
         status = read_name(trim(equals + 1), "voice-alias", next->voice, error);
     }
-    if (status == TMB_OK && find(voices, next->alias)) {
-        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "option voice-alias: \"%.80s\" comes twice", next->alias);
+    if (status == TMB_OK && find(voices, next->alias) != NULL) {
+        status = tmb_fail(error, TMB_ERROR_ARGUMENT, "--voice-alias: \"%.80s\" comes twice", next->alias);
     }
     voices->count += status == TMB_OK;
     return status;
@@ -72,23 +72,23 @@ static tmb_status read_aliases(tmb_voices *voices, const char *text, tmb_error *
         most += *at == ',';
     }
     char *copy = tmb_strdup(text);
-    voices->aliases = tmb_calloc(most, sizeof(*voices->aliases));
-    if (!copy || !voices->aliases) {
+    voices->aliases = tmb_calloc(most, sizeof *voices->aliases);
+    if (copy == NULL || voices->aliases == NULL) {
         free(copy);
-        return tmb_fail_memory(error, "the aliases of voices", most * sizeof(*voices->aliases));
+        return tmb_fail_memory(error, "the aliases of voices", most * sizeof *voices->aliases);
     }
     tmb_status status = TMB_OK;
     char *save = NULL;
-    for (char *pair = strtok_r(copy, ",", &save); pair && status == TMB_OK; pair = strtok_r(NULL, ",", &save)) {
+    for (char *pair = strtok_r(copy, ",", &save); pair != NULL && status == TMB_OK; pair = strtok_r(NULL, ",", &save)) {
         pair = trim(pair);
         status = *pair ? read_alias(voices, pair, error) : TMB_OK;
     }
     free(copy);
     /* One step: who follows an alias finds a voice. */
     for (size_t i = 0; status == TMB_OK && i < voices->count; i++) {
-        if (find(voices, voices->aliases[i].voice)) {
+        if (find(voices, voices->aliases[i].voice) != NULL) {
             status = tmb_fail(error, TMB_ERROR_ARGUMENT,
-                              "option voice-alias: \"%.80s\" leads to \"%.80s\", which is an alias itself",
+                              "--voice-alias: \"%.80s\" leads to \"%.80s\", which is an alias itself",
                               voices->aliases[i].alias, voices->aliases[i].voice);
         }
     }
@@ -96,7 +96,7 @@ static tmb_status read_aliases(tmb_voices *voices, const char *text, tmb_error *
 }
 
 tmb_status tmb_voices_init(tmb_voices *voices, const tmb_server_config *config, tmb_error *error) {
-    memset(voices, 0, sizeof(*voices));
+    memset(voices, 0, sizeof *voices);
     tmb_status status = TMB_OK;
     if (config->default_voice[0]) {
         status = read_name(config->default_voice, "default-voice", voices->fallback, error);
@@ -136,12 +136,12 @@ void tmb_voices_warn(const tmb_voices *voices, tmb_store *store, tmb_logger *log
 }
 
 bool tmb_voices_resolve(const tmb_voices *voices, tmb_store *store, const char *asked, char name[TMB_NAME_SIZE]) {
-    const tmb_voice_alias *alias = asked ? find(voices, asked) : NULL;
-    if (asked && (alias || !voices->fallback[0] || !is_standard(asked) || is_stored(store, asked))) {
-        (void)memmove(name, alias ? alias->voice : asked, strlen(alias ? alias->voice : asked) + 1);
+    const tmb_voice_alias *alias = asked != NULL ? find(voices, asked) : NULL;
+    if (asked != NULL && (alias != NULL || !voices->fallback[0] || !is_standard(asked) || is_stored(store, asked))) {
+        (void)memmove(name, alias != NULL ? alias->voice : asked, strlen(alias != NULL ? alias->voice : asked) + 1);
         return true;
     }
     alias = find(voices, voices->fallback);
-    (void)memcpy(name, alias ? alias->voice : voices->fallback, TMB_NAME_SIZE);
+    (void)memcpy(name, alias != NULL ? alias->voice : voices->fallback, TMB_NAME_SIZE);
     return name[0] != 0;
 }

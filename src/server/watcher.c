@@ -38,15 +38,15 @@ static const uint64_t listener_serial = UINT64_MAX;
 static bool add_socket(watch_set *set, int socket, short wanted, uint64_t serial) {
     if (set->count == set->capacity) {
         size_t capacity = set->capacity ? 2 * set->capacity : 64;
-        struct pollfd *sockets = tmb_realloc(set->sockets, capacity, sizeof(*sockets));
-        if (sockets) {
+        struct pollfd *sockets = tmb_realloc(set->sockets, capacity, sizeof *sockets);
+        if (sockets != NULL) {
             set->sockets = sockets;
         }
-        uint64_t *serials = tmb_realloc(set->serials, capacity, sizeof(*serials));
-        if (serials) {
+        uint64_t *serials = tmb_realloc(set->serials, capacity, sizeof *serials);
+        if (serials != NULL) {
             set->serials = serials;
         }
-        if (!sockets || !serials) {
+        if (sockets == NULL || serials == NULL) {
             return false;
         }
         set->capacity = capacity;
@@ -56,29 +56,33 @@ static bool add_socket(watch_set *set, int socket, short wanted, uint64_t serial
     return true;
 }
 
-/* Collects what to watch; false if nothing has a deadline, so that the wait needs no end. */
+/* Collects what to watch; false if nothing has a deadline, so that the wait needs no end. What finds no memory is
+ * looked for again after a wait that has one: without `wake`, which is the first, nobody could end it. */
 static bool collect(tmb_connections *connections, watch_set *set) {
     set->count = 0;
-    (void)add_socket(set, connections->wake[0], POLLIN, 0);
+    if (!add_socket(set, connections->wake[0], POLLIN, 0)) {
+        return true;
+    }
+    bool all = true;
     bool room = tmb_connections_have_room(connections) && tmb_now() >= connections->accept_after;
     (void)pthread_mutex_lock(&connections->lock);
     for (int i = 0; i < 2 && room; i++) {
         if (connections->listeners[i] >= 0) {
-            (void)add_socket(set, connections->listeners[i], POLLIN, listener_serial);
+            all = add_socket(set, connections->listeners[i], POLLIN, listener_serial) && all;
         }
     }
-    for (const tmb_connection *at = connections->first; at; at = at->next) {
+    for (const tmb_connection *at = connections->first; at != NULL; at = at->next) {
         if (at->state == TMB_CONNECTION_GATE) {
-            (void)add_socket(set, at->socket, POLLIN | POLLRDHUP, at->serial);
+            all = add_socket(set, at->socket, POLLIN | POLLRDHUP, at->serial) && all;
         } else if (!at->left && at->state != TMB_CONNECTION_HANDED) {
             /* A reset is told in any case, and our own shutting down too. */
-            (void)add_socket(set, at->socket, at->half_closed ? 0 : POLLRDHUP, at->serial);
+            all = add_socket(set, at->socket, at->half_closed ? 0 : POLLRDHUP, at->serial) && all;
         }
     }
-    for (const tmb_lingering *at = connections->lingering; at; at = at->next) {
-        (void)add_socket(set, at->socket, POLLIN, 0);
+    for (const tmb_lingering *at = connections->lingering; at != NULL; at = at->next) {
+        all = add_socket(set, at->socket, POLLIN, 0) && all;
     }
-    bool busy = connections->open > 0 || connections->lingering_count > 0 || !room;
+    bool busy = connections->open > 0 || connections->lingering_count > 0 || !room || !all;
     (void)pthread_mutex_unlock(&connections->lock);
     return busy;
 }
@@ -92,7 +96,7 @@ static void pass_deadline(tmb_connection *connection) {
     connection->late = true;
     if (connection->state == TMB_CONNECTION_BODY) {
         /* Nothing of an answer is on its way yet. */
-        (void)!send(connection->socket, too_slow, sizeof(too_slow) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)!send(connection->socket, too_slow, sizeof too_slow - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
     tmb_connection_shut(connection);
 }
@@ -100,7 +104,7 @@ static void pass_deadline(tmb_connection *connection) {
 /* Marks the client as gone; returns whom to tell, retained. With the lock held. */
 static bool leave(tmb_connection *connection, void (**gone)(void *user), void **user) {
     connection->left = true;
-    if (!connection->gone) {
+    if (connection->gone == NULL) {
         return false;
     }
     *gone = connection->gone;
@@ -113,7 +117,8 @@ static bool leave(tmb_connection *connection, void (**gone)(void *user), void **
 /* Looks at one connection; true if somebody is to be told that its client left. With the lock held. */
 static bool look(tmb_connections *connections, tmb_connection *at, double now, void (**gone)(void *user), void **user) {
     if (at->state == TMB_CONNECTION_HEAD && at->since + 0.5 < now && !at->shut && at->deadline > 0 &&
-        at->deadline - now > connections->limits.header_timeout && tmb_peer_sent_within(at->socket, 0.3)) {
+        at->deadline - now > connections->limits.header_timeout &&
+        tmb_peer_sent_within(tmb_connection_client(at), 0.3)) {
         /* The next head has begun to come. */
         at->deadline = now + connections->limits.header_timeout;
     }
@@ -125,10 +130,10 @@ static bool look(tmb_connections *connections, tmb_connection *at, double now, v
     if (at->deadline > 0 && now >= at->deadline) {
         pass_deadline(at);
     }
-    if (!at->gone || !at->half_closed || at->left || at->remote || now < at->next_look) {
+    if (at->gone == NULL || !at->half_closed || at->left || at->remote || now < at->next_look) {
         return false;
     }
-    tmb_peer_state peer = tmb_peer_look(at->socket, &at->peer);
+    tmb_peer_state peer = tmb_peer_look(tmb_connection_client(at), &at->peer);
     at->remote = peer == TMB_PEER_UNKNOWN;
     /* The table of all sockets is long: the longer a client stays, the more rarely it is looked for. */
     at->next_look = now + (now - at->since < 5 ? 0.2 : 2);
@@ -142,14 +147,14 @@ static void sweep(tmb_connections *connections) {
         void *user = NULL;
         double now = tmb_now();
         (void)pthread_mutex_lock(&connections->lock);
-        for (tmb_connection *at = connections->first; at && !gone; at = at->next) {
+        for (tmb_connection *at = connections->first; at != NULL && gone == NULL; at = at->next) {
             if (at->serial < after) {
                 after = at->serial;
                 (void)look(connections, at, now, &gone, &user);
             }
         }
         (void)pthread_mutex_unlock(&connections->lock);
-        if (!gone) {
+        if (gone == NULL) {
             return;
         }
         gone(user);
@@ -161,7 +166,7 @@ static void report(tmb_connections *connections, uint64_t serial, short events) 
     void (*gone)(void *) = NULL;
     void *user = NULL;
     (void)pthread_mutex_lock(&connections->lock);
-    for (tmb_connection *at = connections->first; at; at = at->next) {
+    for (tmb_connection *at = connections->first; at != NULL; at = at->next) {
         if (at->serial != serial || at->state == TMB_CONNECTION_GATE || at->state == TMB_CONNECTION_HANDED) {
             continue;
         }
@@ -177,9 +182,9 @@ static void report(tmb_connections *connections, uint64_t serial, short events) 
         }
         if (events & (POLLERR | POLLHUP)) {
             (void)leave(at, &gone, &user);
-        } else if (first && at->gone) {
-            tmb_peer_state peer = tmb_peer_look(at->socket, &at->peer);
-            tmb_peer_keep_asking(at->socket);
+        } else if (first && at->gone != NULL) {
+            tmb_peer_state peer = tmb_peer_look(tmb_connection_client(at), &at->peer);
+            tmb_peer_keep_asking(tmb_connection_client(at));
             if (peer == TMB_PEER_CLOSED || (peer == TMB_PEER_UNKNOWN && tmb_now() > at->since + half_close_seconds)) {
                 (void)leave(at, &gone, &user);
             }
@@ -187,7 +192,7 @@ static void report(tmb_connections *connections, uint64_t serial, short events) 
         break;
     }
     (void)pthread_mutex_unlock(&connections->lock);
-    if (gone) {
+    if (gone != NULL) {
         gone(user);
     }
 }
@@ -196,7 +201,7 @@ static void report(tmb_connections *connections, uint64_t serial, short events) 
 static bool drain(tmb_lingering *lingering, double now) {
     char bytes[16384];
     for (int turn = 0; turn < 16; turn++) {
-        ssize_t got = recv(lingering->socket, bytes, sizeof(bytes), MSG_DONTWAIT);
+        ssize_t got = recv(lingering->socket, bytes, sizeof bytes, MSG_DONTWAIT);
         if (got < 0) {
             return (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) && now < lingering->deadline;
         }
@@ -211,7 +216,7 @@ static bool drain(tmb_lingering *lingering, double now) {
 static void drain_all(tmb_connections *connections) {
     double now = tmb_now();
     (void)pthread_mutex_lock(&connections->lock);
-    for (tmb_lingering **at = &connections->lingering; *at;) {
+    for (tmb_lingering **at = &connections->lingering; *at != NULL;) {
         tmb_lingering *lingering = *at;
         if (drain(lingering, now)) {
             at = &lingering->next;
@@ -233,10 +238,10 @@ static bool come_in(tmb_connections *connections, uint64_t serial, const struct 
     }
     (void)pthread_mutex_lock(&connections->lock);
     tmb_connection *at = connections->first;
-    while (at && at->serial != serial) {
+    while (at != NULL && at->serial != serial) {
         at = at->next;
     }
-    bool in_gate = at && at->state == TMB_CONNECTION_GATE;
+    bool in_gate = at != NULL && at->state == TMB_CONNECTION_GATE;
     (void)pthread_mutex_unlock(&connections->lock);
     if (in_gate) {
         /* Only this thread takes a connection out of the gate. */
@@ -263,7 +268,7 @@ static void *run(void *argument) {
         }
         if (count > 0 && set.sockets[0].revents) {
             char bytes[64];
-            (void)!read(connections->wake[0], bytes, sizeof(bytes));
+            (void)!read(connections->wake[0], bytes, sizeof bytes);
         }
         for (size_t i = 1; count > 0 && i < set.count; i++) {
             if (set.sockets[i].revents && come_in(connections, set.serials[i], &set.sockets[i])) {
@@ -309,9 +314,12 @@ void tmb_watcher_stop(tmb_connections *connections) {
     (void)pthread_mutex_unlock(&connections->lock);
     tmb_connections_wake(connections);
     (void)pthread_join(connections->thread, NULL);
+}
+
+void tmb_watcher_close(tmb_connections *connections) {
     (void)close(connections->wake[0]);
     (void)close(connections->wake[1]);
-    while (connections->lingering) {
+    while (connections->lingering != NULL) {
         tmb_lingering *next = connections->lingering->next;
         (void)close(connections->lingering->socket);
         free(connections->lingering);

@@ -33,7 +33,8 @@ typedef enum tmb_text_layout {
 typedef struct tmb_speak_request {
     const char *text;
     const char *language; /* "auto", a code ("en") or an English name; NULL = auto */
-    const char *speaker;  /* a built-in speaker, if there is no voice; NULL or "": none */
+    tmb_who who;
+    const char *speaker;  /* a built-in speaker, if there is no voice; NULL: the only one; "": none */
     const char *instruct; /* a style, or the description of a voice; NULL or "": none */
     bool greedy;
     double temperature, top_p, repetition_penalty; /* < 0: the model's default */
@@ -47,9 +48,9 @@ typedef struct tmb_speak_request {
     bool x_vector_only;
     int first_chunk_frames; /* frames in the first audio event; 0 = default */
     bool want_codes;
-    bool guard_runaway; /* frame budget from the text's length, one retry, cut */
-    bool stream; /* audio goes out while it is made; with guard_runaway, else, a piece goes out when it is complete,
-                    so that it can be tried again */
+    bool guard_runaway;  /* frame budget from the text's length, one retry, cut */
+    bool stream;         /* audio goes out while it is made; otherwise, with guard_runaway, a piece goes out when it is
+                            complete, so that it can be tried again */
     size_t split_length; /* a text of more letters than this is spoken in pieces, cut at sentence ends (a Chinese,
                             Japanese or Korean character counts as three); 0 = never */
     bool pauses;         /* understand [pause:1.5s] in the text */
@@ -90,6 +91,7 @@ typedef struct tmb_engine_operations {
     const char *name;  /* "preview", "qwen3", "remote" */
     bool clones_voice; /* false for the preview voice: results say so */
     bool own_voices;   /* admit and memory_needed take no voice: it has some of its own */
+    bool pauses;       /* takes tmb_speak_request.pauses; others would read the tags aloud */
 
     /* Output rate in Hz, and how many sequences may be live. */
     int (*sample_rate)(const tmb_engine *engine);
@@ -98,10 +100,12 @@ typedef struct tmb_engine_operations {
     /* Encodes a reference; thread-safe. `x_vector_only` ignores the text. */
     tmb_status (*prepare_voice)(tmb_engine *engine, const tmb_reference *reference, bool x_vector_only, tmb_voice **out,
                                 tmb_error *error);
-    /* Bytes that preparing a reference of so many samples takes for its time; NULL: next to none. Thread-safe. */
+    /* Temporary bytes that preparing a reference of `samples` samples needs; NULL: negligible. Thread-safe. */
     size_t (*prepare_memory)(tmb_engine *engine, uint64_t samples, int rate, bool x_vector_only);
     /* Bytes that admitting this would reserve. */
     size_t (*memory_needed)(tmb_engine *engine, const tmb_speak_request *request, const tmb_voice *voice);
+    /* The same of a device's memory; NULL: none. */
+    size_t (*device_needed)(tmb_engine *engine, const tmb_speak_request *request, const tmb_voice *voice);
     /* Starts an utterance (prefill); retains the voice. `voice` is NULL if one of the engine's own speakers speaks.
      * TMB_ERROR_ARGUMENT if this engine cannot do what is asked: the message says what it can. */
     tmb_status (*admit)(tmb_engine *engine, const tmb_speak_request *request, tmb_voice *voice, uint64_t *sequence,
@@ -111,11 +115,19 @@ typedef struct tmb_engine_operations {
     tmb_status (*step)(tmb_engine *engine, tmb_engine_sink sink, void *user, size_t *live, tmb_error *error);
     /* Ends a sequence without an event. Unknown ids are ignored. */
     void (*cancel)(tmb_engine *engine, uint64_t sequence);
-    /* Bytes that the engine holds whoever speaks: weights, buffers. */
+    /* Fixed bytes, independent of live sequences: weights and buffers. */
     size_t (*model_bytes)(const tmb_engine *engine);
+    /* The same of a device's memory; NULL: none. */
+    size_t (*device_bytes)(const tmb_engine *engine);
+    /* What there is of the device's memory for this process, in use or free; 0: unknown. `alone`: it is short, though
+     * nothing is spoken, so that what is only remembered is given back first. NULL: there is no device. On the
+     * scheduler's thread. */
+    uint64_t (*device_room)(tmb_engine *engine, bool alone);
+    /* What computes: "cpu", "cuda"; NULL: nothing to say. */
+    const char *(*device)(const tmb_engine *engine);
     void (*destroy)(tmb_engine *engine);
 
-    /* Saved voices; NULL where the engine has none. *data is allocated (free()). */
+    /* Saved voices; NULL if the engine has none. *data is allocated (free()). */
     tmb_status (*voice_serialize)(const tmb_voice *voice, void **data, size_t *size, tmb_error *error);
     tmb_status (*voice_deserialize)(tmb_engine *engine, const void *data, size_t size, tmb_voice **out,
                                     tmb_error *error);
@@ -123,6 +135,12 @@ typedef struct tmb_engine_operations {
     /* A held sequence stays live but is left out of step() until it is let go: its listener is too far
      * behind. NULL: the engine cannot; its audio then waits in memory. On the scheduler's thread. */
     void (*hold)(tmb_engine *engine, uint64_t sequence, bool held);
+    /* Whether steps shall not wait on something outside: another engine's turn comes next. NULL: they never wait. On
+     * the scheduler's thread. */
+    void (*hurry)(tmb_engine *engine, bool hurried);
+    /* Whether what is outside takes another sequence at the moment, as far as is known. NULL: there is nothing outside.
+     */
+    bool (*accepts)(tmb_engine *engine);
 } tmb_engine_operations;
 
 /* Every engine's struct begins with this. */

@@ -1,6 +1,6 @@
 #include "tts/events.h"
 
-/* Of 80 ms, as progress counts them. */
+/* Frames of 80 ms, as progress counts them. */
 #define FRAMES_IN_2_SECONDS 25
 
 tmb_speech_length tmb_speech_begin(const char *text, double most_seconds, int rate) {

@@ -23,7 +23,7 @@ void tmb_emit_failed(const tmb_event_sink *sink, uint64_t sequence, const tmb_er
 void tmb_emit_finished(const tmb_event_sink *sink, uint64_t sequence, tmb_finish_reason reason);
 
 /* Hands on `count` samples of little-endian mono PCM, converted in `samples` [count], but no more than `most` in all;
- * false where that cut something off. Without a sample to hand on there is no event. */
+ * false if that cut something off. Without a sample to hand on there is no event. */
 bool tmb_emit_pcm(const tmb_event_sink *sink, uint64_t sequence, tmb_speech_length *length, const unsigned char *pcm,
                   size_t count, float *samples);
 

@@ -8,44 +8,45 @@
 /* What may follow the first part of a tag: subtags, and the encoding and modifier of a POSIX locale. */
 #define TAG_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.@"
 
-/* The codes as language tags have them (BCP 47: the shortest of ISO 639). Every engine speaks the common ones. The
+/* The codes as language tags have them (BCP 47: the shortest of ISO 639), and those of three letters that other
+ * standards and programs have for the same (ISO 639-2 and -3). Every engine speaks the common ones. The
  * others are for a model of more languages, which calls each by its English name. */
 static const tmb_language languages[] = {
-    {.code = "auto", .name = "Auto", .common = true},
-    {.code = "en", .name = "English", .common = true},
-    {.code = "zh", .name = "Chinese", .other = "cmn", .common = true},
-    {.code = "ja", .name = "Japanese", .common = true},
-    {.code = "ko", .name = "Korean", .common = true},
-    {.code = "fr", .name = "French", .common = true},
-    {.code = "de", .name = "German", .common = true},
-    {.code = "es", .name = "Spanish", .common = true},
-    {.code = "ru", .name = "Russian", .common = true},
-    {.code = "pt", .name = "Portuguese", .common = true},
-    {.code = "it", .name = "Italian", .common = true},
-    {.code = "ar", .name = "Arabic"},
-    {.code = "bg", .name = "Bulgarian"},
-    {.code = "bn", .name = "Bengali"},
-    {.code = "cs", .name = "Czech"},
-    {.code = "da", .name = "Danish"},
-    {.code = "el", .name = "Greek"},
-    {.code = "fa", .name = "Persian"},
-    {.code = "fi", .name = "Finnish"},
-    {.code = "he", .name = "Hebrew"},
-    {.code = "hi", .name = "Hindi"},
-    {.code = "hu", .name = "Hungarian"},
-    {.code = "id", .name = "Indonesian"},
-    {.code = "ms", .name = "Malay"},
-    {.code = "nl", .name = "Dutch"},
-    {.code = "no", .name = "Norwegian", .other = "nb"},
-    {.code = "pl", .name = "Polish"},
-    {.code = "ro", .name = "Romanian"},
-    {.code = "sv", .name = "Swedish"},
-    {.code = "ta", .name = "Tamil"},
-    {.code = "th", .name = "Thai"},
-    {.code = "tr", .name = "Turkish"},
-    {.code = "uk", .name = "Ukrainian"},
-    {.code = "ur", .name = "Urdu"},
-    {.code = "vi", .name = "Vietnamese"},
+    {.code = "auto", .name = "Auto", .others = {"und"}, .common = true},
+    {.code = "en", .name = "English", .others = {"eng"}, .common = true},
+    {.code = "zh", .name = "Chinese", .others = {"cmn", "zho", "chi"}, .common = true},
+    {.code = "ja", .name = "Japanese", .others = {"jpn"}, .common = true},
+    {.code = "ko", .name = "Korean", .others = {"kor"}, .common = true},
+    {.code = "fr", .name = "French", .others = {"fra", "fre"}, .common = true},
+    {.code = "de", .name = "German", .others = {"deu", "ger"}, .common = true},
+    {.code = "es", .name = "Spanish", .others = {"spa"}, .common = true},
+    {.code = "ru", .name = "Russian", .others = {"rus"}, .common = true},
+    {.code = "pt", .name = "Portuguese", .others = {"por"}, .common = true},
+    {.code = "it", .name = "Italian", .others = {"ita"}, .common = true},
+    {.code = "ar", .name = "Arabic", .others = {"ara"}},
+    {.code = "bg", .name = "Bulgarian", .others = {"bul"}},
+    {.code = "bn", .name = "Bengali", .others = {"ben"}},
+    {.code = "cs", .name = "Czech", .others = {"ces", "cze"}},
+    {.code = "da", .name = "Danish", .others = {"dan"}},
+    {.code = "el", .name = "Greek", .others = {"ell", "gre"}},
+    {.code = "fa", .name = "Persian", .others = {"fas", "per"}},
+    {.code = "fi", .name = "Finnish", .others = {"fin"}},
+    {.code = "he", .name = "Hebrew", .others = {"heb"}},
+    {.code = "hi", .name = "Hindi", .others = {"hin"}},
+    {.code = "hu", .name = "Hungarian", .others = {"hun"}},
+    {.code = "id", .name = "Indonesian", .others = {"ind"}},
+    {.code = "ms", .name = "Malay", .others = {"msa", "may"}},
+    {.code = "nl", .name = "Dutch", .others = {"nld", "dut"}},
+    {.code = "no", .name = "Norwegian", .others = {"nb", "nor", "nob"}},
+    {.code = "pl", .name = "Polish", .others = {"pol"}},
+    {.code = "ro", .name = "Romanian", .others = {"ron", "rum"}},
+    {.code = "sv", .name = "Swedish", .others = {"swe"}},
+    {.code = "ta", .name = "Tamil", .others = {"tam"}},
+    {.code = "th", .name = "Thai", .others = {"tha"}},
+    {.code = "tr", .name = "Turkish", .others = {"tur"}},
+    {.code = "uk", .name = "Ukrainian", .others = {"ukr"}},
+    {.code = "ur", .name = "Urdu", .others = {"urd"}},
+    {.code = "vi", .name = "Vietnamese", .others = {"vie"}},
     {.code = "yue", .name = "Cantonese"},
 };
 
@@ -73,8 +74,10 @@ const tmb_language *tmb_language_by_tag(const char *name) {
     size_t length = primary_length(name);
     for (size_t i = 0; i < language_count; i++) {
         const tmb_language *language = &languages[i];
-        bool is = strcasecmp(name, language->name) == 0 || is_code(language->code, name, length) ||
-                  is_code(language->other, name, length);
+        bool is = strcasecmp(name, language->name) == 0 || is_code(language->code, name, length);
+        for (size_t k = 0; k < TMB_LANGUAGE_OTHERS; k++) {
+            is = is || is_code(language->others[k], name, length);
+        }
         if (is) {
             return language;
         }

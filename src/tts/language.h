@@ -5,11 +5,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define TMB_LANGUAGE_OTHERS 3
+
 typedef struct tmb_language {
-    const char *code;  /* "en" */
-    const char *name;  /* "English" */
-    const char *other; /* a second code ("cmn" is Chinese too), or NULL */
-    bool common;       /* every engine speaks it */
+    const char *code;                        /* "en" */
+    const char *name;                        /* "English" */
+    const char *others[TMB_LANGUAGE_OTHERS]; /* more codes ("eng", "cmn"), then NULL */
+    bool common;                             /* every engine speaks it */
 } tmb_language;
 
 /* The language that `name` means; NULL if there is none. `name` is an English name, a code or a language tag whose

@@ -23,7 +23,8 @@ typedef struct tmb_engine_settings {
     bool no_preview;                  /* "auto" never comes to an engine that clones no voice */
     const tmb_engine_option *options; /* [option_count] */
     size_t option_count;
-    tmb_logger *logger; /* outlives the engine; may be NULL */
+    uint64_t device_memory; /* bytes that a GPU's pool has; 0: no GPU */
+    tmb_logger *logger;     /* outlives the engine; may be NULL */
 } tmb_engine_settings;
 
 /* What the settings come to with the models that are installed at the moment. */
@@ -56,7 +57,16 @@ struct tmb_engine_kind {
     void (*model_label)(const char *folder, char *out, size_t size);
     /* Bytes of memory that the engine will hold. */
     tmb_status (*estimate)(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes, tmb_error *error);
+    /* The same of a device's memory; NULL: none. */
+    tmb_status (*estimate_device)(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes,
+                                  tmb_error *error);
+    /* What there is of its device's memory for this process, in use or free; 0: no device. NULL: likewise. */
+    uint64_t (*device_room)(const tmb_engine_settings *settings);
     tmb_status (*create)(const tmb_engine_settings *settings, const char *folder, tmb_engine **out, tmb_error *error);
+    /* Calls back for each server that the engine asks; `engine` NULL: it is not loaded. NULL: it asks none. Any thread.
+     */
+    void (*servers)(const tmb_engine_settings *settings, tmb_engine *engine,
+                    void (*each)(void *user, const tmb_server_statistics *statistics), void *user);
 };
 
 /* What an engine without weights of its own takes, about. */

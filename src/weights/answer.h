@@ -7,7 +7,7 @@
 /* Filled line by line over all answers of one request, those of redirects included. */
 typedef struct tmb_answer {
     int status;     /* of the answer whose lines come now */
-    char etag[136]; /* X-Linked-Etag or ETag without quotes; "" where there is none */
+    char etag[136]; /* X-Linked-Etag or ETag without quotes; "" if there is none */
     uint64_t bytes; /* X-Linked-Size, or the Content-Length of an answer that is no redirect */
     bool has_bytes;
     bool has_linked_etag, has_linked_bytes;

@@ -22,6 +22,7 @@ typedef struct inspection {
     const char *folder;
     size_t seen; /* files of a checkpoint that are there in any form */
     bool faulty;
+    bool starved; /* of memory or descriptors: what was seen says nothing */
     char *reason;
 } inspection;
 
@@ -52,10 +53,11 @@ bool tmb_is_lfs_pointer(const char *path) {
     return pointer;
 }
 
-static bool is_there(const inspection *i, const char *name) {
+static bool is_there(inspection *i, const char *name) {
     char *path = tmb_asprintf("%s/%s", i->folder, name);
     struct stat about;
     bool there = path != NULL && lstat(path, &about) == 0;
+    i->starved = i->starved || path == NULL;
     free(path);
     return there;
 }
@@ -65,6 +67,7 @@ static bool need_file(inspection *i, const char *name, char **path) {
     struct stat about;
     *path = tmb_asprintf("%s/%s", i->folder, name);
     if (*path == NULL) {
+        i->starved = true;
         find_fault(i, "%s: out of memory", name);
         return false;
     }
@@ -104,9 +107,15 @@ static void need_weights(inspection *i, const char *name) {
     tmb_error error = {0};
     if (need_file(i, name, &path)) {
         if (tmb_safetensors_open(path, &weights, &error) != TMB_OK) {
-            size_t prefix = strlen(path);
-            bool named = strncmp(error.message, path, prefix) == 0 && error.message[prefix] == ':';
-            find_fault(i, "%s%s", name, named ? error.message + prefix : " cannot be opened");
+            tmb_error reason = {0};
+            i->starved = i->starved || error.status == TMB_ERROR_MEMORY || tmb_error_is_exhausted(&error);
+            if (error.system != 0) {
+                (void)tmb_fail_errno(&reason, error.status, error.system, "%s", name);
+            } else {
+                (void)tmb_fail(&reason, error.status, "%s: %s", name,
+                               error.name_bytes > 0 ? error.message + error.name_bytes : "cannot be opened");
+            }
+            find_fault(i, "%s", reason.message);
         }
         tmb_safetensors_close(&weights);
     }
@@ -123,8 +132,9 @@ static void need_shards(inspection *i, const char *index_name) {
     const char *tensor = NULL;
     json_t *value = NULL;
     const char *last = "";
-    if (tmb_json_read(path, INDEX_BYTES_MAX, &index, NULL) != TMB_OK ||
-        json_object_size(json_object_get(index, "weight_map")) == 0) {
+    tmb_status status = tmb_json_read(path, INDEX_BYTES_MAX, &index, NULL);
+    i->starved = i->starved || status == TMB_ERROR_MEMORY;
+    if (status != TMB_OK || json_object_size(json_object_get(index, "weight_map")) == 0) {
         find_fault(i, "%s is not a list of tensors", index_name);
     }
     json_object_foreach(json_object_get(index, "weight_map"), tensor, value) {
@@ -159,14 +169,32 @@ static void need_tokenizer(inspection *i) {
     }
 }
 
-tmb_model_state tmb_checkpoint_state(const char *folder, char reason[TMB_CHECKPOINT_REASON_MAX]) {
+/* What adapters are trained into and nothing else: a base model is needed to speak with them. */
+static bool is_adapter_alone(inspection *i) {
+    static const char *const files[] = {"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"};
+    bool adapter = false;
+    for (size_t k = 0; k < sizeof files / sizeof files[0]; k++) {
+        adapter = adapter || is_there(i, files[k]);
+    }
+    return adapter && !is_there(i, "model.safetensors") && !is_there(i, "model.safetensors.index.json");
+}
+
+tmb_status tmb_checkpoint_examine(const char *folder, tmb_model_state *state, char reason[TMB_CHECKPOINT_REASON_MAX],
+                                  tmb_error *error) {
     char unused[TMB_CHECKPOINT_REASON_MAX];
     struct stat about;
     inspection i = {.folder = folder, .reason = reason == NULL ? unused : reason};
     i.reason[0] = '\0';
     if (stat(folder, &about) != 0 || !S_ISDIR(about.st_mode)) {
         find_fault(&i, "not a folder");
-        return TMB_MODEL_ABSENT;
+        *state = TMB_MODEL_ABSENT;
+        return TMB_OK;
+    }
+    if (is_adapter_alone(&i)) {
+        find_fault(&i, "a LoRA adapter alone, which only changes a base model: merge it into that model (with peft, "
+                       "merge_and_unload and save_pretrained) and give the merged folder");
+        *state = TMB_MODEL_ABSENT;
+        return TMB_OK;
     }
     need_plain_file(&i, "config.json");
     bool sharded = !is_there(&i, "model.safetensors") && is_there(&i, "model.safetensors.index.json");
@@ -178,5 +206,12 @@ tmb_model_state tmb_checkpoint_state(const char *folder, char reason[TMB_CHECKPO
     need_plain_file(&i, "speech_tokenizer/config.json");
     need_weights(&i, "speech_tokenizer/model.safetensors");
     need_tokenizer(&i);
-    return !i.faulty ? TMB_MODEL_COMPLETE : i.seen != 0 ? TMB_MODEL_INCOMPLETE : TMB_MODEL_ABSENT;
+    *state = !i.faulty ? TMB_MODEL_COMPLETE : i.seen != 0 ? TMB_MODEL_INCOMPLETE : TMB_MODEL_ABSENT;
+    return i.starved ? tmb_fail_memory(error, "a look at a checkpoint's files", 0) : TMB_OK;
+}
+
+tmb_model_state tmb_checkpoint_state(const char *folder, char reason[TMB_CHECKPOINT_REASON_MAX]) {
+    tmb_model_state state = TMB_MODEL_ABSENT;
+    (void)tmb_checkpoint_examine(folder, &state, reason, NULL);
+    return state;
 }

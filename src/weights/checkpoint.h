@@ -12,6 +12,10 @@
  * and something is not. Reads the weights' headers only. */
 tmb_model_state tmb_checkpoint_state(const char *folder, char reason[TMB_CHECKPOINT_REASON_MAX]);
 
+/* The same with a status: TMB_ERROR_MEMORY if memory ran out while it looked; *state says nothing then. */
+tmb_status tmb_checkpoint_examine(const char *folder, tmb_model_state *state, char reason[TMB_CHECKPOINT_REASON_MAX],
+                                  tmb_error *error);
+
 /* Whether the file at `path` is a Git LFS pointer: what a clone without `git lfs` leaves in a large file's place. */
 bool tmb_is_lfs_pointer(const char *path);
 

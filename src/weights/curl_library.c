@@ -52,8 +52,14 @@ static void load(void) {
              find(library, "curl_multi_cleanup", &functions.multi_cleanup) &&
              find(library, "curl_slist_append", &functions.slist_append) &&
              find(library, "curl_slist_free_all", &functions.slist_free_all) &&
-             find(library, "curl_url", &functions.url) && find(library, "curl_url_set", &functions.url_set) &&
-             find(library, "curl_url_get", &functions.url_get) &&
+             find(library, "curl_mime_init", &functions.mime_init) &&
+             find(library, "curl_mime_addpart", &functions.mime_addpart) &&
+             find(library, "curl_mime_name", &functions.mime_name) &&
+             find(library, "curl_mime_data", &functions.mime_data) &&
+             find(library, "curl_mime_filename", &functions.mime_filename) &&
+             find(library, "curl_mime_type", &functions.mime_type) &&
+             find(library, "curl_mime_free", &functions.mime_free) && find(library, "curl_url", &functions.url) &&
+             find(library, "curl_url_set", &functions.url_set) && find(library, "curl_url_get", &functions.url_get) &&
              find(library, "curl_url_cleanup", &functions.url_cleanup) && find(library, "curl_free", &functions.free) &&
              global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }

@@ -25,6 +25,13 @@ typedef struct tmb_curl {
     CURLMcode (*multi_cleanup)(CURLM *multi);
     struct curl_slist *(*slist_append)(struct curl_slist *list, const char *text);
     void (*slist_free_all)(struct curl_slist *list);
+    curl_mime *(*mime_init)(CURL *handle);
+    curl_mimepart *(*mime_addpart)(curl_mime *mime);
+    CURLcode (*mime_name)(curl_mimepart *part, const char *name);
+    CURLcode (*mime_data)(curl_mimepart *part, const char *data, size_t bytes);
+    CURLcode (*mime_filename)(curl_mimepart *part, const char *name);
+    CURLcode (*mime_type)(curl_mimepart *part, const char *type);
+    void (*mime_free)(curl_mime *mime);
     CURLU *(*url)(void);
     CURLUcode (*url_set)(CURLU *url, CURLUPart part, const char *content, unsigned int flags);
     CURLUcode (*url_get)(const CURLU *url, CURLUPart part, char **content, unsigned int flags);
@@ -32,7 +39,7 @@ typedef struct tmb_curl {
     void (*free)(void *memory);
 } tmb_curl;
 
-/* The loaded library, ready for use, for the rest of the process. TMB_ERROR_UNSUPPORTED where it is not
+/* The loaded library, ready for use, for the rest of the process. TMB_ERROR_UNSUPPORTED if it is not
  * installed. Thread-safe. */
 tmb_status tmb_curl_load(const tmb_curl **out, tmb_error *error);
 

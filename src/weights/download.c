@@ -301,7 +301,7 @@ static bool wait_for(const request *r, double seconds) {
     return true;
 }
 
-/* Seconds before the next attempt: doubled each time, or longer where the server asks for it. */
+/* Seconds before the next attempt: doubled each time, or longer if the server asks for it. */
 static double delay_before(const request *r, int attempt) {
     double seconds = r->options->retry_delay > 0 ? r->options->retry_delay : 1;
     for (int i = 1; i < attempt; i++) {
@@ -465,7 +465,7 @@ static tmb_status attempt_head_only(request *r, bool *again) {
     return attempt_head(r, again);
 }
 
-/* Asks for the first byte: "Content-Range: bytes 0-0/300000" tells the size where nothing else does. */
+/* Asks for the first byte: "Content-Range: bytes 0-0/300000" tells the size if nothing else does. */
 static tmb_status attempt_first_byte(request *r, bool *again) {
     (void)r->library->easy_setopt(r->curl, CURLOPT_RANGE, "0-0");
     (void)r->library->easy_setopt(r->curl, CURLOPT_FOLLOWLOCATION, 1L);

@@ -8,7 +8,7 @@
 #define TMB_DOWNLOAD_WAIT_MAX 900.0
 #define TMB_DOWNLOAD_BYTES_UNKNOWN UINT64_MAX
 
-/* How requests are made; everything is borrowed. Only http and https are spoken, and http only where the first URL is
+/* How requests are made; everything is borrowed. Only http and https are spoken, and http only if the first URL is
  * http itself: nobody is redirected from https to it. A server that asks to wait (429 or 503 with Retry-After or
  * RateLimit) is waited for, up to TMB_DOWNLOAD_WAIT_MAX seconds a time. */
 typedef struct tmb_download_options {
@@ -27,8 +27,8 @@ typedef struct tmb_download_options {
 
 /* What a HEAD request says of a file. */
 typedef struct tmb_download_about {
-    char etag[136]; /* X-Linked-Etag or ETag without quotes; "" where there is none */
-    uint64_t bytes; /* X-Linked-Size or Content-Length; where neither is told, what a request for one byte says */
+    char etag[136]; /* X-Linked-Etag or ETag without quotes; "" if there is none */
+    uint64_t bytes; /* X-Linked-Size or Content-Length; if neither is told, what a request for one byte says */
     bool has_bytes;
 } tmb_download_about;
 
@@ -43,7 +43,7 @@ tmb_status tmb_download_text(const char *url, const tmb_download_options *option
                              size_t *bytes, tmb_error *error);
 
 /* A file of `bytes` bytes to `path`; with TMB_DOWNLOAD_BYTES_UNKNOWN what the server sends is taken, up to a terabyte,
- * and only its checksum can tell whether it is whole. What `path` holds already is gone on from where the server can do
+ * and only its checksum can tell whether it is whole. What `path` holds already is gone on from if the server can do
  * that, also in a later call after a failure; it stays there then. More bytes than promised: TMB_ERROR_FORMAT, and the
  * file is emptied. Other errors: TMB_ERROR_IO (network or disk), TMB_ERROR_MODEL (not there, or not allowed),
  * TMB_ERROR_CANCELLED. */

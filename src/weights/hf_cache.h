@@ -23,9 +23,9 @@ bool tmb_hf_is_repository(const char *text);
 /* Whether `folder` is a repository of the cache: it is named models--… or has snapshots/ in it. */
 bool tmb_hf_is_repository_folder(const char *folder);
 
-/* Looks for a snapshot in a repository's folder that is a whole checkpoint (tmb_checkpoint_state): that of "main", else
- * any. COMPLETE: *out is its folder, allocated. INCOMPLETE: a download was begun; `reason` says what is missing. *out
- * is NULL otherwise. */
+/* Looks for a snapshot in a repository's folder that is a whole checkpoint (tmb_checkpoint_state): that of "main",
+ * otherwise any. COMPLETE: *out is its folder, allocated. INCOMPLETE: a download was begun; `reason` says what is
+ * missing. *out is NULL otherwise. */
 tmb_model_state tmb_hf_find_snapshot(const char *repository_folder, char **out, char reason[TMB_CHECKPOINT_REASON_MAX]);
 
 /* Bytes of all files below a folder, links followed. */

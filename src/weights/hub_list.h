@@ -9,7 +9,7 @@
 
 typedef struct tmb_hub_file {
     char *path;
-    char tag[65];   /* its checksum: SHA-256, or git's SHA-1; "" where the description does not tell */
+    char tag[65];   /* its checksum: SHA-256, or git's SHA-1; "" if the description does not tell */
     uint64_t bytes; /* 0 without has_bytes */
     bool has_bytes;
 } tmb_hub_file;

@@ -32,7 +32,7 @@ static char *trim(char *text) {
     return text;
 }
 
-/* Reads one line; false where it is malformed. */
+/* Reads one line; false if it is malformed. */
 static bool parse_line(tmb_ini *ini, char *line, const char **section) {
     line = trim(line);
     if (*line == '\0' || *line == '#' || *line == ';') {

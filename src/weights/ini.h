@@ -13,7 +13,7 @@ void tmb_ini_free(tmb_ini **ini);
 /* The value without the spaces around it, or NULL. The first of several counts. */
 const char *tmb_ini_find(const tmb_ini *ini, const char *section, const char *key);
 
-/* A whole number within [low, high]. TMB_ERROR_MODEL where it is missing, no number or outside; the message names it.
+/* A whole number within [low, high]. TMB_ERROR_MODEL if it is missing, no number or outside; the message names it.
  */
 tmb_status tmb_ini_size(const tmb_ini *ini, const char *section, const char *key, size_t low, size_t high, size_t *out,
                         tmb_error *error);

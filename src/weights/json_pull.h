@@ -39,11 +39,11 @@ void tmb_json_pull_init(tmb_json_pull *json, const char *name, const char *text,
 bool tmb_json_pull_object(tmb_json_pull *json);
 bool tmb_json_pull_array(tmb_json_pull *json);
 
-/* The next key of the object; its value must be read next. False where the object ends (it is left then). The key is
+/* The next key of the object; its value must be read next. False if the object ends (it is left then). The key is
  * valid until the next string is read, not 0-terminated. */
 bool tmb_json_pull_key(tmb_json_pull *json, const char **key, size_t *length);
 
-/* Whether the array has another element, which must be read next; false where it ends (it is left then). */
+/* Whether the array has another element, which must be read next; false if it ends (it is left then). */
 bool tmb_json_pull_element(tmb_json_pull *json);
 
 /* Values. */
@@ -58,7 +58,7 @@ char tmb_json_pull_peek(tmb_json_pull *json);
 /* For a reader's own complaint about what was read last: kept as the error. Returns false. */
 bool tmb_json_pull_fail(tmb_json_pull *json, const char *problem);
 
-/* Frees the buffer. TMB_ERROR_FORMAT with name and line for whatever went wrong; also where text is left over. */
+/* Frees the buffer. TMB_ERROR_FORMAT with name and line for whatever went wrong; also if text is left over. */
 tmb_status tmb_json_pull_finish(tmb_json_pull *json, tmb_error *error);
 
 #endif

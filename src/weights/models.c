@@ -18,10 +18,17 @@
 /* Checkpoints from small to large. */
 static const tmb_known_model known[] = {
     {"qwen3-tts-0.6b", "0.6b", "Qwen3-TTS 12Hz 0.6B Base: voice cloning", "Apache-2.0", "Qwen/Qwen3-TTS-12Hz-0.6B-Base",
-     UINT64_C(2520000000)},
+     "base", UINT64_C(2520000000)},
     {"qwen3-tts-1.7b", "1.7b", "Qwen3-TTS 12Hz 1.7B Base: voice cloning, larger", "Apache-2.0",
-     "Qwen/Qwen3-TTS-12Hz-1.7B-Base", UINT64_C(4540000000)},
-    {"dfn3", NULL, "DeepFilterNet3: noise suppression at 48 kHz", "MIT or Apache-2.0", NULL, UINT64_C(13000000)},
+     "Qwen/Qwen3-TTS-12Hz-1.7B-Base", "base", UINT64_C(4540000000)},
+    {"qwen3-tts-0.6b-customvoice", "0.6b-customvoice", "Qwen3-TTS 12Hz 0.6B CustomVoice: nine built-in speakers",
+     "Apache-2.0", "Qwen/Qwen3-TTS-12Hz-0.6B-CustomVoice", "custom_voice", UINT64_C(2500000000)},
+    {"qwen3-tts-1.7b-customvoice", "1.7b-customvoice",
+     "Qwen3-TTS 12Hz 1.7B CustomVoice: nine built-in speakers that follow instructions", "Apache-2.0",
+     "Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice", "custom_voice", UINT64_C(4520000000)},
+    {"qwen3-tts-1.7b-voicedesign", "1.7b-voicedesign", "Qwen3-TTS 12Hz 1.7B VoiceDesign: voices from a description",
+     "Apache-2.0", "Qwen/Qwen3-TTS-12Hz-1.7B-VoiceDesign", "voice_design", UINT64_C(4520000000)},
+    {"dfn3", NULL, "DeepFilterNet3: noise suppression at 48 kHz", "MIT or Apache-2.0", NULL, NULL, UINT64_C(13000000)},
 };
 
 const tmb_known_model *tmb_models_at(size_t index) {
@@ -59,15 +66,31 @@ tmb_status tmb_models_hub(bool system, char **out, tmb_error *error) {
     return system ? join(tmb_models_system_folder(), "hub", out, error) : tmb_hf_cache_folder(out, error);
 }
 
-/* The places where something may lie, in the order of looking: this user's, the machine's, the package's. TMB_ERROR_IO:
+/* The places where something may lie, in the order of looking: this user's, the machine's, beside the program, the
+ * package's. TMB_ERROR_IO:
  * there is no such place for this user (no home folder). */
-enum { PLACES_OF_DFN3 = 4, PLACES_OF_HUBS = 3 };
+enum { PLACES_OF_DFN3 = 5, PLACES_OF_HUBS = 3 };
+
+/* ../share/timbre of the program's own folder: a tree that was unpacked anywhere brings its weights along. */
+static tmb_status beside_program(const char *name, char **out, tmb_error *error) {
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(path, '/');
+    if (length <= 0 || (size_t)length == sizeof path - 1 || slash == NULL) {
+        return tmb_fail(error, TMB_ERROR_IO, "the program's own folder is not known");
+    }
+    *slash = '\0';
+    *out = tmb_asprintf("%s/../share/timbre/%s", path, name);
+    return *out != NULL ? TMB_OK : tmb_fail_memory(error, "a path", 0);
+}
 
 static tmb_status dfn3_place(int index, char **out, tmb_error *error) {
     switch (index) {
     case 0: return tmb_models_dfn3_target(false, out, error);
     case 1: return tmb_path_xdg("XDG_CACHE_HOME", ".cache", "timbre/" TMB_DFN3_FILE, out, error);
     case 2: return tmb_models_dfn3_target(true, out, error);
+    case 3: return beside_program(TMB_DFN3_FILE, out, error);
     default: return join(PACKAGE_FOLDER, TMB_DFN3_FILE, out, error);
     }
 }
@@ -92,15 +115,18 @@ static tmb_status locate_dfn3(char **out, tmb_error *error) {
     return TMB_OK;
 }
 
-/* Why the file cannot be an archive, or NULL. Whether its contents are right is seen when it is loaded. */
-static const char *archive_fault(const char *path) {
+/* Why the file cannot be an archive, or NULL. Whether its contents are right is seen when it is loaded. *system gets
+ * the errno of what could not be opened. */
+static const char *archive_fault(const char *path, int *system) {
     unsigned char head[2] = {0};
     int file = -1;
     uint64_t size = 0;
     if (tmb_is_lfs_pointer(path)) {
         return "a Git LFS pointer, not the archive itself (`git lfs pull` brings that)";
     }
-    if (tmb_file_open(path, &file, &size, NULL) != TMB_OK) {
+    tmb_error why = {0};
+    if (tmb_file_open(path, &file, &size, &why) != TMB_OK) {
+        *system = why.system;
         return "not a file that can be read";
     }
     bool good = size > sizeof head && tmb_file_read_at(file, 0, head, sizeof head, path, NULL) == TMB_OK &&
@@ -111,7 +137,8 @@ static const char *archive_fault(const char *path) {
 
 /* Takes over `path`. */
 static tmb_status check_archive(char *path, tmb_model_state *state, char **out, tmb_error *error) {
-    const char *fault = archive_fault(path);
+    int system = 0;
+    const char *fault = archive_fault(path, &system);
     *state = fault == NULL ? TMB_MODEL_COMPLETE : TMB_MODEL_INCOMPLETE;
     if (fault == NULL) {
         *out = path;
@@ -119,6 +146,9 @@ static tmb_status check_archive(char *path, tmb_model_state *state, char **out, 
     }
     tmb_status status =
         tmb_fail(error, TMB_ERROR_MODEL, "%.300s: %s; `timbre pull dfn3` brings the DeepFilterNet3 model", path, fault);
+    if (error != NULL) {
+        error->system = system; /* a descriptor that was missing for now is no model that is missing */
+    }
     free(path);
     return status;
 }
@@ -230,15 +260,16 @@ static tmb_status find_known(const tmb_known_model *model, tmb_model_state *stat
     return status;
 }
 
-/* The smallest that is whole. A part of one is an error when there is no whole one: whoever began a download wants that
- * model, not another voice. */
+/* The smallest that clones voices and is whole. A part of one is an error when there is no whole one: whoever began a
+ * download wants that model, not another voice. */
 static tmb_status find_smallest(tmb_model_state *state, char **out, tmb_error *error) {
     const tmb_known_model *model;
     tmb_error first = {0};
     for (size_t i = 0; (model = tmb_models_at(i)) != NULL; i++) {
         tmb_model_state here = TMB_MODEL_ABSENT;
         tmb_error why = {0};
-        tmb_status status = model->repository == NULL ? TMB_ERROR_MODEL : find_known(model, &here, out, &why);
+        bool clones = model->kind != NULL && strcmp(model->kind, "base") == 0;
+        tmb_status status = clones ? find_known(model, &here, out, &why) : TMB_ERROR_MODEL;
         if (status == TMB_OK || status != TMB_ERROR_MODEL) {
             *state = here;
             return status == TMB_OK ? status : tmb_fail(error, status, "%s", why.message);
@@ -267,7 +298,10 @@ static tmb_status find_in_folder(const char *folder, tmb_model_state *state, cha
         return tmb_fail(error, TMB_ERROR_MODEL, "%.300s: no snapshot in this folder is a whole checkpoint%s%s", folder,
                         reason[0] != '\0' ? ": " : "", reason);
     }
-    *state = tmb_checkpoint_state(folder, reason);
+    tmb_status status = tmb_checkpoint_examine(folder, state, reason, error);
+    if (status != TMB_OK) {
+        return status;
+    }
     if (*state != TMB_MODEL_COMPLETE) {
         return tmb_fail(error, TMB_ERROR_MODEL, "%.300s: %s Qwen3-TTS checkpoint: %s", folder,
                         *state == TMB_MODEL_INCOMPLETE ? "not a whole" : "not a", reason);
@@ -313,8 +347,9 @@ tmb_status tmb_models_find_checkpoint(const char *model, tmb_model_state *state,
     if (tmb_hf_is_repository(model)) {
         return find_other_repository(model, state, out, error);
     }
-    return tmb_fail(error, TMB_ERROR_MODEL, "%.300s: neither a checkpoint's folder nor one of %s, %s", model,
-                    known[0].name, known[1].name);
+    return tmb_fail(error, TMB_ERROR_MODEL,
+                    "%.300s: neither a checkpoint's folder nor one of those that `timbre models` lists (%s, …)", model,
+                    known[0].name);
 }
 
 static uint64_t bytes_at(const char *path) {
@@ -347,6 +382,7 @@ tmb_status tmb_models_list(void (*each)(void *user, const tmb_model_info *model)
             .short_name = model->short_name,
             .repository = model->repository,
             .reason = status == TMB_OK ? NULL : why.message,
+            .kind = model->kind,
         };
         each(user, &info);
         free(path);

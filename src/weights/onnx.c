@@ -59,7 +59,7 @@ static bool read_varint(message *from, uint64_t *value) {
     return false;
 }
 
-/* The next field; false at the end, and with `damaged` set where the message is malformed. */
+/* The next field; false at the end, and with `damaged` set if the message is malformed. */
 static bool read_field(message *from, field *out) {
     uint64_t key = 0;
     if (from->at == from->end || !read_varint(from, &key)) {
@@ -252,7 +252,7 @@ static tmb_status parse_node(tmb_onnx_text text, tmb_onnx_node *node, tmb_error 
     return from.damaged ? damaged(error, "node", node->op) : TMB_OK;
 }
 
-/* The value of a Constant node, where it is a tensor. */
+/* The value of a Constant node, if it is a tensor. */
 static tmb_status parse_constant(const tmb_onnx_node *node, tmb_onnx_graph *graph, tmb_error *error) {
     tmb_onnx_text found;
     if (!find_attribute(node, "value", &found)) {

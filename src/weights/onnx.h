@@ -20,7 +20,7 @@ typedef struct tmb_onnx_tensor {
     int data_type;
     size_t rank;
     size_t dims[TMB_ONNX_MAX_RANK];
-    size_t elements;             /* the dims' product, bounded by the bytes where the type is float */
+    size_t elements;             /* the dims' product, bounded by the bytes if the type is float */
     const unsigned char *floats; /* little-endian, 4 * elements bytes, unaligned; NULL for other types */
 } tmb_onnx_tensor;
 
@@ -51,11 +51,11 @@ const tmb_onnx_tensor *tmb_onnx_find(const tmb_onnx_graph *graph, tmb_onnx_text 
 /* Copies a float tensor's elements. */
 void tmb_onnx_read_floats(const tmb_onnx_tensor *tensor, float *out);
 
-/* The integers of an attribute (one, or a list) into `out`; how many there are, 0 where there is no such attribute or
+/* The integers of an attribute (one, or a list) into `out`; how many there are, 0 if there is no such attribute or
  * it is no integer. Those beyond `capacity` are counted, not stored. */
 size_t tmb_onnx_integers(const tmb_onnx_node *node, const char *attribute, int64_t *out, size_t capacity);
 
-/* The string of an attribute; empty where there is none. */
+/* The string of an attribute; empty if there is none. */
 tmb_onnx_text tmb_onnx_string(const tmb_onnx_node *node, const char *attribute);
 
 #endif

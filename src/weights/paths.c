@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -93,28 +94,8 @@ tmb_status tmb_path_expand(const char *text, char **out, tmb_error *error) {
 }
 
 tmb_status tmb_path_make_folder(const char *path, tmb_error *error) {
-    char *copy = tmb_strdup(path);
-    if (copy == NULL) {
-        return tmb_fail_memory(error, "a path", 0);
-    }
-    tmb_status status = TMB_OK;
-    for (char *c = copy + 1; status == TMB_OK; c++) {
-        if (*c != '/' && *c != '\0') {
-            continue;
-        }
-        bool last = *c == '\0';
-        *c = '\0';
-        struct stat about;
-        if (mkdir(copy, 0777) != 0 && !(stat(copy, &about) == 0 && S_ISDIR(about.st_mode))) {
-            status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be made", copy);
-        }
-        if (last) {
-            break;
-        }
-        *c = '/';
-    }
-    free(copy);
-    return status;
+    return tmb_make_folders(path, 0777) ? TMB_OK
+                                        : tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be made", path);
 }
 
 tmb_status tmb_path_make_parent(const char *path, tmb_error *error) {

@@ -4,8 +4,8 @@
 
 #include "timbre/timbre.h"
 
-/* "$variable/rest" where the variable holds an absolute path, else "$HOME/home_rest/rest"; allocated. TMB_ERROR_IO
- * where HOME is not set either. */
+/* "$variable/rest" if the variable holds an absolute path, otherwise "$HOME/home_rest/rest"; allocated. TMB_ERROR_IO
+ * if HOME is not set either. */
 tmb_status tmb_path_xdg(const char *variable, const char *home_rest, const char *rest, char **out, tmb_error *error);
 
 /* `text` as a shell and the official client read it in a variable: "~" and "~user" at its beginning become a home

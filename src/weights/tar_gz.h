@@ -19,7 +19,7 @@ typedef struct tmb_tar_gz_member {
     size_t size;    /* bytes */
 } tmb_tar_gz_member;
 
-/* `limits` is copied. TMB_ERROR_IO where the file cannot be opened. */
+/* `limits` is copied. TMB_ERROR_IO if the file cannot be opened. */
 tmb_status tmb_tar_gz_open(const char *path, const tmb_tar_gz_limits *limits, tmb_tar_gz **out, tmb_error *error);
 
 /* `bytes` is borrowed until close. */
@@ -30,7 +30,7 @@ tmb_status tmb_tar_gz_open_memory(const void *bytes, size_t size, const tmb_tar_
  * Folders, links and devices are passed over; the extended headers of pax and GNU tar give a member its long path. */
 tmb_status tmb_tar_gz_next(tmb_tar_gz *archive, tmb_tar_gz_member *member, bool *found, tmb_error *error);
 
-/* Reads the next `size` bytes of the member that was found; TMB_ERROR_ARGUMENT where it has fewer left. */
+/* Reads the next `size` bytes of the member that was found; TMB_ERROR_ARGUMENT if it has fewer left. */
 tmb_status tmb_tar_gz_read(tmb_tar_gz *archive, void *out, size_t size, tmb_error *error);
 
 void tmb_tar_gz_close(tmb_tar_gz **archive);

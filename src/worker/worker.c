@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,9 +17,10 @@ struct tmb_worker_run {
     tmb_delivery delivery;
     void *state; /* the trade's; set under the lock once `start` returned */
     bool started, cancelled;
+    bool alone, waiting; /* it has lost a worker before: nothing else runs with it; it waits for that */
     bool ended;
     tmb_work_end end;
-    /* Of the worker's thread. */
+    /* The worker thread's own. */
     bool has_audio; /* in the store already */
     tmb_file_info audio;
     const char *problem;
@@ -34,8 +36,9 @@ struct tmb_worker {
     tmb_worker_run *runs;
     size_t running;
     bool awake, draining, stopping;
-    /* Of the worker's thread. Times are of the monotonic clock. */
+    /* The worker thread's own. Times are of the monotonic clock. */
     double rest_until, renew_at;
+    double look_at;               /* there may be something that nobody will tell; 0 = not so */
     double full_since, full_seen; /* the disk: first and last time of this shortage; 0 = never */
     int64_t last_job;             /* the job that the last item came from */
 };
@@ -83,6 +86,9 @@ static void fail(tmb_worker_run *run, const char *problem) {
 static tmb_store_status store_audio(tmb_worker_run *run) {
     tmb_worker *worker = run->worker;
     const char *path = worker->trade.audio(worker->trade.user, run->state, &run->audio);
+    if (path == NULL) {
+        return TMB_STORE_OK;
+    }
     tmb_store_status status = tmb_store_result_adopt(worker->store, path, &run->audio);
     if (status == TMB_STORE_NO_SPACE && is_full_for_long(worker)) {
         (void)unlink(path); /* what it leaves is room for the text that says so */
@@ -104,13 +110,14 @@ static tmb_store_status store_result(tmb_worker_run *run) {
         return status;
     }
     bool done = run->end == TMB_WORK_DONE;
-    char *text = worker->trade.describe(worker->trade.user, run->state, done ? &run->audio : NULL, run->problem);
-    if (!text) {
+    char *text = worker->trade.describe(worker->trade.user, run->state, done && run->has_audio ? &run->audio : NULL,
+                                        run->problem);
+    if (text == NULL) {
         fail(run, "Internal Error");
         return TMB_STORE_BUSY;
     }
     status = tmb_store_item_finish(worker->store, &run->delivery, done ? TMB_ITEM_DONE : TMB_ITEM_FAILED, text,
-                                   done ? run->audio.id : NULL);
+                                   done && run->has_audio ? run->audio.id : NULL);
     free(text);
     if (status == TMB_STORE_DAMAGED) { /* somebody removed the audio: it is spoken again */
         run->end = TMB_WORK_LATER;
@@ -135,6 +142,13 @@ static tmb_store_status settle(tmb_worker_run *run) {
             run->end = TMB_WORK_LATER;
         }
     }
+    if (run->end == TMB_WORK_TOO_LARGE) {
+        tmb_store_status status = tmb_store_item_pass_on(worker->store, &run->delivery, worker->options.memory);
+        if (status != TMB_STORE_FULL) {
+            return status;
+        }
+        fail(run, NULL);
+    }
     if (run->end == TMB_WORK_DONE || run->end == TMB_WORK_FAILED) {
         return store_result(run);
     }
@@ -147,7 +161,7 @@ static tmb_store_status settle(tmb_worker_run *run) {
 static void remove_run(tmb_worker_run *gone) {
     tmb_worker *worker = gone->worker;
     (void)pthread_mutex_lock(&worker->lock);
-    for (tmb_worker_run **at = &worker->runs; *at; at = &(*at)->next) {
+    for (tmb_worker_run **at = &worker->runs; *at != NULL; at = &(*at)->next) {
         if (*at == gone) {
             *at = gone->next;
             break;
@@ -155,7 +169,9 @@ static void remove_run(tmb_worker_run *gone) {
     }
     (void)pthread_mutex_unlock(&worker->lock);
     /* First, with its temporary file: whoever sees nothing running may end the process. */
-    worker->trade.release(worker->trade.user, gone->state);
+    if (gone->started) {
+        worker->trade.release(worker->trade.user, gone->state);
+    }
     free(gone->delivery.request);
     free(gone);
     (void)pthread_mutex_lock(&worker->lock);
@@ -168,7 +184,7 @@ static void remove_run(tmb_worker_run *gone) {
 static tmb_worker_run *next_ended(tmb_worker *worker) {
     (void)pthread_mutex_lock(&worker->lock);
     tmb_worker_run *run = worker->runs;
-    while (run && !run->ended) {
+    while (run != NULL && !run->ended) {
         run = run->next;
     }
     (void)pthread_mutex_unlock(&worker->lock);
@@ -177,7 +193,7 @@ static tmb_worker_run *next_ended(tmb_worker *worker) {
 
 /* False: something could not be written, and is tried again after a rest. */
 static bool settle_ended(tmb_worker *worker) {
-    for (tmb_worker_run *run = NULL; (run = next_ended(worker));) {
+    for (tmb_worker_run *run = NULL; (run = next_ended(worker)) != NULL;) {
         tmb_store_status status = settle(run);
         if (status != TMB_STORE_OK && status != TMB_STORE_NOT_FOUND) {
             tmb_log(worker->options.logger, TMB_LOG_WARNING,
@@ -196,7 +212,11 @@ static bool settle_ended(tmb_worker *worker) {
 /* With the lock held. */
 static void cancel(tmb_worker_run *run) {
     run->cancelled = true;
-    if (run->started && !run->ended) {
+    if (run->waiting && !run->ended) {
+        run->ended = true;
+        run->end = TMB_WORK_CANCELLED;
+        run->worker->awake = true;
+    } else if (run->started && !run->ended) {
         run->worker->trade.cancel(run->worker->trade.user, run->state);
     }
 }
@@ -207,7 +227,7 @@ static bool renew(tmb_worker *worker) {
         return true;
     }
     /* Only this thread changes the list. */
-    for (tmb_worker_run *run = worker->runs; run; run = run->next) {
+    for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
         tmb_store_status status = tmb_store_item_renew(worker->store, &run->delivery, worker->options.lease_seconds);
         if (status == TMB_STORE_NOT_FOUND) {
             (void)pthread_mutex_lock(&worker->lock);
@@ -226,14 +246,9 @@ static bool renew(tmb_worker *worker) {
 
 static void start(tmb_worker *worker, tmb_worker_run *run) {
     void *state = NULL;
-    if (worker->options.started) {
+    if (worker->options.started != NULL) {
         atomic_fetch_add(worker->options.started, 1);
     }
-    (void)pthread_mutex_lock(&worker->lock);
-    run->next = worker->runs;
-    worker->runs = run;
-    worker->running++;
-    (void)pthread_mutex_unlock(&worker->lock);
     worker->trade.start(worker->trade.user, run, &run->delivery, &state);
     (void)pthread_mutex_lock(&worker->lock);
     run->state = state;
@@ -244,20 +259,73 @@ static void start(tmb_worker *worker, tmb_worker_run *run) {
     (void)pthread_mutex_unlock(&worker->lock);
 }
 
+static void add_run(tmb_worker *worker, tmb_worker_run *run) {
+    (void)pthread_mutex_lock(&worker->lock);
+    run->next = worker->runs;
+    worker->runs = run;
+    worker->running++;
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+/* An item that has lost a worker runs alone: if it was to blame, it takes nobody else down with it again, and if
+ * another was, it is not counted as if it had been. True: there is one, and nothing else is taken. */
+static bool attend_to_alone(tmb_worker *worker) {
+    (void)pthread_mutex_lock(&worker->lock);
+    tmb_worker_run *run = worker->runs;
+    while (run != NULL && !run->alone) {
+        run = run->next;
+    }
+    bool ready = run != NULL && run->waiting && !run->ended && worker->running == 1;
+    if (ready) {
+        run->waiting = false;
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
+    if (ready) {
+        start(worker, run);
+    }
+    return run != NULL;
+}
+
+/* An item that took down everybody who ran it is not run again. If it cannot be buried now, that is done after its
+ * lease. */
+static void bury(tmb_worker_run *run) {
+    tmb_worker *worker = run->worker;
+    char reason[128];
+    (void)snprintf(reason, sizeof reason, "%u workers died, or were stuck, while they ran this item",
+                   run->delivery.attempts);
+    char *text = worker->trade.describe_dead(worker->trade.user, &run->delivery, reason);
+    if (text != NULL) {
+        (void)tmb_store_item_bury(worker->store, &run->delivery, text, reason);
+        tmb_log(worker->options.logger, TMB_LOG_ERROR, "job %s item %zu is a dead letter: %s", run->delivery.job,
+                run->delivery.position, reason);
+    }
+    free(text);
+    free(run->delivery.request);
+    free(run);
+}
+
 /* Takes and starts items while there is room. */
 static void take_some(tmb_worker *worker) {
-    for (;;) {
+    while (!attend_to_alone(worker)) {
         (void)pthread_mutex_lock(&worker->lock);
-        bool room = !worker->draining && !worker->stopping && worker->running < worker->options.capacity;
+        size_t most = worker->options.capacity + worker->options.call_capacity;
+        bool room = !worker->draining && !worker->stopping && worker->running < most;
+        bool calls_only = worker->running >= worker->options.capacity;
+        bool idle = worker->running == 0;
         (void)pthread_mutex_unlock(&worker->lock);
         if (!room || tmb_now() < worker->rest_until) {
             return;
         }
-        tmb_worker_run *run = tmb_calloc(1, sizeof(*run));
+        tmb_worker_run *run = tmb_calloc(1, sizeof *run);
+        tmb_taking how = {.after_job = worker->last_job,
+                          .lease_seconds = worker->options.lease_seconds,
+                          .calls_only = calls_only,
+                          .idle = idle};
         tmb_store_status status =
-            run ? tmb_store_item_take(worker->store, worker->last_job, worker->options.lease_seconds, &run->delivery)
-                : TMB_STORE_BUSY;
+            run != NULL ? tmb_store_item_take(worker->store, &how, &run->delivery) : TMB_STORE_BUSY;
         if (status != TMB_STORE_OK) {
+            double again = run != NULL ? run->delivery.again_seconds : 0;
+            worker->look_at = status == TMB_STORE_NOT_FOUND && again > 0 ? tmb_now() + again : 0;
             free(run);
             if (status != TMB_STORE_NOT_FOUND) {
                 rest(worker);
@@ -266,7 +334,15 @@ static void take_some(tmb_worker *worker) {
         }
         run->worker = worker;
         worker->last_job = run->delivery.job_number;
-        start(worker, run);
+        if (worker->options.max_deliveries && run->delivery.attempts >= worker->options.max_deliveries) {
+            bury(run);
+            continue;
+        }
+        run->alone = run->waiting = run->delivery.attempts > 0;
+        add_run(worker, run);
+        if (!run->alone) {
+            start(worker, run);
+        }
     }
 }
 
@@ -279,7 +355,12 @@ static bool wait_for_work(tmb_worker *worker) {
     double wait = worker->rest_until - now;
     if (wait <= 0) {
         double renewal = worker->renew_at > now ? worker->renew_at - now : 0;
-        wait = worker->runs ? renewal : -1;
+        double look = worker->options.look_seconds > 0 ? worker->options.look_seconds : -1;
+        if (worker->look_at > 0) {
+            look = worker->look_at > now ? worker->look_at - now : 0;
+            worker->look_at = 0;
+        }
+        wait = worker->runs == NULL ? look : look >= 0 && look < renewal ? look : renewal;
     } else {
         worker->awake = false; /* what woke it waits for the end of the rest too */
     }
@@ -299,7 +380,7 @@ static bool wait_for_work(tmb_worker *worker) {
 
 static void cancel_all(tmb_worker *worker) {
     (void)pthread_mutex_lock(&worker->lock);
-    for (tmb_worker_run *run = worker->runs; run; run = run->next) {
+    for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
         cancel(run);
     }
     (void)pthread_mutex_unlock(&worker->lock);
@@ -310,7 +391,7 @@ static void wind_up(tmb_worker *worker) {
     cancel_all(worker);
     for (;;) {
         tmb_worker_run *run = next_ended(worker);
-        if (run) {
+        if (run != NULL) {
             (void)settle(run);
             remove_run(run);
             continue;
@@ -350,7 +431,7 @@ static void on_event(void *user, tmb_job_event event, const char *job) {
         return;
     }
     (void)pthread_mutex_lock(&worker->lock);
-    for (tmb_worker_run *run = worker->runs; run; run = run->next) {
+    for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
         if (!run->cancelled && strcmp(run->delivery.job, job) == 0) {
             cancel(run);
         }
@@ -361,9 +442,9 @@ static void on_event(void *user, tmb_job_event event, const char *job) {
 tmb_status tmb_worker_start(tmb_store *store, const tmb_worker_trade *trade, const tmb_worker_options *options,
                             tmb_worker **out, tmb_error *error) {
     *out = NULL;
-    tmb_worker *worker = tmb_calloc(1, sizeof(*worker));
-    if (!worker) {
-        return tmb_fail_memory(error, "the worker", sizeof(*worker));
+    tmb_worker *worker = tmb_calloc(1, sizeof *worker);
+    if (worker == NULL) {
+        return tmb_fail_memory(error, "the worker", sizeof *worker);
     }
     worker->store = store;
     worker->trade = *trade;
@@ -383,12 +464,18 @@ tmb_status tmb_worker_start(tmb_store *store, const tmb_worker_trade *trade, con
 }
 
 void tmb_worker_drain(tmb_worker *worker) {
+    if (worker == NULL) {
+        return;
+    }
     (void)pthread_mutex_lock(&worker->lock);
     worker->draining = true;
     (void)pthread_mutex_unlock(&worker->lock);
 }
 
 size_t tmb_worker_running(tmb_worker *worker) {
+    if (worker == NULL) {
+        return 0;
+    }
     (void)pthread_mutex_lock(&worker->lock);
     size_t running = worker->running;
     (void)pthread_mutex_unlock(&worker->lock);
@@ -398,7 +485,7 @@ size_t tmb_worker_running(tmb_worker *worker) {
 void tmb_worker_stop(tmb_worker **worker) {
     tmb_worker *ending = *worker;
     *worker = NULL;
-    if (!ending) {
+    if (ending == NULL) {
         return;
     }
     tmb_store_watch(ending->store, NULL, NULL);

@@ -17,6 +17,7 @@ typedef enum tmb_work_end {
     TMB_WORK_DONE,      /* there is audio */
     TMB_WORK_FAILED,    /* for good: the description says why */
     TMB_WORK_LATER,     /* something that all share ran out: it is tried again */
+    TMB_WORK_TOO_LARGE, /* it never fits into this worker's memory: it is left to a larger one, or fails */
     TMB_WORK_NO_ROOM,   /* the disk is full: tried again for a while, then it fails */
     TMB_WORK_CANCELLED, /* as it was asked to */
 } tmb_work_end;
@@ -30,27 +31,34 @@ typedef struct tmb_worker_trade {
     /* Asks an item to end soon, from any thread, also before `start` returned or after it ended, and with the worker's
      * lock held: it must not wait for the item. */
     void (*cancel)(void *user, void *state);
-    /* The audio of an item that is done: a complete file in the store's tmp/, and what it is. */
+    /* The audio of an item that is done: a complete file in the store's tmp/, and what it is. NULL: it went elsewhere.
+     */
     const char *(*audio)(void *user, void *state, tmb_file_info *info);
-    /* The item's result as a text to be freed; NULL: out of memory. `info` is its audio's, or NULL for one that failed;
-     * `problem` (may be NULL) is why, if the trade does not know. */
+    /* The item's result as a text to be freed; NULL: out of memory. `info` is its audio's, or NULL for one that failed
+     * or has none; `problem` (may be NULL) is why, if the trade does not know. */
     char *(*describe)(void *user, void *state, const tmb_file_info *info, const char *problem);
+    /* The result of an item that is buried without a start. */
+    char *(*describe_dead)(void *user, const tmb_delivery *delivery, const char *problem);
     /* Frees the state with everything temporary. */
     void (*release)(void *user, void *state);
 } tmb_worker_trade;
 
 typedef struct tmb_worker_options {
     size_t capacity;          /* items at a time */
+    uint64_t memory;          /* bytes that they may take together */
+    size_t call_capacity;     /* and so many more that somebody waits for */
     double rest_seconds;      /* without a start after something ran out */
     double full_seconds;      /* how long a full disk is waited for */
     double lease_seconds;     /* of what was taken; it is renewed in time */
+    double look_seconds;      /* without news it looks for work itself so often; 0 = never */
+    unsigned max_deliveries;  /* an item that took down so many workers is buried; 0 = never */
     tmb_logger *logger;       /* outlives the worker */
     _Atomic(size_t) *started; /* counts up with each item, or NULL */
 } tmb_worker_options;
 
 tmb_status tmb_worker_start(tmb_store *store, const tmb_worker_trade *trade, const tmb_worker_options *options,
                             tmb_worker **out, tmb_error *error);
-/* Takes nothing new from now on. */
+/* Takes nothing new from now on. What follows takes NULL for a worker that there is not. */
 void tmb_worker_drain(tmb_worker *worker);
 /* Items that run or whose results are not stored yet. */
 size_t tmb_worker_running(tmb_worker *worker);

@@ -33,7 +33,7 @@ unsigned checkasm_cpu_flags(void);
 
 typedef void (*checkasm_any)(void);
 
-/* True where `function` is a variant of the kernel with that (printf) name that has not been tested.
+/* True if `function` is a variant of the kernel with that (printf) name that has not been tested.
  * What follows until the next call is about it. */
 bool checkasm_begin(checkasm_any function, const char *name, ...) __attribute__((format(printf, 2, 3)));
 #define checkasm_check(function, ...) checkasm_begin((checkasm_any)(function), __VA_ARGS__)
@@ -61,7 +61,7 @@ bool checkasm_bench_next(void);
 
 /* `bytes` (0 allowed) whose end lies against a page that may not be touched, with guard bytes before
  * them; so an access past the end crashes, which is reported, and a write before the start is found by
- * checkasm_release. 64-byte aligned where `bytes` is a multiple of 64, else as `bytes` makes it.
+ * checkasm_release. 64-byte aligned if `bytes` is a multiple of 64, otherwise as `bytes` makes it.
  * Filled with 0xa5. */
 void *checkasm_alloc(size_t bytes);
 #define checkasm_alloc_f32(count) ((float *)checkasm_alloc((count) * sizeof(float)))
@@ -80,7 +80,7 @@ void checkasm_random_f32(float *out, size_t count, float low, float high);
 /* Reports a failure of the current variant and shape (printf). */
 void checkasm_fail(const char *what, ...) __attribute__((format(printf, 1, 2)));
 
-/* Each fails where |reference - new| > absolute + relative * |reference| (or one alone is NaN), naming
+/* Each fails if |reference - new| > absolute + relative * |reference| (or one alone is NaN), naming
  * the first such place; false then. The printf text describes the shape. */
 bool checkasm_compare_f32(const float *reference, const float *new_values, size_t count, float absolute, float relative,
                           const char *shape, ...) __attribute__((format(printf, 6, 7)));
@@ -88,7 +88,7 @@ bool checkasm_compare_bytes(const void *reference, const void *new_bytes, size_t
     __attribute__((format(printf, 4, 5)));
 
 /* broken.c: the i-th name of a kernel that is wrong on purpose, NULL after the last, and what the name of the kernel
- * that it stands for begins with. Then what --break=`name` puts in the place of `kernel`, NULL where that is another's.
+ * that it stands for begins with. Then what --break=`name` puts in the place of `kernel`, NULL if that is another's.
  */
 const char *checkasm_broken_name(size_t i, const char **kernel);
 checkasm_any checkasm_broken(const char *name, const char *kernel);

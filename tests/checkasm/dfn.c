@@ -241,7 +241,7 @@ static void check_all_fixed(void) {
     }
 }
 
-/* Where |x| is large, small, and beyond what an exponential holds. */
+/* If |x| is large, small, and beyond what an exponential holds. */
 static void fill_arguments(float *x, size_t count) {
     static const float special[] = {0, -0.0f, 1e-30f, -1e-30f, 1e-8f, 87, -87, 88.5f, -104, 1000, -1000, 1e30f, -1e30f};
     checkasm_random_f32(x, count, -12, 12);

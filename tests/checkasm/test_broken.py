@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
-"""checkasm finds every kernel that is wrong on purpose, says which it is, and finds nothing else: test_broken.py CHECKASM"""
+"""checkasm finds every kernel that is wrong on purpose, says which it is, and finds nothing else: test_broken.py
+CHECKASM"""
+import os
 import re
+import shlex
 import subprocess
 import sys
 import unittest
 
+# Meson's: what runs programs of another machine.
+WRAPPER = shlex.split(os.environ.get("MESON_EXE_WRAPPER", ""))
 CHECKASM = sys.argv.pop(1)
 
 
 def checkasm(*arguments):
-    return subprocess.run([CHECKASM, *arguments], capture_output=True, text=True, timeout=240)
+    return subprocess.run([*WRAPPER, CHECKASM, *arguments], capture_output=True, text=True, timeout=600)
 
 
 class Broken(unittest.TestCase):

@@ -34,6 +34,8 @@ atexit.register(shutil.rmtree, CACHE, True)
 
 def environment(**extra):
     result = {key: value for key, value in os.environ.items() if not key.startswith(("TIMBRE_", "HF_"))}
+    if "TIMBRE_TEST_BACKEND" in os.environ:  # the tests of a GPU's driver that runs kernels on the CPU
+        result.update({name: os.environ[name] for name in ("TIMBRE_DEVICE", "TIMBRE_CUDA_LIBRARY")})
     result.update({"TIMBRE_DENOISER": str(WEIGHTS), "NO_COLOR": "1", "XDG_CACHE_HOME": CACHE, **extra})
     return result
 

@@ -7,9 +7,24 @@ import struct
 import unittest
 import zlib
 
-from support import (FAILED, GOLDEN, INPUT, MODEL, OK, USAGE, Case, denoiser_clips, json_lines, needs_denoiser, parse_wav,
-                     read_wav, run,
-                     snr, tone, write_wav)
+from support import (
+    FAILED,
+    GOLDEN,
+    INPUT,
+    MODEL,
+    OK,
+    USAGE,
+    Case,
+    denoiser_clips,
+    json_lines,
+    needs_denoiser,
+    parse_wav,
+    read_wav,
+    run,
+    snr,
+    tone,
+    write_wav,
+)
 
 DFN = denoiser_clips()
 
@@ -35,8 +50,11 @@ class Enhance(Case):
                 self.assertGreaterEqual(snr(expected, samples), 95)
 
     def test_options_of_the_official_runtime(self):
-        for options, kind in ((("--pf", "--no-compensate-delay"), "pf.raw"), (("-a", "12", "--no-compensate-delay"), "atten12.raw"),
-                              (("--no-compensate-delay",), "raw")):
+        for options, kind in (
+            (("--pf", "--no-compensate-delay"), "pf.raw"),
+            (("-a", "12", "--no-compensate-delay"), "atten12.raw"),
+            (("--no-compensate-delay",), "raw"),
+        ):
             samples, expected = self.golden("fr_noise_snr5", *options, kind=kind)
             # The last 1440 samples of a stream were made of the silence behind its clip, which may be shorter here.
             count = min(len(samples), len(expected)) - 1440
@@ -61,7 +79,12 @@ class Enhance(Case):
         for encoding, quieter in (("s16", 0), ("float", 20), ("float", 45), ("float", -30)):
             source = self.folder / "quiet.wav"
             write_wav(source, [s * 10 ** (-quieter / 20) for s in clip], encoding=encoding)
-            ways = {"file": (source,), "pipe": ("-",), "low latency": ("-", "--low-latency"), "off": (source, "--level", "off")}
+            ways = {
+                "file": (source,),
+                "pipe": ("-",),
+                "low latency": ("-", "--low-latency"),
+                "off": (source, "--level", "off"),
+            }
             kept = {}
             for way, options in ways.items():
                 done = self.check(OK, "enhance", *options, "-o", "-", "--encoding", "float", stdin=source.read_bytes())
@@ -103,7 +126,9 @@ class Enhance(Case):
         self.assertEqual(counts["a.wav"], counts["d.ogg"])
         # Resampling overshoots: a square wave at full scale.
         write_wav(self.folder / "square.wav", [1 if i // 50 % 2 else -1 for i in range(48000)], encoding="float")
-        done = self.check(OK, "resample", self.folder / "square.wav", "-r", "44100", "-o", self.folder / "e.wav", "--json")
+        done = self.check(
+            OK, "resample", self.folder / "square.wav", "-r", "44100", "-o", self.folder / "e.wav", "--json"
+        )
         result, = json_lines(done.stdout)
         self.assertGreater(result["clipped"], 100)
         self.assertEqual(done.stderr.count("clipped"), 1)
@@ -118,8 +143,21 @@ class Enhance(Case):
         source = DFN / "tts_en_odd.in.wav"
         self.check(OK, "enhance", source, "-o", self.folder / "a.wav")
         body = source.read_bytes()[44:]
-        done = self.check(OK, "enhance", "-", "--raw", "--rate", "48000", "--channels", "1", "--encoding", "s16", "-o", "-",
-                          stdin=body)
+        done = self.check(
+            OK,
+            "enhance",
+            "-",
+            "--raw",
+            "--rate",
+            "48000",
+            "--channels",
+            "1",
+            "--encoding",
+            "s16",
+            "-o",
+            "-",
+            stdin=body,
+        )
         self.assertEqual(done.stdout, (self.folder / "a.wav").read_bytes()[-len(body):])
         self.check(OK, "enhance", "-", "--raw", "--rate", "48000", "--raw-encoding", "s16", "--encoding", "float", "-o",
                    self.folder / "b.wav", stdin=body)
@@ -131,7 +169,9 @@ class Enhance(Case):
         mixed = [s for pair in zip(left, right) for s in pair]
         for name, samples, channels in (("left", left, 1), ("both", mixed, 2)):
             write_wav(self.folder / f"{name}.wav", samples, channels=channels)
-            self.check(OK, "enhance", self.folder / f"{name}.wav", "-o", self.folder / f"{name}.out.wav", "--encoding", "float")
+            self.check(
+                OK, "enhance", self.folder / f"{name}.wav", "-o", self.folder / f"{name}.out.wav", "--encoding", "float"
+            )
         rate, channels, both = read_wav(self.folder / "both.out.wav")
         self.assertEqual((rate, channels, len(both)), (48000, 2, 192000))
         self.assertEqual(both[::2], read_wav(self.folder / "left.out.wav")[2])
@@ -169,14 +209,20 @@ class Enhance(Case):
             self.assertIn(f"x/y/{name}", self.files())
         (self.folder / "again").mkdir()
         write_wav(self.folder / "again/voice.a.wav", tone(0.2))
-        done = self.check(USAGE, "enhance", self.folder / "voice.a.wav", self.folder / "again/voice.a.wav", "-o", self.folder / "z")
+        done = self.check(
+            USAGE, "enhance", self.folder / "voice.a.wav", self.folder / "again/voice.a.wav", "-o", self.folder / "z"
+        )
         self.assertIn("would both write", done.stderr)
 
     def test_never_replaces_the_input(self):
         path = self.folder / "voice.wav"
         write_wav(path, tone(0.2))
         before = path.read_bytes()
-        for arguments in (("-o", path), ("-o", self.folder, "--no-suffix"), ("-o", f"{self.folder}/../{self.folder.name}/voice.wav")):
+        for arguments in (
+            ("-o", path),
+            ("-o", self.folder, "--no-suffix"),
+            ("-o", f"{self.folder}/../{self.folder.name}/voice.wav"),
+        ):
             self.assertIn("would replace", self.check(USAGE, "enhance", path, *arguments).stderr)
         self.assertEqual(path.read_bytes(), before)
 
@@ -255,15 +301,22 @@ class Denoiser(Case):
 
     def test_not_installed_says_how(self):
         write_wav(self.folder / "a.wav", tone(0.1))
-        nowhere = {"TIMBRE_DENOISER": "", "XDG_CACHE_HOME": str(self.folder / "cache"), "XDG_DATA_HOME": str(self.folder / "data"),
-                   "HOME": str(self.folder / "home"), "XDG_DATA_DIRS": str(self.folder / "dirs")}
+        nowhere = {
+            "TIMBRE_DENOISER": "",
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "XDG_DATA_HOME": str(self.folder / "data"),
+            "HOME": str(self.folder / "home"),
+            "XDG_DATA_DIRS": str(self.folder / "dirs"),
+        }
         done = self.check(MODEL, "enhance", self.folder / "a.wav", "-o", self.folder / "b.wav", env=nowhere)
         self.assertRegex(done.stderr, "timbre pull dfn3|scripts/setup")
 
     def test_garbage_is_no_model(self):
         (self.folder / "bad.tar.gz").write_bytes(b"\x1f\x8b" + bytes(range(256)) * 4)
         write_wav(self.folder / "a.wav", tone(0.1))
-        done = run("enhance", self.folder / "a.wav", "-o", self.folder / "b.wav", "--denoiser", self.folder / "bad.tar.gz")
+        done = run(
+            "enhance", self.folder / "a.wav", "-o", self.folder / "b.wav", "--denoiser", self.folder / "bad.tar.gz"
+        )
         self.assertIn(done.returncode, (INPUT, MODEL))
         self.assertEqual(len(done.stderr.decode().splitlines()), 1)
 
@@ -330,8 +383,18 @@ class Resample(Case):
         write_wav(self.folder / "in.wav", tone(0.5, 44100), 44100)
         for kind in ("soxr", "polyphase", "sinc", "auto"):
             for rate in (8000, 16000, 48000, 96000):
-                done = self.check(OK, "resample", self.folder / "in.wav", "-r", rate, "-o", self.folder / "out.wav", "--resampler", kind,
-                                  "--json")
+                done = self.check(
+                    OK,
+                    "resample",
+                    self.folder / "in.wav",
+                    "-r",
+                    rate,
+                    "-o",
+                    self.folder / "out.wav",
+                    "--resampler",
+                    kind,
+                    "--json",
+                )
                 result, = json_lines(done.stdout)
                 self.assertEqual(result["resampler"], "soxr" if kind == "auto" else kind)
                 got_rate, channels, samples = read_wav(self.folder / "out.wav")
@@ -341,8 +404,18 @@ class Resample(Case):
     def test_equal_rates_pass_bit_for_bit(self):
         rng = random.Random(2)
         write_wav(self.folder / "in.wav", [rng.uniform(-1, 1) for _ in range(5000)], 22050, encoding="float")
-        done = self.check(OK, "resample", self.folder / "in.wav", "-r", "22050", "-o", self.folder / "out.wav", "--encoding", "float",
-                          "--json")
+        done = self.check(
+            OK,
+            "resample",
+            self.folder / "in.wav",
+            "-r",
+            "22050",
+            "-o",
+            self.folder / "out.wav",
+            "--encoding",
+            "float",
+            "--json",
+        )
         self.assertEqual(json_lines(done.stdout)[0]["resampler"], "none")
         self.assertEqual(read_wav(self.folder / "in.wav"), read_wav(self.folder / "out.wav"))
 
@@ -351,7 +424,9 @@ class Resample(Case):
         write_wav(self.folder / "in.wav", [s for pair in zip(left, right) for s in pair], 16000, 2)
         write_wav(self.folder / "right.wav", right, 16000)
         for name in ("in", "right"):
-            self.check(OK, "resample", self.folder / f"{name}.wav", "-r", "24000", "-o", self.folder / f"{name}.out.wav")
+            self.check(
+                OK, "resample", self.folder / f"{name}.wav", "-r", "24000", "-o", self.folder / f"{name}.out.wav"
+            )
         rate, channels, samples = read_wav(self.folder / "in.out.wav")
         self.assertEqual((rate, channels, len(samples)), (24000, 2, 14400))
         self.assertEqual(samples[1::2], read_wav(self.folder / "right.out.wav")[2])
@@ -365,7 +440,19 @@ class Resample(Case):
             rate = int(source.name.split("_")[2].split(".")[0])
             for kind, name, limit in (("soxr", "soxr", 1e-6), ("polyphase", "poly", 1e-6), ("sinc", "sinc", 2e-5)):
                 expected = read_wav(str(source).replace(".in.", f".{name}."))[2]
-                self.check(OK, "resample", source, "-r", rate, "--resampler", kind, "--encoding", "float", "-o", self.folder / "out.wav")
+                self.check(
+                    OK,
+                    "resample",
+                    source,
+                    "-r",
+                    rate,
+                    "--resampler",
+                    kind,
+                    "--encoding",
+                    "float",
+                    "-o",
+                    self.folder / "out.wav",
+                )
                 samples = read_wav(self.folder / "out.wav")[2]
                 self.assertEqual(len(samples), len(expected))
                 self.assertLessEqual(max(abs(a - b) for a, b in zip(samples, expected)), limit)
@@ -387,9 +474,13 @@ class Info(Case):
     def test_fields(self):
         write_wav(self.folder / "a.wav", tone(1.5, 44100), 44100)
         result, = json_lines(self.check(OK, "info", "--json", self.folder / "a.wav").stdout)
-        self.assertEqual((result["sample_rate"], result["channels"], result["samples"], result["duration"]), (44100, 1, 66150, 1.5))
+        self.assertEqual(
+            (result["sample_rate"], result["channels"], result["samples"], result["duration"]), (44100, 1, 66150, 1.5)
+        )
         self.assertIn("WAV", result["format"])
-        self.assertRegex(self.check(OK, "info", self.folder / "a.wav").stdout.decode(), r"44100 Hz, 1 channel, 1\.500 s")
+        self.assertRegex(
+            self.check(OK, "info", self.folder / "a.wav").stdout.decode(), r"44100 Hz, 1 channel, 1\.500 s"
+        )
 
     def test_loudness_of_the_reference_tone(self):
         """BS.1770: a 997 Hz sine at 0 dB of full scale in one channel is -3.01 LUFS, at every rate."""

@@ -40,7 +40,9 @@ class Preview(Case):
 
     def test_one(self):
         out = self.folder / "out.wav"
-        done = self.check(OK, "clone", "--ref", self.ref, "--text", "Hello there.", "-o", out, "--engine", "preview", "--json")
+        done = self.check(
+            OK, "clone", "--ref", self.ref, "--text", "Hello there.", "-o", out, "--engine", "preview", "--json"
+        )
         result, = json_lines(done.stdout)
         self.assertEqual((result["engine"], result["is_clone"], result["sample_rate"]), ("preview", False, 48000))
         self.assertEqual(result["finish_reason"], "stop")
@@ -50,19 +52,56 @@ class Preview(Case):
         self.assertAlmostEqual(len(samples) / rate, result["duration"], delta=1e-4)
         self.assertGreater(result["duration"], 0.3)
         self.assertGreater(max(map(abs, samples)), 0.01)
-        self.assertIn("no clone", done.stderr)
+        self.assertEqual(done.stderr.count("no clone"), 1, done.stderr)
         self.assertIn("timbre pull qwen3-tts-0.6b", done.stderr)
         self.assertEqual(self.files(), ["out.wav", "ref.wav"])
 
+    def test_names_that_say_no_format_are_refused_at_once(self):
+        """Before a recording is read: not after the speech, and with nothing else said."""
+        base = ("clone", "--ref", self.ref, "--text", "Hello there.", "--engine", "preview")
+        for words in (("-o", "out.xyz"), ("-o", "out"), ("-o", "out.wav", "--reference-out", "clean.xyz")):
+            done = self.check(USAGE, *base, *words, cwd=self.folder)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+            self.assertIn("says no audio format", done.stderr)
+        self.check(OK, *base, "-q", "-o", "out.xyz", "--format", "wav", cwd=self.folder)
+        self.assertEqual(self.files(), ["out.xyz", "ref.wav"])
+
     def test_the_same_seed_is_the_same_sound(self):
         for name in ("a", "b"):
-            self.check(OK, "clone", "--ref", self.ref, "--text", "Again.", "-o", self.folder / f"{name}.wav", "--engine", "preview",
-                       "--seed", "7")
+            self.check(
+                OK,
+                "clone",
+                "--ref",
+                self.ref,
+                "--text",
+                "Again.",
+                "-o",
+                self.folder / f"{name}.wav",
+                "--engine",
+                "preview",
+                "--seed",
+                "7",
+            )
         self.assertEqual((self.folder / "a.wav").read_bytes(), (self.folder / "b.wav").read_bytes())
 
     def test_streams_to_standard_output(self):
-        self.check(OK, "clone", "--ref", self.ref, "--text", "Pipes.", "-o", self.folder / "a.wav", "--engine", "preview", "--seed", "1")
-        done = self.check(OK, "clone", "--ref", self.ref, "--text", "Pipes.", "-o", "-", "--engine", "preview", "--seed", "1")
+        self.check(
+            OK,
+            "clone",
+            "--ref",
+            self.ref,
+            "--text",
+            "Pipes.",
+            "-o",
+            self.folder / "a.wav",
+            "--engine",
+            "preview",
+            "--seed",
+            "1",
+        )
+        done = self.check(
+            OK, "clone", "--ref", self.ref, "--text", "Pipes.", "-o", "-", "--engine", "preview", "--seed", "1"
+        )
         self.assertEqual(parse_wav(done.stdout)[2], read_wav(self.folder / "a.wav")[2])
 
     def test_text_from_a_file_and_from_standard_input(self):
@@ -74,9 +113,47 @@ class Preview(Case):
         self.assertEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "b.wav"))
         self.assertEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "c.wav"))
 
+    def test_speed(self):
+        text = "This is a longer sentence."
+        base = ("clone", "--ref", self.ref, "--engine", "preview", "--seed", "1", "--text", text)
+        plain, = json_lines(self.check(OK, *base, "-o", self.folder / "a.wav", "--json").stdout)
+        fast, = json_lines(self.check(OK, *base, "-o", self.folder / "b.wav", "--json", "--speed", "2").stdout)
+        self.assertAlmostEqual(fast["duration"], plain["duration"] / 2, delta=0.1)
+        rate, _, samples = read_wav(self.folder / "b.wav")
+        self.assertAlmostEqual(fast["duration"], len(samples) / rate, places=4)
+        self.assertGreater(max(map(abs, samples)), 0.02)
+        done = self.check(OK, *base, "-o", "-", "--speed", "2")
+        self.assertAlmostEqual(len(parse_wav(done.stdout)[2]), len(samples), delta=rate / 10)
+        item = {"text": text, "ref_audio": str(self.ref), "seed": 1}
+        (self.folder / "items.jsonl").write_text(json.dumps(item) + "\n")
+        done = self.check(OK, "clone", "--engine", "preview", "--batch", self.folder / "items.jsonl", "--out-dir",
+                          self.folder / "out", "--speed", "2")
+        self.assertAlmostEqual(json_lines(done.stdout)[0]["duration"], fast["duration"], delta=0.1)
+        self.check(USAGE, *base, "-o", self.folder / "c.wav", "--speed", "0")
+
+    def test_pauses_are_refused_if_they_would_be_read_aloud(self):
+        base = ("clone", "--ref", self.ref, "--engine", "preview", "-o", self.folder / "a.wav", "--pauses", "--text")
+        done = self.check(USAGE, *base, "One. [pause:1s] Two.")
+        self.assertIn("would read", done.stderr)
+        self.assertIn("qwen3", done.stderr)
+        self.check(OK, *base, "One. Two.")
+
     def test_without_post_processing_the_engine_rate_remains(self):
-        done = self.check(OK, "clone", "--ref", self.ref, "--text", "Plain.", "-o", self.folder / "a.wav", "--engine", "preview",
-                          "--no-post", "--no-pre", "--json")
+        done = self.check(
+            OK,
+            "clone",
+            "--ref",
+            self.ref,
+            "--text",
+            "Plain.",
+            "-o",
+            self.folder / "a.wav",
+            "--engine",
+            "preview",
+            "--no-post",
+            "--no-pre",
+            "--json",
+        )
         result, = json_lines(done.stdout)
         self.assertEqual(read_wav(self.folder / "a.wav")[0], result["sample_rate"])
         self.assertEqual(result["timings"]["enhance_speech"], 0)
@@ -85,21 +162,54 @@ class Preview(Case):
     def test_each_cleaning_stage_has_its_strength(self):
         """By default no limit for the reference and 12 dB for the speech."""
         def speak(*options):
-            self.check(OK, "clone", "--ref", self.ref, "--text", "Strength.", "-o", self.folder / "a.wav", "--engine", "preview",
-                       "--reference-out", self.folder / "clean.wav", "--seed", "1", *options)
+            self.check(
+                OK,
+                "clone",
+                "--ref",
+                self.ref,
+                "--text",
+                "Strength.",
+                "-o",
+                self.folder / "a.wav",
+                "--engine",
+                "preview",
+                "--reference-out",
+                self.folder / "clean.wav",
+                "--seed",
+                "1",
+                *options,
+            )
             return read_wav(self.folder / "clean.wav"), read_wav(self.folder / "a.wav")
         default = speak()
-        self.assertEqual(speak("--pre-atten-lim-db", "100", "--pre-pf-beta", "0", "--post-atten-lim-db", "12", "--post-pf-beta", "0"),
-                         default)
+        self.assertEqual(
+            speak(
+                "--pre-atten-lim-db", "100", "--pre-pf-beta", "0", "--post-atten-lim-db", "12", "--post-pf-beta", "0"
+            ),
+            default,
+        )
         self.assertNotEqual(speak("--post-atten-lim-db", "100")[1], default[1])
         self.assertNotEqual(speak("--post-pf-beta", "0.02")[1], default[1])
         self.assertNotEqual(speak("--pre-atten-lim-db", "6")[0], default[0])
 
     def test_reference_out(self):
-        self.check(OK, "clone", "--ref", self.ref, "--text", "Clean.", "-o", self.folder / "a.wav", "--engine", "preview",
-                   "--reference-out", self.folder / "clean.wav")
+        self.check(
+            OK,
+            "clone",
+            "--ref",
+            self.ref,
+            "--text",
+            "Clean.",
+            "-o",
+            self.folder / "a.wav",
+            "--engine",
+            "preview",
+            "--reference-out",
+            self.folder / "clean.wav",
+        )
         self.check(OK, "enhance", self.ref, "-o", self.folder / "expected.wav")
-        self.assertEqual((read_wav(self.folder / "clean.wav")[0], len(read_wav(self.folder / "clean.wav")[2])), (48000, 96000))
+        self.assertEqual(
+            (read_wav(self.folder / "clean.wav")[0], len(read_wav(self.folder / "clean.wav")[2])), (48000, 96000)
+        )
 
     def references(self):
         """(name, samples, channels, what is said) of recordings without speech, and of doubtful ones."""
@@ -116,8 +226,19 @@ class Preview(Case):
         for name, samples, channels, reason in self.references():
             ref, out = self.folder / f"{name}.wav", self.folder / f"{name}.out.wav"
             write_wav(ref, samples, channels=channels)
-            done = self.check(OK if reason is None else INPUT, "clone", "--ref", ref, "--text", "Hello.", "-o", out, "--engine",
-                              "preview", "--json")
+            done = self.check(
+                OK if reason is None else INPUT,
+                "clone",
+                "--ref",
+                ref,
+                "--text",
+                "Hello.",
+                "-o",
+                out,
+                "--engine",
+                "preview",
+                "--json",
+            )
             result, = json_lines(done.stdout)
             judged = run("info", "--speech", "--json", ref)
             verdict, = json_lines(judged.stdout)
@@ -134,8 +255,16 @@ class Preview(Case):
         (self.folder / "items.jsonl").write_text("".join(
             json.dumps({"custom_id": name, "text": "Hello.", "ref_audio": f"{name}.wav"}) + "\n"
             for name in ("zeros", "ref", "tone")))
-        done = self.check(INPUT, "clone", "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--engine",
-                          "preview")
+        done = self.check(
+            INPUT,
+            "clone",
+            "--batch",
+            self.folder / "items.jsonl",
+            "--out-dir",
+            self.folder / "out",
+            "--engine",
+            "preview",
+        )
         results = {r["custom_id"]: r for r in json_lines(done.stdout)}
         self.assertIn("silence", results["zeros"]["error"]["message"])
         self.assertIn("steady sound", results["tone"]["error"]["message"])
@@ -165,15 +294,40 @@ class Preview(Case):
 
         for name, scale in (("usual", 1), ("quiet", 1 / 100)):
             write_wav(self.folder / "in.wav", [s * scale for s in speech()], encoding="float")
-            self.check(OK, "clone", "--ref", self.folder / "in.wav", "--text", "x", "-o", self.folder / "out.wav", "--engine",
-                       "preview", "--reference-out", self.folder / f"{name}.wav", "--encoding", "float")
+            self.check(
+                OK,
+                "clone",
+                "--ref",
+                self.folder / "in.wav",
+                "--text",
+                "x",
+                "-o",
+                self.folder / "out.wav",
+                "--engine",
+                "preview",
+                "--reference-out",
+                self.folder / f"{name}.wav",
+                "--encoding",
+                "float",
+            )
         self.assertAlmostEqual(power("usual.wav") - 40, power("quiet.wav"), delta=1)
 
     def test_bad_references(self):
         (self.folder / "bad.wav").write_bytes(b"no audio")
         for ref in ("bad.wav", "absent.wav"):
-            done = self.check(INPUT, "clone", "--ref", self.folder / ref, "--text", "x", "-o", self.folder / "out.wav", "--engine",
-                              "preview", "--json")
+            done = self.check(
+                INPUT,
+                "clone",
+                "--ref",
+                self.folder / ref,
+                "--text",
+                "x",
+                "-o",
+                self.folder / "out.wav",
+                "--engine",
+                "preview",
+                "--json",
+            )
             result, = json_lines(done.stdout)
             self.assertIn(ref, result["error"]["message"])
         self.assertEqual(self.files(), ["bad.wav", "ref.wav"])
@@ -183,7 +337,9 @@ class Preview(Case):
             done = run("clone", "--ref", self.ref, "--text", text, "-o", self.folder / "out.wav", "--engine", "preview")
             self.assertNotEqual(done.returncode, OK)
         (self.folder / "zero").write_bytes(b"a\0b")
-        self.check(INPUT, "clone", "--ref", self.ref, "--text-file", self.folder / "zero", "-o", self.folder / "out.wav")
+        self.check(
+            INPUT, "clone", "--ref", self.ref, "--text-file", self.folder / "zero", "-o", self.folder / "out.wav"
+        )
         self.assertEqual(self.files(), ["ref.wav", "zero"])
 
     def test_batch_of_32_with_one_corrupt_reference(self):
@@ -192,8 +348,17 @@ class Preview(Case):
             for i in range(32):
                 ref = "corrupt.wav" if i == 17 else "ref.wav"
                 print(json.dumps({"text": f"Number {i}.", "ref_audio": ref, "custom_id": f"item-{i}"}), file=file)
-        done = self.check(INPUT, "clone", "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--engine", "preview",
-                          cwd="/")
+        done = self.check(
+            INPUT,
+            "clone",
+            "--batch",
+            self.folder / "items.jsonl",
+            "--out-dir",
+            self.folder / "out",
+            "--engine",
+            "preview",
+            cwd="/",
+        )
         results = {result["custom_id"]: result for result in json_lines(done.stdout)}
         self.assertEqual(set(results), {f"item-{i}" for i in range(32)})
         failed = [r for r in results.values() if "error" in r]
@@ -219,12 +384,24 @@ class Preview(Case):
             '{"text": 5, "ref_audio": "ref.wav"}',
             '{"ref_audio": "ref.wav"}',
             '{"text": "a", "ref_audio": "ref.wav", "response_format": "aiff"}',
-            '{"text": "a", "ref_audio": "ref.wav", "response_format": "flac", "seed": 3, "x_vector_only": true, "language": null}',
+            (
+                '{"text": "a", "ref_audio": "ref.wav", "response_format": "flac", "seed": 3, "x_vector_only": true,'
+                ' "language": null}'
+            ),
             '{"text": "a", "ref_audio": "-"}',
             '{"text": "good", "ref_audio": "%s", "custom_id": "../up"}' % self.ref,
         ]
         (self.folder / "items.jsonl").write_text("\n".join(lines))
-        done = self.check(INPUT, "clone", "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--engine", "preview")
+        done = self.check(
+            INPUT,
+            "clone",
+            "--batch",
+            self.folder / "items.jsonl",
+            "--out-dir",
+            self.folder / "out",
+            "--engine",
+            "preview",
+        )
         results = json_lines(done.stdout)
         errors = {r["custom_id"]: r["error"]["message"] for r in results if "error" in r}
         expected = {"0002": "not JSON", "0003": "no object", "0005": "duplicate", "0006": 'did you mean "temperature"',
@@ -239,17 +416,52 @@ class Preview(Case):
         self.assertEqual(seeds, [3])
 
     def test_batch_fields_are_those_of_the_api(self):
-        fields = {"ref_text": "", "language": "en_US", "voice": None, "temperature": None, "x_vector_only_mode": True, "max_new_tokens": 900,
-                  "non_streaming_mode": True, "split_length": 40, "pauses": True, "guard_runaway": False, "trim_reference": True,
-                  "reference_silence": 0.5, "subtalker_temperature": 0.5, "subtalker_top_k": 5, "greedy": True, "first_chunk_frames": 2}
-        lines = [{"text": "One.", "ref_audio": "ref.wav", **fields}, {"text": "Two.", "ref_audio": "ref.wav", "language": "", "seed": None},
-                 {"text": "Three.", "ref_audio": "ref.wav", "x_vector_only": True, "x_vector_only_mode": True},
-                 {"text": "Four.", "ref_audio": "ref.wav", "reference_silence": 6}, {"text": "Five.", "ref_audio": "ref.wav", "language": "klingon"},
-                 {"text": "Six.", "ref_audio": "ref.wav", "max_new_tokens": 1.5}]
+        fields = {
+            "ref_text": "",
+            "language": "en_US",
+            "voice": None,
+            "temperature": None,
+            "x_vector_only_mode": True,
+            "max_new_tokens": 900,
+            "non_streaming_mode": True,
+            "split_length": 40,
+            "pauses": True,
+            "guard_runaway": False,
+            "trim_reference": True,
+            "reference_silence": 0.5,
+            "subtalker_temperature": 0.5,
+            "subtalker_top_k": 5,
+            "greedy": True,
+            "do_sample": False,
+            "subtalker_dosample": True,
+            "first_chunk_frames": 2,
+        }
+        lines = [
+            {"text": "One.", "ref_audio": "ref.wav", **fields},
+            {"text": "Two.", "ref_audio": "ref.wav", "language": "", "seed": None},
+            {"text": "Three.", "ref_audio": "ref.wav", "x_vector_only": True, "x_vector_only_mode": True},
+            {"text": "Four.", "ref_audio": "ref.wav", "reference_silence": 6},
+            {"text": "Five.", "ref_audio": "ref.wav", "language": "klingon"},
+            {"text": "Six.", "ref_audio": "ref.wav", "max_new_tokens": 1.5},
+        ]
         (self.folder / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
-        done = self.check(INPUT, "clone", "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--engine", "preview")
+        done = self.check(
+            INPUT,
+            "clone",
+            "--batch",
+            self.folder / "items.jsonl",
+            "--out-dir",
+            self.folder / "out",
+            "--engine",
+            "preview",
+        )
         errors = {r["custom_id"]: r["error"]["message"] for r in json_lines(done.stdout) if "error" in r}
-        expected = {"0003": "same field", "0004": "reference_silence", "0005": "auto, en, zh", "0006": "max_frames is not a whole number"}
+        expected = {
+            "0003": "same field",
+            "0004": "reference_silence",
+            "0005": "auto, en, zh",
+            "0006": "max_frames is not a whole number",
+        }
         self.assertEqual(set(errors), set(expected), done.stdout)
         for line, words in expected.items():
             self.assertIn(words, errors[line])
@@ -257,8 +469,12 @@ class Preview(Case):
     def test_what_is_missing_is_said_first(self):
         nothing = {"HF_HOME": "/nonexistent", "HF_HUB_CACHE": "/nonexistent", "TIMBRE_SYSTEM_MODELS": "/nonexistent"}
         base = ("clone", "--ref", self.ref, "--text", "Hi.", "-o", self.folder / "out.wav")
-        for options, words in ((("--no-preview",), "timbre pull"), (("--engine", "qwen3"), "timbre pull"), (("--model", "1.7b"), "timbre pull qwen3-tts-1.7b"),
-                               (("--denoiser", "/nope", "--engine", "preview"), "/nope")):
+        for options, words in (
+            (("--no-preview",), "timbre pull"),
+            (("--engine", "qwen3"), "timbre pull"),
+            (("--model", "1.7b"), "timbre pull qwen3-tts-1.7b"),
+            (("--denoiser", "/nope", "--engine", "preview"), "/nope"),
+        ):
             done = self.check(MODEL, *base, *options, env=nothing)
             self.assertIn(words, done.stderr)
         self.check(USAGE, *base, "--engine", "preview", "--no-preview", env=nothing)
@@ -266,8 +482,23 @@ class Preview(Case):
 
     def test_batch_takes_defaults_from_options_and_reads_standard_input(self):
         items = '{"text": "one"}\n{"text": "two", "run_post_processing": false}\n'
-        done = self.check(OK, "clone", "--batch", "-", "--out-dir", self.folder / "out", "--ref", self.ref, "--engine", "preview", "--seed",
-                          "9", "--format", "flac", stdin=items.encode())
+        done = self.check(
+            OK,
+            "clone",
+            "--batch",
+            "-",
+            "--out-dir",
+            self.folder / "out",
+            "--ref",
+            self.ref,
+            "--engine",
+            "preview",
+            "--seed",
+            "9",
+            "--format",
+            "flac",
+            stdin=items.encode(),
+        )
         results = json_lines(done.stdout)
         self.assertEqual({r["seed"] for r in results}, {9})
         self.assertEqual([f for f in self.files() if f.startswith("out/")], ["out/0001.flac", "out/0002.flac"])
@@ -287,12 +518,40 @@ class Engines(Case):
     @needs_denoiser
     def test_missing_model_says_how_to_get_it(self):
         write_wav(self.folder / "ref.wav", speech())
-        env = {"HF_HOME": str(self.folder / "hf"), "HF_HUB_CACHE": str(self.folder / "hf/hub"), "HOME": str(self.folder)}
-        done = self.check(MODEL, "clone", "--ref", self.folder / "ref.wav", "--text", "x", "-o", self.folder / "out.wav", "--engine",
-                          "qwen3", env=env)
+        env = {
+            "HF_HOME": str(self.folder / "hf"),
+            "HF_HUB_CACHE": str(self.folder / "hf/hub"),
+            "HOME": str(self.folder),
+        }
+        done = self.check(
+            MODEL,
+            "clone",
+            "--ref",
+            self.folder / "ref.wav",
+            "--text",
+            "x",
+            "-o",
+            self.folder / "out.wav",
+            "--engine",
+            "qwen3",
+            env=env,
+        )
         self.assertIn("timbre pull", done.stderr)
-        done = self.check(MODEL, "clone", "--ref", self.folder / "ref.wav", "--text", "x", "-o", self.folder / "out.wav", "--engine",
-                          "qwen3", "--model", self.folder / "nowhere", env=env)
+        done = self.check(
+            MODEL,
+            "clone",
+            "--ref",
+            self.folder / "ref.wav",
+            "--text",
+            "x",
+            "-o",
+            self.folder / "out.wav",
+            "--engine",
+            "qwen3",
+            "--model",
+            self.folder / "nowhere",
+            env=env,
+        )
         self.assertIn("nowhere", done.stderr)
 
     def test_models(self):
@@ -317,7 +576,16 @@ class Engines(Case):
         result, = json_lines(self.check(OK, "doctor", "--json").stdout)
         checks = {c["name"]: c for c in result["checks"]}
         self.assertTrue(result["ok"])
-        for name in ("version", "cpu", "memory budget", "denoiser", "resampler soxr", "format wav", "format flac", "format opus"):
+        for name in (
+            "version",
+            "cpu",
+            "memory budget",
+            "denoiser",
+            "resampler soxr",
+            "format wav",
+            "format flac",
+            "format opus",
+        ):
             self.assertTrue(checks[name]["ok"], checks[name])
         self.assertIn("ok    denoiser", self.check(OK, "doctor").stdout.decode())
         broken, = json_lines(self.check(MODEL, "doctor", "--json", "--denoiser", "/absent").stdout)
@@ -325,8 +593,8 @@ class Engines(Case):
 
 
 def golden_items(model, layout=False):
-    """[(case, index, batch line, codes file, wave file)] of a checkpoint's cases in one text layout: what the official package
-    makes of them."""
+    """[(case, index, batch line, codes file, wave file)] of a checkpoint's cases in one text layout: what the official
+    package makes of them."""
     items = []
     for path in sorted((QWEN / model / "cases").glob("*/case.json")):
         case = json.loads(path.read_text())
@@ -350,8 +618,20 @@ class Qwen(Case):
     """The whole command over checkpoints with random weights, against what the official package makes of them."""
 
     def exact(self, model):
-        return ["--engine", "qwen3", "--model", QWEN / model / "model", "--precision", "f32", "--greedy", "--no-pre", "--no-post",
-                "--encoding", "float", "--json"]
+        return [
+            "--engine",
+            "qwen3",
+            "--model",
+            QWEN / model / "model",
+            "--precision",
+            "f32",
+            "--greedy",
+            "--no-pre",
+            "--no-post",
+            "--encoding",
+            "float",
+            "--json",
+        ]
 
     def compare(self, audio, codes, golden_codes, golden_wave):
         self.assertEqual(read_codes(codes), read_codes(golden_codes))
@@ -368,9 +648,21 @@ class Qwen(Case):
         lines = "".join(json.dumps(line) + "\n" for _, line, _, _ in items)
         (self.folder / "items.jsonl").write_text(lines)
         case = items[0][0]
-        done = self.check(OK, "clone", *self.exact(model), "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out",
-                          "--codes-out", self.folder / "codes", "--max-frames", case["max_new_tokens"],
-                          *(["--non-streaming-text"] if layout else []), env=env)
+        done = self.check(
+            OK,
+            "clone",
+            *self.exact(model),
+            "--batch",
+            self.folder / "items.jsonl",
+            "--out-dir",
+            self.folder / "out",
+            "--codes-out",
+            self.folder / "codes",
+            "--max-frames",
+            case["max_new_tokens"],
+            *(["--non-streaming-text"] if layout else []),
+            env=env,
+        )
         results = {result["custom_id"]: result for result in json_lines(done.stdout)}
         self.assertEqual(set(results), {line["custom_id"] for _, line, _, _ in items})
         for _, line, codes, wave in items:
@@ -383,9 +675,22 @@ class Qwen(Case):
         (case, line, codes, wave), = [item for layout in (False, True) for item in golden_items(model, layout)
                                       if item[1]["custom_id"] == f"{name}-0"]
         out = self.folder / "out.wav"
-        arguments = ["--ref", line["ref_audio"], "--text", line["text"], "--language", line["language"], "--repetition-penalty",
-                     line["repetition_penalty"], "--max-frames", case["max_new_tokens"], "--codes-out", self.folder / "codes.npy",
-                     "-o", out]
+        arguments = [
+            "--ref",
+            line["ref_audio"],
+            "--text",
+            line["text"],
+            "--language",
+            line["language"],
+            "--repetition-penalty",
+            line["repetition_penalty"],
+            "--max-frames",
+            case["max_new_tokens"],
+            "--codes-out",
+            self.folder / "codes.npy",
+            "-o",
+            out,
+        ]
         if "ref_text" in line:
             arguments += ["--ref-text", line["ref_text"]]
         if line["x_vector_only"]:
@@ -398,7 +703,12 @@ class Qwen(Case):
         return result
 
     def test_one_text_as_the_official_package(self):
-        cases = [("sample-c", "icl_en"), ("sample-f", "icl_penalty"), ("sample-c", "icl_nonstreaming"), ("sample-c", "xvec_auto")]
+        cases = [
+            ("sample-c", "icl_en"),
+            ("sample-f", "icl_penalty"),
+            ("sample-c", "icl_nonstreaming"),
+            ("sample-c", "xvec_auto"),
+        ]
         for model, name in cases[:1] if SANITIZED else cases:
             with self.subTest(model=model, case=name):
                 result = self.one(model, name)
@@ -441,46 +751,106 @@ class Qwen(Case):
         self.check(OK, "clone", *model, "--ref", recording, *ref, *say, "-o", self.folder / "a.wav")
         self.check(OK, "clone", *model, "--voice", voice, *say, "-o", self.folder / "b.wav")
         self.assertEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "b.wav"))
-        (self.folder / "items.jsonl").write_text('{"text": "Good morning.", "voice": "me.tmbvoice", "custom_id": "v"}\n')
-        self.check(OK, "clone", *model, "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", *say[2:])
+        (self.folder / "items.jsonl").write_text(
+            '{"text": "Good morning.", "voice": "me.tmbvoice", "custom_id": "v"}\n'
+        )
+        self.check(
+            OK, "clone", *model, "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", *say[2:]
+        )
         self.assertEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "out/v.wav"))
         # By its x-vector it speaks too, and otherwise.
         self.check(OK, "clone", *model, "--voice", voice, *say, "--x-vector-only", "-o", self.folder / "x.wav")
         self.assertNotEqual(read_wav(self.folder / "a.wav"), read_wav(self.folder / "x.wav"))
 
     def test_a_pause_alone_is_exactly_silence(self):
-        model = ("--engine", "qwen3", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--pauses",
-                 "-o", self.folder / "out.wav")
-        for ref, post in (((), ("--no-post",)), (("--ref-text", "A short reference sentence."), ("--no-post",)), ((), ())):
+        model = (
+            "--engine",
+            "qwen3",
+            "--model",
+            QWEN / "sample-c/model",
+            "--ref",
+            QWEN / "references/ref_en.wav",
+            "--no-pre",
+            "--pauses",
+            "-o",
+            self.folder / "out.wav",
+        )
+        for ref, post in (
+            ((), ("--no-post",)),
+            (("--ref-text", "A short reference sentence."), ("--no-post",)),
+            ((), ()),
+        ):
             self.check(OK, "clone", *model, *ref, *post, "--text", " [pause:1s] [pause:250ms]\n")
             rate, _, samples = read_wav(self.folder / "out.wav")
             self.assertEqual(len(samples), rate * 5 // 4)
             self.assertEqual(set(samples), {0.0})
         done = self.check(USAGE, "clone", *model, "--text", "Hi. [pause:31s]")
         self.assertIn("30 s is the most", done.stderr)
+        for nothing in ("[pause:0s]", " [pause:0ms]\n[pause:0]"):
+            done = self.check(USAGE, "clone", *model, "--text", nothing)
+            self.assertIn("text is empty", done.stderr)
 
     def test_another_kind_of_model(self):
         """Exit status 4 and what to do, whichever file says that it is another model."""
-        for file, change in (("config.json", {"tts_model_type": "custom_voice_of_another_kind"}), ("config.json", {"model_type": "llama"}),
-                             ("config.json", {"tokenizer_type": "other"})):
+        for file, change in (
+            ("config.json", {"tts_model_type": "custom_voice_of_another_kind"}),
+            ("config.json", {"model_type": "llama"}),
+            ("config.json", {"tokenizer_type": "other"}),
+        ):
             model = self.folder / "model"
             shutil.copytree(QWEN / "sample-c/model", model)
             (model / file).chmod(0o644)
             config = json.loads((model / file).read_text())
             (model / file).unlink()
             (model / file).write_text(json.dumps({**config, **change}))
-            done = self.check(MODEL, "clone", "--engine", "qwen3", "--model", model, "--ref", QWEN / "references/ref_en.wav", "--text",
-                              "Hi.", "--no-pre", "--no-post", "-o", self.folder / "out.wav")
+            done = self.check(
+                MODEL,
+                "clone",
+                "--engine",
+                "qwen3",
+                "--model",
+                model,
+                "--ref",
+                QWEN / "references/ref_en.wav",
+                "--text",
+                "Hi.",
+                "--no-pre",
+                "--no-post",
+                "-o",
+                self.folder / "out.wav",
+            )
             self.assertIn(file, done.stderr)
             shutil.rmtree(model)
         self.assertEqual(self.files(), [])
 
     def test_long_texts_are_split_by_themselves(self):
-        text = "# One\n\n" + "This is a sentence of a long text. " * 8 + "\n\n## Two\n\n" + "And this is another sentence. " * 8
+        text = (
+            "# One\n\n"
+            + "This is a sentence of a long text. " * 8
+            + "\n\n## Two\n\n"
+            + "And this is another sentence. " * 8
+        )
         self.assertGreater(len(text), 400)
         (self.folder / "book.md").write_text(text)
-        model = ("clone", "--engine", "qwen3", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre",
-                 "--no-post", "--seed", "5", "--json", "--max-seconds", "3", "--text-file", self.folder / "book.md", "-o")
+        model = (
+            "clone",
+            "--engine",
+            "qwen3",
+            "--model",
+            QWEN / "sample-c/model",
+            "--ref",
+            QWEN / "references/ref_en.wav",
+            "--no-pre",
+            "--no-post",
+            "--seed",
+            "5",
+            "--json",
+            "--max-seconds",
+            "3",
+            "--text-file",
+            self.folder / "book.md",
+            "-o",
+        )
         first, = json_lines(self.check(OK, *model, self.folder / "a.wav").stdout)
         again, = json_lines(self.check(OK, *model, self.folder / "b.wav", "--split", "auto").stdout)
         self.assertEqual([s["text"] for s in first["segments"]][:1], ["One"])
@@ -491,20 +861,67 @@ class Qwen(Case):
         self.assertLessEqual(first["duration"], 3.001)
         self.assertIn("auto and off", self.check(USAGE, *model, self.folder / "d.wav", "--split", "some").stderr)
 
+    def test_utf_16_is_named(self):
+        for order in ("utf-16-le", "utf-16-be"):
+            text = self.folder / "text.txt"
+            text.write_bytes("\ufeffGood morning.".encode(order))
+            say = ("clone", "--engine", "preview", "--ref", QWEN / "references/ref_en.wav", "-o", self.folder / "a.wav")
+            for options in (("--text-file", text), ("--text", "Hi.", "--ref-text-file", text)):
+                self.assertIn("text.txt is UTF-16: save it as UTF-8", self.check(INPUT, *say, *options).stderr)
+            text.write_bytes("\ufeff{}\n".encode(order))
+            done = self.check(INPUT, "clone", "--engine", "preview", "--batch", text, "--out-dir", self.folder)
+            self.assertIn("the file is UTF-16: save it as UTF-8", done.stderr)
+
     def test_byte_order_marks(self):
         """Editors on Windows write one; it is no part of a text, a transcript or a batch."""
         bom = b"\xef\xbb\xbf"
         (self.folder / "text.txt").write_bytes(bom + b"Good morning.\r\n")
         (self.folder / "ref.txt").write_bytes(bom + b"A short reference sentence.\r\n")
-        line = {"text": "Good morning.", "ref_text": "A short reference sentence.", "ref_audio": str(QWEN / "references/ref_en.wav"),
-                "custom_id": "b"}
+        line = {
+            "text": "Good morning.",
+            "ref_text": "A short reference sentence.",
+            "ref_audio": str(QWEN / "references/ref_en.wav"),
+            "custom_id": "b",
+        }
         (self.folder / "items.jsonl").write_bytes(bom + json.dumps(line).encode() + b"\r\n")
-        model = ("--engine", "qwen3", "--model", QWEN / "sample-c/model", "--precision", "f32", "--greedy", "--no-pre", "--no-post",
-                 "--max-frames", "12")
+        model = (
+            "--engine",
+            "qwen3",
+            "--model",
+            QWEN / "sample-c/model",
+            "--precision",
+            "f32",
+            "--greedy",
+            "--no-pre",
+            "--no-post",
+            "--max-frames",
+            "12",
+        )
         ref = ("--ref", QWEN / "references/ref_en.wav")
-        self.check(OK, "clone", *model, *ref, "--text", "Good morning.", "--ref-text", line["ref_text"], "-o", self.folder / "a.wav")
-        self.check(OK, "clone", *model, *ref, "--text-file", self.folder / "text.txt", "--ref-text-file", self.folder / "ref.txt", "-o",
-                   self.folder / "c.wav")
+        self.check(
+            OK,
+            "clone",
+            *model,
+            *ref,
+            "--text",
+            "Good morning.",
+            "--ref-text",
+            line["ref_text"],
+            "-o",
+            self.folder / "a.wav",
+        )
+        self.check(
+            OK,
+            "clone",
+            *model,
+            *ref,
+            "--text-file",
+            self.folder / "text.txt",
+            "--ref-text-file",
+            self.folder / "ref.txt",
+            "-o",
+            self.folder / "c.wav",
+        )
         self.check(OK, "clone", *model, "--batch", self.folder / "items.jsonl", "--out-dir", self.folder)
         whole = read_wav(self.folder / "a.wav")
         self.assertEqual(read_wav(self.folder / "c.wav"), whole)
@@ -513,8 +930,18 @@ class Qwen(Case):
     def test_bad_voices(self):
         say = ("--text", "Hello.", "--no-post", "--max-frames", "4", "-o", self.folder / "out.wav")
         voice = self.folder / "me.tmbvoice"
-        self.check(OK, "voice", "create", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--model", QWEN / "sample-c/model", "-o",
-                   voice)
+        self.check(
+            OK,
+            "voice",
+            "create",
+            "--ref",
+            QWEN / "references/ref_en.wav",
+            "--no-pre",
+            "--model",
+            QWEN / "sample-c/model",
+            "-o",
+            voice,
+        )
         done = self.check(MODEL, "clone", "--model", QWEN / "sample-d/model", "--voice", voice, *say)
         self.assertIn("make the voice again", done.stderr)
         whole = voice.read_bytes()
@@ -526,9 +953,28 @@ class Qwen(Case):
 
     def test_damaged_models(self):
         model = self.folder / "model"
-        say = ("clone", "--engine", "qwen3", "--model", model, "--ref", QWEN / "references/ref_en.wav", "--text", "Hello.", "--no-pre",
-               "--no-post", "-o", self.folder / "out.wav")
-        for name in ("config.json", "vocab.json", "model.safetensors", "speech_tokenizer/config.json", "speech_tokenizer/model.safetensors"):
+        say = (
+            "clone",
+            "--engine",
+            "qwen3",
+            "--model",
+            model,
+            "--ref",
+            QWEN / "references/ref_en.wav",
+            "--text",
+            "Hello.",
+            "--no-pre",
+            "--no-post",
+            "-o",
+            self.folder / "out.wav",
+        )
+        for name in (
+            "config.json",
+            "vocab.json",
+            "model.safetensors",
+            "speech_tokenizer/config.json",
+            "speech_tokenizer/model.safetensors",
+        ):
             for size in (100,) if SANITIZED else (0, 100):
                 shutil.copytree(QWEN / "sample-d/model", model)
                 data = (model / name).read_bytes()
@@ -540,12 +986,26 @@ class Qwen(Case):
         self.assertEqual(self.files(), [])
 
     def test_memory_budget(self):
-        say = ("--engine", "qwen3", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--no-post",
-               "-o", self.folder / "out.wav")
+        say = (
+            "--engine",
+            "qwen3",
+            "--model",
+            QWEN / "sample-c/model",
+            "--ref",
+            QWEN / "references/ref_en.wav",
+            "--no-pre",
+            "--no-post",
+            "-o",
+            self.folder / "out.wav",
+        )
         done = self.check(FAILED, "clone", *say, "--text", "Hello.", "--memory", "1M")
         self.assertRegex(done.stderr, r"needs [0-9.]+ MiB.*memory budget is 1\.0 MiB")
-        done = self.check(FAILED, "clone", *say, "--split", "off", "--text", "-", "--memory", "80M", stdin=b"Hello there. " * 20000)
-        self.assertRegex(done.stderr, r"needs [0-9.]+ [MG]iB beside [0-9.]+ MiB of models, the memory budget is 80\.0 MiB")
+        done = self.check(
+            FAILED, "clone", *say, "--split", "off", "--text", "-", "--memory", "80M", stdin=b"Hello there. " * 20000
+        )
+        self.assertRegex(
+            done.stderr, r"needs [0-9.]+ [MG]iB beside [0-9.]+ MiB of models, the memory budget is 80\.0 MiB"
+        )
         self.check(OK, "clone", *say, "--text", "Hello.", "--memory", "80M", "--max-frames", "4")
 
     def test_auto_is_this_engine_where_its_model_is_installed(self):
@@ -556,8 +1016,20 @@ class Qwen(Case):
         (hub / "snapshots").mkdir()
         (hub / "snapshots" / commit).symlink_to(QWEN / "sample-d/model")
         env = {"HF_HOME": str(self.folder / "hf"), "HF_HUB_CACHE": str(self.folder / "hf/hub")}
-        say = ("clone", "--ref", QWEN / "references/ref_es.wav", "--text", "Hello.", "--no-pre", "--no-post", "--max-frames", "4", "--json",
-               "-o", self.folder / "out.wav")
+        say = (
+            "clone",
+            "--ref",
+            QWEN / "references/ref_es.wav",
+            "--text",
+            "Hello.",
+            "--no-pre",
+            "--no-post",
+            "--max-frames",
+            "4",
+            "--json",
+            "-o",
+            self.folder / "out.wav",
+        )
         result, = json_lines(self.check(OK, *say, env=env).stdout)
         self.assertEqual((result["engine"], result["is_clone"]), ("qwen3", True))
         result, = json_lines(self.check(OK, *say, "--model", QWEN / "sample-c/model").stdout)
@@ -567,9 +1039,25 @@ class Qwen(Case):
 
     def test_long_texts_and_pauses(self):
         text = "The first sentence is here. [pause:500ms] The second one follows after it. A third one ends it."
-        say = ("clone", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--no-post", "--seed", "4",
-               "--text", text, "-o", self.folder / "out.wav", "--json")
-        result, = json_lines(self.check(OK, *say, "--split", "30", "--pauses", "--max-frames", "80", "--runaway-guard").stdout)
+        say = (
+            "clone",
+            "--model",
+            QWEN / "sample-c/model",
+            "--ref",
+            QWEN / "references/ref_en.wav",
+            "--no-pre",
+            "--no-post",
+            "--seed",
+            "4",
+            "--text",
+            text,
+            "-o",
+            self.folder / "out.wav",
+            "--json",
+        )
+        (result,) = json_lines(
+            self.check(OK, *say, "--split", "30", "--pauses", "--max-frames", "80", "--runaway-guard").stdout
+        )
         segments = result["segments"]
         self.assertGreaterEqual(len(segments), 2)
         self.assertEqual(segments[0]["text"], "The first sentence is here.")
@@ -581,12 +1069,33 @@ class Qwen(Case):
     def test_shaping_the_reference(self):
         rate, _, clip = read_wav(QWEN / "references/ref_en.wav")
         second = [0.0] * rate
-        pieces = {"plain": clip, "padded": clip + second, "a": second + clip + second[:rate // 2], "b": second[:rate // 2] + clip + second}
-        say = ("clone", *self.exact("sample-c"), "--text", "Hello.", "--ref-text", "A reference.", "--max-frames", "8", "-o",
-               self.folder / "out.wav")
+        pieces = {
+            "plain": clip,
+            "padded": clip + second,
+            "a": second + clip + second[: rate // 2],
+            "b": second[: rate // 2] + clip + second,
+        }
+        say = (
+            "clone",
+            *self.exact("sample-c"),
+            "--text",
+            "Hello.",
+            "--ref-text",
+            "A reference.",
+            "--max-frames",
+            "8",
+            "-o",
+            self.folder / "out.wav",
+        )
         codes = {}
-        for name, options in {"plain": (), "plain+": ("--ref-silence", "1"), "padded": (), "a": ("--trim-ref",), "b": ("--trim-ref",),
-                              "a-": ()}.items():
+        for name, options in {
+            "plain": (),
+            "plain+": ("--ref-silence", "1"),
+            "padded": (),
+            "a": ("--trim-ref",),
+            "b": ("--trim-ref",),
+            "a-": (),
+        }.items():
             write_wav(self.folder / "ref.wav", pieces[name.strip("+-")], rate)
             self.check(OK, *say, "--ref", self.folder / "ref.wav", *options, "--codes-out", self.folder / "codes.npy")
             codes[name] = read_codes(self.folder / "codes.npy")
@@ -598,8 +1107,21 @@ class Qwen(Case):
     @needs_denoiser
     def test_all_five_stages(self):
         out = self.folder / "out.wav"
-        say = ("clone", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_fr_44k_stereo.wav", "--ref-text", "Une phrase.",
-               "--text", "All of it.", "--max-frames", "20", "--seed", "5")
+        say = (
+            "clone",
+            "--model",
+            QWEN / "sample-c/model",
+            "--ref",
+            QWEN / "references/ref_fr_44k_stereo.wav",
+            "--ref-text",
+            "Une phrase.",
+            "--text",
+            "All of it.",
+            "--max-frames",
+            "20",
+            "--seed",
+            "5",
+        )
         result, = json_lines(self.check(OK, *say, "-o", out, "--json").stdout)
         self.assertEqual((result["sample_rate"], result["seed"], result["engine"]), (48000, 5, "qwen3"))
         self.assertLessEqual(STAGES, set(result["timings"]))

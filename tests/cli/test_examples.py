@@ -11,8 +11,13 @@ EXAMPLES = pathlib.Path(os.environ["TIMBRE_BUILD"]) / "examples"
 
 class Examples(Case):
     def example(self, name, *arguments, status=0, **env):
-        done = subprocess.run([EXAMPLES / f"example-{name}", *map(str, arguments)], capture_output=True, text=True, timeout=240,
-                              env=environment(**env))
+        done = subprocess.run(
+            [EXAMPLES / f"example-{name}", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env=environment(**env),
+        )
         self.assertEqual(done.returncode, status, done.stderr)
         return done
 

@@ -6,8 +6,25 @@ import threading
 import time
 import unittest
 
-from support import (FAILED, INTERRUPTED, OK, SANITIZED, Case, denoiser_clips, interrupt, json_lines, needs_denoiser, needs_espeak,
-                     peak_memory, read_wav, speech, start, tone, wait_until, write_wav)
+from support import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    SANITIZED,
+    Case,
+    denoiser_clips,
+    interrupt,
+    json_lines,
+    needs_denoiser,
+    needs_espeak,
+    peak_memory,
+    read_wav,
+    speech,
+    start,
+    tone,
+    wait_until,
+    write_wav,
+)
 
 MEGABYTE = 1 << 20
 
@@ -52,8 +69,14 @@ class Long(Case):
         write_wav(self.folder / "mono.wav", samples)
         write_wav(self.folder / "stereo.wav", samples[:rate * 4], 44100, channels=2)
         write_wav(self.folder / "high.wav", samples[:rate * 4], 192000, channels=2)
-        for name, options, cpu in (("mono", (), "generic"), ("mono", (), "avx2"), ("mono", (), "avx512"), ("mono", ("--low-latency",), ""),
-                                   ("stereo", (), ""), ("high", (), "")):
+        for name, options, cpu in (
+            ("mono", (), "generic"),
+            ("mono", (), "avx2"),
+            ("mono", (), "avx512"),
+            ("mono", ("--low-latency",), ""),
+            ("stereo", (), ""),
+            ("high", (), ""),
+        ):
             with self.subTest(name=name, options=options, cpu=cpu):
                 peak = self.peak_of("enhance", self.folder / f"{name}.wav", "-o", "-", "-q", *options, TIMBRE_CPU=cpu)
                 self.assertGreater(peak, 8 * MEGABYTE)  # the weights alone: it was measured
@@ -86,7 +109,9 @@ class Long(Case):
     @unittest.skipIf(SANITIZED, "the sanitizers' own memory would be measured")
     def test_resample_holds_memory(self):
         for kind in ("soxr", "polyphase", "sinc"):
-            process = start("resample", "-", "--raw", "--input-rate", "44100", "-r", "48000", "--resampler", kind, "-o", "-", "-q")
+            process = start(
+                "resample", "-", "--raw", "--input-rate", "44100", "-r", "48000", "--resampler", kind, "-o", "-", "-q"
+            )
             peaks = []
             status, _ = feed(process, noise(10, 44100), 30, lambda i: peaks.append(peak_memory(process)))
             self.assertEqual(status, OK)
@@ -106,6 +131,8 @@ class Interrupted(Case):
         return interrupt(process, number)
 
     def test_nothing_stays(self):
+        # The suite itself may run under nohup, and a signal that is ignored stays so in a child.
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             status, _, errors = self.run_until_output(number)
             self.assertEqual((status, errors), (INTERRUPTED, ""))
@@ -139,16 +166,20 @@ class Interrupted(Case):
         errors = process.stderr.read().decode()
         process.stderr.close()
         process.stdin.close()
-        self.assertEqual(process.wait(timeout=60), FAILED)
-        self.assertEqual(len(errors.splitlines()), 1, errors)
+        self.assertEqual((process.wait(timeout=60), errors), (FAILED, ""))
 
     @needs_espeak
     def test_a_batch_stops_and_leaves_no_part(self):
         write_wav(self.folder / "ref.wav", speech())
-        items = "".join('{"text": "%s", "ref_audio": "ref.wav", "custom_id": "i%d"}\n' % ("one two three four " * 5 * (i > 0) + "five", i)
-                        for i in range(200))
+        items = "".join(
+            '{"text": "%s", "ref_audio": "ref.wav", "custom_id": "i%d"}\n'
+            % ("one two three four " * 5 * (i > 0) + "five", i)
+            for i in range(200)
+        )
         (self.folder / "items.jsonl").write_text(items)
-        process = start("clone", "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--engine", "preview")
+        process = start(
+            "clone", "--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--engine", "preview"
+        )
         self.assertTrue(process.stdout.readline().startswith(b'{"custom_id":"i'))
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
@@ -157,7 +188,8 @@ class Interrupted(Case):
         left = {f.split("/", 1)[1] for f in self.files() if f.startswith("out/")}
         self.assertLess(len(left), 200)
         self.assertTrue(all(name.endswith(".wav") and "tmp" not in name for name in left), left)
-        self.assertLessEqual(len(left - done), 4)  # whole files whose result was no longer printed, and the one read above
+        # whole files whose result was no longer printed, and the one read above
+        self.assertLessEqual(len(left - done), 4)
 
 
 if __name__ == "__main__":

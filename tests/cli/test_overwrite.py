@@ -6,7 +6,20 @@ import subprocess
 import tempfile
 import unittest
 
-from support import INPUT, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser, needs_espeak, speech, tone, write_wav
+from support import (
+    INPUT,
+    OK,
+    TIMBRE,
+    USAGE,
+    Case,
+    environment,
+    json_lines,
+    needs_denoiser,
+    needs_espeak,
+    speech,
+    tone,
+    write_wav,
+)
 
 PREVIEW = {"TIMBRE_ENGINE": "preview"}
 
@@ -60,8 +73,37 @@ class Overwrite(Case):
                     (self.folder / name).unlink(missing_ok=True)
                 self.before = self.snapshot()
 
+    def test_a_voice_of_two_files(self):
+        """A recording with its transcript beside it: both are read."""
+        voices = self.folder / "voices"
+        voices.mkdir()
+        write_wav(voices / "anna.wav", speech())
+        (voices / "anna.txt").write_text("Her words.")
+        os.link(voices / "anna.txt", self.folder / "words.npy")
+        self.before = self.snapshot()
+        named = ("clone", "--voices", "voices", "--voice", "anna", "--engine", "preview")
+        for output in (
+            ("-o", "voices/anna.wav"),
+            ("-o", "x.wav", "--codes-out", "voices/anna.txt"),
+            ("-o", "x.wav", "--codes-out", "words.npy"),
+            ("-o", "x.wav", "--reference-out", "sub/../voices/anna.wav"),
+        ):
+            self.refused(*named, "--text", "hi", *output)
+        (self.folder / "items.jsonl").write_text('{"custom_id": "anna", "text": "hi"}')
+        self.before = self.snapshot()
+        done = self.check(INPUT, *named, "--batch", "items.jsonl", "--out-dir", "voices", cwd=self.folder)
+        self.assertIn("would replace", done.stderr)
+        self.assertEqual(self.snapshot(), self.before)
+
     def test_every_spelling_of_a_path(self):
-        for path in ("./me.wav", "sub/../me.wav", "link.wav", "hard.wav", str(self.folder / "me.wav"), "sub/./../hard.wav"):
+        for path in (
+            "./me.wav",
+            "sub/../me.wav",
+            "link.wav",
+            "hard.wav",
+            str(self.folder / "me.wav"),
+            "sub/./../hard.wav",
+        ):
             with self.subTest(path=path):
                 self.refused("enhance", "me.wav", "-o", path)
                 self.refused("resample", path, "-r", "16000", "-o", "me.wav")
@@ -73,7 +115,9 @@ class Overwrite(Case):
         for first, second in (("x.wav", "x.wav"), ("x.wav", "./x.wav"), ("sub/x.wav", "dir/x.wav")):
             self.refused(*speak, "-o", first, "--reference-out", second, message="would both write")
             self.refused(*speak, "-o", first, "--codes-out", second, message="would both write")
-            self.refused("enhance", "me.wav", "-o", first + ".png", "--plot", second + ".png", message="would both write")
+            self.refused(
+                "enhance", "me.wav", "-o", first + ".png", "--plot", second + ".png", message="would both write"
+            )
         write_wav(self.folder / "sub/me.wav", tone(0.2))
         self.before = self.snapshot()
         self.refused("enhance", "me.wav", "sub/me.wav", "-o", "out", message="would both write")
@@ -91,10 +135,18 @@ class Overwrite(Case):
             with open(self.folder / source, "rb") as stdin, open(self.folder / target, "ab") as stdout:
                 return subprocess.run([TIMBRE, *arguments], stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
                                       cwd=self.folder, env=environment(), timeout=240)
-        for arguments in (("enhance", "-", "-o", "me.wav"), ("enhance", "-", "-o", "-"), ("enhance", "me.wav", "-o", "-"),
-                          ("resample", "-", "-r", "8k", "-o", "-"), ("enhance", "-", "-o", "hard.wav"),
-                          ("clone", "--engine", "preview", "--ref", "-", "--text", "hi", "-o", "-"),
-                          ("enhance", "/dev/stdin", "-o", "me.wav"), ("info", "me.wav")):
+
+        for arguments in (
+            ("enhance", "-", "-o", "me.wav"),
+            ("enhance", "-", "-o", "-"),
+            ("enhance", "me.wav", "-o", "-"),
+            ("enhance", "me.wav", "-o", "/dev/stdout"),
+            ("resample", "-", "-r", "8k", "-o", "-"),
+            ("enhance", "-", "-o", "hard.wav"),
+            ("clone", "--engine", "preview", "--ref", "-", "--text", "hi", "-o", "-"),
+            ("enhance", "/dev/stdin", "-o", "me.wav"),
+            ("info", "me.wav"),
+        ):
             with self.subTest(arguments=arguments):
                 done = redirected(*arguments)
                 self.assertEqual(done.returncode, USAGE, done.stderr)
@@ -102,8 +154,15 @@ class Overwrite(Case):
                 self.assertEqual(self.snapshot(), self.before)
 
     def test_no_abbreviation_of_what_writes(self):
-        for option, meant in (("--reference", "--ref"), ("--reference-text", "--ref-text"), ("--reference-audio", "--ref"),
-                              ("--reference-o", None), ("--codes", None), ("--outpu", None), ("--out", "--output")):
+        for option, meant in (
+            ("--reference", "--ref"),
+            ("--reference-text", "--ref-text"),
+            ("--reference-audio", "--ref"),
+            ("--reference-o", None),
+            ("--codes", None),
+            ("--outpu", None),
+            ("--out", "--output"),
+        ):
             done = self.refused("clone", option, "me.wav", "--ref", "me.wav", "--text", "hi", "-o", "x.wav",
                                 message="unknown option")
             if meant is not None:
@@ -152,11 +211,36 @@ class Overwrite(Case):
     @needs_denoiser
     @needs_espeak
     def test_no_two_results_name_one_file(self):
-        ids = ["a-3", "a", "a", "A", "a/b", "a?b", "a_b", "e\u0301t\u00e9", "\u00e9t\u00e9", "x" * 300, "x" * 299, ".hid", "_hid", "a-3"]
+        ids = [
+            "a-3",
+            "a",
+            "a",
+            "A",
+            "a/b",
+            "a?b",
+            "a_b",
+            "e\u0301t\u00e9",
+            "\u00e9t\u00e9",
+            "x" * 300,
+            "x" * 299,
+            ".hid",
+            "_hid",
+            "a-3",
+        ]
         lines = [{"custom_id": i, "ref_audio": "me.wav", "text": "Hi."} for i in ids]
         (self.folder / "items.jsonl").write_text("".join(json.dumps(i) + "\n" for i in lines))
-        done = self.check(OK, "clone", "--batch", "items.jsonl", "--out-dir", "out", "--codes-out", "codes", cwd=self.folder,
-                          env=PREVIEW)
+        done = self.check(
+            OK,
+            "clone",
+            "--batch",
+            "items.jsonl",
+            "--out-dir",
+            "out",
+            "--codes-out",
+            "codes",
+            cwd=self.folder,
+            env=PREVIEW,
+        )
         files = [line["audio"] for line in json_lines(done.stdout)]
         self.assertEqual(len({f.casefold() for f in files}), len(ids), sorted(files))
         self.assertEqual(len(list((self.folder / "out").iterdir())), len(ids))

@@ -6,7 +6,8 @@ import struct
 import subprocess
 import unittest
 
-from support import INPUT, OK, TIMBRE, USAGE, Case, environment, json_lines, parse_wav, read_wav, tone, write_wav
+from support import (INPUT, MODEL, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser, parse_wav,
+                     read_wav, tone, write_wav)
 
 needs_ffmpeg = unittest.skipUnless(shutil.which("ffmpeg"), "ffmpeg is not installed")
 
@@ -54,6 +55,72 @@ class Recordings(Case):
         self.assertEqual(len(read_wav(self.folder / "out.wav")[2]), 12500)
         self.assertNotIn("warnings", json_lines(self.check(OK, "info", source, "--json").stdout)[0])
 
+    @needs_denoiser
+    def test_names_that_are_no_text(self):
+        """A file's name is bytes: what is not UTF-8 of it is U+FFFD in JSON, and never the end of the output."""
+        name = os.fsencode(self.folder) + b"/\xff\xfea\xc3.wav"
+        other, voice = (name.replace(b"a\xc3.wav", end) for end in (b"b.wav", b"c.tmbvoice"))
+        os.rename(self.wav(), name)
+        commands = (
+            (OK, "info", name),
+            (OK, "info", "--measure", name),
+            (INPUT, "info", "--speech", name),
+            (OK, "enhance", name, "-o", other),
+            (OK, "resample", name, "-r", "24000", "-o", other),
+            (INPUT, "info", b"\xff.wav"),
+            (INPUT, "enhance", b"\xff.wav", "-o", other),
+            (INPUT, "voice", "show", voice),
+            (MODEL, "verify", b"/\xff"),
+            (MODEL, "models", b"/\xff"),
+            (MODEL, "doctor", "--model", b"/\xff"),
+        )
+        for status, *words in commands:
+            done = subprocess.run([TIMBRE, *words, "--json"], capture_output=True, env=environment(), timeout=240)
+            with self.subTest(words=words):
+                self.assertEqual(done.returncode, status, done.stderr)
+                lines = json_lines(done.stdout)  # UTF-8, and JSON
+                self.assertTrue(lines)
+                self.assertIn("\ufffd", json.dumps(lines, ensure_ascii=False))
+
+    def test_nothing_from_a_file_steers_the_terminal(self):
+        """Names and texts are shown with their control characters spelled out, on both outputs."""
+        name = os.fsencode(self.folder) + "/a\033]0;x\007\x9b\u202eb".encode()
+        os.rename(self.wav(seconds=4), name + b".wav")
+        with open(name + b".txt", "wb") as file:
+            file.write("Words \033[31m\x7f\x9b\u2066.\n".encode())
+        broken = name + b"\n\xff.wav"
+        with open(broken, "wb") as file:
+            file.write(b"RIFF\0\0\0\0WAVEnone\033[2J\n")
+        voices = {"TIMBRE_VOICES": str(self.folder)}
+        commands = (
+            (OK, "info", "-v", name + b".wav"),
+            (OK, "info", "--json", name + b".wav"),
+            (OK, "voice", "list"),
+            (OK, "voice", "list", "--json"),
+            (OK, "voice", "show", os.path.basename(name)),
+            (OK, "voice", "show", os.path.basename(name), "--json"),
+            (OK, "resample", "-v", name + b".wav", "-r", "24000", "-o", name + b".flac"),
+            (OK, "voice", "rm", os.path.basename(name), "-v"),
+            (INPUT, "info", broken),
+            (INPUT, "info", name + b"\n"),
+            (INPUT, "resample", broken, "-r", "24000", "-o", name + b".ogg"),
+            (INPUT, "voice", "show", broken),
+            (USAGE, "clone", b"\033[2J", "--text", "x"),
+            (USAGE, b"\033[2J"),
+            (MODEL, "verify", b"/\033[2J"),
+        )
+        for status, *words in commands:
+            done = subprocess.run([TIMBRE, *words], capture_output=True, env=environment(**voices), timeout=240)
+            with self.subTest(words=words):
+                self.assertEqual(done.returncode, status, done.stderr)
+                shown = (done.stdout + done.stderr).decode()  # UTF-8, whatever the names are
+                self.assertTrue(shown)
+                self.assertNotRegex(shown, "[\0-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+                if "--json" in words:
+                    json_lines(done.stdout)
+                if words == ["voice", "list"]:
+                    self.assertIn(r"/a\u001b]0;x\u0007\u009b\u202eb.wav", shown)
+
     def test_input_is_never_replaced(self):
         source = self.wav()
         before = source.read_bytes()
@@ -75,8 +142,12 @@ class Recordings(Case):
             with open(self.folder / "out.wav", "wb") as out:
                 out.write(b"before")
                 out.flush()
-                done = subprocess.run([TIMBRE, "resample", str(source), "-r", "24000", "-o", "-", "--encoding", encoding],
-                                      stdout=out, stderr=subprocess.PIPE, env=environment())
+                done = subprocess.run(
+                    [TIMBRE, "resample", str(source), "-r", "24000", "-o", "-", "--encoding", encoding],
+                    stdout=out,
+                    stderr=subprocess.PIPE,
+                    env=environment(),
+                )
                 self.assertEqual(done.returncode, OK)
                 os.write(out.fileno(), b"behind")
             self.assertEqual((self.folder / "out.wav").read_bytes(),
@@ -89,6 +160,24 @@ class Recordings(Case):
         data = (self.folder / "out.wav").read_bytes()
         self.assertEqual(data[4:8], b"\xff" * 4)
         self.assertEqual(len(parse_wav(data)[2]), 24000)
+
+    def test_names_of_pipes_and_devices(self):
+        """Standard output by its other names; a pipe or device without an ending gets WAV, as standard output does."""
+        source = self.wav()
+        plain = self.check(OK, "resample", source, "-r", "24000", "-o", "-").stdout
+        for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+            self.assertEqual(self.check(OK, "resample", source, "-r", "24000", "-o", name).stdout, plain)
+        self.assertIn("both want standard output",
+                      self.check(USAGE, "resample", source, "-r", "24000", "-o", "/dev/stdout", "--json").stderr)
+        self.check(OK, "resample", source, "-r", "24000", "-o", "/dev/null")
+        reader, writer = os.pipe()
+        done = subprocess.run([TIMBRE, "resample", str(source), "-r", "8000", "-o", f"/dev/fd/{writer}"],
+                              pass_fds=[writer], stderr=subprocess.PIPE, env=environment())
+        os.close(writer)
+        with open(reader, "rb") as pipe:
+            data = pipe.read()
+        self.assertEqual(done.returncode, OK, done.stderr)
+        self.assertEqual(len(parse_wav(data)[2]), 8000)
 
     def test_loudspeakers(self):
         source = self.wav(channels=6)
@@ -103,16 +192,35 @@ class Recordings(Case):
 
     def test_tags_survive(self):
         body = self.wav().read_bytes()[44:]
-        info = b"INFO" + chunk(b"INAM", "Märchen\0".encode()) + chunk(b"IART", b"Somebody\0") + chunk(b"ICMT", b"noisy\0")
-        bext = b"a description".ljust(256, b"\0") + b"someone".ljust(32, b"\0") + b"ref".ljust(32, b"\0") + \
-            b"2026-11-3012:00:00" + struct.pack("<QH", 96001, 2) + bytes(64) + struct.pack("<5h", -2300, 1, 2, 3, 4) + bytes(180)
+        info = (
+            b"INFO" + chunk(b"INAM", "Märchen\0".encode()) + chunk(b"IART", b"Somebody\0") + chunk(b"ICMT", b"noisy\0")
+        )
+        bext = (
+            b"a description".ljust(256, b"\0")
+            + b"someone".ljust(32, b"\0")
+            + b"ref".ljust(32, b"\0")
+            + b"2026-11-3012:00:00"
+            + struct.pack("<QH", 96001, 2)
+            + bytes(64)
+            + struct.pack("<5h", -2300, 1, 2, 3, 4)
+            + bytes(180)
+        )
         cues = struct.pack("<I", 2) + struct.pack("<II4sIII", 1, 0, b"data", 0, 0, 4800) + \
             struct.pack("<II4sIII", 2, 0, b"data", 0, 0, 47999)
         labels = b"adtl" + chunk(b"labl", struct.pack("<I", 2) + b"the end\0")
         source = self.folder / "tagged.wav"
-        source.write_bytes(chunk(b"RIFF", b"WAVE" + chunk(b"bext", bext) + chunk(b"fmt ", struct.pack(
-            "<HHIIHH", 1, 1, 48000, 96000, 2, 16)) + chunk(b"data", body) + chunk(b"LIST", info) + chunk(b"cue ", cues) +
-            chunk(b"LIST", labels)))
+        source.write_bytes(
+            chunk(
+                b"RIFF",
+                b"WAVE"
+                + chunk(b"bext", bext)
+                + chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 48000, 96000, 2, 16))
+                + chunk(b"data", body)
+                + chunk(b"LIST", info)
+                + chunk(b"cue ", cues)
+                + chunk(b"LIST", labels),
+            )
+        )
         self.check(OK, "resample", source, "-r", "24000", "-o", self.folder / "out.wav")
         piped = self.check(OK, "resample", source, "-r", "24000", "-o", "-").stdout
         for data in ((self.folder / "out.wav").read_bytes(), piped):
@@ -124,7 +232,9 @@ class Recordings(Case):
             # The time is in samples: half as many, rounded. Loudness is no longer that of the samples.
             self.assertEqual(struct.unpack_from("<QH", found[b"bext"][0], 338), (48001, 1))
             self.assertEqual(found[b"bext"][0][412:422], bytes(10))
-            self.assertEqual([struct.unpack_from("<I", found[b"cue "][0], 24 + 24 * i)[0] for i in range(2)], [2400, 24000])
+            self.assertEqual(
+                [struct.unpack_from("<I", found[b"cue "][0], 24 + 24 * i)[0] for i in range(2)], [2400, 24000]
+            )
         # By way of the other containers, as far as these have a place.
         for ending in ("flac", "ogg", "opus", "mp3"):
             self.check(OK, "resample", source, "-r", "24000", "-o", self.folder / f"out.{ending}")

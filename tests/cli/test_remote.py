@@ -1,116 +1,21 @@
-"""--engine remote against servers on this machine: one made of Python with faults on demand, and `timbre serve` itself."""
+"""--engine remote against servers on this machine: one made of Python with faults on demand, and `timbre serve`
+itself."""
 import array
 import base64
-import http.server
 import json
-import math
+import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import unittest
 
-from support import (INPUT, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser, needs_espeak, parse_wav,
-                     read_wav, speech, write_wav)
-
-SPEECH = [0.25 * math.sin(2 * math.pi * 200 * i / 24000) for i in range(24000)]
-PCM = array.array("h", (round(s * 32767) for s in SPEECH)).tobytes()
-
-
-class SpeechServer(http.server.ThreadingHTTPServer):
-    """Answers by the scenario that is the first part of the path."""
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests, self.sent = [], 0
-        self.left = threading.Event()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def url(self, scenario):
-        return f"http://127.0.0.1:{self.server_port}/{scenario}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, status, kind, body, **headers):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def chunk(self, data):
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-        self.wfile.flush()
-
-    def begin_stream(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "audio/pcm;rate=24000")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append((self.path, dict(self.headers), body))
-        getattr(self, self.path.split("/")[1])(body)
-
-    def good(self, _):
-        self.begin_stream()
-        for start in range(0, len(PCM), 4801):  # odd: samples are cut in halves
-            self.chunk(PCM[start:start + 4801])
-        self.chunk(b"")
-
-    def secret(self, body):
-        if self.headers.get("Authorization") != "Bearer sesame":
-            return self.answer(401, "application/json", b'{"error": {"message": "who are you?"}}')
-        self.good(body)
-
-    def busy(self, body):
-        if len(self.server.requests) < 3:
-            return self.answer(503, "text/plain", b"later", Retry_After="1")
-        self.good(body)
-
-    def picky(self, body):
-        if "bad" in body["input"]:
-            return self.answer(400, "application/json", b'{"error": {"message": "such words are not spoken"}}')
-        self.good(body)
-
-    def html(self, _):
-        self.answer(200, "text/html", b"<html>hello</html>")
-
-    def fast(self, _):
-        self.answer(200, "audio/pcm;rate=48000", PCM)
-
-    def silent(self, _):
-        self.answer(200, "audio/pcm", b"")
-
-    def broken(self, _):
-        self.answer(500, "text/plain", b"CUDA out of memory\nTraceback")
-
-    def cut(self, _):
-        self.begin_stream()
-        self.chunk(PCM[:9600])
-        self.close_connection = True
-
-    def endless(self, _):
-        self.begin_stream()
-        try:
-            while True:
-                self.chunk(PCM)
-                self.server.sent += len(PCM)
-        except OSError:
-            self.server.left.set()
-
-    def moved(self, _):
-        self.answer(302, "text/plain", b"", Location="http://127.0.0.1:1/")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from speech_server import PCM, SpeechServer  # noqa: E402
+from support import (FAILED, INPUT, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser,  # noqa: E402
+                     needs_espeak, parse_wav, read_wav, speech, write_wav)
 
 
 @needs_denoiser
@@ -118,20 +23,40 @@ class Remote(Case):
     def setUp(self):
         super().setUp()
         self.server = SpeechServer()
-        self.addCleanup(self.server.server_close)
-        self.addCleanup(self.server.shutdown)
+        self.addCleanup(self.server.close)
         self.ref = self.folder / "ref.wav"
         write_wav(self.ref, speech())
 
     def clone(self, status, scenario, *arguments, env=None, text="Hello."):
-        return self.check(status, "clone", "--engine", "remote", "--remote-url", self.server.url(scenario), "--ref", self.ref,
-                          "--text", text, "--language", "en", "-o", self.folder / "out.wav", "--json", *arguments, env=env)
+        return self.check(
+            status,
+            "clone",
+            "--engine",
+            "remote",
+            "--remote-url",
+            self.server.url(scenario),
+            "--ref",
+            self.ref,
+            "--text",
+            text,
+            "--language",
+            "en",
+            "-o",
+            self.folder / "out.wav",
+            "--json",
+            *arguments,
+            env=env,
+        )
 
     def test_plain_speech_comes_through_bit_for_bit(self):
-        done = self.clone(OK, "good", "--no-pre", "--no-post", "--ref-text", "A tone.", "--seed", "5", "--temperature", "0.5")
+        done = self.clone(
+            OK, "good", "--no-pre", "--no-post", "--ref-text", "A tone.", "--seed", "5", "--temperature", "0.5"
+        )
         result, = json_lines(done.stdout)
         self.assertEqual((result["engine"], result["is_clone"], result["sample_rate"]), ("remote", True, 24000))
-        self.assertEqual(parse_wav((self.folder / "out.wav").read_bytes())[2], [s / 32768 for s in array.array("h", PCM)])
+        self.assertEqual(
+            parse_wav((self.folder / "out.wav").read_bytes())[2], [s / 32768 for s in array.array("h", PCM)]
+        )
         (path, headers, body), = self.server.requests
         self.assertEqual(path, "/good/v1/audio/speech")
         self.assertEqual((body["input"], body["ref_text"], body["language"], body["seed"], body["temperature"]),
@@ -158,7 +83,10 @@ class Remote(Case):
         self.assertEqual(len(self.server.requests), 3)
 
     def test_an_item_fails_alone(self):
-        items = [{"text": f"{'bad' if i == 1 else 'good'} {i}", "ref_audio": "ref.wav", "custom_id": str(i)} for i in range(4)]
+        items = [
+            {"text": f"{'bad' if i == 1 else 'good'} {i}", "ref_audio": "ref.wav", "custom_id": str(i)}
+            for i in range(4)
+        ]
         (self.folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
         done = self.check(USAGE, "clone", "--engine", "remote", "--remote-url", self.server.url("picky"), "--batch",
                           self.folder / "items.jsonl", "--out-dir", self.folder / "out", "--json")
@@ -167,8 +95,14 @@ class Remote(Case):
         self.assertEqual(sorted(k for k, v in results.items() if not v.get("error")), ["0", "2", "3"])
 
     def test_answers_that_are_no_speech(self):
-        for scenario, words in (("html", "text/html"), ("fast", "rate=48000"), ("silent", "no audio"), ("cut", "closed"),
-                                ("broken", "CUDA out of memory"), ("moved", "HTTP 302")):
+        for scenario, words in (
+            ("html", "text/html"),
+            ("fast", "rate=48000"),
+            ("silent", "no audio"),
+            ("cut", "closed"),
+            ("broken", "CUDA out of memory"),
+            ("moved", "HTTP 302"),
+        ):
             with self.subTest(scenario):
                 done = self.clone(INPUT, scenario)
                 self.assertIn(words, done.stderr)
@@ -178,15 +112,38 @@ class Remote(Case):
     def test_no_server(self):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
-            done = self.check(INPUT, "clone", "--engine", "remote", "--remote-url", f"http://127.0.0.1:{unused.getsockname()[1]}",
-                              "--ref", self.ref, "--text", "Hello.", "-o", self.folder / "out.wav")
+            done = self.check(
+                INPUT,
+                "clone",
+                "--engine",
+                "remote",
+                "--remote-url",
+                f"http://127.0.0.1:{unused.getsockname()[1]}",
+                "--ref",
+                self.ref,
+                "--text",
+                "Hello.",
+                "-o",
+                self.folder / "out.wav",
+            )
         self.assertIn("127.0.0.1", done.stderr)
         self.assertEqual(self.files(), ["ref.wav"])
 
     def test_addresses(self):
         for arguments in ((), ("--remote-url", "localhost:80"), ("--remote-url", "ftp://host")):
-            done = self.check(USAGE, "clone", "--engine", "remote", *arguments, "--ref", self.ref, "--text", "Hello.", "-o",
-                              self.folder / "out.wav")
+            done = self.check(
+                USAGE,
+                "clone",
+                "--engine",
+                "remote",
+                *arguments,
+                "--ref",
+                self.ref,
+                "--text",
+                "Hello.",
+                "-o",
+                self.folder / "out.wav",
+            )
             self.assertIn("speech server", done.stderr)
 
     def test_max_seconds_ends_an_endless_answer(self):
@@ -195,9 +152,24 @@ class Remote(Case):
         self.assertTrue(self.server.left.wait(10))
 
     def test_interrupt_hangs_up(self):
-        process = subprocess.Popen([TIMBRE, "clone", "--engine", "remote", "--remote-url", self.server.url("endless"), "--ref",
-                                    str(self.ref), "--text", "Hello.", "-o", str(self.folder / "out.wav")],
-                                   env=environment(), stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [
+                TIMBRE,
+                "clone",
+                "--engine",
+                "remote",
+                "--remote-url",
+                self.server.url("endless"),
+                "--ref",
+                str(self.ref),
+                "--text",
+                "Hello.",
+                "-o",
+                str(self.folder / "out.wav"),
+            ],
+            env=environment(),
+            stderr=subprocess.PIPE,
+        )
         deadline = time.monotonic() + 60
         while self.server.sent == 0 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -208,9 +180,27 @@ class Remote(Case):
         self.assertEqual(self.files(), ["ref.wav"])
 
     def test_a_slow_listener_holds_up_the_server(self):
-        process = subprocess.Popen([TIMBRE, "clone", "--engine", "remote", "--remote-url", self.server.url("endless"), "--ref",
-                                    str(self.ref), "--text", "Hello.", "--no-pre", "--no-post", "-o", "-"],
-                                   env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [
+                TIMBRE,
+                "clone",
+                "--engine",
+                "remote",
+                "--remote-url",
+                self.server.url("endless"),
+                "--ref",
+                str(self.ref),
+                "--text",
+                "Hello.",
+                "--no-pre",
+                "--no-post",
+                "-o",
+                "-",
+            ],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             before = -1
             for _ in range(100):  # until nothing moves any more
@@ -230,12 +220,40 @@ class Remote(Case):
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         state = self.folder / "state"
-        server = subprocess.Popen([TIMBRE, "serve", "--host", "127.0.0.1", "--port", str(port), "--state-dir", str(state),
-                                   "--engine", "preview"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        server = subprocess.Popen(
+            [
+                TIMBRE,
+                "serve",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--state-dir",
+                str(state),
+                "--engine",
+                "preview",
+            ],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             self.assertTrue(self.listens(port))
-            done = self.check(OK, "clone", "--engine", "remote", "--remote-url", f"http://127.0.0.1:{port}", "--ref", self.ref,
-                              "--text", "Through another machine.", "-o", self.folder / "out.wav", "--json")
+            done = self.check(
+                OK,
+                "clone",
+                "--engine",
+                "remote",
+                "--remote-url",
+                f"http://127.0.0.1:{port}",
+                "--ref",
+                self.ref,
+                "--text",
+                "Through another machine.",
+                "-o",
+                self.folder / "out.wav",
+                "--json",
+            )
             result, = json_lines(done.stdout)
             self.assertGreater(result["duration"], 0.5)
             self.assertGreater(max(map(abs, read_wav(self.folder / "out.wav")[2])), 0.01)
@@ -250,6 +268,156 @@ class Remote(Case):
                     return True
             time.sleep(0.05)
         return False
+
+
+@needs_denoiser
+class Pool(Case):
+    """Several servers: who is asked, and who is asked instead."""
+
+    def setUp(self):
+        super().setUp()
+        self.ref = self.folder / "ref.wav"
+        write_wav(self.ref, speech())
+
+    def servers(self, count):
+        made = [SpeechServer() for _ in range(count)]
+        for server in made:
+            self.addCleanup(server.close)
+        return made
+
+    def down(self):
+        """The URL of a server that is not there."""
+        unused = socket.socket()
+        self.addCleanup(unused.close)
+        unused.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+    def clone(self, status, urls, *arguments, env=None, items=0):
+        """One text, or a batch of so many."""
+        command = ["clone", "--engine", "remote", "--no-pre", "--no-post", "--language", "en", "--json", *arguments]
+        for url in urls:
+            command += ["--remote-url", url]
+        if items:
+            lines = [{"text": f"Text number {i}.", "ref_audio": "ref.wav", "custom_id": str(i)} for i in range(items)]
+            (self.folder / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+            command += ["--batch", self.folder / "items.jsonl", "--out-dir", self.folder / "out"]
+        else:
+            command += ["--ref", self.ref, "--text", "Hello.", "-o", self.folder / "out.wav"]
+        return self.check(status, *command, env=env)
+
+    def heard(self, name="out.wav"):
+        return parse_wav((self.folder / name).read_bytes())[2]
+
+    WHOLE = [s / 32768 for s in array.array("h", PCM)]
+
+    def test_work_is_shared(self):
+        a, b, c = self.servers(3)
+        self.clone(OK, [a.url("good"), b.url("good"), c.url("good")], items=12)
+        self.assertEqual([len(server.requests) for server in (a, b, c)], [4, 4, 4])
+        texts = sorted(body["input"] for server in (a, b, c) for _, _, body in server.requests)
+        self.assertEqual(texts, sorted(f"Text number {i}." for i in range(12)))
+        for i in range(12):
+            self.assertEqual(self.heard(f"out/{i}.wav"), self.WHOLE)
+
+    def test_from_the_environment(self):
+        a, b = self.servers(2)
+        self.clone(OK, [], env={"TIMBRE_REMOTE_URL": f"{a.url('good')}, {b.url('good')}"}, items=4)
+        self.assertEqual((len(a.requests), len(b.requests)), (2, 2))
+        self.clone(OK, [a.url("good")], env={"TIMBRE_REMOTE_URL": b.url("good")})
+        self.assertEqual((len(a.requests), len(b.requests)), (3, 2))
+
+    def test_a_server_that_is_not_there(self):
+        up, = self.servers(1)
+        self.clone(OK, [self.down(), up.url("good")], items=12)
+        self.assertEqual(len(up.requests), 12)
+
+    def test_a_server_that_fails(self):
+        for scenario in ("broken", "html", "silent", "fast", "moved", "missing_key"):
+            with self.subTest(scenario):
+                bad, up = self.servers(2)
+                self.clone(OK, [bad.url("secret" if scenario == "missing_key" else scenario), up.url("good")], items=8)
+                self.assertEqual(len(up.requests), 8)
+                # Left alone after three failures in a row, and those that were under way by then.
+                self.assertLess(len(bad.requests), 8)
+                self.assertGreaterEqual(len(bad.requests), 1)
+
+    def test_an_error_of_the_text_is_asked_once(self):
+        a, b = self.servers(2)
+        done = self.check(USAGE, "clone", "--engine", "remote", "--remote-url", a.url("picky"),
+                          "--remote-url", b.url("picky"), "--ref", self.ref, "--text", "A bad text.",
+                          "-o", self.folder / "out.wav")
+        self.assertIn("such words are not spoken", done.stderr)
+        self.assertEqual(len(a.requests) + len(b.requests), 1)
+
+    def test_all_fail(self):
+        a, b = self.servers(2)
+        done = self.clone(INPUT, [a.url("broken"), b.url("broken")])
+        self.assertIn("CUDA out of memory", done.stderr)
+        self.assertEqual((len(a.requests), len(b.requests)), (1, 1))
+        self.assertEqual(self.files(), ["ref.wav"])
+
+    def test_a_busy_server_is_left_alone(self):
+        busy, up = self.servers(2)
+        self.clone(OK, [busy.url("full"), up.url("good")])
+        self.assertEqual((len(busy.requests), len(up.requests)), (1, 1))
+
+    def test_all_are_busy_for_a_while(self):
+        a, b = self.servers(2)
+        self.clone(OK, [a.url("full_at_first"), b.url("full_at_first")])
+        self.assertEqual(sorted((len(a.requests), len(b.requests))), [1, 2])
+
+    def test_all_stay_busy(self):
+        a, b = self.servers(2)
+        done = self.clone(FAILED, [a.url("full"), b.url("full")])
+        self.assertIn("no room", done.stderr)
+        self.assertGreater(min(len(a.requests), len(b.requests)), 1)
+        self.assertLessEqual(len(a.requests) + len(b.requests), 8)
+
+    def test_cut_after_the_first_audio(self):
+        a, b = self.servers(2)
+        self.clone(INPUT, [a.url("cut"), b.url("good")])
+        self.assertEqual((len(a.requests), len(b.requests)), (1, 0))
+        self.assertEqual(self.files(), ["ref.wav"])
+
+    def test_cut_before_the_first_audio(self):
+        a, b = self.servers(2)
+        self.clone(OK, [a.url("hang_up"), b.url("good")])
+        self.assertEqual(self.heard(), self.WHOLE)
+        self.assertEqual(len(b.requests), 1)
+
+    def test_limits(self):
+        a, b = self.servers(2)
+        self.clone(OK, [a.url("good") + "#limit=1", b.url("good") + "#limit=3"], items=16)
+        self.assertEqual(len(a.requests) + len(b.requests), 16)
+        self.assertEqual(a.most_at_once, 1)
+        self.assertLessEqual(b.most_at_once, 3)
+
+    def test_a_slow_server_gets_less(self):
+        slow, up = self.servers(2)
+
+        def let_go():
+            while len(up.requests) < 9 and not slow.gate.wait(0.02):
+                pass
+            slow.gate.set()
+        watcher = threading.Thread(target=let_go, daemon=True)
+        watcher.start()
+        self.clone(OK, [slow.url("gated"), up.url("good")], "--max-batch", "2", items=10)
+        self.assertEqual((len(slow.requests), len(up.requests)), (1, 9))
+
+    def test_hedging(self):
+        slow, up = self.servers(2)
+        self.clone(OK, [slow.url("gated"), up.url("good")], "--remote-hedge", "0.2")
+        self.assertEqual((len(slow.requests), len(up.requests)), (1, 1))
+        self.assertEqual(self.heard(), self.WHOLE)
+
+    def test_no_hedging_by_itself(self):
+        slow, up = self.servers(2)
+        self.clone(OK, [slow.url("slow"), up.url("good")])
+        self.assertEqual((len(slow.requests), len(up.requests)), (1, 0))
+
+    def test_addresses(self):
+        for url in ("http://a#limit=0", "http://a#places=3", "http://a,http://a/v1", "http://a,b"):
+            self.assertIn("speech server", self.clone(USAGE, [url]).stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""scripts/setup and scripts/demo where Debian's package manager is not there: they say what is missing, and go on if nothing is."""
+"""scripts/setup and scripts/demo where Debian's package manager is not there: they say what is missing, and go on if
+nothing is."""
 import os
 import pathlib
 import re
@@ -8,8 +9,30 @@ import unittest
 
 from support import ROOT, Case
 
-TOOLS = ["bash", "sh", "sed", "sort", "grep", "cat", "cut", "tr", "comm", "uname", "id", "dirname", "mkdir", "env", "mktemp",
-         "sha256sum", "rm", "cp", "cmp", "tail", "head", "nproc"]
+TOOLS = [
+    "bash",
+    "sh",
+    "sed",
+    "sort",
+    "grep",
+    "cat",
+    "cut",
+    "tr",
+    "comm",
+    "uname",
+    "id",
+    "dirname",
+    "mkdir",
+    "env",
+    "mktemp",
+    "sha256sum",
+    "rm",
+    "cp",
+    "cmp",
+    "tail",
+    "head",
+    "nproc",
+]
 PRESENT = ["python3", "pip3", "cc", "meson", "ninja", "pkg-config"]
 
 
@@ -29,12 +52,17 @@ class Setup(Case):
         return {**os.environ, "PATH": str(folder)}
 
     def setup(self, purpose, env):
-        return subprocess.run(["bash", ROOT / "scripts/setup", "--for", purpose], capture_output=True, text=True, env=env, timeout=120)
+        return subprocess.run(
+            ["bash", ROOT / "scripts/setup", "--for", purpose], capture_output=True, text=True, env=env, timeout=120
+        )
 
     @unittest.skipUnless(all(shutil.which(name) for name in PRESENT), "not all build tools are installed")
     def test_goes_on_if_all_is_there(self):
-        env = self.path("espeak-ng")
-        if not (pathlib.Path(env.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "timbre/DeepFilterNet3_onnx.tar.gz").exists():
+        env = self.path("espeak-ng", "curl")
+        if not (
+            pathlib.Path(env.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+            / "timbre/DeepFilterNet3_onnx.tar.gz"
+        ).exists():
             self.skipTest("the denoiser's weights are not installed")
         for purpose in ("build", "demo"):
             done = self.setup(purpose, env)
@@ -51,7 +79,9 @@ class Setup(Case):
         self.assertRegex(done.stderr, r"(?s)no apt.*meson.*ninja-build.*\n\Z")
 
     def test_every_package_has_a_name_everywhere(self):
-        rows = [line.split() for line in (ROOT / "scripts/packages").read_text().splitlines() if line and line[0] != "#"]
+        rows = [
+            line.split() for line in (ROOT / "scripts/packages").read_text().splitlines() if line and line[0] != "#"
+        ]
         self.assertGreater(len(rows), 25)
         for row in rows:
             self.assertEqual(len(row), 7, row)
@@ -59,7 +89,9 @@ class Setup(Case):
 
     def test_demo_looks_at_its_options_first(self):
         for option, name in (("--ref", "absent.wav"), ("--model", "absent")):
-            done = subprocess.run(["bash", ROOT / "scripts/demo", option, self.folder / name], capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                ["bash", ROOT / "scripts/demo", option, self.folder / name], capture_output=True, text=True, timeout=60
+            )
             self.assertEqual(done.returncode, 2)
             self.assertIn(name, done.stderr)
             self.assertEqual(len(done.stderr.splitlines()), 1)

@@ -1,4 +1,5 @@
 """verify: a sound checkpoint passes, and every kind of damage is named."""
+import contextlib
 import copy
 import json
 import os
@@ -8,6 +9,7 @@ import tempfile
 import unittest
 
 import released_config
+import released_tensors
 from support import FAILED, GOLDEN, MODEL, OK, ROOT, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser
 
 SAMPLE = GOLDEN / "qwen/sample-c/model"
@@ -88,32 +90,84 @@ DAMAGE = [
     ("a missing file", lambda m: (m / "merges.txt").unlink(), ["merges.txt", "is missing"]),
     ("an empty file", lambda m: (m / "config.json").write_bytes(b""), ["config.json", "is empty"]),
     ("a Git LFS pointer", lambda m: (m / WEIGHTS).write_text(POINTER), [WEIGHTS, "Git LFS pointer"]),
-    ("a broken link", lambda m: ((m / CODEC).unlink(), (m / CODEC).symlink_to("../../blobs/gone")), [CODEC, "is a link to a file that is not there"]),
-    ("a cut file", lambda m: os.truncate(m / WEIGHTS, (m / WEIGHTS).stat().st_size - 1000), [WEIGHTS, "is the download complete?"]),
-    ("bytes behind the end", lambda m: (m / CODEC).write_bytes((m / CODEC).read_bytes() + bytes(8)), [CODEC, "speech_tokenizer"]),
-    ("a header that is none", lambda m: (m / WEIGHTS).write_bytes(b"\xff" * 8 + (m / WEIGHTS).read_bytes()[8:]), [WEIGHTS]),
-    ("a renamed tensor", lambda m: change_tensor(m / WEIGHTS, "talker.model.layers.1.mlp.up_proj.weight", rename),
-     ["language model", "talker.model.layers.1.mlp.up_proj.weight", "is missing"]),
-    ("another shape", lambda m: change_tensor(m / WEIGHTS, "talker.model.layers.1.mlp.up_proj.weight", reshape),
-     ["language model", "talker.model.layers.1.mlp.up_proj.weight", "shape"]),
-    ("another type", lambda m: change_tensor(m / CODEC, "decoder.decoder.0.conv.weight", retype), ["codec decoder", "decoder.decoder.0.conv.weight"]),
-    ("tensors that overlap", lambda m: change_tensor(m / WEIGHTS, "talker.model.layers.1.mlp.up_proj.weight", overlap),
-     [WEIGHTS, "talker.model.layers.1."]),
-    ("a missing speaker encoder", lambda m: change_tensor(m / WEIGHTS, "speaker_encoder.fc.weight", rename),
-     ["speaker encoder", "speaker_encoder.fc.weight"]),
-    ("a missing codec encoder", lambda m: change_tensor(m / CODEC, "encoder.downsample.conv.weight", rename),
-     ["codec encoder", "encoder.downsample.conv.weight"]),
-    ("NaN in the talker", lambda m: put_not_a_number(m / WEIGHTS, "talker.model.text_embedding.weight"),
-     [WEIGHTS, "talker.model.text_embedding.weight", "NaN"]),
-    ("NaN in the codec", lambda m: put_not_a_number(m / CODEC, "encoder.downsample.conv.weight"),
-     [CODEC, "encoder.downsample.conv.weight", "NaN"]),
+    (
+        "a broken link",
+        lambda m: ((m / CODEC).unlink(), (m / CODEC).symlink_to("../../blobs/gone")),
+        [CODEC, "is a link to a file that is not there"],
+    ),
+    (
+        "a cut file",
+        lambda m: os.truncate(m / WEIGHTS, (m / WEIGHTS).stat().st_size - 1000),
+        [WEIGHTS, "is the download complete?"],
+    ),
+    (
+        "bytes behind the end",
+        lambda m: (m / CODEC).write_bytes((m / CODEC).read_bytes() + bytes(8)),
+        [CODEC, "speech_tokenizer"],
+    ),
+    (
+        "a header that is none",
+        lambda m: (m / WEIGHTS).write_bytes(b"\xff" * 8 + (m / WEIGHTS).read_bytes()[8:]),
+        [WEIGHTS],
+    ),
+    (
+        "a renamed tensor",
+        lambda m: change_tensor(m / WEIGHTS, "talker.model.layers.1.mlp.up_proj.weight", rename),
+        ["language model", "talker.model.layers.1.mlp.up_proj.weight", "is missing"],
+    ),
+    (
+        "another shape",
+        lambda m: change_tensor(m / WEIGHTS, "talker.model.layers.1.mlp.up_proj.weight", reshape),
+        ["language model", "talker.model.layers.1.mlp.up_proj.weight", "shape"],
+    ),
+    (
+        "another type",
+        lambda m: change_tensor(m / CODEC, "decoder.decoder.0.conv.weight", retype),
+        ["codec decoder", "decoder.decoder.0.conv.weight"],
+    ),
+    (
+        "tensors that overlap",
+        lambda m: change_tensor(m / WEIGHTS, "talker.model.layers.1.mlp.up_proj.weight", overlap),
+        [WEIGHTS, "talker.model.layers.1."],
+    ),
+    (
+        "a missing speaker encoder",
+        lambda m: change_tensor(m / WEIGHTS, "speaker_encoder.fc.weight", rename),
+        ["speaker encoder", "speaker_encoder.fc.weight"],
+    ),
+    (
+        "a missing codec encoder",
+        lambda m: change_tensor(m / CODEC, "encoder.downsample.conv.weight", rename),
+        ["codec encoder", "encoder.downsample.conv.weight"],
+    ),
+    (
+        "NaN in the talker",
+        lambda m: put_not_a_number(m / WEIGHTS, "talker.model.text_embedding.weight"),
+        [WEIGHTS, "talker.model.text_embedding.weight", "NaN"],
+    ),
+    (
+        "NaN in the codec",
+        lambda m: put_not_a_number(m / CODEC, "encoder.downsample.conv.weight"),
+        [CODEC, "encoder.downsample.conv.weight", "NaN"],
+    ),
     ("two words changed places", lambda m: swap_words(m / "vocab.json"), ["tokenizer", "Good morning"]),
     ("merges that were cut", lambda m: drop_merges(m / "merges.txt"), ["tokenizer"]),
     ("an added token gone", lambda m: drop_added_token(m / "tokenizer_config.json"), ["tokenizer", "<|im_start|>"]),
-    ("a value out of its bounds", lambda m: set_value(m / "generation_config.json", ["temperature"], -1), ["configuration", "temperature"]),
-    ("values that contradict", lambda m: set_value(m / "speech_tokenizer/config.json", ["decoder_config", "num_quantizers"], 7),
-     ["configuration", "num_quantizers"]),
-    ("JSON that is none", lambda m: (m / "speech_tokenizer/config.json").write_text("{\"a\": "), ["configuration", "speech_tokenizer/config.json"]),
+    (
+        "a value out of its bounds",
+        lambda m: set_value(m / "generation_config.json", ["temperature"], -1),
+        ["configuration", "temperature"],
+    ),
+    (
+        "values that contradict",
+        lambda m: set_value(m / "speech_tokenizer/config.json", ["decoder_config", "num_quantizers"], 7),
+        ["configuration", "num_quantizers"],
+    ),
+    (
+        "JSON that is none",
+        lambda m: (m / "speech_tokenizer/config.json").write_text("{\"a\": "),
+        ["configuration", "speech_tokenizer/config.json"],
+    ),
 ]
 
 
@@ -128,8 +182,19 @@ class Verify(Case):
         result = self.verify(OK, SAMPLE)
         self.assertEqual({check["verdict"] for check in result["checks"]}, {"ok", "note"})
         names = {check["name"] for check in result["checks"]}
-        self.assertTrue({"release", "config.json", "configuration", "tokenizer", "language model", "speaker encoder", "codec decoder",
-                         "codec encoder"} <= names)
+        self.assertTrue(
+            {
+                "release",
+                "config.json",
+                "configuration",
+                "tokenizer",
+                "language model",
+                "speaker encoder",
+                "codec decoder",
+                "codec encoder",
+            }
+            <= names
+        )
         text = self.check(OK, "verify", SAMPLE).stdout.decode()
         self.assertRegex(text.splitlines()[-1], r"^\d+ checks: \d+ in order, 1 notes, 0 faults$")
         self.verify(OK, GOLDEN / "qwen/sample-f/model")  # shards
@@ -141,7 +206,9 @@ class Verify(Case):
             damage(model)
             with self.subTest(kind=kind):
                 result = self.verify(MODEL, model)
-                faults = [f"{check['name']}: {check['detail']}" for check in result["checks"] if check["verdict"] == "fault"]
+                faults = [
+                    f"{check['name']}: {check['detail']}" for check in result["checks"] if check["verdict"] == "fault"
+                ]
                 self.assertTrue(any(all(word in fault for word in words) for fault in faults), faults)
             shutil.rmtree(model)
 
@@ -157,7 +224,11 @@ class Verify(Case):
             self.assertIn(name, text)
 
     def test_what_is_not_there(self):
-        env = {"HOME": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "c"), "TIMBRE_SYSTEM_MODELS": str(self.folder / "s")}
+        env = {
+            "HOME": str(self.folder),
+            "XDG_CACHE_HOME": str(self.folder / "c"),
+            "TIMBRE_SYSTEM_MODELS": str(self.folder / "s"),
+        }
         for model in ("0.6b", "whisper", self.folder / "absent"):
             result = self.verify(MODEL, model, env=env)
             self.assertEqual(result["checks"], [])
@@ -181,23 +252,37 @@ class Verify(Case):
             model = self.released(large)
             result = self.verify(MODEL, model)
             values = [check["detail"] for check in result["checks"] if check["detail"].endswith("values as released")]
-            self.assertEqual(values, ["52 values as released", "10 values as released", "34 values as released"])
+            self.assertEqual(values, ["53 values as released", "10 values as released", "34 values as released"])
             text = json.dumps(result)
             self.assertIn("3857413744" if large else "1829344272", text)
             self.assertIn("682293092", text)  # the small file has another size
             self.assertIn("has 159 tensors, the released file has " + ("480" if large else "478"), text)
-        changes = [("config.json", ["talker_config", "rope_theta"], 10000), ("config.json", ["talker_config", "codec_language_id", "german"], 2050),
-                   ("config.json", ["speaker_encoder_config", "enc_dim"], 512), ("generation_config.json", ["temperature"], 0.7),
-                   ("generation_config.json", ["subtalker_top_k"], 20), ("speech_tokenizer/config.json", ["decoder_config", "sliding_window"], 250),
-                   ("speech_tokenizer/config.json", ["decoder_config", "upsample_rates"], [5, 8, 4, 3])]
+        self.assertEqual(len(released_tensors.language_model() | released_tensors.speaker_encoder()), 478)
+        self.assertEqual(len(released_tensors.language_model(True) | released_tensors.speaker_encoder(True)), 480)
+        self.assertEqual(len(released_tensors.codec_encoder() | released_tensors.codec_decoder()), 496)
+        changes = [
+            ("config.json", ["talker_config", "rope_theta"], 10000),
+            ("config.json", ["talker_config", "codec_language_id", "german"], 2050),
+            ("config.json", ["speaker_encoder_config", "enc_dim"], 512),
+            ("generation_config.json", ["temperature"], 0.7),
+            ("generation_config.json", ["subtalker_top_k"], 20),
+            ("speech_tokenizer/config.json", ["decoder_config", "sliding_window"], 250),
+            ("speech_tokenizer/config.json", ["decoder_config", "upsample_rates"], [5, 8, 4, 3]),
+        ]
         for file, keys, value in changes:
             shutil.rmtree(self.folder / "hub")
             model = self.released()
             set_value(model / file, keys, value)
             with self.subTest(value="/".join(keys)):
                 faults = [check["detail"] for check in self.verify(MODEL, model)["checks"] if check["name"] == file]
-                self.assertTrue(any(f"{'/'.join(keys)} is {json.dumps(value, separators=(',', ':'))}, the released file says" in fault
-                                    for fault in faults), faults)
+                self.assertTrue(
+                    any(
+                        f"{'/'.join(keys)} is {json.dumps(value, separators=(',', ':'))}, the released file says"
+                        in fault
+                        for fault in faults
+                    ),
+                    faults,
+                )
 
     def test_released_sums(self):
         """A file of the released size with other bytes."""
@@ -206,7 +291,9 @@ class Verify(Case):
         with open(model / WEIGHTS, "r+b") as weights:
             weights.truncate(1829344272)  # sparse: takes no room
         checks = {check["name"]: check for check in self.verify(MODEL, model)["checks"] if check["verdict"] == "fault"}
-        self.assertIn("has the released size and another SHA-256", checks["speech_tokenizer/configuration.json"]["detail"])
+        self.assertIn(
+            "has the released size and another SHA-256", checks["speech_tokenizer/configuration.json"]["detail"]
+        )
         self.assertIn("it was cut, or is another file", checks["speech_tokenizer/preprocessor_config.json"]["detail"])
 
     @needs_denoiser
@@ -218,6 +305,165 @@ class Verify(Case):
         self.assertEqual(self.verify(MODEL, archive)["faults"], 1)
         archive.write_text(POINTER)
         self.assertIn("Git LFS pointer", json.dumps(self.verify(MODEL, archive)))
+
+
+@contextlib.contextmanager
+def patched(path, place, data):
+    """`data` at `place` of a large file, for a while."""
+    with open(path, "r+b") as file:
+        file.seek(place)
+        before = file.read(len(data))
+        file.seek(place)
+        file.write(data)
+        file.flush()
+        try:
+            yield
+        finally:
+            file.seek(place)
+            file.write(before)
+
+
+@contextlib.contextmanager
+def resized(path, more):
+    """A large file without its last bytes, or with zeros behind it, for a while."""
+    size = path.stat().st_size
+    with open(path, "r+b") as file:
+        file.seek(size + min(more, 0))
+        end = file.read()
+        file.truncate(size + more)
+        try:
+            yield
+        finally:
+            file.truncate(size)
+            file.seek(size - len(end))
+            file.write(end)
+
+
+def large_header(path):
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return length, json.loads(file.read(length))
+
+
+def with_header(path, change, name):
+    length, header = large_header(path)
+    change(header, name)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    assert len(text) <= length
+    return patched(path, 8, text.ljust(length))
+
+
+def rename_shortly(header, name):
+    header[name[:-1] + "X"] = header.pop(name)
+
+
+def with_element(path, name, value):
+    length, header = large_header(path)
+    begin, end = header[name]["data_offsets"]
+    return patched(path, 8 + length + begin + (end - begin) // 8 * 4, value)
+
+
+UP = "talker.model.layers.1.mlp.up_proj.weight"
+LARGE_DAMAGE = [
+    ("a cut file", lambda m: resized(m / WEIGHTS, -1000), [WEIGHTS, "is the download complete?"]),
+    ("bytes behind the end", lambda m: resized(m / CODEC, 8), [CODEC, "has 682293100 bytes"]),
+    ("a renamed tensor", lambda m: with_header(m / WEIGHTS, rename_shortly, UP), ["language model", UP, "is missing"]),
+    ("another shape", lambda m: with_header(m / WEIGHTS, reshape, UP), ["language model", UP, "shape"]),
+    (
+        "another type",
+        lambda m: with_header(m / CODEC, retype, "decoder.decoder.0.conv.weight"),
+        ["codec decoder", "decoder.decoder.0.conv.weight"],
+    ),
+    ("tensors that overlap", lambda m: with_header(m / WEIGHTS, overlap, UP), [WEIGHTS, "talker.model.layers.1."]),
+    (
+        "a missing speaker encoder",
+        lambda m: with_header(m / WEIGHTS, rename_shortly, "speaker_encoder.fc.weight"),
+        ["speaker encoder", "speaker_encoder.fc.weight"],
+    ),
+    (
+        "a missing codec encoder",
+        lambda m: with_header(m / CODEC, rename_shortly, "encoder.downsample.conv.weight"),
+        ["codec encoder", "encoder.downsample.conv.weight"],
+    ),
+    (
+        "NaN in the talker",
+        lambda m: with_element(m / WEIGHTS, "talker.model.text_embedding.weight", b"\xff\xff"),
+        [WEIGHTS, "talker.model.text_embedding.weight", "NaN"],
+    ),
+    (
+        "an infinity in the predictor",
+        lambda m: with_element(m / WEIGHTS, "talker.code_predictor.model.norm.weight", b"\x80\x7f"),
+        [WEIGHTS, "talker.code_predictor.model.norm.weight", "infinite"],
+    ),
+    (
+        "NaN in the codec",
+        lambda m: with_element(m / CODEC, "encoder.downsample.conv.weight", b"\xff\xff\xff\xff"),
+        [CODEC, "encoder.downsample.conv.weight", "NaN"],
+    ),
+]
+# Of the others, what there is in a checkpoint of any size.
+SMALL_DAMAGE = [
+    (
+        "another mrope_section",
+        lambda m: set_value(m / "config.json", ["talker_config", "rope_scaling", "mrope_section"], [16, 24, 24]),
+        ["config.json", "mrope_section", "the released file says"],
+    ),
+    (
+        "another base of the rotations",
+        lambda m: set_value(m / "config.json", ["talker_config", "rope_theta"], 10000),
+        ["config.json", "rope_theta", "the released file says"],
+    ),
+] + [
+    one
+    for one in DAMAGE
+    if one[0]
+    in (
+        "a missing file",
+        "an empty file",
+        "merges that were cut",
+        "an added token gone",
+        "a value out of its bounds",
+        "values that contradict",
+        "JSON that is none",
+    )
+]
+
+
+@unittest.skipUnless(os.environ.get("TIMBRE_FULL_TESTS"), "writes 2.5 GB, and reads them for each kind of damage")
+class FullSize(Verify):
+    """A checkpoint of the released size with the released values and random weights."""
+
+    test_sound = test_damage = test_several_faults_are_all_named = test_what_is_not_there = None
+    test_released_values = test_released_sums = test_denoiser = None
+
+    def faults(self, model):
+        result = self.verify(MODEL, model)
+        return [f"{c['name']}: {c['detail']}" for c in result["checks"] if c["verdict"] == "fault"]
+
+    def test_every_kind_of_damage(self):
+        model = self.released()
+        for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+            shutil.copy(GOLDEN / "qwen/tokenizer" / name, model)
+        released_tensors.write_all(model)
+        self.assertEqual((model / WEIGHTS).stat().st_size, 1829344272)
+        self.assertEqual((model / CODEC).stat().st_size, 682293092)
+        sound = self.faults(model)
+        for fault in sound:  # it is another file, and nothing else is wrong with it
+            self.assertRegex(fault, "another SHA-256|another file|is missing$")
+        for kind, damage, words in LARGE_DAMAGE:
+            with self.subTest(kind=kind), damage(model):
+                faults = [fault for fault in self.faults(model) if fault not in sound]
+                self.assertTrue(any(all(word in fault for word in words) for fault in faults), faults)
+        small = [path for path in model.rglob("*") if path.suffix in (".json", ".txt")]
+        before = {path: path.read_bytes() for path in small}
+        for kind, damage, words in SMALL_DAMAGE:
+            with self.subTest(kind=kind):
+                damage(model)
+                faults = [fault for fault in self.faults(model) if fault not in sound]
+                self.assertTrue(any(all(word in fault for word in words) for fault in faults), faults)
+            for path, data in before.items():
+                path.write_bytes(data)
+        self.assertEqual(self.faults(model), sound)
 
 
 STUB = """
@@ -250,8 +496,18 @@ class Official(Case):
         """What timbre says, once for all tests."""
         sys.path.insert(0, str(ROOT / "tools"))
         import verify_real
-        arguments = type("Arguments", (), {"timbre": TIMBRE, "model": str(SAMPLE), "ref": str(REFERENCE), "text": "Good morning, how are you?",
-                                           "frames": 6})
+
+        arguments = type(
+            "Arguments",
+            (),
+            {
+                "timbre": TIMBRE,
+                "model": str(SAMPLE),
+                "ref": str(REFERENCE),
+                "text": "Good morning, how are you?",
+                "frames": 6,
+            },
+        )
         old = dict(os.environ)
         os.environ.update(environment())
         try:
@@ -271,13 +527,34 @@ class Official(Case):
         self.cases = copy.deepcopy(self.said)
         (self.folder / "qwen_tts.py").write_text(STUB)
         (self.folder / "torch.py").write_text("float32 = 'float32'\n")
-        self.env = {"PYTHONPATH": str(self.folder), "STUB_SUPPORT": str(ROOT / "tools"), "STUB_CASE": str(self.folder), "HF_HOME": str(self.folder)}
+        self.env = {
+            "PYTHONPATH": str(self.folder),
+            "STUB_SUPPORT": str(ROOT / "tools"),
+            "STUB_CASE": str(self.folder),
+            "HF_HOME": str(self.folder),
+        }
 
     def compare(self, status):
         for name, (codes, wave) in self.cases.items():
             (self.folder / name).write_text(json.dumps([codes, list(wave)]))
-        done = self.check(status, "verify", SAMPLE, "--official", "--json", "--python", sys.executable, "--official-script",
-                          ROOT / "tools/verify_real.py", "--ref", REFERENCE, "--ref-text", "Some words.", "--frames", "6", env=self.env)
+        done = self.check(
+            status,
+            "verify",
+            SAMPLE,
+            "--official",
+            "--json",
+            "--python",
+            sys.executable,
+            "--official-script",
+            ROOT / "tools/verify_real.py",
+            "--ref",
+            REFERENCE,
+            "--ref-text",
+            "Some words.",
+            "--frames",
+            "6",
+            env=self.env,
+        )
         result, = json_lines(done.stdout)
         return {check["name"]: check for check in result["checks"]}
 
@@ -286,8 +563,17 @@ class Official(Case):
         for case in ("x-vector", "x-vector, whole text", "in context"):
             self.assertEqual(checks["codes " + case]["verdict"], "ok")
             self.assertIn("differs by 0.0e+00", checks["wave " + case]["detail"])
-        self.assertRegex(checks["codec auto against f32"]["detail"], r"dB in the median of \d+ windows of 80 ms, .* dB in the worst")
+        self.assertRegex(
+            checks["codec auto against f32"]["detail"], r"dB in the median of \d+ windows of 80 ms, .* dB in the worst"
+        )
         self.assertRegex(checks["int8 against f32"]["detail"], r"the same for \d of 5 frames")
+
+    def test_torchaudio_is_not_needed(self):
+        """The package imports it for what no Base checkpoint has, and a build for another torch does not load."""
+        (self.folder / "qwen_tts.py").write_text("import torchaudio.compliance.kaldi as kaldi\n" + STUB)
+        self.assertEqual(self.compare(OK)["codes x-vector"]["verdict"], "ok")
+        (self.folder / "torchaudio.py").write_text("raise OSError('Could not load this library: _torchaudio.so')\n")
+        self.assertEqual(self.compare(OK)["codes x-vector"]["verdict"], "ok")
 
     def test_differences(self):
         self.cases["xv"][0][3][2] += 1

@@ -60,7 +60,7 @@ static void remove_live(const void *pointer) {
     (void)pthread_mutex_unlock(&lock);
 }
 
-/* Counts an allocation; true where it must fail. */
+/* Counts an allocation; true if it must fail. */
 static bool must_fail(void) {
     if (paused > 0) {
         return false;

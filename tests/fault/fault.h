@@ -13,7 +13,7 @@ typedef tmb_status (*fault_scenario)(void *user, tmb_error *error);
 
 /* Fails the calling cmocka test unless the scenario succeeds when nothing fails and, for every n, with
  * the n-th allocation alone failing and (for some n) with all from the n-th on failing, returns TMB_ERROR_MEMORY and a
- * message (or TMB_OK where `may_survive`: it has another way), does not crash, and frees everything. */
+ * message (or TMB_OK if `may_survive`: it has another way), does not crash, and frees everything. */
 void fault_check(fault_scenario scenario, void *user, bool may_survive);
 
 /* In a scenario: allocations between the two never fail and are not counted. For what belongs to the

@@ -87,7 +87,8 @@ static tmb_status speak(void *user, tmb_error *error) {
 static tmb_status estimate(void *user, tmb_error *error) {
     tmb_qwen3_options options = options_of("sample-e", user);
     uint64_t bytes = 0;
-    return tmb_qwen3_model_bytes(&options, &bytes, error);
+    uint64_t device = 0;
+    return tmb_qwen3_model_bytes(&options, &bytes, &device, error);
 }
 
 static void test_engine(void **state) {

@@ -1,7 +1,7 @@
 /* What a fuzz target is made of. One file defines LLVMFuzzerTestOneInput and is built twice: with
  * libFuzzer (build option fuzz, Clang), and with replay.c for a fixed count of mutations with any
- * compiler. A target must not keep state between inputs, and must trap (fuzz_check) where the result
- * is wrong, not only where memory is. */
+ * compiler. A target must not keep state between inputs, and must trap (fuzz_check) if the result
+ * is wrong, not only if memory is. */
 #ifndef TMB_TESTS_FUZZ_H
 #define TMB_TESTS_FUZZ_H
 

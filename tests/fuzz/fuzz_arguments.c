@@ -18,7 +18,7 @@ static const tmb_server_config *settings(void) {
         static tmb_config_sources sources;
         tmb_config_action action;
         tmb_error error;
-        fuzz_check(tmb_server_config_load(&config, &sources, 0, NULL, stderr, &action, &error) == TMB_OK);
+        fuzz_check(tmb_server_config_load(&config, &sources, false, 0, NULL, stderr, &action, &error) == TMB_OK);
         loaded = true;
     }
     return &config;
@@ -51,7 +51,7 @@ static void check_json(const char *text, size_t size) {
         count = 2 * count + 1;
     }
     fuzz_check(!value || count >= count_values(value));
-    for (const tmb_route *route = tmb_routes; json_is_object(value) && route->handle; route++) {
+    for (const tmb_route *route = tmb_routes; json_is_object(value) && route->handle != NULL; route++) {
         tmb_field_problem problem = {.field = "", .message = ""};
         bool good = tmb_fields_check(route->fields, settings(), value, true, &problem);
         fuzz_check(good || problem.message[0]);
@@ -60,8 +60,8 @@ static void check_json(const char *text, size_t size) {
 }
 
 static void check_fields(const char *text, size_t size) {
-    for (const tmb_route *route = tmb_routes; route->handle; route++) {
-        for (const tmb_field *field = route->query; field && field->name; field++) {
+    for (const tmb_route *route = tmb_routes; route->handle != NULL; route++) {
+        for (const tmb_field *field = route->query; field != NULL && field->name != NULL; field++) {
             tmb_field_problem problem = {.field = "", .message = ""};
             json_t *value = tmb_field_parse(field, text, size, &problem);
             fuzz_check(value || problem.message[0]);
@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char out[64];
     static const char *const names[] = {"boundary", "name", "filename", "filename*"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        tmb_parameter found = tmb_header_parameter(text, names[i], out, sizeof(out));
+        tmb_parameter found = tmb_header_parameter(text, names[i], out, sizeof out);
         fuzz_check(found == TMB_PARAMETER_FOUND || !out[0]);
         if (found == TMB_PARAMETER_FOUND && tmb_header_decode_extended(out)) {
             fuzz_check(is_clean(out, strlen(out)));
@@ -83,8 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     (void)tmb_header_value_is(text, "form-data");
     char clean[32];
-    size_t length = tmb_utf8_clean(text, size, clean, 1 + size % sizeof(clean));
-    fuzz_check(length <= size % sizeof(clean) && strlen(clean) == length && is_clean(clean, length));
+    size_t length = tmb_utf8_clean(text, size, clean, 1 + size % sizeof clean);
+    fuzz_check(length <= size % sizeof clean && strlen(clean) == length && is_clean(clean, length));
     json_t *string = tmb_json_text(text);
     fuzz_check(string && is_clean(json_string_value(string), json_string_length(string)));
     json_decref(string);

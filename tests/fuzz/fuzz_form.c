@@ -10,11 +10,11 @@ typedef struct heard {
     bool open;
 } heard;
 
-static bool on_begin(void *user, const tmb_part *part) {
+static bool on_begin(void *user, const tmb_form_part *part) {
     heard *all = user;
     fuzz_check(!all->open && part->name[0] && strlen(part->name) <= TMB_PART_NAME_LIMIT);
     fuzz_check(strlen(part->file_name) <= TMB_PART_NAME_LIMIT &&
-               strlen(part->content_type) < sizeof(part->content_type));
+               strlen(part->content_type) < sizeof part->content_type);
     all->open = true;
     (void)tmb_buffer_printf(&all->text, "%s|%d%s|%s|", part->name, part->has_file_name, part->file_name,
                             part->content_type);
@@ -45,7 +45,7 @@ static bool read_in_pieces(const char *type, const fuzz_part *body, size_t piece
     bool good = false;
     tmb_multipart *multipart = tmb_multipart_create(type, &reader, &all, &problem);
     fuzz_check(multipart || problem);
-    if (multipart) {
+    if (multipart != NULL) {
         good = true;
         for (size_t at = 0; good && at < body->size; at += piece) {
             size_t count = body->size - at < piece ? body->size - at : piece;
@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_check(type != NULL);
     memcpy(type, parts[0].text, parts[0].size);
     type[parts[0].size] = 0;
-    if (parts[1].text) {
+    if (parts[1].text != NULL) {
         static const size_t pieces[] = {1, 2, 3, 7, 64};
         tmb_buffer whole;
         bool good = read_in_pieces(type, &parts[1], parts[1].size + 1, &whole);

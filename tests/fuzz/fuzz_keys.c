@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int file = memfd_create("fuzz", MFD_CLOEXEC);
     fuzz_check(file >= 0 && write(file, data, size) == (ssize_t)size);
     char path[32];
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     tmb_error error = {0};
     tmb_keys *keys = NULL;
     if (tmb_keys_open(path, 10, &keys, &error) == TMB_OK) {
@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *arguments[] = {option, path};
     FILE *nowhere = fopen("/dev/null", "w");
     fuzz_check(nowhere != NULL);
-    tmb_status status = tmb_server_config_load(&config, &sources, 2, arguments, nowhere, &action, &error);
+    tmb_status status = tmb_server_config_load(&config, &sources, false, 2, arguments, nowhere, &action, &error);
     fuzz_check(status == TMB_OK || error.message[0]);
     tmb_server_config_free(&config, &sources);
     (void)fclose(nowhere);

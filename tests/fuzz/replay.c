@@ -29,7 +29,7 @@ static const char *target_name;
 static const uint8_t *current_data;
 static size_t current_size;
 
-/* From the sanitizers' runtime, where there is one. */
+/* From the sanitizers' runtime, if there is one. */
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 static void save_current(void) {

@@ -1,6 +1,8 @@
 """A server of our own to talk to, and the words to talk with."""
 import base64
+import contextlib
 import http.client
+import http.server
 import json
 import math
 import os
@@ -11,11 +13,14 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 import uuid
 
+TESTS = pathlib.Path(__file__).parent.parent
 TIMBRE = os.environ.get("TIMBRE", "build/cli/timbre")
 API = "/api/v1"
 # Sanitizers make everything slower, and memory figures meaningless.
@@ -31,7 +36,9 @@ def wav(seconds=2.0, rate=24000, channels=1, seed=1):
     frames = bytearray()
     for i in range(int(seconds * rate)):
         t = i / rate
-        hum = sum(math.sin(2 * math.pi * 120 * k * t) / k for k in range(1, 8)) * (0.6 + 0.4 * math.sin(2 * math.pi * 3 * t))
+        hum = sum(math.sin(2 * math.pi * 120 * k * t) / k for k in range(1, 8)) * (
+            0.6 + 0.4 * math.sin(2 * math.pi * 3 * t)
+        )
         for _ in range(channels):
             frames += struct.pack("<h", int(6000 * hum / 2 + noise.uniform(-300, 300)))
     return (b"RIFF" + struct.pack("<I", 36 + len(frames)) + b"WAVEfmt " +
@@ -47,7 +54,8 @@ def data_uri(audio=REFERENCE):
 
 
 def wav_chunk(data, name):
-    """Where a chunk's content begins; the sizes of a streamed file's last chunk are unknown, so they are not used there."""
+    """Where a chunk's content begins; the sizes of a streamed file's last chunk are unknown, so they are not used
+    there."""
     assert data[:4] == b"RIFF" and data[8:12] == b"WAVE", data[:16]
     at = 12
     while data[at:at + 4] != name:
@@ -126,7 +134,16 @@ class Server:
     def start(self):
         self.log_path = pathlib.Path(self.folder.name) / "log"
         self.log_file = open(self.log_path, "ab")
-        command = [TIMBRE, "serve", "--host", "127.0.0.1", "--port", str(self.port_wanted), "--state-dir", str(self.state)]
+        command = [
+            TIMBRE,
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port_wanted),
+            "--state-dir",
+            str(self.state),
+        ]
         if self.engine:
             command += ["--engine", self.engine]
         self.process = subprocess.Popen(command + [str(option) for option in self.options], stdout=subprocess.PIPE,
@@ -258,6 +275,22 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def quiet_descriptors(self):
+        """When the connections are gone, those that asked for this too: a moment after their clients."""
+        least = self.descriptors()
+
+        def no_less():
+            nonlocal least
+            for _ in range(20):
+                time.sleep(0.01)
+                now = self.descriptors()
+                if now < least:
+                    least = now
+                    return False
+            return True
+        wait_for(no_less)
+        return least
+
     def job(self, items, **fields):
         answer = self.post(API + "/queue/submit", {"items": items, **fields})
         assert answer.status == 202, answer
@@ -271,6 +304,39 @@ class Server:
         return self.get(f"{API}/queue/results/{job}?audio=url").json()
 
 
+def says(text):
+    """What a speech-to-text service answers."""
+    return 200, json.dumps({"text": text}).encode()
+
+
+class Transcriber(http.server.ThreadingHTTPServer):
+    """A speech-to-text service: answers with its replies, (status, body), one after the other; the last one stays."""
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), TranscriberAnswer)
+        self.replies, self.keys = [], []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def answers(self, *replies):
+        self.replies, self.keys = list(replies), []
+
+
+class TranscriberAnswer(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert self.path == "/v1/audio/transcriptions" and b"RIFF" in body
+        self.server.keys.append(self.headers.get("Authorization"))
+        status, body = self.server.replies[0] if len(self.server.replies) == 1 else self.server.replies.pop(0)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+
 def wait_for(condition, seconds=PATIENCE, every=0.05):
     end = time.monotonic() + seconds
     while True:
@@ -280,6 +346,24 @@ def wait_for(condition, seconds=PATIENCE, every=0.05):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {condition}")
         time.sleep(every)
+
+
+@contextlib.contextmanager
+def hub_of_models():
+    """The address of an emulated hub whose models are a small checkpoint; a scenario's name follows it."""
+    command = [sys.executable, TESTS / "hub_server.py", TESTS / "golden/qwen/sample-c/model"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        yield f"http://127.0.0.1:{int(running.stdout.readline())}"
+        running.stdin.close()
+
+
+def empty_home(folder, hub, scenario="good"):
+    """What a user has who has pulled nothing but the denoiser."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    denoiser = os.environ.get("TIMBRE_DENOISER") or cache / "timbre/DeepFilterNet3_onnx.tar.gz"
+    return {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"), "XDG_DATA_HOME": str(folder / "data"),
+            "HF_HOME": str(folder / "hf"), "HF_ENDPOINT": f"{hub}/{scenario}/", "TIMBRE_DENOISER": str(denoiser),
+            "TIMBRE_SYSTEM_MODELS": str(folder / "system")}
 
 
 def events(body):

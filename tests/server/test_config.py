@@ -26,17 +26,34 @@ def printed(*options, environment=None):
 
 def test_defaults():
     values, _ = printed(environment={"XDG_STATE_HOME": "/tmp/xdg"})
-    for name, value in {"host": "127.0.0.1", "max-json-bytes": str(32 << 20), "max-upload-bytes": str(25 << 20), "max-text": "4096",
-                        "max-references": "64", "max-reference-seconds": "600", "max-jobs": "64", "header-timeout": "10",
-                        "idle-timeout": "30", "job-deadline": "600", "drain-grace": "30", "stream-ahead": "5",
-                        "resample-workers": "3", "enhance-workers": "3", "cors-origin": "", "allow-ref-url": ""}.items():
+    for name, value in {
+        "host": "127.0.0.1",
+        "max-json-bytes": str(32 << 20),
+        "max-upload-bytes": str(25 << 20),
+        "max-text": "4096",
+        "max-references": "64",
+        "max-reference-seconds": "600",
+        "max-jobs": "64",
+        "header-timeout": "10",
+        "idle-timeout": "30",
+        "job-deadline": "600",
+        "drain-grace": "30",
+        "stream-ahead": "5",
+        "resample-workers": "3",
+        "enhance-workers": "3",
+        "cors-origin": "",
+        "allow-ref-url": "",
+    }.items():
         assert values[name] == (value, "default"), name
     assert values["state-dir"][0] == "/tmp/xdg/timbre"
 
 
 def test_precedence(tmp_path):
     file = tmp_path / "serve.conf"
-    file.write_text("# comment\n[section]\nmax-text = 10\nmax_items = 11 # with underscore\nmax-jobs = 12\nhost = \"localhost\"\nallow_private_ref_url = yes\n")
+    file.write_text(
+        "# comment\n[section]\nmax-text = 10\nmax_items = 11 # with underscore\nmax-jobs = 12\nhost ="
+        " \"localhost\"\nallow_private_ref_url = yes\n"
+    )
     environment = {"TIMBRE_MAX_TEXT": "20", "TIMBRE_MAX_ITEMS": "21"}
     values, _ = printed("--config", file, "--max-text", 30, environment=environment)
     assert values["max-text"] == ("30", "flag")
@@ -72,7 +89,9 @@ def test_unknown_keys_warn(tmp_path):
 
 def test_systemd_folders(tmp_path):
     (tmp_path / "api-keys").write_text("0123456789abcdef\n")
-    values, _ = printed(environment={"STATE_DIRECTORY": "/var/lib/timbre:/var/lib/other", "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    values, _ = printed(
+        environment={"STATE_DIRECTORY": "/var/lib/timbre:/var/lib/other", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    )
     assert values["state-dir"] == ("/var/lib/timbre", "systemd") or values["state-dir"][0] == "/var/lib/timbre"
     assert values["keys-file"] == (str(tmp_path / "api-keys"), "systemd")
 
@@ -82,18 +101,68 @@ def test_times(value, seconds):
     assert float(printed("--keep-files", value)[0]["keep-files"][0]) == seconds
 
 
-@pytest.mark.parametrize("value,size", [("65536", 65536), ("64K", 65536), ("1.5M", 3 << 19), ("1MiB", 1 << 20), ("1g", 1 << 30)])
+@pytest.mark.parametrize(
+    "value,size", [("65536", 65536), ("64K", 65536), ("1.5M", 3 << 19), ("1MiB", 1 << 20), ("1g", 1 << 30)]
+)
 def test_sizes(value, size):
     assert int(printed("--max-json-bytes", value)[0]["max-json-bytes"][0]) == size
 
 
-@pytest.mark.parametrize("options", [["--port", "70000"], ["--port", "x"], ["--port", "-1"], ["--port"], ["--nonsense", "1"], ["extra"],
-                                     ["--engine", "llama"], ["--max-json-bytes", "1"], ["--max-json-bytes", "9Q"], ["--keep-files", "soon"],
-                                     ["--header-timeout", "0"], ["--log-format", "xml"], ["--preload=perhaps"], ["--max-text", "1e3"],
-                                     ["--max-text", "0x10"], ["--config", "/nonexistent/file"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--port", "70000"],
+        ["--port", "x"],
+        ["--port", "-1"],
+        ["--port"],
+        ["--nonsense", "1"],
+        ["extra"],
+        ["--engine", "llama"],
+        ["--max-json-bytes", "1"],
+        ["--max-json-bytes", "9Q"],
+        ["--keep-files", "soon"],
+        ["--header-timeout", "0"],
+        ["--log-format", "xml"],
+        ["--preload=perhaps"],
+        ["--max-text", "1e3"],
+        ["--max-text", "0x10"],
+        ["--config", "/nonexistent/file"],
+    ],
+)
 def test_bad_options(options, tmp_path):
     result = run("serve", "--state-dir", tmp_path / "s", *options)
-    assert result.returncode == 2 and result.stderr.startswith("timbre serve: ") and result.stdout == "", result
+    assert result.returncode == 2 and result.stderr.startswith("timbre serve: error: ") and result.stdout == "", result
+
+
+@pytest.mark.parametrize(
+    "options,words",
+    [
+        (["--prot", "1"], "unknown option --prot; did you mean --port?"),
+        (["--stat-dir=x"], "unknown option --stat-dir; did you mean --state-dir?"),
+        (["--xyzzy"], "unknown option --xyzzy; `timbre serve --help`"),
+        (["--port", "x"], "error: --port: \"x\" is not a number from 0 to 65535"),
+        (["--port"], "--port needs a value"),
+        (["--engine", "llama"], "error: --engine: \"llama\" is not one of auto|"),
+        (["--voice-alias", "x"], "--voice-alias: \"x\" is not NAME=VOICE"),
+        (["--cors-origin", "a.b/"], "--cors-origin: \"a.b/\""),
+    ],
+)
+def test_it_speaks_like_the_other_commands(options, words, tmp_path):
+    result = run("serve", "--state-dir", tmp_path / "s", *options)
+    assert result.returncode == 2 and words in result.stderr, result
+
+
+def test_where_a_bad_value_came_from(tmp_path):
+    result = run("serve", environment={"TIMBRE_PORT": "x"})
+    assert result.returncode == 2 and "error: TIMBRE_PORT: \"x\"" in result.stderr, result
+    (tmp_path / "conf").write_text("\nport = x\n")
+    result = run("serve", "--config", tmp_path / "conf")
+    assert result.returncode == 2 and f"{tmp_path}/conf:2: port: \"x\"" in result.stderr, result
+
+
+def test_version():
+    result = run("serve", "--version")
+    assert result.returncode == 0 and result.stdout == run("--version").stdout, result
 
 
 def test_help():
@@ -103,7 +172,9 @@ def test_help():
 
 def test_port_in_use():
     with Server() as server:
-        result = run("serve", "--port", server.port, "--state-dir", server.folder.name + "/other", "--engine", "preview")
+        result = run(
+            "serve", "--port", server.port, "--state-dir", server.folder.name + "/other", "--engine", "preview"
+        )
         assert result.returncode == 1 and "cannot listen" in result.stderr
 
 
@@ -115,8 +186,13 @@ def test_ipv6():
     with Server("--host", "::1", "--host", "127.0.0.1"):
         pass
     import http.client
-    process = subprocess.Popen([TIMBRE, "serve", "--host", "::1", "--port", "0", "--engine", "preview", "--state-dir", "/tmp/timbre-test-v6"],
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    process = subprocess.Popen(
+        [TIMBRE, "serve", "--host", "::1", "--port", "0", "--engine", "preview", "--state-dir", "/tmp/timbre-test-v6"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     try:
         line = process.stdout.readline()
         assert line.startswith("listening on http://[::1]:"), line
@@ -140,7 +216,9 @@ def test_drain():
         ref = server.upload()
         answers = []
         text = "A sentence that takes its time to be said. " * 40
-        thread = threading.Thread(target=lambda: answers.append(server.clone(text, "/voice-clone-enhanced", ref_audio=ref, stream=True)))
+        thread = threading.Thread(
+            target=lambda: answers.append(server.clone(text, "/voice-clone-enhanced", ref_audio=ref, stream=True))
+        )
         thread.start()
         wait_for(lambda: server.metric("timbre_batch_size") > 0)
         idle = server.raw()
@@ -166,7 +244,11 @@ def test_second_signal_ends_at_once():
 
         def ask():
             try:
-                answers.append(server.clone(["A long sentence to say, on and on. " * 60] * 50, "/voice-clone-enhanced", ref_audio=ref))
+                answers.append(
+                    server.clone(
+                        ["A long sentence to say, on and on. " * 60] * 50, "/voice-clone-enhanced", ref_audio=ref
+                    )
+                )
             except OSError as error:
                 answers.append(error)
         thread = threading.Thread(target=ask)
@@ -210,8 +292,17 @@ def test_socket_activation(tmp_path):
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     port = listener.getsockname()[1]
-    script = f'exec env LISTEN_PID=$$ LISTEN_FDS=1 "{TIMBRE}" serve --engine preview --state-dir "{tmp_path}/s" 3<&{listener.fileno()}'
-    process = subprocess.Popen(["bash", "-c", script], pass_fds=[listener.fileno()], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    script = (
+        f'exec env LISTEN_PID=$$ LISTEN_FDS=1 "{TIMBRE}" serve --engine preview --state-dir "{tmp_path}/s"'
+        f' 3<&{listener.fileno()}'
+    )
+    process = subprocess.Popen(
+        ["bash", "-c", script],
+        pass_fds=[listener.fileno()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     listener.close()
     try:
         assert process.stdout.readline() == f"listening on http://127.0.0.1:{port}\n"
@@ -266,15 +357,39 @@ def test_path_inside(rooted, path):
     assert rooted.clone("Hi.", ref_audio=path).status == 200
 
 
-@pytest.mark.parametrize("path", ["../secret.wav", "sub/../../secret.wav", "link.wav", "inner.wav", "out/secret.wav", "/etc/passwd", "missing.wav",
-                                  "sub", ".", "./ref.wav", "sub//ref.wav", "ref.wav/", "fifo", "ref.wav/x", "a" * 300, "%2e%2e/secret.wav",
-                                  "..\\secret.wav", "sub/./ref.wav", "ABSOLUTE"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret.wav",
+        "sub/../../secret.wav",
+        "link.wav",
+        "inner.wav",
+        "out/secret.wav",
+        "/etc/passwd",
+        "missing.wav",
+        "sub",
+        ".",
+        "./ref.wav",
+        "sub//ref.wav",
+        "ref.wav/",
+        "fifo",
+        "ref.wav/x",
+        "a" * 300,
+        "%2e%2e/secret.wav",
+        "..\\secret.wav",
+        "sub/./ref.wav",
+        "ABSOLUTE",
+    ],
+)
 def test_path_outside(rooted, path):
     path = str(rooted.root / "ref.wav") if path == "ABSOLUTE" else path
     answer = rooted.clone("Hi.", ref_audio=path)
     # Always the same words: nobody learns what is there.
     assert answer.status == 400
-    assert answer.detail == "Invalid Input: ref_audio: must be a file id, a data: URI or a path of a file inside --audio-root"
+    assert (
+        answer.detail
+        == "Invalid Input: ref_audio: must be a file id, a data: URI or a path of a file inside --audio-root"
+    )
 
 
 def test_path_in_a_job(rooted):
@@ -282,7 +397,9 @@ def test_path_in_a_job(rooted):
 
 
 def test_missing_root(tmp_path):
-    result = run("serve", "--port", 0, "--state-dir", tmp_path / "s", "--audio-root", tmp_path / "none", "--engine", "preview")
+    result = run(
+        "serve", "--port", 0, "--state-dir", tmp_path / "s", "--audio-root", tmp_path / "none", "--engine", "preview"
+    )
     assert result.returncode == 1 and "--audio-root" in result.stderr
 
 
@@ -318,14 +435,28 @@ def web():
 
 
 def test_url_allowed(web):
-    with Server("--allow-ref-url", "example.org,127.0.0.1", "--allow-private-ref-url", "--max-upload-bytes", "200K") as server:
+    with Server(
+        "--allow-ref-url", "example.org,127.0.0.1", "--allow-private-ref-url", "--max-upload-bytes", "200K"
+    ) as server:
         assert server.clone("Hi.", ref_audio=f"http://127.0.0.1:{web}/ref.wav").status == 200
-        for path, status, text in (("redirect", 400, "redirects"), ("missing", 400, "could not be fetched"), ("large", 413, "too large")):
+        for path, status, text in (
+            ("redirect", 400, "redirects"),
+            ("missing", 400, "could not be fetched"),
+            ("large", 413, "too large"),
+        ):
             answer = server.clone("Hi.", ref_audio=f"http://127.0.0.1:{web}/{path}")
             assert answer.status == status and text in answer.detail, answer
-        assert server.wait_job(server.job([{"text": "Hi.", "ref_audio": f"http://127.0.0.1:{web}/ref.wav"}]))["done"] == 1
-        for url in (f"http://user:pass@127.0.0.1:{web}/ref.wav", f"http://localhost:{web}/ref.wav", f"ftp://127.0.0.1:{web}/ref.wav",
-                    f"http://127.0.0.1.evil.example/ref.wav", f"http://evil.example@127.0.0.1:{web}/ref.wav", "http://[::1/x"):
+        assert (
+            server.wait_job(server.job([{"text": "Hi.", "ref_audio": f"http://127.0.0.1:{web}/ref.wav"}]))["done"] == 1
+        )
+        for url in (
+            f"http://user:pass@127.0.0.1:{web}/ref.wav",
+            f"http://localhost:{web}/ref.wav",
+            f"ftp://127.0.0.1:{web}/ref.wav",
+            f"http://127.0.0.1.evil.example/ref.wav",
+            f"http://evil.example@127.0.0.1:{web}/ref.wav",
+            "http://[::1/x",
+        ):
             assert server.clone("Hi.", ref_audio=url).status == 400
         assert server.clone("Hi.", ref_audio="http://127.0.0.1:1/closed").status == 400
 

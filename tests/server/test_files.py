@@ -4,7 +4,9 @@ import base64
 import math
 import os
 import pathlib
+import shutil
 import struct
+import subprocess
 
 import pytest
 from support import API, REFERENCE, Server, data_uri, wav, wav_format, wav_rate, wav_seconds
@@ -23,6 +25,20 @@ def test_upload_and_get(server):
     assert got.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_length_that_no_head_says(server):
+    """ADTS has no head with a length: what is kept of it is counted, and a part that is damaged is found at once."""
+    adts = subprocess.run(["ffmpeg", "-v", "error", "-i", "-", "-c:a", "aac", "-f", "adts", "-"], input=REFERENCE,
+                          stdout=subprocess.PIPE, check=True).stdout
+    info = server.post(f"{API}/files/upload", form={"audio": ("a.aac", adts)}).json()
+    assert 2 <= info["duration"] < 2.2
+    voice = server.post(f"{API}/voices", form={"name": "from-a-phone", "audio": ("a.aac", adts)})
+    assert voice.status == 201 and 2 <= voice.json()["duration"] < 2.2, voice
+    assert server.delete(f"{API}/voices/from-a-phone").status == 204
+    answer = server.post(f"{API}/files/upload", form={"audio": ("a.aac", adts[:len(adts) // 2])})
+    assert answer.status == 400 and "damaged or cut short" in answer.detail, answer
+
+
 def test_upload_without_form(server):
     answer = server.post(API + "/files/upload", body=REFERENCE, headers={"Content-Type": "audio/wav"})
     assert answer.status == 201 and server.get(answer.json()["url"]).body == REFERENCE
@@ -33,17 +49,37 @@ def test_ids_differ(server):
     assert len(ids) == 20 and all(len(i) == 32 for i in ids)
 
 
-@pytest.mark.parametrize("name,kept", [("../../etc/passwd", "passwd"), ("C:\\\\x\\\\evil.wav", "evil.wav"), ("a\tb.wav", "a_b.wav"),
-                                       ("grüße.wav", "grüße.wav"), ("", "")])
+@pytest.mark.parametrize(
+    "name,kept",
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\\\x\\\\evil.wav", "evil.wav"),
+        ("a\tb.wav", "a_b.wav"),
+        ("grüße.wav", "grüße.wav"),
+        ("", ""),
+    ],
+)
 def test_names_are_made_harmless(server, name, kept):
     answer = server.post(API + "/files/upload", form={"file": (name, REFERENCE)})
     assert answer.status == 201 and answer.json()["name"] == kept
 
 
-@pytest.mark.parametrize("header,status,start,end", [
-    ("bytes=0-9", 206, 0, 10), ("bytes=10-", 206, 10, None), ("bytes=-10", 206, -10, None), ("bytes=0-99999999", 206, 0, None),
-    ("bytes=0-0", 206, 0, 1), ("bytes=5-4", 200, 0, None), ("bytes=a-b", 200, 0, None), ("bytes=0-1,5-6", 200, 0, None),
-    ("items=0-1", 200, 0, None), ("bytes=-", 200, 0, None), ("bytes=" + "9" * 40 + "-", 200, 0, None)])
+@pytest.mark.parametrize(
+    "header,status,start,end",
+    [
+        ("bytes=0-9", 206, 0, 10),
+        ("bytes=10-", 206, 10, None),
+        ("bytes=-10", 206, -10, None),
+        ("bytes=0-99999999", 206, 0, None),
+        ("bytes=0-0", 206, 0, 1),
+        ("bytes=5-4", 200, 0, None),
+        ("bytes=a-b", 200, 0, None),
+        ("bytes=0-1,5-6", 200, 0, None),
+        ("items=0-1", 200, 0, None),
+        ("bytes=-", 200, 0, None),
+        ("bytes=" + "9" * 40 + "-", 200, 0, None),
+    ],
+)
 def test_ranges(server, ref, header, status, start, end):
     answer = server.get(f"{API}/files/{ref}", headers={"Range": header})
     assert answer.status == status and answer.body == REFERENCE[start:end]
@@ -80,14 +116,24 @@ def test_delete(server):
     assert server.delete(f"{API}/files/{file}").status == 404
 
 
-@pytest.mark.parametrize("path", ["0" * 32, "nothing", "..%2F..%2Fetc%2Fpasswd", "%2e%2e", "A" * 32, "0" * 31, "0" * 33])
+@pytest.mark.parametrize(
+    "path", ["0" * 32, "nothing", "..%2F..%2Fetc%2Fpasswd", "%2e%2e", "A" * 32, "0" * 31, "0" * 33]
+)
 def test_no_such_file(server, path):
     assert server.get(f"{API}/files/{path}").status == 404
     assert server.delete(f"{API}/files/{path}").status == 404
 
 
-@pytest.mark.parametrize("field,form", [("file", {}), ("other", {"other": "x"}), ("file", {"file": ("a.wav", b"")}),
-                                        ("file", {"file": ("a.wav", b"no audio here" * 20)}), ("file", {"file": ("a.wav", b"RIFF")})])
+@pytest.mark.parametrize(
+    "field,form",
+    [
+        ("file", {}),
+        ("other", {"other": "x"}),
+        ("file", {"file": ("a.wav", b"")}),
+        ("file", {"file": ("a.wav", b"no audio here" * 20)}),
+        ("file", {"file": ("a.wav", b"RIFF")}),
+    ],
+)
 def test_bad_upload(server, field, form):
     answer = server.post(API + "/files/upload", form=form)
     assert answer.status == 400 and answer.detail.startswith(f"Invalid Input: {field}: "), answer
@@ -118,13 +164,17 @@ def test_enhance(server):
 
 
 def test_enhance_raw_body(server):
-    answer = server.post(API + "/enhance?response_format=flac&sample_rate=16000", body=REFERENCE, headers={"Content-Type": "audio/wav"})
+    answer = server.post(
+        API + "/enhance?response_format=flac&sample_rate=16000", body=REFERENCE, headers={"Content-Type": "audio/wav"}
+    )
     assert answer.status == 200 and answer.body[:4] == b"fLaC" and answer.headers["Content-Type"] == "audio/flac"
 
 
 def test_enhance_is_the_same_as_a_form(server):
     one = server.post(API + "/enhance", form={"audio": ("ref.wav", REFERENCE), "attenuation_limit_db": "12"})
-    other = server.post(API + "/enhance?attenuation_limit_db=12", body=REFERENCE, headers={"Content-Type": "application/octet-stream"})
+    other = server.post(
+        API + "/enhance?attenuation_limit_db=12", body=REFERENCE, headers={"Content-Type": "application/octet-stream"}
+    )
     assert one.body == other.body
 
 
@@ -139,7 +189,9 @@ def test_enhance_zero_limit_changes_nothing(server):
     assert answer.status == 200 and wav_seconds(answer.body) == pytest.approx(1.0, abs=0.001)
 
 
-@pytest.mark.parametrize("name,start", [("mp3", None), ("opus", b"OggS"), ("ogg", b"OggS"), ("flac", b"fLaC"), ("pcm", None)])
+@pytest.mark.parametrize(
+    "name,start", [("mp3", None), ("opus", b"OggS"), ("ogg", b"OggS"), ("flac", b"fLaC"), ("pcm", None)]
+)
 def test_enhance_formats(server, name, start):
     answer = server.post(API + "/enhance", form={"audio": ("s.wav", wav(1.0)), "response_format": name})
     assert answer.status == 200 and (start is None or answer.body.startswith(start))
@@ -160,8 +212,15 @@ def test_bad_enhance(server, field, form):
     assert answer.status == 400 and answer.detail.startswith(f"Invalid Input: {field}: "), answer
 
 
-@pytest.mark.parametrize("query,field", [("sample_rate=1", "sample_rate"), ("encoding=x", "encoding"), ("sample_rate=%zz", "query"),
-                                         ("sample_rate=48000&sample_rate=48000", "sample_rate")])
+@pytest.mark.parametrize(
+    "query,field",
+    [
+        ("sample_rate=1", "sample_rate"),
+        ("encoding=x", "encoding"),
+        ("sample_rate=%zz", "query"),
+        ("sample_rate=48000&sample_rate=48000", "sample_rate"),
+    ],
+)
 def test_bad_enhance_query(server, query, field):
     answer = server.post(f"{API}/enhance?{query}", body=REFERENCE, headers={"Content-Type": "audio/wav"})
     assert answer.status == 400 and answer.detail.startswith(f"Invalid Input: {field}: "), answer
@@ -170,10 +229,18 @@ def test_bad_enhance_query(server, query, field):
 # ---- voices
 
 def test_voice_life(server):
-    answer = server.post(API + "/voices", form={"name": "berta", "ref_audio": ("r.wav", REFERENCE), "ref_text": "hallo", "language": "de"})
+    answer = server.post(
+        API + "/voices",
+        form={"name": "berta", "ref_audio": ("r.wav", REFERENCE), "ref_text": "hallo", "language": "de"},
+    )
     assert answer.status == 201, answer
     voice = answer.json()
-    assert voice["name"] == "berta" and voice["ref_text"] == "hallo" and voice["language"] == "de" and voice["duration"] == 2.0
+    assert (
+        voice["name"] == "berta"
+        and voice["ref_text"] == "hallo"
+        and voice["language"] == "de"
+        and voice["duration"] == 2.0
+    )
     assert server.get(API + "/voices/berta").json() == voice
     assert server.get(voice["url"]).body == REFERENCE
     assert [v["name"] for v in server.get(API + "/voices").json()["voices"]] == ["berta"]
@@ -199,9 +266,16 @@ def test_bad_voice_name(server, name):
     assert answer.status == 400 and answer.detail.startswith("Invalid Input: name: "), answer
 
 
-@pytest.mark.parametrize("field,body", [("name", {}), ("ref_audio", {"name": "x"}), ("ref_audio", {"name": "x", "ref_audio": "0" * 32}),
-                                        ("language", {"name": "x", "ref_audio": "y", "language": "?"}),
-                                        ("extra", {"name": "x", "ref_audio": "y", "extra": 1})])
+@pytest.mark.parametrize(
+    "field,body",
+    [
+        ("name", {}),
+        ("ref_audio", {"name": "x"}),
+        ("ref_audio", {"name": "x", "ref_audio": "0" * 32}),
+        ("language", {"name": "x", "ref_audio": "y", "language": "?"}),
+        ("extra", {"name": "x", "ref_audio": "y", "extra": 1}),
+    ],
+)
 def test_bad_voice(server, field, body):
     answer = server.post(API + "/voices", body)
     assert answer.status == 400 and answer.detail.startswith(f"Invalid Input: {field}: "), answer
@@ -209,8 +283,15 @@ def test_bad_voice(server, field, body):
 
 def float_wav(samples):
     body = array.array("f", samples).tobytes()
-    return (b"RIFF" + struct.pack("<I", 36 + len(body)) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 3, 1, 48000, 192000, 4, 32) +
-            b"data" + struct.pack("<I", len(body)) + body)
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + len(body))
+        + b"WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, 3, 1, 48000, 192000, 4, 32)
+        + b"data"
+        + struct.pack("<I", len(body))
+        + body
+    )
 
 
 def test_quiet_speech_is_kept_like_any_other(server):
@@ -220,7 +301,9 @@ def test_quiet_speech_is_kept_like_any_other(server):
 
     def kept(quieter, level):
         audio = float_wav(s / 32768 * 10 ** (-quieter / 20) for s in samples)
-        answer = server.post(f"{API}/enhance?encoding=float&level={level}", body=audio, headers={"Content-Type": "audio/wav"})
+        answer = server.post(
+            f"{API}/enhance?encoding=float&level={level}", body=audio, headers={"Content-Type": "audio/wav"}
+        )
         assert answer.status == 200, answer.body
         out = array.array("f", answer.body[answer.body.index(b"data") + 8:][:4 * len(samples)])
         return 10 * math.log10(sum(s * s for s in out) / len(out)) + quieter
@@ -242,7 +325,9 @@ def silent(seconds=3):
 
 
 def test_a_voice_shows_what_was_measured_of_its_reference(server):
-    voice = server.post(API + "/voices", form={"name": "measured", "ref_audio": ("r.wav", REFERENCE), "ref_text": "hm " * 60}).json()
+    voice = server.post(
+        API + "/voices", form={"name": "measured", "ref_audio": ("r.wav", REFERENCE), "ref_text": "hm " * 60}
+    ).json()
     try:
         assert voice["reference"]["verdict"] == "doubtful"
         assert voice["warnings"] == voice["reference"]["warnings"]
@@ -270,7 +355,9 @@ def test_clipped_samples_are_told(server):
     audio = float_wav(30 * math.sin(0.03 * i) * (1 + math.sin(0.0005 * i)) for i in range(48000))
     answer = server.post(API + "/enhance?attenuation_limit_db=0", body=audio, headers={"Content-Type": "audio/wav"})
     assert answer.status == 200 and int(answer.headers["X-Clipped"]) > 10000
-    floats = server.post(API + "/enhance?attenuation_limit_db=0&encoding=float", body=audio, headers={"Content-Type": "audio/wav"})
+    floats = server.post(
+        API + "/enhance?attenuation_limit_db=0&encoding=float", body=audio, headers={"Content-Type": "audio/wav"}
+    )
     assert floats.headers["X-Clipped"] == "0"
 
 

@@ -23,10 +23,29 @@ def generated(server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("client")
     (folder / "openapi.json").write_bytes(server.get("/openapi.json").body)
     # No formatter runs over what is only imported.
-    (folder / "config.yaml").write_text("package_name_override: timbre_client\nproject_name_override: timbre-client\npost_hooks: []\n")
+    (folder / "config.yaml").write_text(
+        "package_name_override: timbre_client\nproject_name_override: timbre-client\npost_hooks: []\n"
+    )
     program = pathlib.Path(sys.executable).parent / "openapi-python-client"
-    result = subprocess.run([program, "generate", "--path", "openapi.json", "--meta", "none", "--output-path", "timbre_client", "--config", "config.yaml"],
-                            cwd=folder, capture_output=True, text=True, timeout=240, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"})
+    result = subprocess.run(
+        [
+            program,
+            "generate",
+            "--path",
+            "openapi.json",
+            "--meta",
+            "none",
+            "--output-path",
+            "timbre_client",
+            "--config",
+            "config.yaml",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     sys.path.insert(0, str(folder))
     yield importlib.import_module("timbre_client"), result.stdout + result.stderr
@@ -43,7 +62,9 @@ def test_it_clones(server, generated):
     call = importlib.import_module("timbre_client.api.clone.voice_clone_enhanced")
     models = importlib.import_module("timbre_client.models")
     body = call.sync.__annotations__["body"]
-    body = getattr(models, body if isinstance(body, str) else body.__name__)(text="Good morning.", ref_audio=data_uri(), language="en", seed=3)
+    body = getattr(models, body if isinstance(body, str) else body.__name__)(
+        text="Good morning.", ref_audio=data_uri(), language="en", seed=3
+    )
     answer = call.sync(client=client, body=body)
     assert answer.items[0].audio_base64 and answer.items[0].is_clone is False and answer.items[0].seed == 3, answer
     assert call.sync(client=client, body=type(body)(text="Hi.")).detail.startswith("Invalid Input: ref_audio")
@@ -55,7 +76,10 @@ def test_it_sends_files(server, generated):
     call = importlib.import_module("timbre_client.api.files.upload_file")
     models = importlib.import_module("timbre_client.models")
     form = models.UploadFileBody if hasattr(models, "UploadFileBody") else models.UploadFileFilesBody
-    stored = call.sync(client=client, body=form(file=types.File(payload=io.BytesIO(REFERENCE), file_name="a.wav", mime_type="audio/wav")))
+    stored = call.sync(
+        client=client,
+        body=form(file=types.File(payload=io.BytesIO(REFERENCE), file_name="a.wav", mime_type="audio/wav")),
+    )
     assert stored.sample_rate == 24000, stored
     ready = importlib.import_module("timbre_client.api.service.ready").sync(client=client)
     assert ready.engine == "preview" and ready.is_clone is False

@@ -27,7 +27,9 @@ def test_metrics(server):
                  "timbre_memory_reserved_bytes", "timbre_real_time_factor_bucket", "timbre_first_audio_seconds_sum"):
         assert name in text
     for line in text.splitlines():
-        assert re.fullmatch(r'# (HELP|TYPE) timbre_\w+ .+|timbre_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [-+0-9.e]+', line), line
+        assert re.fullmatch(
+            r'# (HELP|TYPE) timbre_\w+ .+|timbre_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [-+0-9.e]+', line
+        ), line
     helped = re.findall(r"^# TYPE (\w+)", text, re.M)
     assert len(helped) == len(set(helped))
     buckets = [float(v) for v in re.findall(r'timbre_item_seconds_bucket\{le="[^"]+"\} (\d+)', text)]
@@ -39,12 +41,24 @@ def test_openapi(server):
     assert document["openapi"] == "3.1.0"
     paths = document["paths"]
     for path, methods in {
-        "/voice-clone-enhanced": {"post"}, "/voice-clone": {"post"}, "/voice-clone-file": {"post"},
-        "/voice-clone-enhanced-file": {"post"}, "/files/upload": {"post"}, "/files/{id}": {"get", "delete"}, "/enhance": {"post"},
-        "/voices": {"get", "post"}, "/voices/{name}": {"get", "delete"}, "/queue/submit": {"post"}, "/queue/status/{id}": {"get"},
-            "/queue/results/{id}": {"get"}, "/queue/{id}": {"delete"}}.items():
+        "/voice-clone-enhanced": {"post"},
+        "/voice-clone": {"post"},
+        "/voice-clone-file": {"post"},
+        "/voice-clone-enhanced-file": {"post"},
+        "/files/upload": {"post"},
+        "/files/{id}": {"get", "delete"},
+        "/enhance": {"post"},
+        "/voices": {"get", "post"},
+        "/voices/{name}": {"get", "delete"},
+        "/queue/submit": {"post"},
+        "/queue/status/{id}": {"get"},
+        "/queue/results/{id}": {"get"},
+        "/queue/{id}": {"delete"},
+    }.items():
         assert set(paths[API + path]) == methods
-    assert {"/v1/audio/speech", "/v1/models", "/v1/audio/voices", "/health/live", "/health/ready", "/metrics"} <= set(paths)
+    assert {"/v1/audio/speech", "/v1/models", "/v1/audio/voices", "/health/live", "/health/ready", "/metrics"} <= set(
+        paths
+    )
     body = paths[API + "/voice-clone-enhanced"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["required"] == ["text"] and body["additionalProperties"] is False
     assert body["properties"]["temperature"]["default"] == 1.0
@@ -77,8 +91,20 @@ def test_page_asks_nobody_else(server, path):
         assert address.startswith((b"http://www.w3.org/", b"http://localhost", b"http://127.0.0.1")), address
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/api/v1", "/api/v1/", "/api/v1/voices/", "/API/v1/voices", "/api/v1/files/a/b", "//",
-                                  "/api/v1/../v1/voices", "/v1/nothing"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/api/v1",
+        "/api/v1/",
+        "/api/v1/voices/",
+        "/API/v1/voices",
+        "/api/v1/files/a/b",
+        "//",
+        "/api/v1/../v1/voices",
+        "/v1/nothing",
+    ],
+)
 def test_not_found(server, path):
     answer = server.get(path)
     assert answer.status == 404
@@ -94,7 +120,11 @@ def test_wrong_method(server, method, path, allow):
     answer = server.request(method, path)
     assert answer.status == 405 and answer.headers["Allow"] == allow
     answer = server.request("OPTIONS", path)
-    assert answer.status == 204 and answer.headers["Allow"] == allow and "Access-Control-Allow-Origin" not in answer.headers
+    assert (
+        answer.status == 204
+        and answer.headers["Allow"] == allow
+        and "Access-Control-Allow-Origin" not in answer.headers
+    )
 
 
 @pytest.mark.parametrize("path", ["/health%00/live", "/health/live%00", "/%zz", "/%", "/%4"])
@@ -145,17 +175,41 @@ def guarded(tmp_path_factory):
         yield running
 
 
-PROTECTED = [("GET", API + "/voices"), ("POST", API + "/voices"), ("POST", API + "/voice-clone"), ("POST", API + "/voice-clone-enhanced"),
-             ("POST", API + "/voice-clone-file"), ("POST", API + "/voice-clone-enhanced-file"), ("POST", API + "/enhance"),
-             ("POST", API + "/files/upload"), ("GET", f"{API}/files/{'0' * 32}"), ("DELETE", f"{API}/files/{'0' * 32}"),
-             ("DELETE", API + "/voices/x"), ("GET", API + "/queue"), ("POST", API + "/queue/submit"), ("GET", f"{API}/queue/status/{'0' * 32}"),
-             ("GET", f"{API}/queue/results/{'0' * 32}"), ("DELETE", f"{API}/queue/{'0' * 32}"), ("POST", "/v1/audio/speech"),
-             ("GET", "/v1/models"), ("GET", "/v1/audio/voices"), ("POST", "/v1/audio/voices"), ("DELETE", "/v1/audio/voices/x"), ("GET", "/metrics")]
+PROTECTED = [
+    ("GET", API + "/voices"),
+    ("POST", API + "/voices"),
+    ("POST", API + "/voice-clone"),
+    ("POST", API + "/voice-clone-enhanced"),
+    ("POST", API + "/voice-clone-file"),
+    ("POST", API + "/voice-clone-enhanced-file"),
+    ("POST", API + "/enhance"),
+    ("POST", API + "/files/upload"),
+    ("GET", f"{API}/files/{'0' * 32}"),
+    ("DELETE", f"{API}/files/{'0' * 32}"),
+    ("DELETE", API + "/voices/x"),
+    ("GET", API + "/queue"),
+    ("POST", API + "/queue/submit"),
+    ("GET", f"{API}/queue/status/{'0' * 32}"),
+    ("GET", f"{API}/queue/results/{'0' * 32}"),
+    ("DELETE", f"{API}/queue/{'0' * 32}"),
+    ("POST", "/v1/audio/speech"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/audio/voices"),
+    ("POST", "/v1/audio/voices"),
+    ("DELETE", "/v1/audio/voices/x"),
+    ("GET", "/metrics"),
+]
 
 
 @pytest.mark.parametrize("method,path", PROTECTED)
 def test_key_needed(guarded, method, path):
-    for headers in ({}, {"x-api-key": "wrong"}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic " + KEY}, {"x-api-key": ""}):
+    for headers in (
+        {},
+        {"x-api-key": "wrong"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic " + KEY},
+        {"x-api-key": ""},
+    ):
         answer = guarded.request(method, path, headers=headers)
         assert answer.status == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer"), (headers, answer)
     for headers in ({"x-api-key": KEY}, {"Authorization": f"Bearer {KEY}"}, {"authorization": f"bearer  {OTHER}"}):
@@ -190,7 +244,11 @@ def test_keys_are_read_again(guarded):
 
 
 def test_log_has_no_keys_or_texts(guarded):
-    guarded.post(API + "/voice-clone", {"text": "a very private sentence", "ref_audio": "data:audio/wav;base64,QUJD"}, headers={"x-api-key": KEY})
+    guarded.post(
+        API + "/voice-clone",
+        {"text": "a very private sentence", "ref_audio": "data:audio/wav;base64,QUJD"},
+        headers={"x-api-key": KEY},
+    )
     guarded.get(API + "/voices?x-api-key=" + KEY, headers={"x-api-key": "wrong-secret-key"})
     log = guarded.log()
     assert "key=team" in log
@@ -210,8 +268,16 @@ def test_rate_limit(tmp_path):
         assert server.get("/health/ready").status == 200
 
 
-@pytest.mark.parametrize("text,message", [("", "has no key"), ("# nothing\n", "has no key"), ("short\n", "less than 16 characters"),
-                                          ("sha256:abc\n", "64 hexadecimal"), ("bad/name " + KEY, "name")])
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("", "has no key"),
+        ("# nothing\n", "has no key"),
+        ("short\n", "less than 16 characters"),
+        ("sha256:abc\n", "64 hexadecimal"),
+        ("bad/name " + KEY, "name"),
+    ],
+)
 def test_bad_keys_file(tmp_path, text, message):
     keys = tmp_path / "keys"
     keys.write_text(text)
@@ -234,7 +300,12 @@ def test_foreign_host_is_refused(server):
 
 
 def test_foreign_origin_is_refused(server):
-    assert server.post(API + "/files/upload", form={"file": ("a.wav", REFERENCE)}, headers={"Origin": "http://evil.example"}).status == 403
+    assert (
+        server.post(
+            API + "/files/upload", form={"file": ("a.wav", REFERENCE)}, headers={"Origin": "http://evil.example"}
+        ).status
+        == 403
+    )
     assert server.get(API + "/voices", headers={"Origin": "null"}).status == 403
     own = f"http://127.0.0.1:{server.port}"
     assert server.get(API + "/voices", headers={"Origin": own}).status == 200
@@ -245,7 +316,9 @@ def test_cors():
         headers = {"Origin": "https://app.example"}
         answer = server.get(API + "/voices", headers=headers)
         assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
-        answer = server.request("OPTIONS", API + "/voice-clone", headers={**headers, "Access-Control-Request-Method": "POST"})
+        answer = server.request(
+            "OPTIONS", API + "/voice-clone", headers={**headers, "Access-Control-Request-Method": "POST"}
+        )
         assert answer.status == 204 and "POST" in answer.headers["Access-Control-Allow-Methods"]
         assert server.get(API + "/voices", headers={"Origin": "https://other.example"}).status == 403
 
@@ -258,11 +331,23 @@ def keyed(tmp_path_factory):
         yield server
 
 
-@pytest.mark.parametrize("header,value", [("x-api-key", KEY), ("X-API-Key", KEY), ("xi-api-key", KEY), ("Xi-Api-Key", KEY), ("Authorization", "Bearer " + KEY),
-                                          ("Authorization", "bearer " + KEY), ("Authorization", "BEARER  " + KEY), ("Authorization", "Token " + KEY),
-                                          ("Authorization", "token " + KEY)])
+@pytest.mark.parametrize(
+    "header,value",
+    [
+        ("x-api-key", KEY),
+        ("X-API-Key", KEY),
+        ("xi-api-key", KEY),
+        ("Xi-Api-Key", KEY),
+        ("Authorization", "Bearer " + KEY),
+        ("Authorization", "bearer " + KEY),
+        ("Authorization", "BEARER  " + KEY),
+        ("Authorization", "Token " + KEY),
+        ("Authorization", "token " + KEY),
+    ],
+)
 def test_key_headers(keyed, header, value):
     assert keyed.get(API + "/voices", headers={header: value}).status == 200
+    assert keyed.get(API + "/voices", headers={header: value + " \t"}).status == 200
     assert keyed.get(API + "/voices", headers={header: value + "x"}).status == 401
 
 
@@ -272,7 +357,13 @@ def test_no_key(keyed, value):
 
 
 def test_open_listing(keyed, tmp_path):
-    for path in ("/v1/models", "/v1/models/tts-1", "/v1/audio/models", "/v1/audio/voices", "/v1/audio/voices?legacy=true"):
+    for path in (
+        "/v1/models",
+        "/v1/models/tts-1",
+        "/v1/audio/models",
+        "/v1/audio/voices",
+        "/v1/audio/voices?legacy=true",
+    ):
         assert keyed.get(path).status == 200, path
     for path in (API + "/voices", API + "/queue", "/metrics"):
         assert keyed.get(path).status == 401, path
@@ -294,32 +385,72 @@ def test_cors_with_any_origin(keyed):
     answer = preflight(keyed, "https://any.example")
     assert answer.status == 204 and answer.headers["Access-Control-Allow-Origin"] == "https://any.example"
     answer = keyed.get("/v1/models", headers={"Origin": "http://localhost:3000"})
-    assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000" and answer.headers["Vary"] == "Origin"
+    assert (
+        answer.status == 200
+        and answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+        and answer.headers["Vary"] == "Origin"
+    )
     assert preflight(keyed, "null").headers["Access-Control-Allow-Origin"] is None
 
 
 def test_cors_with_several_origins():
-    with Server("--cors-origin", "https://a.example, http://localhost:3000", "--cors-origin", "https://B.example:443") as server:
+    with Server(
+        "--cors-origin", "https://a.example, http://localhost:3000", "--cors-origin", "https://B.example:443"
+    ) as server:
         for origin in ("https://a.example", "http://localhost:3000", "https://b.example"):
             answer = preflight(server, origin, private=True)
             assert answer.status == 204 and answer.headers["Access-Control-Allow-Origin"] == origin
-            assert answer.headers["Access-Control-Allow-Headers"] == "x-stainless-os, x-stainless-retry-count,content-type"
-            assert answer.headers["Access-Control-Allow-Private-Network"] == "true" and "POST" in answer.headers["Access-Control-Allow-Methods"]
+            assert (
+                answer.headers["Access-Control-Allow-Headers"] == "x-stainless-os, x-stainless-retry-count,content-type"
+            )
+            assert (
+                answer.headers["Access-Control-Allow-Private-Network"] == "true"
+                and "POST" in answer.headers["Access-Control-Allow-Methods"]
+            )
             answer = server.clone("Hi.", path="/voice-clone")
-            answer = server.post(API + "/voice-clone", {"text": "Hi.", "ref_audio": data_uri()}, headers={"Origin": origin})
+            answer = server.post(
+                API + "/voice-clone", {"text": "Hi.", "ref_audio": data_uri()}, headers={"Origin": origin}
+            )
             exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
-            assert answer.status == 200 and {"X-Request-Id", "X-Seed", "X-Engine", "X-Is-Clone", "X-Ignored"} <= set(exposed)
+            assert answer.status == 200 and {"X-Request-Id", "X-Seed", "X-Engine", "X-Is-Clone", "X-Ignored"} <= set(
+                exposed
+            )
             # Whatever of ours an answer carries, the page may read it.
-            assert {name for name in answer.headers if name.lower().startswith("x-") and name != "X-Content-Type-Options"} <= set(exposed)
-        for origin in ("https://c.example", "http://a.example", "https://a.example.evil.example", "https://a.example:8443", "null", "https://a.example/"):
+            assert {
+                name for name in answer.headers if name.lower().startswith("x-") and name != "X-Content-Type-Options"
+            } <= set(exposed)
+        for origin in (
+            "https://c.example",
+            "http://a.example",
+            "https://a.example.evil.example",
+            "https://a.example:8443",
+            "null",
+            "https://a.example/",
+        ):
             assert preflight(server, origin).headers["Access-Control-Allow-Origin"] is None
             assert server.get(API + "/voices", headers={"Origin": origin}).status == 403
 
 
-@pytest.mark.parametrize("origin,message", [("a.b/", "no origin"), ("a.example", "no origin"), ("https://a.example/", "last slash"), ("https://", "no origin"),
-                                            ("https://a.example/path", "last slash"), ("https://a b", "no origin"), ("*", "without keys"),
-                                            ("https://a.example:99999", "no origin"), ("https://a.example,b", "no origin"), ("https://*.example", "no origin"),
-                                            ("://a", "no origin"), ("https://[::1", "no origin"), ("https://user@a.example", "no origin"), ("null", "no origin")])
+@pytest.mark.parametrize(
+    "origin,message",
+    [
+        ("a.b/", "no origin"),
+        ("a.example", "no origin"),
+        ("https://a.example/", "last slash"),
+        ("https://", "no origin"),
+        ("https://a.example/path", "last slash"),
+        ("https://a b", "no origin"),
+        ("*", "without keys"),
+        ("https://a.example:99999", "no origin"),
+        ("https://a.example,b", "no origin"),
+        ("https://*.example", "no origin"),
+        ("://a", "no origin"),
+        ("https://[::1", "no origin"),
+        ("https://user@a.example", "no origin"),
+        ("null", "no origin"),
+        (" , ", "names no origin"),
+    ],
+)
 def test_origins_that_cannot_work(tmp_path, origin, message):
     answer = run("serve", "--port", 0, "--state-dir", tmp_path, "--engine", "preview", "--cors-origin", origin)
     assert answer.returncode == 2 and message in answer.stderr and "cors-origin" in answer.stderr, answer
@@ -327,24 +458,41 @@ def test_origins_that_cannot_work(tmp_path, origin, message):
 
 # ---- ready means ready
 
-NOTHING = {"HF_HOME": "/nonexistent", "HF_HUB_CACHE": "/nonexistent/hub", "HF_HUB_OFFLINE": "1", "TIMBRE_SYSTEM_MODELS": "/nonexistent"}
+NOTHING = {
+    "HF_HOME": "/nonexistent",
+    "HF_HUB_CACHE": "/nonexistent/hub",
+    "HF_HUB_OFFLINE": "1",
+    "TIMBRE_SYSTEM_MODELS": "/nonexistent",
+}
 
 
-@pytest.mark.parametrize("options,message", [
-    (("--model", "0.6b"), "timbre pull qwen3-tts-0.6b"), (("--model", "1.7b"), "timbre pull qwen3-tts-1.7b"), (("--engine", "qwen3"), "timbre pull"),
-    (("--model", "/nonexistent"), "/nonexistent"), (("--denoiser", "/nope"), "/nope"), (("--no-preview",), "timbre pull")])
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        (("--model", "0.6b"), "timbre pull qwen3-tts-0.6b"),
+        (("--model", "1.7b"), "timbre pull qwen3-tts-1.7b"),
+        (("--engine", "qwen3"), "timbre pull"),
+        (("--model", "/nonexistent"), "/nonexistent"),
+        (("--denoiser", "/nope"), "/nope"),
+        (("--no-preview",), "timbre pull"),
+    ],
+)
 def test_what_is_missing_ends_the_start(tmp_path, options, message):
     answer = run("serve", "--port", 0, "--state-dir", tmp_path, *options, environment=NOTHING)
     assert answer.returncode == 4 and message in answer.stderr and "listening" not in answer.stdout, answer
 
 
 def test_preview_is_refused_by_name(tmp_path):
-    answer = run("serve", "--port", 0, "--state-dir", tmp_path, "--no-preview", "--engine", "preview", environment=NOTHING)
+    answer = run(
+        "serve", "--port", 0, "--state-dir", tmp_path, "--no-preview", "--engine", "preview", environment=NOTHING
+    )
     assert answer.returncode == 2 and "preview" in answer.stderr, answer
 
 
 def test_without_espeak(tmp_path):
-    answer = run("serve", "--port", 0, "--state-dir", tmp_path, "--engine", "preview", environment={"PATH": str(tmp_path)})
+    answer = run(
+        "serve", "--port", 0, "--state-dir", tmp_path, "--engine", "preview", environment={"PATH": str(tmp_path)}
+    )
     assert answer.returncode == 4 and "espeak-ng" in answer.stderr, answer
 
 

@@ -45,9 +45,15 @@ def test_key_with_another_body(server, ref):
     first = submit({"label": "x", "items": items})
     assert first.status == 202, first
     assert submit({"items": items, "label": "x"}).json()["id"] == first.json()["id"]
-    for body in ({"items": items}, {"label": "x", "items": items * 2}, {"label": "x", "items": [{**items[0], "seed": 1}]}):
+    for body in (
+        {"items": items},
+        {"label": "x", "items": items * 2},
+        {"label": "x", "items": [{**items[0], "seed": 1}]},
+    ):
         answer = submit(body)
-        assert answer.status == 409 and first.json()["id"] in answer.detail and "Idempotency-Key" in answer.detail, answer
+        assert answer.status == 409 and first.json()["id"] in answer.detail and "Idempotency-Key" in answer.detail, (
+            answer
+        )
 
 
 # ---- few descriptors
@@ -82,7 +88,9 @@ def test_damaged_index_is_made_again():
         files = [server.upload() for _ in range(3)]
         server.stop()
         with contextlib.closing(sqlite3.connect(server.state / "state.db")) as database:
-            (page,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name='sqlite_autoindex_voices_2'").fetchone()
+            (page,) = database.execute(
+                "SELECT rootpage FROM sqlite_schema WHERE name='sqlite_autoindex_voices_2'"
+            ).fetchone()
         data = bytearray((server.state / "state.db").read_bytes())
         data[page * 4096 - 64:page * 4096] = os.urandom(64)
         (server.state / "state.db").write_bytes(data)
@@ -93,7 +101,7 @@ def test_damaged_index_is_made_again():
         assert all(server.get(f"{API}/files/{file}").body == REFERENCE for file in files)
 
 
-@pytest.mark.parametrize("how", ["table", "empty", "gone", "noise"])
+@pytest.mark.parametrize("how", ["table", "empty", "gone", "noise", "format"])
 def test_damaged_database_stops_the_start(how):
     with Server() as server:
         server.add_voice("anna")
@@ -109,6 +117,8 @@ def test_damaged_database_stops_the_start(how):
             path.write_bytes(b"")
         elif how == "gone":
             path.unlink()
+        elif how == "format":
+            path.write_bytes(whole[:18] + b"\x03" + whole[19:])
         else:
             path.write_bytes(os.urandom(len(whole)))
         before = sorted(p.name for folder in ("voices", "files") for p in (server.state / folder).iterdir())
@@ -182,14 +192,16 @@ def test_disk_that_is_full_for_a_while(small_disk):
         assert len(files) == count and len(list((server.state / "files").iterdir())) == count + 1
 
 
-def test_database_that_is_locked_for_a_while():
+@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_database_that_is_locked_for_a_while(begin):
     with Server() as server:
         ref = server.upload()
         server.add_voice("anna")
-        job = server.job([{"text": "Hi.", "ref_audio": ref}] * 60)
+        count = 40 if SANITIZED else 200
+        job = server.job([{"text": "Hi.", "ref_audio": ref}] * count)
         wait_for(lambda: server.job_state(job)["done"] >= 3)
         with contextlib.closing(sqlite3.connect(server.state / "state.db", timeout=30, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+            other.execute(begin)
             end = time.monotonic() + (60 if FULL else 8)
             while time.monotonic() < end:
                 # Whoever reads is served; whoever writes is told to come back.
@@ -200,8 +212,9 @@ def test_database_that_is_locked_for_a_while():
                 assert answer.status == 503 and int(answer.headers["Retry-After"]) >= 1, answer
             other.execute("COMMIT")
         state = server.wait_job(job)
-        assert (state["done"], state["failed"]) == (60, 0)
-        assert len({item["url"] for item in state["items"]}) == 60
+        assert (state["done"], state["failed"]) == (count, 0)
+        assert len({item["url"] for item in state["items"]}) == count
+        assert len(list((server.state / "files").iterdir())) == count + 1
 
 
 # ---- what was prepared
@@ -217,26 +230,32 @@ def prepared_files(server):
     return [path for path in (server.state / "voices").iterdir() if "." in path.name and path.read_bytes()[:1] != b"{"]
 
 
-@pytest.mark.parametrize("how", ["empty", "half", "flipped", "another version", "noise", "a folder"])
+@pytest.mark.parametrize("how", ["empty", "half", "flipped", "another version", "noise", "a folder", "gone"])
 def test_prepared_voice_that_cannot_be_used(qwen, how):
     qwen.add_voice("anna", SPEECH, ref_text="What the reference says.")
+
+    def spoken(path):
+        answer = qwen.clone("Hello.", path, voice="anna", max_seconds=0.5, seed=1)
+        assert answer.status == 200, answer
+        return answer.json()["items"][0]["audio_base64"]
     try:
+        before = [spoken(path) for path in ("/voice-clone", "/voice-clone-enhanced")]
         (path,) = prepared_files(qwen)
         whole = path.read_bytes()
         spoilt = {"empty": b"", "half": whole[:len(whole) // 2], "noise": os.urandom(1000),
                   "another version": whole[:8] + bytes([whole[8] ^ 0x7f]) + whole[9:],
                   "flipped": whole[:-50] + bytes([whole[-50] ^ 1]) + whole[-49:]}.get(how)
         path.unlink()
-        if spoilt is None:
+        if how == "a folder":
             path.mkdir()
-        else:
+        elif how != "gone":
             path.write_bytes(spoilt)
+        # It sounds as before, on every path.
         for _ in range(2):
-            answer = qwen.clone("Hello.", voice="anna", max_seconds=0.5)
-            assert answer.status == 200 and answer.json()["items"][0]["audio_base64"], answer
+            assert [spoken(path) for path in ("/voice-clone", "/voice-clone-enhanced")] == before
         job = qwen.job([{"text": "Hello.", "voice": "anna", "max_seconds": 0.5}])
         assert qwen.wait_job(job)["done"] == 1
-        if spoilt is not None:
+        if how not in ("a folder", "gone"):
             wait_for(lambda: path.exists() and path.read_bytes() == whole)
             assert qwen.clone("Hello.", voice="anna", max_seconds=0.5).status == 200
     finally:

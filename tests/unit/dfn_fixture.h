@@ -7,7 +7,7 @@
 #include "enhance/model.h"
 #include "golden.h"
 
-/* Loads the installed model with the kernels of the CPU levels in `mask`; fails the test where it is missing. */
+/* Loads the installed model with the kernels of the CPU levels in `mask`; fails the test if it is missing. */
 tmb_dfn_model *dfn_model(unsigned mask);
 
 /* A clip of tests/golden/dfn as floats; free() it. */

@@ -23,7 +23,7 @@ int set_up(void **state) {
 int tear_down(void **state) {
     (void)state;
     free(tone);
-    return rmdir(folder); /* fails where a test left something */
+    return rmdir(folder); /* fails if a test left something */
 }
 
 void path_in_folder(char *path, size_t size, const char *name) { (void)snprintf(path, size, "%s/%s", folder, name); }

@@ -63,6 +63,10 @@ void run_engine(tmb_engine *engine, outcomes *all) {
 }
 
 tmb_engine *open_with(const char *model, const char *precision, int threads) {
+    return open_on(model, precision, threads, NULL);
+}
+
+tmb_engine *open_on(const char *model, const char *precision, int threads, const char *device) {
     tmb_error error = {0};
     tmb_engine *engine = NULL;
     tmb_qwen3_options options;
@@ -70,6 +74,7 @@ tmb_engine *open_with(const char *model, const char *precision, int threads) {
     options.model = golden_path("qwen/%s/model", model);
     options.precision = precision;
     options.threads = threads;
+    options.device = device != NULL ? device : options.device;
     options.pack_directory = "";
     assert_ok(tmb_qwen3_engine_create(&options, &engine, &error), error);
     return engine;
@@ -143,6 +148,27 @@ static void check_item(const char *model, const char *name, size_t item, const o
     assert_true(fabs(result->segments[0].end - (double)wave.count / 24000) < 0.001);
     golden_free(&codes);
     golden_free(&wave);
+}
+
+size_t speak_case(tmb_engine *engine, const char *model, const char *name, const uint64_t *seed, outcomes *all) {
+    tmb_error error = {0};
+    json_t *info = NULL;
+    assert_ok(tmb_json_read(golden_path("qwen/%s/cases/%s/case.json", model, name), 1 << 20, &info, &error), error);
+    size_t items = json_array_size(json_object_get(info, "items"));
+    tmb_voice *voices[MOST_ITEMS];
+    for (size_t i = 0; i < items; i++) {
+        tmb_speak_request request;
+        request_of(engine, info, i, &request, &voices[i]);
+        request.greedy = seed == NULL;
+        request.seed = seed == NULL ? request.seed : *seed + i;
+        add_request(engine, all, &request, voices[i]);
+    }
+    run_engine(engine, all);
+    for (size_t i = 0; i < items; i++) {
+        tmb_voice_release(&voices[i]);
+    }
+    json_decref(info);
+    return items;
 }
 
 static void check_case(tmb_engine *engine, const char *model, const char *name) {

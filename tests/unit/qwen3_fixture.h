@@ -31,9 +31,15 @@ void free_outcomes(outcomes *all);
 void run_engine(tmb_engine *engine, outcomes *all);
 
 tmb_engine *open_with(const char *model, const char *precision, int threads);
+/* The same on a device; NULL: as the environment says. */
+tmb_engine *open_on(const char *model, const char *precision, int threads, const char *device);
 tmb_voice *voice_of(tmb_engine *engine, const char *file, const char *text, bool x_vector_only);
 /* Admits a request as the next of `all`. */
 void add_request(tmb_engine *engine, outcomes *all, const tmb_speak_request *request, tmb_voice *voice);
+
+/* Speaks a golden case's items together: greedily as the case was made, or sampled with *seed, *seed + 1 and so on.
+ * Returns how many. */
+size_t speak_case(tmb_engine *engine, const char *model, const char *name, const uint64_t *seed, outcomes *all);
 
 /* The golden cases of a model in f32: codes, waveforms, together and alone. */
 void check_cases(const char *model, const char *const *cases, size_t count, int threads);

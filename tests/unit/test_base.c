@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/fifo.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
@@ -10,8 +11,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void test_error_message_is_one_line(void **state) {
     (void)state;
@@ -20,6 +24,12 @@ static void test_error_message_is_one_line(void **state) {
     assert_string_equal(error.message, "bad file 7");
     tmb_error_prefix(&error, "%s", "a.wav");
     assert_string_equal(error.message, "a.wav: bad file 7");
+    /* What steers a terminal is shown as question marks, in names of files too, whose length stays. */
+    assert_int_equal(tmb_fail(&error, TMB_ERROR_FORMAT, "a\033[31m\tb\x7f \xc2\x9b é"), TMB_ERROR_FORMAT);
+    assert_string_equal(error.message, "a?[31m?b? ?? é");
+    tmb_error_name(&error, "\033c\n");
+    assert_string_equal(error.message, "?c : a?[31m?b? ?? é");
+    assert_int_equal(error.name_bytes, 5);
     assert_int_equal(tmb_fail(NULL, TMB_ERROR_IO, "no one listens"), TMB_ERROR_IO);
     assert_string_equal(tmb_status_name(TMB_ERROR_TIMEOUT), "timeout");
     assert_string_equal(tmb_status_name((tmb_status)99), "unknown");
@@ -56,6 +66,12 @@ static void test_error_parts(void **state) {
     (void)tmb_fail_named(&error, TMB_ERROR_FORMAT, name, "is damaged");
     assert_string_equal(error.message, "is damaged");
     assert_int_equal(error.name_bytes, 0);
+    int file = -1;
+    uint64_t bytes = 0;
+    assert_int_equal(tmb_file_open("/no/such/file", &file, &bytes, &error), TMB_ERROR_IO);
+    assert_string_equal(error.message + error.name_bytes, "No such file or directory");
+    assert_int_equal(tmb_file_open(name, &file, &bytes, &error), TMB_ERROR_IO);
+    assert_true(error.name_bytes <= strlen(error.message));
 }
 
 static void test_checked_arithmetic(void **state) {
@@ -204,48 +220,6 @@ static void test_pool_chain(void **state) {
     assert_int_equal(chain.left, 0);
 }
 
-static void *produce(void *argument) {
-    for (size_t i = 1; i <= 500; i++) {
-        (void)tmb_channel_send(argument, (void *)i);
-    }
-    return NULL;
-}
-
-static void test_channel(void **state) {
-    (void)state;
-    tmb_error error = {0};
-    tmb_channel *channel = NULL;
-    void *item = NULL;
-    assert_ok(tmb_channel_create(3, &channel, &error), error);
-    assert_false(tmb_channel_receive_within(channel, &item, 0.01));
-    assert_true(tmb_channel_try_send(channel, &error));
-    assert_true(tmb_channel_try_send(channel, &error));
-    assert_true(tmb_channel_try_send(channel, &error));
-    assert_false(tmb_channel_try_send(channel, &error));
-    for (int i = 0; i < 3; i++) {
-        assert_true(tmb_channel_receive(channel, &item));
-        assert_ptr_equal(item, &error);
-    }
-    pthread_t producers[2];
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(pthread_create(&producers[i], NULL, produce, channel), 0);
-    }
-    size_t sum = 0;
-    for (int i = 0; i < 1000; i++) {
-        assert_true(tmb_channel_receive(channel, &item));
-        sum += (size_t)item;
-    }
-    assert_int_equal(sum, 2 * 500 * 501 / 2);
-    for (int i = 0; i < 2; i++) {
-        (void)pthread_join(producers[i], NULL);
-    }
-    tmb_channel_close(channel);
-    assert_false(tmb_channel_send(channel, &error));
-    assert_false(tmb_channel_receive(channel, &item));
-    tmb_channel_destroy(&channel);
-    assert_int_equal(tmb_channel_create(0, &channel, &error), TMB_ERROR_ARGUMENT);
-}
-
 static void remember(void *user, tmb_log_level level, const char *line) {
     (void)level;
     (void)strncpy(user, line, 63);
@@ -276,6 +250,39 @@ static void test_strings(void **state) {
     assert_true(tmb_cpu_count() >= 1);
 }
 
+static void test_folders(void **state) {
+    (void)state;
+    char folder[] = "/tmp/timbre-folders-XXXXXX";
+    char path[64];
+    struct stat about;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/a/b/", folder);
+    assert_true(tmb_make_folders(path, 0700));
+    assert_true(tmb_make_folders(path, 0777)); /* it is there, and stays as it is */
+    assert_int_equal(stat(path, &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0700);
+    (void)snprintf(path, sizeof path, "%s/a/file", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    errno = 0;
+    assert_false(tmb_make_folders(path, 0700));
+    assert_int_equal(errno, ENOTDIR);
+    (void)snprintf(path, sizeof path, "%s/a/file/c", folder);
+    errno = 0;
+    assert_false(tmb_make_folders(path, 0700));
+    assert_int_equal(errno, ENOTDIR);
+    errno = 0;
+    assert_false(tmb_make_folders("", 0700));
+    assert_int_equal(errno, ENOENT);
+
+    static const char *const made[] = {"a/file", "a/b", "a", ""};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", folder, made[i]);
+        assert_int_equal(remove(path), 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_message_is_one_line),
@@ -283,11 +290,11 @@ int main(void) {
         cmocka_unit_test(test_checked_arithmetic),
         cmocka_unit_test(test_fifo),
         cmocka_unit_test(test_pool_runs_everything),
-        cmocka_unit_test(test_channel),
         cmocka_unit_test(test_log_levels),
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_elastic_pool),
         cmocka_unit_test(test_pool_chain),
+        cmocka_unit_test(test_folders),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

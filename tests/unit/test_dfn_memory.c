@@ -1,5 +1,5 @@
 /* What a stream holds is what tmb_enhancer_bytes says, and no allocation may fail unnoticed: the allocator is replaced
- * by one that counts, and fails where it is told. */
+ * by one that counts, and fails if it is told. */
 #include "dfn_fixture.h"
 #include "weights/models.h"
 
@@ -132,7 +132,7 @@ static void test_bytes_of_the_model(void **state) {
     free(path);
 }
 
-/* A whole use; 0 where everything went well. What it took is given back, whatever fails. */
+/* A whole use; 0 if everything went well. What it took is given back, whatever fails. */
 static tmb_status use(const char *path, tmb_error *error) {
     static float samples[2000];
     static float out[4000];

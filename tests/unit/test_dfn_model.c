@@ -229,6 +229,9 @@ static void test_where_the_model_is(void **state) {
     (void)unsetenv("TIMBRE_DENOISER");
     (void)setenv("XDG_DATA_HOME", folder, 1);
     (void)setenv("XDG_CACHE_HOME", folder, 1);
+    /* Not the model that whoever runs this has pulled. */
+    (void)setenv("HOME", folder, 1);
+    (void)setenv("TIMBRE_SYSTEM_MODELS", elsewhere, 1);
     tmb_error error = {0};
     char *path = NULL;
     if (access("/usr/share/timbre/" TMB_DFN3_FILE, R_OK) != 0) {

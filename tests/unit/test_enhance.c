@@ -114,7 +114,8 @@ static void test_pieces_and_blocks_change_nothing(void **state) {
         count = 110 * 480 + 77;
         tmb_enhance_settings settings = standard(0);
         float *first = dfn_enhance(model, &settings, samples, count, 480, &first_count);
-        for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        const size_t step = TEST_SANITIZED ? 3 : 1;
+        for (size_t i = level % step; i < sizeof blocks / sizeof blocks[0]; i += step) {
             size_t got = 0;
             settings = standard(blocks[i]);
             float *out = dfn_enhance(model, &settings, samples, count, pieces[i % 5], &got);
@@ -335,7 +336,7 @@ static void test_long_silence(void **state) {
     tmb_enhance_settings settings = standard(0);
     tmb_enhancer *enhancer = NULL;
     assert_ok(tmb_enhancer_create(model, &settings, &enhancer, &error), error);
-    for (size_t second = 0; second < 100; second++) {
+    for (size_t second = 0; second < (TEST_SANITIZED ? 5 : 100); second++) {
         assert_ok(tmb_enhancer_push(enhancer, silence, 48000, &error), error);
         (void)tmb_enhancer_pull(enhancer, NULL, 48000);
     }

@@ -4,9 +4,11 @@
 
 #include "timbre/timbre.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -248,12 +250,34 @@ static void test_denoiser(void **state) {
     }
 }
 
+/* A model that cannot be opened for want of a descriptor is there: who waits for it may try again. */
+static void test_no_descriptor(void **state) {
+    (void)state;
+    char path[128];
+    char *found = NULL;
+    tmb_error error = {0};
+    struct rlimit before;
+    struct rlimit few;
+    shell("mkdir -p $H/models && printf '\\037\\213abc' > $H/models/denoiser.tar.gz");
+    (void)snprintf(path, sizeof path, "%s/models/denoiser.tar.gz", home);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    tmb_status status = tmb_find_denoiser(path, NULL, &found, &error);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(status, TMB_ERROR_MODEL);
+    assert_int_equal(error.system, EMFILE);
+    assert_null(found);
+    assert_int_equal(tmb_find_denoiser(path, NULL, &found, &error), TMB_OK);
+    tmb_free(found);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_damaged_folders),
-        cmocka_unit_test(test_names_and_caches),
-        cmocka_unit_test(test_variables),
-        cmocka_unit_test(test_denoiser),
+        cmocka_unit_test(test_damaged_folders), cmocka_unit_test(test_names_and_caches),
+        cmocka_unit_test(test_variables),       cmocka_unit_test(test_denoiser),
+        cmocka_unit_test(test_no_descriptor),
     };
     return cmocka_run_group_tests_name("find model", tests, make_home, remove_home);
 }

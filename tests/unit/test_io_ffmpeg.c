@@ -27,6 +27,16 @@ static const struct {
     {"j.amr", "-c:a libopencore_amrnb -ar 8000", "AMR, by ffmpeg", 8000, 1},
     {"k.mp2", "-c:a mp2", "MPEG audio of layer I or II, by ffmpeg", 48000, 1},
     {"l.ts", "-c:a aac -f mpegts", "an MPEG transport stream, by ffmpeg", 48000, 1},
+    {"m.tta", "-c:a tta", "True Audio, by ffmpeg", 48000, 1},
+    {"n.flv", "-c:a aac", "Flash video, by ffmpeg", 48000, 1},
+    {"o.wv", "-c:a wavpack", "WavPack, by ffmpeg", 48000, 1},
+    {"p.avi", "-c:a pcm_s16le", "AVI, by ffmpeg", 48000, 1},
+    {"q.wav", "-c:a adpcm_ima_wav", "WAV with IMA ADPCM, by ffmpeg", 48000, 1},
+    {"v.wav", "-c:a g722 -ar 16000", "WAV with format number 655, by ffmpeg", 16000, 1},
+    {"r.w64", "-c:a adpcm_ms", "Wave64 with Microsoft ADPCM, by ffmpeg", 48000, 1},
+    {"s.oga", "-c:a flac", "Ogg with FLAC, by ffmpeg", 48000, 1},
+    {"t.spx", "-c:a libspeex -ar 16000 -f ogg", "Ogg with Speex, by ffmpeg", 16000, 1},
+    {"u.aifc", "-c:a adpcm_ima_qt -f aiff", "AIFF with ima4, by ffmpeg", 48000, 1},
 };
 
 /* Two seconds of a tone. False: this ffmpeg has no such encoder. */
@@ -38,6 +48,83 @@ static bool make(const char *options, const char *path) {
         "</dev/null >/dev/null 2>&1",
         options, path);
     return system(command) == 0; // NOLINT: the test's own text
+}
+
+/* Two recordings in one file: both are read, or it is said that one is left out. */
+static void check_twice(const char *path) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    uint8_t *data = malloc(4 << 20);
+    assert_non_null(data);
+    const size_t size = fread(data, 1, 2 << 20, file);
+    (void)fclose(file);
+    assert_true(size > 1000 && size < 2 << 20);
+    memcpy(data + size, data, size);
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    tmb_error error = {0};
+    float *samples = NULL;
+    size_t count = 0;
+    tmb_status status = tmb_audio_open_memory(data, 2 * size, NULL, &reader, &info, &error);
+    if (status == TMB_OK) {
+        status = tmb_audio_read_mono(reader, &info, &samples, &count, &error);
+    }
+    bool said = false;
+    for (size_t k = 0; reader != NULL && k < tmb_audio_warning_count(reader); k++) {
+        said = said || strstr(tmb_audio_warning(reader, k), "has another recording behind its first one") != NULL;
+    }
+    if (status == TMB_OK ? !said && (double)count < 3.9 * info.rate : error.message[0] == '\0') {
+        fail_msg("%s twice: %zu samples, and no word", path, count);
+    }
+    free(samples);
+    free(data);
+    tmb_audio_close(&reader);
+}
+
+/* A tag or zeros before it are passed over. */
+static void check_fronts(const char *path) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    uint8_t *data = calloc(1, 4 << 20);
+    assert_non_null(data);
+    static const char front[300] = "ID3\4\0\0\0\0\2\1"; /* 257 bytes, and 33 zeros */
+    memcpy(data, front, sizeof front);
+    const size_t size = fread(data + sizeof front, 1, 2 << 20, file);
+    (void)fclose(file);
+    for (size_t from = 0; from <= 270; from += 270) {
+        tmb_audio_reader *reader = NULL;
+        tmb_error error = {0};
+        if (tmb_audio_open_memory(data + from, sizeof front - from + size, NULL, &reader, NULL, &error) != TMB_OK) {
+            fail_msg("%s behind %zu bytes: %s", path, sizeof front - from, error.message);
+        }
+        tmb_audio_close(&reader);
+    }
+    free(data);
+}
+
+/* A WAV file whose length was never written is read to its end. */
+static void check_unfinished(const char *path, size_t count) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    uint8_t *data = calloc(1, 1 << 20);
+    assert_non_null(data);
+    const size_t size = fread(data, 1, 1 << 20, file);
+    (void)fclose(file);
+    uint8_t *samples_chunk = memmem(data, size, "data", 4);
+    assert_non_null(samples_chunk);
+    memset(data + 4, 0xff, 4);
+    memset(samples_chunk + 4, 0xff, 4);
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    tmb_error error = {0};
+    float *samples = NULL;
+    size_t actual = 0;
+    assert_ok(tmb_audio_open_memory(data, size, NULL, &reader, &info, &error), error);
+    assert_ok(tmb_audio_read_mono(reader, &info, &samples, &actual, &error), error);
+    assert_int_equal(actual, count);
+    tmb_audio_close(&reader);
+    free(samples);
+    free(data);
 }
 
 static void test_kinds(void **state) {
@@ -81,6 +168,13 @@ static void test_kinds(void **state) {
             const tmb_audio_limits limits = {.no_ffmpeg = true};
             assert_int_equal(tmb_audio_open(path, NULL, &limits, &reader, &info, &error), TMB_ERROR_FORMAT);
             assert_non_null(strstr(error.message, "that is turned off"));
+            check_twice(path);
+            if (i == 0 || i == 5) {
+                check_fronts(path);
+            }
+            if (strstr(kinds[i].file, ".wav") != NULL) {
+                check_unfinished(path, count);
+            }
         }
         (void)unlink(path);
     }

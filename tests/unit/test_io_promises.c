@@ -136,9 +136,74 @@ static void test_wav_lengths(void **state) {
     char tag[128] = "TAG";
     check_whole("ID3v1", audio_bytes_join(audio_bytes_wav(2036, 48000, 1, 2000, 2000), audio_bytes_of(tag, 128)), 1000,
                 NULL);
+    /* A second chunk of samples, and an empty one before the first. */
+    audio_bytes second_chunk = {0};
+    audio_bytes_text(&second_chunk, "data");
+    audio_bytes_number(&second_chunk, 100, 4);
+    second_chunk = audio_bytes_join(second_chunk, zeros(100));
+    check_whole("two of samples", audio_bytes_join(audio_bytes_wav(2036 + 108, 48000, 1, 2000, 2000), second_chunk),
+                1000, "second data chunk, whose 100 bytes");
+    audio_bytes empty = audio_bytes_wav(2044, 48000, 1, 0, 0);
+    audio_bytes_text(&empty, "data");
+    audio_bytes_number(&empty, 2000, 4);
+    check_whole("an empty one first", audio_bytes_join(empty, zeros(2000)), 1000, NULL);
     /* A part of a sample. */
     check_whole("odd", audio_bytes_wav(0xffffffffu, 48000, 1, 0xffffffffu, 2001), 1000, "inside a sample");
     check_whole("odd", audio_bytes_wav(2037, 48000, 2, 2001, 2001), 500, "inside a sample");
+}
+
+/* Depth and bytes of a sample that do not fit one another would be read as noise. */
+static void test_contradictions(void **state) {
+    (void)state;
+    static const struct {
+        uint16_t tag, channels, block, bits;
+        size_t count; /* samples of 2400 bytes; 0: refused */
+    } cases[] = {
+        {1, 1, 2, 16, 1200}, {1, 2, 4, 16, 600},  {1, 1, 3, 24, 800},  {1, 1, 4, 24, 600}, {1, 2, 8, 20, 300},
+        {1, 1, 2, 12, 1200}, {1, 1, 0, 16, 1200}, {1, 1, 2, 0, 1200},  {3, 1, 4, 32, 600}, {3, 1, 8, 64, 300},
+        {6, 1, 1, 8, 2400},  {7, 2, 2, 8, 1200},  {6, 1, 1, 16, 2400}, /* what G.711 stands for */
+        {1, 1, 4, 16, 0},    {1, 1, 1, 16, 0},    {1, 2, 2, 16, 0},    {1, 2, 3, 16, 0},   {1, 1, 2, 8, 0},
+        {1, 1, 3, 16, 0},    {1, 2, 4, 24, 0},    {1, 1, 3, 32, 0},    {3, 1, 2, 32, 0},   {3, 1, 8, 32, 0},
+        {3, 2, 4, 32, 0},    {6, 1, 2, 8, 0},     {7, 2, 1, 8, 0},     {1, 1, 64, 16, 0},  {1, 1, 2, 65535, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        audio_bytes bytes = audio_bytes_wav(2436, 48000, cases[i].channels, 2400, 2400);
+        bytes.data[20] = (uint8_t)cases[i].tag;
+        bytes.data[32] = (uint8_t)cases[i].block;
+        bytes.data[34] = (uint8_t)cases[i].bits;
+        bytes.data[35] = (uint8_t)(cases[i].bits >> 8);
+        char what[80];
+        (void)snprintf(what, sizeof what, "%u channels of %u bits do not make the %u bytes", cases[i].channels,
+                       cases[i].bits, cases[i].block);
+        if (cases[i].count > 0) {
+            check_whole(what, bytes, cases[i].count, NULL);
+            continue;
+        }
+        outcome out = read_bytes(&bytes, true); /* salvaged or not: nothing of it can be told */
+        if (out.status != TMB_ERROR_FORMAT || strstr(out.message, what) == NULL) {
+            fail_msg("%s: %s \"%s\"", what, tmb_status_name(out.status), out.message);
+        }
+        audio_bytes_free(&bytes);
+    }
+}
+
+/* PCM of a width that nothing reads: not given to ffmpeg, which takes half floats for something else. */
+static void test_other_widths(void **state) {
+    (void)state;
+    static const uint8_t cases[][3] = {
+        {3, 2, 16}, {1, 5, 40}, {1, 8, 64}, {3, 3, 24}, {1, 0, 0}}; /* tag, block, bits */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        audio_bytes bytes = audio_bytes_wav(2436, 48000, 1, 2400, 2400);
+        bytes.data[20] = cases[i][0];
+        bytes.data[32] = cases[i][1];
+        bytes.data[34] = cases[i][2];
+        outcome out = read_bytes(&bytes, true);
+        if (out.status != TMB_ERROR_FORMAT ||
+            strstr(out.message, "encoding that is not supported (PCM, bits:") == NULL) {
+            fail_msg("tag %u, %u bytes: %s \"%s\"", cases[i][0], cases[i][1], tmb_status_name(out.status), out.message);
+        }
+        audio_bytes_free(&bytes);
+    }
 }
 
 static void test_appended_wavs(void **state) {
@@ -441,9 +506,9 @@ static void test_mp3_in_wav(void **state) {
     audio_bytes_text(&wav, "data");
     audio_bytes_number(&wav, mp3.size, 4);
     wav = audio_bytes_join(wav, mp3);
-    outcome out = read_bytes(&wav, false);
-    free(out.samples);
-    check_whole("MP3 in WAV", wav, all, NULL);
+    audio_bytes again = audio_bytes_of(wav.data, wav.size);
+    check_whole("MP3 in WAV", audio_bytes_of(wav.data, wav.size), all, NULL);
+    check_whole("twice", audio_bytes_join(wav, again), 2 * all, NULL);
 }
 
 /* ---- Ogg ---- */
@@ -462,7 +527,8 @@ static void test_ogg_ends(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wav_lengths),     cmocka_unit_test(test_appended_wavs),
+        cmocka_unit_test(test_wav_lengths),     cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_other_widths),    cmocka_unit_test(test_appended_wavs),
         cmocka_unit_test(test_wrapped_lengths), cmocka_unit_test(test_fronts),
         cmocka_unit_test(test_salvage),         cmocka_unit_test(test_flac_totals),
         cmocka_unit_test(test_mp3_frames),      cmocka_unit_test(test_mp3_in_wav),

@@ -482,7 +482,7 @@ static void test_models(void **state) {
     tmb_error error = {0};
     int count = 0;
     assert_ok(tmb_models_list(count_model, &count, &error), error);
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 6);
     char *folder = NULL;
     assert_ok(tmb_models_find_checkpoint(NULL, NULL, &folder, &error), error);
     free(folder);

@@ -263,8 +263,8 @@ static void test_speakers(void **state) {
                   error);
         assert_ok(tmb_qwen3_find_speaker(&config, "mira", &mira, &error), error);
         int32_t language = -1, chinese = 130, english = 133;
-        assert_int_equal(tmb_qwen3_speaker_language(&config, mira, &language, &error), TMB_ERROR_MODEL);
-        assert_int_equal(tmb_qwen3_speaker_language(&config, mira, &chinese, &error), TMB_ERROR_MODEL);
+        assert_int_equal(tmb_qwen3_speaker_language(&config, mira, &language, &error), TMB_ERROR_ARGUMENT);
+        assert_int_equal(tmb_qwen3_speaker_language(&config, mira, &chinese, &error), TMB_ERROR_ARGUMENT);
         assert_ok(tmb_qwen3_speaker_language(&config, mira, &english, &error), error);
         assert_int_equal(english, 133);
     }

@@ -50,7 +50,7 @@ static void test_family_refusals(void **state) {
         {"sample-c", NULL, NULL, "Cheerful.", "Hi.", "follows no instructions"},
         {"sample-g", "nobody", NULL, NULL, "Hi.", "no speaker \"nobody\"; it has mira, old_tom, lin_bei"},
         {"sample-g", " mira", NULL, NULL, "Hi.", "no speaker \" mira\""},
-        {"sample-g", NULL, NULL, NULL, "Hi.", NULL},
+        {"sample-g", NULL, NULL, NULL, "Hi.", "name a speaker, the model has mira, old_tom, lin_bei"},
         {"sample-g", "", NULL, NULL, "Hi.", NULL},
         {"sample-g", "MIRA", NULL, NULL, "Hi.", NULL},
         {"sample-g", "mira", "klingon", NULL, "Hi.", "klingon"},
@@ -59,6 +59,7 @@ static void test_family_refusals(void **state) {
         {"sample-g", "mira", NULL, " ", "Hi.", NULL},
         {"sample-g", "mira", NULL, "", "Hi.", NULL},
         {"sample-g", "mira", NULL, NULL, "", NULL},
+        {"sample-h", NULL, NULL, NULL, "Hi.", NULL}, /* it has one only */
         {"sample-h", "Speaker_Test", NULL, NULL, "Hi.", NULL},
         {"sample-h", "speaker_test", NULL, "Whisper.", "Hi.", NULL},
         {"sample-i", "mira", NULL, "A calm voice.", "Hi.", "no speaker \"mira\""},
@@ -140,7 +141,7 @@ static void test_family_memory(void **state) {
     int threads = *(int *)*state;
     static const struct {
         const char *speaker, *instruct;
-    } who[] = {{"mira", NULL}, {"mira", "Slow."}, {"old_tom", NULL}, {"mira", "Quick."}, {NULL, NULL}, {NULL, "Slow."}};
+    } who[] = {{"mira", NULL}, {"mira", "Slow."}, {"old_tom", NULL}, {"mira", "Quick."}, {"", NULL}, {"", "Slow."}};
     enum { WHO = sizeof who / sizeof who[0] };
     tmb_speak_request request;
     tmb_speak_request_default(&request);
@@ -187,5 +188,8 @@ int main(void) {
         cmocka_unit_test_prestate(test_family_refuses_voices, &two_threads),
         cmocka_unit_test_prestate(test_family_memory, &two_threads),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    /* On a device that is emulated, once. */
+    const struct CMUnitTest device_tests[] = {cmocka_unit_test_prestate(test_family, &two_threads)};
+    return getenv("TIMBRE_TEST_BACKEND") != NULL ? cmocka_run_group_tests(device_tests, NULL, NULL)
+                                                 : cmocka_run_group_tests(tests, NULL, NULL);
 }

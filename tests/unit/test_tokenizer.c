@@ -108,7 +108,7 @@ static void expect_count(const char *text, size_t bytes, size_t expected) {
     free(ids);
 }
 
-/* Megabytes that would take minutes where anything is quadratic. Their numbers of tokens are the official ones. */
+/* Megabytes that would take minutes if anything is quadratic. Their numbers of tokens are the official ones. */
 static void test_megabytes(void **state) {
     (void)state;
     enum { SIZE = 1000000 };

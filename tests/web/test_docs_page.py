@@ -19,7 +19,9 @@ def server(tmp_path_factory):
     keys = tmp_path_factory.mktemp("keys") / "keys"
     keys.write_text(KEY + "\n")
     with Server("--keys-file", keys, "--rate-limit", 0) as running:
-        running.post("/api/v1/voices", form={"name": "anna", "ref_audio": ("a.wav", REFERENCE)}, headers={"x-api-key": KEY})
+        running.post(
+            "/api/v1/voices", form={"name": "anna", "ref_audio": ("a.wav", REFERENCE)}, headers={"x-api-key": KEY}
+        )
         yield running
 
 
@@ -34,7 +36,9 @@ def browser():
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desk", "phone"])
 def page(browser, server, request):
     width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height}, permissions=["clipboard-read", "clipboard-write"])
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, permissions=["clipboard-read", "clipboard-write"]
+    )
     opened = context.new_page()
     opened.set_default_timeout(60000)
     opened.problems = []
@@ -64,9 +68,11 @@ def test_nothing_is_wider_than_the_page(page):
         details.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
     # No word of a list of fields is broken or cut.
-    wide = page.evaluate("[...document.querySelectorAll('.fields > div, .fields dt, .fields dd, .fields code')]"
-                         ".filter(one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== 'inline')"
-                         ".map(one => one.textContent)")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.fields > div, .fields dt, .fields dd, .fields code')]"
+        ".filter(one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== 'inline')"
+        ".map(one => one.textContent)"
+    )
     assert wide == []
     assert page.problems == []
 
@@ -77,7 +83,13 @@ def test_examples_run(page, server, tmp_path):
     block.get_by_role("button", name="Copy").click()
     command = wait_for(lambda: page.evaluate("navigator.clipboard.readText()"))
     assert command.startswith("curl ") and "TIMBRE_KEY" in command
-    subprocess.run(["bash", "-c", command.replace("curl ", "curl --fail-with-body --silent ", 1)], cwd=tmp_path, check=True, timeout=60, env={**os.environ, "TIMBRE_KEY": KEY})
+    subprocess.run(
+        ["bash", "-c", command.replace("curl ", "curl --fail-with-body --silent ", 1)],
+        cwd=tmp_path,
+        check=True,
+        timeout=60,
+        env={**os.environ, "TIMBRE_KEY": KEY},
+    )
     assert (tmp_path / "speech.wav").read_bytes().startswith(b"RIFF")
     for language, word in (("Python", "requests.post("), ("JavaScript", "await fetch(")):
         block.get_by_role("tab", name=language).click()

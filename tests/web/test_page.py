@@ -84,8 +84,10 @@ def test_file_in_audio_out(page, server):
     page.click("#result-player [data-role=play]")
     until(page, "state.resultPlayer.position > 0.1")
     # The spectrogram is not one color.
-    colors = page.evaluate("""() => { const c = document.querySelector('#result-player canvas');
-        return new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size; }""")
+    colors = page.evaluate(
+        """() => { const c = document.querySelector('#result-player canvas');
+        return new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size; }"""
+    )
     assert colors > 100
     with page.expect_download() as download:
         page.click("#download")
@@ -183,7 +185,9 @@ def repeated(audio, times):
 
 
 def test_a_long_recording_is_offered_to_be_cut(page):
-    page.set_input_files("#file", {"name": "long.wav", "mimeType": "audio/wav", "buffer": repeated(wav(2.0, rate=8000), 310)})
+    page.set_input_files(
+        "#file", {"name": "long.wav", "mimeType": "audio/wav", "buffer": repeated(wav(2.0, rate=8000), 310)}
+    )
     page.wait_for_selector("#voice-error:not([hidden])")
     assert "10.3 minutes" in page.inner_text("#voice-error") and page.is_visible("#cut")
     assert not [url for url in page.asked if "upload" in url]
@@ -201,9 +205,58 @@ def test_control_enter_speaks(page):
 
 
 def test_other_formats_are_decoded_in_the_page(page, server):
-    audio = server.post(API + "/enhance?response_format=opus", body=REFERENCE, headers={"Content-Type": "audio/wav"}).body
+    audio = server.post(
+        API + "/enhance?response_format=opus", body=REFERENCE, headers={"Content-Type": "audio/wav"}
+    ).body
     give_file(page, audio, "me.opus")
     assert page.evaluate("state.file.content_type") == "audio/wav" and page.evaluate("state.file.sample_rate") == 48000
+
+
+def test_pictures_have_the_page_s_colours(page):
+    """The figures at the axes are dark on light and light on dark, also if that changes while the page is open."""
+    give_file(page)
+    page.wait_for_selector("#reference-player [data-side=after]")
+    ink = """() => { const c = document.querySelector('#reference-player canvas');
+        const dots = c.getContext('2d').getImageData(0, c.height - 18, c.width, 18).data;
+        const seen = [];
+        for (let i = 0; i < dots.length; i += 4) if (dots[i + 3] > 200) seen.push(dots[i + 1]);
+        return seen.length > 20 ? seen.reduce((sum, one) => sum + one, 0) / seen.length : -1; }"""
+    page.emulate_media(color_scheme="light")
+    until(page, f"0 <= ({ink})() && ({ink})() < 90")
+    page.emulate_media(color_scheme="dark")
+    until(page, f"({ink})() > 180")
+    # As many dots as the screen has, so that the figures are sharp and none is stretched.
+    page.set_viewport_size({"width": 390, "height": 700})
+    until(
+        page,
+        """[...document.querySelectorAll('#reference-player canvas')].every(
+        c => Math.abs(c.width - c.clientWidth * devicePixelRatio) <= 1)""",
+    )
+
+
+def test_one_sound_is_compared_with_nothing(page):
+    page.uncheck("#pre")
+    page.set_input_files("#file", {"name": "me.wav", "mimeType": "audio/wav", "buffer": wav(2.0)})
+    page.wait_for_selector("#reference-player canvas")
+    until(page, "document.querySelectorAll('#reference-player .sides button').length === 1")
+    assert page.is_hidden("#reference-player .sides button")
+
+
+def test_a_phone_shows_jobs_as_cards(page):
+    page.set_viewport_size({"width": 390, "height": 700})
+    give_file(page)
+    page.wait_for_selector("#enqueue:not([disabled])")
+    page.fill("#text", "Later.")
+    page.click("#enqueue")
+    page.wait_for_selector("#queue tbody tr")
+    style = page.evaluate(
+        """() => { const made = getComputedStyle(document.querySelector('#queue tbody tr'));
+        return [made.display, made.borderTopWidth, made.paddingTop]; }"""
+    )
+    assert style[0] == "block" and style[1] == "1px" and style[2] != "0px", style
+    page.wait_for_selector("#queue tbody tr:has-text('finished')")
+    page.click("#queue tbody button:has-text('Remove')")
+    page.wait_for_selector("#queue-empty:not([hidden])")
 
 
 def test_recording(page):
@@ -211,7 +264,7 @@ def test_recording(page):
     page.wait_for_selector("#record[aria-pressed=true]")
     until(page, "document.getElementById('record-hint').textContent.startsWith('1 s')")
     page.click("#record")
-    page.wait_for_selector("#reference-player [data-side=before]")
+    page.wait_for_selector("#reference-player canvas")
     assert page.evaluate("state.file.sample_rate") == 48000 and page.evaluate("state.file.duration") > 0.3
 
 
@@ -221,7 +274,7 @@ def test_voices(page, server):
     page.click("#voice-store")
     page.wait_for_selector("#voice option[value=gerda]", state="attached")
     page.select_option("#voice", "gerda")
-    page.wait_for_selector("#reference-player [data-side=before]")
+    page.wait_for_selector("#reference-player canvas")
     speak(page)
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("#voice-delete")
@@ -278,8 +331,28 @@ def test_keyboard(page):
     page.evaluate("document.body.focus()")
     for _ in range(40):
         page.keyboard.press("Tab")
-        seen.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.role || document.activeElement.tagName"))
-    order = [name for name in ("file", "record", "voice", "ref-text", "voice-name", "text", "language", "pre", "post", "go", "enqueue", "copy")]
+        seen.append(
+            page.evaluate(
+                "document.activeElement.id || document.activeElement.dataset.role || document.activeElement.tagName"
+            )
+        )
+    order = [
+        name
+        for name in (
+            "file",
+            "record",
+            "voice",
+            "ref-text",
+            "voice-name",
+            "text",
+            "language",
+            "pre",
+            "post",
+            "go",
+            "enqueue",
+            "copy",
+        )
+    ]
     positions = [seen.index(name) for name in order]
     assert positions == sorted(positions)
     page.focus("#text")
@@ -292,8 +365,11 @@ def test_keyboard(page):
 def test_names_for_screen_readers(page):
     give_file(page)
     speak(page)
-    nameless = page.evaluate("""() => [...document.querySelectorAll('button, input, select, textarea, canvas, meter, a')]
-        .filter(e => !(e.textContent.trim() || e.getAttribute('aria-label') || (e.labels && e.labels.length))).map(e => e.outerHTML)""")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, textarea, canvas, meter, a')]
+        .filter(e => !(e.textContent.trim() || e.getAttribute('aria-label') || (e.labels && e.labels.length)))
+        .map(e => e.outerHTML)"""
+    )
     assert nameless == []
     assert page.get_attribute("html", "lang") == "en"
     levels = page.eval_on_selector_all("h1, h2, h3", "items => items.map(i => +i.tagName[1])")
@@ -314,8 +390,11 @@ def test_phone_width(page):
     give_file(page)
     speak(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    small = page.evaluate("""() => [...document.querySelectorAll('button')].filter(b => b.offsetParent && b.getBoundingClientRect().height < 40)
-        .map(b => b.textContent)""")
+    small = page.evaluate(
+        """() => [...document.querySelectorAll('button')]
+        .filter(b => b.offsetParent && b.getBoundingClientRect().height < 40)
+        .map(b => b.textContent)"""
+    )
     assert small == []
     if SCREENSHOTS:
         page.screenshot(path=f"{SCREENSHOTS}/page-phone.png")

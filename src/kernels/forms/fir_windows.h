@@ -4,7 +4,7 @@
 
 #include "kernels/fir.h"
 
-/* The windows of the next four outputs and their rows of taps. Where only `lanes` are left, the last
+/* The windows of the next four outputs and their rows of taps. If only `lanes` are left, the last
  * one is repeated. Moves *x and *phase behind them. */
 static inline void tmb_fir_windows(const tmb_fir_bank *bank, size_t lanes, const float **x, size_t *phase,
                                    const float *windows[4], const float *taps[4]) {

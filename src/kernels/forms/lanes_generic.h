@@ -54,7 +54,7 @@ static inline vec v_fnma(vec a, vec b, vec c) { return c - a * b; }
 static inline vec v_select(vec_i32 mask, vec a, vec b) { return (vec)(((vec_i32)a & mask) | ((vec_i32)b & ~mask)); }
 static inline vec v_select_positive(vec s, vec a, vec b) { return v_select(s > v_set(0), a, b); }
 static inline vec v_abs(vec a) { return (vec)((vec_u32)a & 0x7fffffffu); }
-/* Adding 1.5 * 2^23 leaves no room for a fraction; |a| < 2^22. */
+/* Adding 1.5 * 2^23 pushes the fraction out of the mantissa; |a| < 2^22. */
 static inline vec v_round(vec a) { return (a + v_set(12582912.0f)) - v_set(12582912.0f); }
 static inline vec v_power2(vec n) { return (vec)((__builtin_convertvector(n, vec_i32) + 127) << 23); }
 static inline float v_sum(vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }

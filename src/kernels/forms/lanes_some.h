@@ -1,4 +1,4 @@
-/* Of the vectors of any width. The branch goes where the count is a constant. */
+/* Some of a vector's lanes, for any width. The branch goes where the count is a constant. */
 
 static inline vec v_load_some(const float *p, size_t count) {
     return count >= LANES ? v_load(p) : v_load_part(p, count);

@@ -8,7 +8,7 @@
 #include "kernels/matmul_layout.h"
 #include "kernels/x86/intrinsics.h"
 
-/* What a tile fetches while it works, a step at a time: its share of the panel that comes next, or, where a panel is
+/* What a tile fetches while it works, a step at a time: its share of the panel that comes next, or, if a panel is
  * one tile, what it will read itself in a moment, `lead` bytes further on. */
 typedef struct tmb_ahead {
     const char *next;

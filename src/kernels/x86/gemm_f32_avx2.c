@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* Rows of a tile and panels (16 columns, two registers) that its sums cover: 12 of the 16 registers, or 8 where one row
+/* Rows of a tile and panels (16 columns, two registers) that its sums cover: 12 of the 16 registers, or 8 if one row
  * reads more memory than it computes. */
 enum { MOST_ROWS = 6, WIDE_PANELS = 4 };
 

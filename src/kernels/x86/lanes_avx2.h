@@ -3,7 +3,7 @@
  *
  *   vec, LANES                    the type and its number of floats
  *   v_load v_store v_set          unaligned; v_load_part(p, n), v_store_part(p, v, n): n < LANES lanes;
- *                                 v_load_some, v_store_some: n lanes, or all where there are more
+ *                                 v_load_some, v_store_some: n lanes, or all if there are more
  *   v_add v_sub v_mul v_div v_min v_max v_abs v_round (to nearest)
  *   v_fma(a, b, c) = a * b + c    v_fnma(a, b, c) = c - a * b
  *   v_power2(n)                   2^n for whole n, -126 <= n <= 127

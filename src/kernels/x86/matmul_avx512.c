@@ -67,7 +67,7 @@ TMB_INLINE void tile(const tmb_matrix *weights, size_t panel, const void *rows, 
     }
 }
 
-/* Several panels at once where there are few vectors, for enough independent sums. */
+/* Several panels at once if there are few vectors, for enough independent sums. */
 TMB_INLINE void multiply(const tmb_matrix *weights, size_t first, size_t end, const void *rows, size_t row_stride,
                          size_t count, float *out, size_t out_stride, bool bf16) {
     const tmb_ahead none = {NULL, 0}; /* several panels each fetch their own */

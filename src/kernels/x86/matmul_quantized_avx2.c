@@ -17,7 +17,7 @@ TMB_INLINE int32_t load_i32(const void *from) {
 
 /* ---- Quantizing vectors ----------------------------------------------------------------------- */
 
-/* Of every four words those in even places, then those in odd ones: as Q8's products take them. */
+/* Takes of every four words those in even places, then those in odd ones: as Q8's products take them. */
 TMB_INLINE __m256i even_first(__m256i words) {
     const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
                                            8, 9, 12, 13, 10, 11, 14, 15);

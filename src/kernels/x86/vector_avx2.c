@@ -212,7 +212,7 @@ static void to_f16(const float *x, size_t n, uint16_t *out) {
     const __m256 largest = _mm256_set1_ps(65504.0f);
     const __m256 smallest = _mm256_set1_ps(-65504.0f);
     for (size_t i = 0; i < n; i += 8) {
-        /* Of a NaN both take the second operand. */
+        /* If one is NaN, both instructions take the second operand. */
         __m256 value = _mm256_max_ps(smallest, _mm256_min_ps(largest, _mm256_loadu_ps(x + i)));
         __m128i half = _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         _mm_storeu_si128((__m128i *)(void *)(out + i), half);

@@ -27,7 +27,10 @@ const Sound = (() => {
     const text = (at, value) => { for (let i = 0; i < value.length; i++) view.setUint8(at + i, value.charCodeAt(i)); };
     text(0, "RIFF"); view.setUint32(4, 36 + samples.length * 2, true); text(8, "WAVEfmt ");
     view.setUint32(16, 16, true); view.setUint16(20, 1, true); view.setUint16(22, 1, true);
-    view.setUint32(24, rate, true); view.setUint32(28, rate * 2, true); view.setUint16(32, 2, true); view.setUint16(34, 16, true);
+    view.setUint32(24, rate, true);
+    view.setUint32(28, rate * 2, true);
+    view.setUint16(32, 2, true);
+    view.setUint16(34, 16, true);
     text(36, "data"); view.setUint32(40, samples.length * 2, true);
     for (let i = 0; i < samples.length; i++) {
       view.setInt16(44 + 2 * i, Math.max(-32768, Math.min(32767, Math.round(samples[i] * 32768))), true);
@@ -61,7 +64,9 @@ const Sound = (() => {
   }
 
   // The colours of the command's pictures, for 0 (nothing) to 1 (the loudest).
-  const STOPS = [[0, 5, 5, 16], [0.2, 36, 20, 84], [0.4, 110, 30, 120], [0.6, 192, 58, 100], [0.8, 244, 134, 74], [1, 253, 240, 190]];
+  const STOPS = [
+    [0, 5, 5, 16], [0.2, 36, 20, 84], [0.4, 110, 30, 120], [0.6, 192, 58, 100], [0.8, 244, 134, 74], [1, 253, 240, 190]
+  ];
   function color(level) {
     const x = Math.max(0, Math.min(1, level));
     let k = 0;
@@ -71,7 +76,8 @@ const Sound = (() => {
   }
 
   const RANGE_DB = 80; // below the loudest point
-  const MARGIN = { left: 44, bottom: 22, top: 6, right: 6 };
+  const MARGIN = { left: 44, bottom: 22, top: 6, right: 6 }; // in the page's pixels, of which a picture has these:
+  const PICTURE_HEIGHT = 180;
 
   // The power of each column and frequency bin, in dB.
   function analyse(samples, rate, seconds, width) {
@@ -95,7 +101,10 @@ const Sound = (() => {
   // Time to the right, frequency upwards to half the rate, with the axes' figures; `loudest` in dB is the brightest.
   function drawSpectrogram(canvas, columns, rate, seconds, loudest) {
     const drawing = canvas.getContext("2d");
-    const width = canvas.width - MARGIN.left - MARGIN.right, height = canvas.height - MARGIN.top - MARGIN.bottom;
+    const dots = canvas.height / PICTURE_HEIGHT; // of the screen, for one of the page
+    const left = Math.round(MARGIN.left * dots), top = Math.round(MARGIN.top * dots);
+    const width = canvas.width - left - Math.round(MARGIN.right * dots);
+    const height = canvas.height - top - Math.round(MARGIN.bottom * dots);
     const image = drawing.createImageData(width, height);
     for (let x = 0; x < width; x++) {
       const column = columns[Math.floor(x / width * columns.length)];
@@ -105,25 +114,34 @@ const Sound = (() => {
         image.data.set([r, g, b, 255], 4 * (y * width + x));
       }
     }
-    drawing.fillStyle = "#ffffff";
-    drawing.fillRect(0, 0, canvas.width, canvas.height);
-    drawing.putImageData(image, MARGIN.left, MARGIN.top);
-    drawing.fillStyle = "#202028";
-    drawing.font = "13px system-ui, sans-serif";
+    drawing.clearRect(0, 0, canvas.width, canvas.height);
+    drawing.putImageData(image, left, top);
+    drawing.fillStyle = getComputedStyle(document.body).color;
+    drawing.font = `${12 * dots}px system-ui, sans-serif`;
     drawing.textAlign = "right";
     drawing.textBaseline = "middle";
     for (let khz = 0; khz <= rate / 2000; khz += rate > 30000 ? 8 : 4) {
-      const y = MARGIN.top + height * (1 - khz / (rate / 2000));
-      drawing.fillText(`${khz}${khz === 0 ? " kHz" : ""}`, MARGIN.left - 4, Math.min(Math.max(y, 8), MARGIN.top + height - 4));
+      const y = top + height * (1 - khz / (rate / 2000));
+      const text = `${khz}${khz === 0 ? " kHz" : ""}`;
+      drawing.fillText(text, left - 4 * dots, Math.min(Math.max(y, 8 * dots), top + height - 4 * dots));
     }
     drawing.textAlign = "center";
     drawing.textBaseline = "top";
-    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120].find(one => seconds / one <= 8) || 300;
+    const most = Math.max(2, Math.min(8, width / dots / 45)); // figures that find room
+    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120].find(one => seconds / one <= most) || 300;
     for (let t = 0; t <= seconds; t += step) {
-      const x = MARGIN.left + width * t / seconds;
-      drawing.fillText(`${+t.toFixed(1)}${t === 0 ? " s" : ""}`, Math.min(x, canvas.width - 12), MARGIN.top + height + 4);
+      const x = left + width * t / seconds;
+      drawing.fillText(
+          `${+ t.toFixed(1)}${t === 0 ? " s" : ""}`, Math.min(x, canvas.width - 12 * dots), top + height + 4 * dots);
     }
   }
+
+  // Pictures are drawn for the screen's dots and in the page's colours: again when either is another.
+  function drawAll(place) {
+    for (const canvas of place.querySelectorAll("canvas")) if (canvas.draw) canvas.draw();
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));
+  addEventListener("resize", () => drawAll(document));
 
   const rms = samples => {
     let sum = 0;
@@ -146,7 +164,9 @@ const Sound = (() => {
       this.play.type = "button"; this.play.textContent = "Play"; this.play.dataset.role = "play";
       this.play.setAttribute("aria-label", `Play ${name}`);
       this.buttons = document.createElement("span");
-      this.buttons.className = "sides"; this.buttons.setAttribute("role", "group"); this.buttons.setAttribute("aria-label", "Compare");
+      this.buttons.className = "sides";
+      this.buttons.setAttribute("role", "group");
+      this.buttons.setAttribute("aria-label", "Compare");
       this.slider = document.createElement("input");
       this.slider.type = "range"; this.slider.min = 0; this.slider.step = 0.01; this.slider.value = 0;
       this.slider.setAttribute("aria-label", `Position in ${name}`);
@@ -165,7 +185,8 @@ const Sound = (() => {
       const side = { label, samples, rate };
       const index = this.sides.findIndex(other => other.label === label);
       if (index < 0) this.sides.push(side); else this.sides[index] = side;
-      this.sides.sort((one, other) => ["before", "after"].indexOf(one.label) - ["before", "after"].indexOf(other.label));
+      this.sides.sort(
+          (one, other) => ["before", "after"].indexOf(one.label) - ["before", "after"].indexOf(other.label));
       // Equal loudness: what is louder only seems better.
       const levels = this.sides.map(other => rms(other.samples) || 1);
       this.sides.forEach((other, i) => { other.gain = Math.min(...levels) / levels[i]; });
@@ -195,25 +216,30 @@ const Sound = (() => {
     // Each sound's picture, side by side and with one scale of loudness, so that they can be compared.
     drawPanels() {
       let loudest = -120;
-      for (const side of this.sides) for (const column of side.columns) for (const power of column) loudest = Math.max(loudest, power);
+      for (const side of this.sides)
+        for (const column of side.columns)
+          for (const power of column) loudest = Math.max(loudest, power);
       this.panels.replaceChildren(...this.sides.map((side, i) => {
         const figure = document.createElement("figure"), canvas = document.createElement("canvas");
         const caption = document.createElement("figcaption");
         const seconds = side.samples.length / side.rate;
-        canvas.width = 640; canvas.height = 240;
         canvas.setAttribute("role", "img");
         canvas.setAttribute("aria-label", `Spectrogram of ${this.name}, ${side.label}, ${seconds.toFixed(1)} seconds`);
         caption.textContent = this.sides.length > 1 ? `${side.label} cleaning` : "";
-        drawSpectrogram(canvas, side.columns, side.rate, seconds, loudest);
+        canvas.draw = () => {
+          canvas.width = Math.round((canvas.clientWidth || 640) * devicePixelRatio);
+          canvas.height = Math.round(PICTURE_HEIGHT * devicePixelRatio);
+          drawSpectrogram(canvas, side.columns, side.rate, seconds, loudest);
+        };
         canvas.addEventListener("pointerdown", event => {
           const box = canvas.getBoundingClientRect();
-          const left = MARGIN.left / canvas.width * box.width, right = MARGIN.right / canvas.width * box.width;
           if (this.side !== i) this.choose(i);
-          this.seek((event.clientX - box.left - left) / (box.width - left - right) * seconds);
+          this.seek((event.clientX - box.left - MARGIN.left) / (box.width - MARGIN.left - MARGIN.right) * seconds);
         });
         figure.append(canvas, caption);
         return figure;
       }));
+      drawAll(this.panels); // once they have their width
     }
 
     show() {

@@ -33,16 +33,23 @@ const examples = (() => {
     if (request.accept) headers.push(`"Accept": "${request.accept}"`);
     if (headers.length) call.push(`headers={${headers.join(", ")}}`);
     // JSON and Python agree on everything that an example has but these words.
-    const literal = value => json(value).replace(/\btrue\b/g, "True").replace(/\bfalse\b/g, "False").replace(/\bnull\b/g, "None");
+    const literal = value =>
+        json(value).replace(/\btrue\b/g, "True").replace(/\bfalse\b/g, "False").replace(/\bnull\b/g, "None");
     if (request.type === "application/json") call.push(`json=${literal(request.body)}`);
     if (request.type === "multipart/form-data") {
       const texts = Object.entries(request.body).filter(([name]) => !request.files.includes(name));
       if (texts.length) call.push(`data=${literal(Object.fromEntries(texts))}`);
-      call.push(`files={${request.files.filter(name => name in request.body).map(name => `"${name}": open("${request.body[name]}", "rb")`).join(", ")}}`);
+      call.push(`files={${
+          request.files.filter(name => name in request.body)
+              .map(name => `"${name}": open("${request.body[name]}", "rb")`)
+              .join(", ")}}`);
     }
     const lines = [request.key ? "import os\n\nimport requests" : "import requests", "",
       `answer = requests.${request.method}(\n    ${call.join(",\n    ")},\n)`, "answer.raise_for_status()"];
-    lines.push(isFile(request) ? `open("${request.audio}", "wb").write(answer.content)` : request.method === "delete" ? "" : "print(answer.json())");
+    lines.push(
+        isFile(request) ? `open("${request.audio}", "wb").write(answer.content)` :
+            request.method === "delete" ? "" :
+                                          "print(answer.json())");
     return lines.join("\n").trimEnd();
   }
 
@@ -59,12 +66,15 @@ const examples = (() => {
     if (request.type === "multipart/form-data") {
       lines.push("const form = new FormData();");
       for (const [name, value] of Object.entries(request.body)) {
-        lines.push(request.files.includes(name) ? `form.append("${name}", fileInput.files[0]);` : `form.append("${name}", ${json(String(value))});`);
+        lines.push(
+            request.files.includes(name) ? `form.append("${name}", fileInput.files[0]);` :
+                                           `form.append("${name}", ${json(String(value))});`);
       }
       options.push("body: form");
     }
-    lines.push(options.length ? `const answer = await fetch("${origin}${request.path}", {\n  ${options.join(",\n  ")},\n});`
-      : `const answer = await fetch("${origin}${request.path}");`);
+    lines.push(
+        options.length ? `const answer = await fetch("${origin}${request.path}", {\n  ${options.join(",\n  ")},\n});` :
+                         `const answer = await fetch("${origin}${request.path}");`);
     lines.push("if (!answer.ok) throw new Error(await answer.text());");
     if (isFile(request)) lines.push("new Audio(URL.createObjectURL(await answer.blob())).play();");
     else if (request.method !== "delete") lines.push("console.log(await answer.json());");

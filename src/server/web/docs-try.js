@@ -21,7 +21,8 @@ const tryIt = (() => {
     const type = answer.headers.get("Content-Type") || "";
     const line = document.createElement("p");
     line.textContent = `${answer.status} ${answer.statusText} · ${type || "no body"}`;
-    const told = ["X-Engine", "X-Is-Clone", "X-Seed", "X-Ignored", "X-Request-Id"].filter(name => answer.headers.get(name));
+    const told =
+        ["X-Engine", "X-Is-Clone", "X-Seed", "X-Ignored", "X-Request-Id"].filter(name => answer.headers.get(name));
     const heads = document.createElement("small");
     heads.append(...told.flatMap((name, number) => {
       const head = document.createElement("span");
@@ -43,7 +44,14 @@ const tryIt = (() => {
     let shown = text;
     try {
       // Audio in base64 says nothing to people.
-      shown = JSON.stringify(JSON.parse(text, (name, value) => (typeof value === "string" && value.length > 400 ? `${value.slice(0, 60)}… (${value.length} characters)` : value)), null, 2);
+      shown = JSON.stringify(
+          JSON.parse(
+              text,
+              (name, value) =>
+                  (typeof value === "string" && value.length > 400 ?
+                       `${value.slice(0, 60)}… (${value.length} characters)` :
+                       value)),
+          null, 2);
     } catch { /* not JSON */ }
     block.textContent = shown.length > 20000 ? `${shown.slice(0, 20000)}…` : shown;
     block.tabIndex = 0;
@@ -66,7 +74,8 @@ const tryIt = (() => {
     }
     const places = parameters.map(parameter => {
       const element = input("text", parameter.value);
-      form.append(field(`${parameter.name} (${parameter.in === "path" ? "in the path" : "query, may be empty"})`, element));
+      form.append(
+          field(`${parameter.name} (${parameter.in === "path" ? "in the path" : "query, may be empty"})`, element));
       return { ...parameter, element };
     });
     const accept = request.accept ? input("text", request.accept) : null;

@@ -8,7 +8,15 @@ const make = (tag, text, ...children) => {
   return element;
 };
 
-const titles = { clone: "Clone a voice", audio: "Clean a recording", files: "Files", voices: "Voices", queue: "Jobs", openai: "OpenAI's endpoints", service: "The service" };
+const titles = {
+  clone: "Clone a voice",
+  audio: "Clean a recording",
+  files: "Files",
+  voices: "Voices",
+  queue: "Jobs",
+  openai: "OpenAI's endpoints",
+  service: "The service"
+};
 
 // ---- Fields
 
@@ -20,7 +28,10 @@ function typeOf(schema) {
   if (schema.enum) return `one of ${schema.enum.filter(one => one !== null).join(", ")}`;
   if (type === "array") return schema.items.type === "object" ? "list of objects" : "list of the same";
   if (type === "object") return schema.properties ? `{${Object.keys(schema.properties).join(", ")}}` : "object";
-  let text = schema.format === "binary" ? "file" : type === "string" ? "text" : type === "boolean" ? "true or false" : type || "anything";
+  let text = schema.format === "binary" ? "file" :
+      type === "string"                 ? "text" :
+      type === "boolean"                ? "true or false" :
+                                          type || "anything";
   if (schema.minimum !== undefined) text += ` from ${schema.minimum} to ${schema.maximum}`;
   if (schema.maxLength !== undefined) text += `, at most ${schema.maxLength} characters`;
   return text;
@@ -51,7 +62,8 @@ function folded(title, fields) {
   const list = fieldList(fields);
   if (fields.length <= 8) return [title, list];
   const names = fields.map(([name]) => name);
-  const details = make("details", "", make("summary", `${names.length} fields: ${names.slice(0, 6).join(", ")}, …`), list);
+  const details =
+      make("details", "", make("summary", `${names.length} fields: ${names.slice(0, 6).join(", ")}, …`), list);
   details.className = "folded";
   return [title, details];
 }
@@ -60,7 +72,7 @@ function folded(title, fields) {
 
 const samples = { id: "4b0c7d2e9f1a4c3b8d5e6f708192a3b4", name: "anna", model: "tts-1" };
 
-// What an example sends: the description's own example, else what is needed.
+// What an example sends: the description's own example, otherwise what is needed.
 function request(path, method, operation, document_) {
   const contents = (operation.requestBody || { content: {} }).content;
   const type = ["application/json", "multipart/form-data"].find(one => contents[one]);
@@ -88,7 +100,10 @@ function exampleTabs(asked) {
   const block = make("div");
   const bar = make("div");
   bar.className = "tabs";
-  bar.setAttribute("role", "tablist");
+  const tabs = make("div"); // the copy button beside them is no tab
+  tabs.className = "tablist";
+  tabs.setAttribute("role", "tablist");
+  tabs.setAttribute("aria-label", "Example in");
   const code = make("pre");
   code.tabIndex = 0;
   const copy = make("button", "Copy");
@@ -114,7 +129,8 @@ function exampleTabs(asked) {
     });
     return button;
   });
-  bar.append(...buttons, copy);
+  tabs.append(...buttons);
+  bar.append(tabs, copy);
   block.append(bar, code);
   buttons[0].click();
   return block;
@@ -125,7 +141,8 @@ function exampleTabs(asked) {
 function answerList(responses) {
   const list = make("ul");
   list.className = "answers";
-  for (const [status, answer] of Object.entries(responses)) list.append(make("li", "", make("code", status), ` ${answer.description}`));
+  for (const [status, answer] of Object.entries(responses))
+    list.append(make("li", "", make("code", status), ` ${answer.description}`));
   return list;
 }
 
@@ -141,8 +158,13 @@ function describe(path, method, operation, document_) {
   const parameters = operation.parameters || [];
   const query = parameters.filter(parameter => parameter.in === "query");
   const asked = request(path, method, operation, document_);
-  block.append(exampleTabs(asked), tryIt(asked, parameters.map(parameter => ({ name: parameter.name, in: parameter.in, value: parameter.in === "path" ? samples[parameter.name] || "" : "" }))));
-  if (query.length) block.append(make("h4", "In the query"), fieldList(query.map(parameter => [parameter.name, parameter.schema, parameter.required])));
+  block.append(exampleTabs(asked), tryIt(asked, parameters.map(parameter => ({
+    name: parameter.name, in: parameter.in, value: parameter.in === "path" ? samples[parameter.name] || "" : "",
+  }))));
+  if (query.length)
+    block.append(
+        make("h4", "In the query"),
+        fieldList(query.map(parameter => [parameter.name, parameter.schema, parameter.required])));
   for (const [type, { schema }] of Object.entries((operation.requestBody || { content: {} }).content)) {
     const title = make("h4", "", "Body: ");
     if (!schema.properties) {
@@ -152,11 +174,14 @@ function describe(path, method, operation, document_) {
     }
     const needed = schema.required || [];
     title.append(make("code", type));
-    block.append(...folded(title, Object.entries(schema.properties).map(([field, one]) => [field, one, needed.includes(field)])));
+    block.append(...folded(
+        title, Object.entries(schema.properties).map(([field, one]) => [field, one, needed.includes(field)])));
     const items = schema.properties.items;
     if (items && items.items && items.items.properties) {
-      block.append(...folded(make("h4", "", "Each of ", make("code", "items")),
-        Object.entries(items.items.properties).map(([field, one]) => [field, one, (items.items.required || []).includes(field)])));
+      block.append(...folded(
+          make("h4", "", "Each of ", make("code", "items")),
+          Object.entries(items.items.properties)
+              .map(([field, one]) => [field, one, (items.items.required || []).includes(field)])));
     }
   }
   block.append(make("h4", "Answers"), answerList(operation.responses));
@@ -206,8 +231,10 @@ function follow(place) {
         sections.get(tag).push([path, method, operation]);
       }
     }
-    place.replaceChildren(...[...sections].map(([tag, operations]) =>
-      make("section", "", make("h2", titles[tag] || tag), ...operations.map(([path, method, operation]) => describe(path, method, operation, document_)))));
+    place.replaceChildren(...[...sections].map(
+        ([tag, operations]) => make(
+            "section", "", make("h2", titles[tag] || tag),
+            ...operations.map(([path, method, operation]) => describe(path, method, operation, document_)))));
     document.getElementById("contents").append(contents(sections));
     follow(place);
     if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();

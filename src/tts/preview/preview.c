@@ -53,7 +53,7 @@ typedef struct preview_engine {
     uint64_t last_id;
     size_t count, live;
     struct pollfd *polls;      /* [count] */
-    preview_sequence **polled; /* [count], beside polls */
+    preview_sequence **polled; /* [count], parallel to polls */
     preview_sequence sequences[];
 } preview_engine;
 
@@ -215,7 +215,7 @@ static void finish_sequence(preview_engine *preview, preview_sequence *sequence,
     tmb_emit_finished(listener, id, reason);
 }
 
-/* Turns the bytes that are there into samples; false where the sequence ended thereby. */
+/* Turns the bytes that are there into samples; returns false if that ended the sequence. */
 static bool take_bytes(preview_engine *preview, preview_sequence *sequence, size_t available,
                        const tmb_event_sink *listener) {
     size_t offset = 0;

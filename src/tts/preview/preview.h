@@ -17,7 +17,7 @@ typedef struct tmb_preview_options {
 /* Whether espeak-ng is installed: TMB_ERROR_MODEL if it is not. */
 tmb_status tmb_preview_check(tmb_error *error);
 
-/* TMB_ERROR_MODEL where the program is not installed, TMB_ERROR_MEMORY. */
+/* TMB_ERROR_MODEL if the program is not installed, TMB_ERROR_MEMORY. */
 tmb_status tmb_preview_engine_create(const tmb_preview_options *options, tmb_engine **out, tmb_error *error);
 
 #endif

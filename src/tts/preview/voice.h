@@ -12,7 +12,7 @@ typedef struct tmb_preview_manner {
     int range;           /* per cent of the variant's own pitch range */
 } tmb_preview_manner;
 
-/* The variant and pitch whose median comes nearest; a neutral voice where nothing was voiced. */
+/* The variant and pitch whose median comes nearest; a neutral voice if nothing was voiced. */
 tmb_preview_manner tmb_preview_fit(const tmb_pitch *pitch);
 
 /* espeak-ng's name for a language, as "cmn" for zh. */

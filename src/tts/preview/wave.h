@@ -8,7 +8,7 @@
 
 typedef enum tmb_wave_result { TMB_WAVE_MORE, TMB_WAVE_DATA, TMB_WAVE_BAD } tmb_wave_result;
 
-/* Looks for the samples in the first `bytes` of a stream: TMB_WAVE_MORE where they are not among them yet;
+/* Looks for the samples in the first `bytes` of a stream: TMB_WAVE_MORE if they are not among them yet;
  * TMB_WAVE_DATA: *offset is where they begin, *rate in Hz. Anything but 16-bit mono PCM is
  * TMB_WAVE_BAD, as is a header beyond TMB_WAVE_HEADER_MAX bytes. */
 tmb_wave_result tmb_wave_begin(const unsigned char *data, size_t bytes, size_t *offset, int *rate);

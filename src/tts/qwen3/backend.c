@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const tmb_qwen3_backend *const backends[] = {&tmb_qwen3_cpu_backend, NULL};
+static const tmb_qwen3_backend *const backends[] = {&tmb_qwen3_cpu_backend, &tmb_qwen3_cuda_backend, NULL};
 
 const tmb_qwen3_backend *const *tmb_qwen3_backends(void) { return backends; }
 

@@ -45,6 +45,9 @@ typedef struct tmb_net_options {
     int threads;                /* >= 1 */
     size_t sequences;           /* that are stepped at once, at most */
     const char *pack_directory; /* cache of packed weights; NULL: none */
+    int device;                 /* which one, if the backend has several */
+    uint64_t device_memory;     /* bytes of its memory that there are for models and sequences; 0: unknown */
+    bool codec_on_host;         /* the codec decoder is left to the CPU */
     tmb_logger *logger;         /* may be NULL */
 } tmb_net_options;
 
@@ -66,16 +69,27 @@ typedef struct tmb_decode_result {
 } tmb_decode_result;
 
 typedef struct tmb_qwen3_backend {
-    const char *name; /* "cpu" */
+    const char *name; /* "cpu", "cuda" */
+
+    /* Whether this machine has what it takes. TMB_ERROR_UNSUPPORTED says what is missing. */
+    tmb_status (*available)(int device, tmb_error *error);
+    /* Whether the device was lost, and with it everything on it: steps fail from then on. NULL: that cannot be. */
+    bool (*lost)(const tmb_net *net, tmb_error *error);
 
     /* Bytes that load will hold, from the files' headers. TMB_ERROR_MODEL as load. */
     tmb_status (*estimate)(const tmb_net_files *files, const tmb_net_options *options, tmb_net_bytes *bytes,
                            tmb_error *error);
-    /* TMB_ERROR_MODEL if a tensor is missing or has another shape (named in the message), TMB_ERROR_MEMORY. The speaker
+    /* Bytes of a sequence with `positions` and of a stream, from the files' headers. NULL: there is no device. */
+    tmb_status (*estimate_utterance)(const tmb_net_files *files, const tmb_net_options *options, size_t positions,
+                                     tmb_net_bytes *bytes, tmb_error *error);
+    /* What there is of the device's memory for this process, in use or free. NULL: there is no device. */
+    tmb_status (*room)(tmb_net *net, uint64_t *bytes, tmb_error *error);
+    /* TMB_ERROR_MODEL if a tensor is missing or has another shape (named in the message), TMB_ERROR_MEMORY,
+     * TMB_ERROR_UNSUPPORTED for a precision or shape that the backend does not have. The speaker
      * encoder is loaded if the checkpoint clones voices; the codec encoder when it is first used. */
     tmb_status (*load)(const tmb_net_files *files, const tmb_net_options *options, tmb_net **out, tmb_error *error);
     void (*destroy)(tmb_net **net);
-    /* Bytes that are held whoever speaks: weights and buffers. */
+    /* Fixed bytes, independent of live sequences: weights and buffers. */
     tmb_net_bytes (*bytes)(const tmb_net *net);
 
     /* ---- The language model: sequences ---- */
@@ -134,7 +148,7 @@ typedef struct tmb_qwen3_backend {
     /* *codes [*frames, books], to be freed with free(): mono samples at the codec's rate. */
     tmb_status (*encode)(tmb_net *net, const float *samples, size_t count, int16_t **codes, size_t *frames,
                          tmb_error *error);
-    /* Host bytes that encoding `count` samples takes for its time, at most; without `codes` the x-vector alone. */
+    /* Temporary host bytes that encoding `count` samples needs, at most; without `codes` the x-vector alone. */
     size_t (*encode_bytes)(const tmb_net *net, size_t count, bool codes);
 } tmb_qwen3_backend;
 
@@ -143,6 +157,6 @@ const tmb_qwen3_backend *const *tmb_qwen3_backends(void);
 /* By name; NULL if there is none. */
 const tmb_qwen3_backend *tmb_qwen3_backend_find(const char *name);
 
-extern const tmb_qwen3_backend tmb_qwen3_cpu_backend;
+extern const tmb_qwen3_backend tmb_qwen3_cpu_backend, tmb_qwen3_cuda_backend;
 
 #endif

@@ -233,8 +233,8 @@ tmb_status tmb_qwen3_config_parse(const tmb_qwen3_config_texts *texts, tmb_qwen3
     return status == TMB_ERROR_FORMAT ? TMB_ERROR_MODEL : status;
 }
 
-/* *text NULL where the file does not exist. */
-/* *text stays NULL where the file is optional and not there. */
+/* *text NULL if the file does not exist. */
+/* *text stays NULL if the file is optional and not there. */
 static tmb_status read_text(const char *folder, const char *name, bool optional, char **text, size_t *bytes,
                             tmb_error *error) {
     char *path = tmb_asprintf("%s/%s", folder, name);

@@ -58,7 +58,7 @@ typedef struct tmb_qwen3_predictor_config {
     size_t code_groups; /* the talker's */
 } tmb_qwen3_predictor_config;
 
-/* ECAPA-TDNN; class defaults where the file is silent. */
+/* ECAPA-TDNN; class defaults if the file is silent. */
 typedef struct tmb_qwen3_speaker_config {
     int sample_rate;                        /* [24000] */
     size_t mel_bands;                       /* [128] */
@@ -140,7 +140,7 @@ typedef struct tmb_qwen3_sampling_config {
 typedef struct tmb_qwen3_generation_config {
     tmb_qwen3_sampling_config talker, predictor;
     double repetition_penalty; /* [1.05] > 0; the talker's */
-    size_t max_new_tokens;     /* [8192]; 2048 where the file does not say */
+    size_t max_new_tokens;     /* [8192]; 2048 if the file does not say */
 } tmb_qwen3_generation_config;
 
 /* A built-in voice: a row of the talker's codec embedding. */
@@ -178,7 +178,7 @@ typedef struct tmb_qwen3_config {
 /* Whether it clones from a recording: only then has it a speaker encoder that means something. */
 static inline bool tmb_qwen3_clones(const tmb_qwen3_config *config) { return config->kind == TMB_QWEN3_BASE; }
 
-/* Reads the files of a checkpoint's folder. TMB_ERROR_MODEL where a file is missing, a field is missing or out of its
+/* Reads the files of a checkpoint's folder. TMB_ERROR_MODEL if a file is missing, a field is missing or out of its
  * bounds, or two contradict each other: the message names file and field. TMB_ERROR_UNSUPPORTED for a checkpoint
  * of another kind (another codec, another type) or with features that the released ones do not use. */
 tmb_status tmb_qwen3_config_read(const char *folder, tmb_qwen3_config *out, tmb_error *error);

@@ -24,7 +24,7 @@ tmb_status tmb_qwen3_config_codec(const char *path, const json_t *root, tmb_qwen
 tmb_status tmb_qwen3_config_check_heads(const char *path, size_t heads, size_t key_value_heads, size_t head_dim,
                                         tmb_error *error);
 
-/* `name`, where it is there, must be the string `wanted`; `name`, where it is there, must be false. */
+/* `name`, if it is there, must be the string `wanted`; `name`, if it is there, must be false. */
 tmb_status tmb_qwen3_config_expect(const char *path, const json_t *object, const char *name, const char *wanted,
                                    tmb_error *error);
 tmb_status tmb_qwen3_config_refuse(const char *path, const json_t *object, const char *name, tmb_error *error);

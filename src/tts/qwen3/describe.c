@@ -33,6 +33,9 @@ static size_t strings_size(const tmb_qwen3_config *config, const char *folder, c
     for (size_t i = 0; i < config->talker.language_count; i++) {
         bytes += strlen(config->talker.languages[i].name) + 1;
     }
+    for (size_t i = 0; i < config->talker.dialect_count; i++) {
+        bytes += strlen(config->talker.dialects[i].name) + 1;
+    }
     return bytes;
 }
 
@@ -42,7 +45,7 @@ static const char *dialect_name(const tmb_qwen3_config *config, const tmb_qwen3_
 
 static tmb_status describe(const tmb_qwen3_config *config, const char *folder, const char *name,
                            tmb_model_description **out, tmb_error *error) {
-    size_t lists = 2 * config->speaker_count + config->talker.language_count;
+    size_t lists = 2 * config->speaker_count + config->talker.language_count + config->talker.dialect_count;
     size_t bytes = sizeof **out + lists * sizeof(char *) + strings_size(config, folder, name);
     tmb_model_description *made = tmb_calloc(1, bytes);
     if (made == NULL) {
@@ -51,7 +54,8 @@ static tmb_status describe(const tmb_qwen3_config *config, const char *folder, c
     const char **speakers = (const char **)(made + 1);
     const char **dialects = speakers + config->speaker_count;
     const char **languages = dialects + config->speaker_count;
-    block b = {(char *)(languages + config->talker.language_count)};
+    const char **all_dialects = languages + config->talker.language_count;
+    block b = {(char *)(all_dialects + config->talker.dialect_count)};
     *made =
         (tmb_model_description){.name = put(&b, name),
                                 .engine = "qwen3",
@@ -66,13 +70,18 @@ static tmb_status describe(const tmb_qwen3_config *config, const char *folder, c
                                 .speaker_dialects = dialects,
                                 .speaker_count = config->speaker_count,
                                 .languages = languages,
-                                .language_count = config->talker.language_count};
+                                .language_count = config->talker.language_count,
+                                .dialects = all_dialects,
+                                .dialect_count = config->talker.dialect_count};
     for (size_t i = 0; i < config->speaker_count; i++) {
         speakers[i] = put(&b, config->speakers[i].name);
         dialects[i] = put(&b, dialect_name(config, &config->speakers[i]));
     }
     for (size_t i = 0; i < config->talker.language_count; i++) {
         languages[i] = put(&b, config->talker.languages[i].name);
+    }
+    for (size_t i = 0; i < config->talker.dialect_count; i++) {
+        all_dialects[i] = put(&b, config->talker.dialects[i].name);
     }
     *out = made;
     return TMB_OK;

@@ -2,14 +2,18 @@
 #include "base/error.h"
 #include "tts/language.h"
 #include "tts/qwen3/describe.h"
+#include "tts/qwen3/device.h"
 #include "tts/qwen3/qwen3.h"
 #include "tts/registry.h"
 #include "weights/models.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static tmb_status check(const tmb_engine_settings *settings, tmb_error *error) {
-    return tmb_qwen3_check_precision(settings->precision, error);
+    tmb_qwen3_device device;
+    tmb_status status = tmb_qwen3_parse_device(tmb_engine_option_get(settings, "qwen3", "device"), &device, error);
+    return status == TMB_OK ? tmb_qwen3_check_precision(settings->precision, error) : status;
 }
 
 static tmb_status find(const tmb_engine_settings *settings, char **folder, bool *absent, tmb_error *error) {
@@ -32,13 +36,30 @@ static tmb_qwen3_options options_of(const tmb_engine_settings *settings, const c
     options.precision = settings->precision;
     options.threads = settings->threads;
     options.max_sequences = settings->max_batch;
+    options.device = tmb_engine_option_get(settings, "qwen3", "device");
+    options.gpu_memory = settings->device_memory;
     options.logger = settings->logger;
     return options;
 }
 
 static tmb_status estimate(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes, tmb_error *error) {
     const tmb_qwen3_options options = options_of(settings, folder);
-    return tmb_qwen3_model_bytes(&options, bytes, error);
+    uint64_t device = 0;
+    return tmb_qwen3_model_bytes(&options, bytes, &device, error);
+}
+
+static tmb_status estimate_device(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes,
+                                  tmb_error *error) {
+    const tmb_qwen3_options options = options_of(settings, folder);
+    uint64_t host = 0;
+    return tmb_qwen3_model_bytes(&options, &host, bytes, error);
+}
+
+static uint64_t device_room(const tmb_engine_settings *settings) {
+    tmb_qwen3_device device;
+    return tmb_qwen3_parse_device(tmb_engine_option_get(settings, "qwen3", "device"), &device, NULL) == TMB_OK
+               ? tmb_qwen3_device_room(&device)
+               : 0;
 }
 
 static tmb_status create(const tmb_engine_settings *settings, const char *folder, tmb_engine **out, tmb_error *error) {
@@ -61,5 +82,7 @@ const tmb_engine_kind tmb_qwen3_kind = {
     .has_speaker = tmb_qwen3_has_speaker,
     .model_label = tmb_qwen3_model_label,
     .estimate = estimate,
+    .estimate_device = estimate_device,
+    .device_room = device_room,
     .create = create,
 };

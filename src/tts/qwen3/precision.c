@@ -49,7 +49,7 @@ static void assign(tmb_qwen3_precisions *out, unsigned networks, kind k) {
         out->predictor = lm_precision(k);
     }
     if ((networks & CODEC) != 0) {
-        /* There is no 8-bit codec: the fastest that there is, 16 bits where there are kernels for it. */
+        /* There is no 8-bit codec: the fastest that there is, 16 bits if there are kernels for it. */
         bool bf16 = k == KIND_BF16 || (k != KIND_F32 && (tmb_cpu_flags() & TMB_CPU_AVX2) != 0);
         out->codec = bf16 ? TMB_CODEC_BF16 : TMB_CODEC_F32;
     }

@@ -4,13 +4,13 @@
 
 #include "timbre/timbre.h"
 
-/* Of talker and code predictor. F32: every product exactly as the checkpoint's weights have it. BF16: weights rounded
+/* Talker and code predictor. F32: every product exactly as the checkpoint's weights have it. BF16: weights rounded
  * to bf16 (the released ones are), products with rounded vectors if the CPU has them. INT8, INT4: matmul.h's Q8 and Q4;
  * embeddings, norms, the text projection and the head of the first code stay as in F32, the predictor's heads have at
  * least 8 bits. */
 typedef enum tmb_lm_precision { TMB_LM_F32 = 0, TMB_LM_BF16, TMB_LM_INT8, TMB_LM_INT4 } tmb_lm_precision;
 
-/* Of the codec decoder: how convolutions and matrix products are computed; everything between them, the codebooks and
+/* The codec decoder: how convolutions and matrix products are computed; everything between them, the codebooks and
  * the last convolution are f32. F32 is the reference. BF16 keeps weights in half the memory and multiplies operands of
  * 16 bits: whole numbers of 12 bits with a scale for each row (44 dB from f32 on full-size random weights), or bf16 if
  * only that is fast (30 dB). Its results differ a little between these two, and in last bits between CPUs. */

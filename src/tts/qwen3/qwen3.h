@@ -17,6 +17,9 @@ typedef struct tmb_qwen3_options {
     size_t max_sequences;       /* that may be live at once; 0 = 8 */
     const char *pack_directory; /* where quantized weights are cached; NULL = $XDG_CACHE_HOME/timbre/packs,
                                    "" = nowhere */
+    uint64_t gpu_memory;        /* bytes of the GPU: a model that needs more goes to the CPU if the device is "auto";
+                                   0 = not known */
+    const char *device;         /* "auto", "cpu", "cuda" or "cuda:N"; NULL = $TIMBRE_DEVICE, or "cpu" */
     tmb_logger *logger;         /* may be NULL; must outlive the engine */
 } tmb_qwen3_options;
 
@@ -32,11 +35,11 @@ tmb_status tmb_qwen3_check_precision(const char *precision, tmb_error *error);
  * lists what it knows. */
 tmb_status tmb_qwen3_check_language(const char *model, const char *name, tmb_error *error);
 
-/* Bytes of weights that an engine with these options will hold, from the files' headers alone, to
- * reserve memory before loading. */
-tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *bytes, tmb_error *error);
+/* Bytes of weights that an engine with these options will hold on the host and on the device, from the files' headers
+ * alone, to reserve memory before loading. */
+tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *host, uint64_t *device, tmb_error *error);
 
-/* Loads the model. TMB_ERROR_MODEL where a file is missing, damaged or contradicts another (the
+/* Loads the model. TMB_ERROR_MODEL if a file is missing, damaged or contradicts another (the
  * message names it), TMB_ERROR_ARGUMENT for an unknown precision, TMB_ERROR_MEMORY. The engine is
  * destroyed by its operations' destroy(); its voices may outlive it. */
 tmb_status tmb_qwen3_engine_create(const tmb_qwen3_options *options, tmb_engine **out, tmb_error *error);

@@ -5,34 +5,12 @@
 #include "base/text.h"
 #include "base/utf8.h"
 #include "tts/language.h"
+#include "tts/wav_bytes.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define WAV_HEADER 44
-
-static void put(unsigned char *at, size_t bytes, uint32_t value) {
-    for (size_t i = 0; i < bytes; i++) {
-        at[i] = (unsigned char)(value >> (8 * i));
-    }
-}
-
-static void write_header(unsigned char *wav, int rate, uint32_t data_bytes) {
-    memcpy(wav, "RIFF....WAVEfmt ", 16);
-    put(wav + 4, 4, WAV_HEADER - 8 + data_bytes);
-    put(wav + 16, 4, 16);
-    put(wav + 20, 2, 1);
-    put(wav + 22, 2, 1);
-    put(wav + 24, 4, (uint32_t)rate);
-    put(wav + 28, 4, (uint32_t)rate * 2);
-    put(wav + 32, 2, 2);
-    put(wav + 34, 2, 16);
-    memcpy(wav + 36, "data", 4);
-    put(wav + 40, 4, data_bytes);
-}
 
 tmb_status tmb_remote_reference(const tmb_reference *reference, char **out, tmb_error *error) {
     static const char prefix[] = "data:audio/wav;base64,";
@@ -41,19 +19,17 @@ tmb_status tmb_remote_reference(const tmb_reference *reference, char **out, tmb_
         return tmb_fail(error, TMB_ERROR_LIMIT, "a reference for a speech server may be %d s long: cut it",
                         TMB_REMOTE_REFERENCE_SECONDS);
     }
-    size_t wav_bytes = WAV_HEADER + reference->count * 2;
-    size_t encoded = tmb_base64_encoded_size(wav_bytes);
-    unsigned char *wav = malloc(wav_bytes);
-    char *uri = malloc(sizeof prefix + encoded);
-    if (wav == NULL || uri == NULL) {
-        free(wav);
-        free(uri);
-        return tmb_fail_memory(error, "a reference to send", sizeof prefix + encoded);
+    unsigned char *wav = NULL;
+    size_t wav_bytes = 0;
+    tmb_status status = tmb_wav_bytes(reference->samples, reference->count, reference->rate, &wav, &wav_bytes, error);
+    if (status != TMB_OK) {
+        return status;
     }
-    write_header(wav, reference->rate, (uint32_t)(reference->count * 2));
-    for (size_t i = 0; i < reference->count; i++) {
-        float sample = fmaxf(-32768.0f, fminf(32767.0f, roundf(reference->samples[i] * 32768.0f)));
-        put(wav + WAV_HEADER + 2 * i, 2, (uint32_t)(int32_t)sample);
+    size_t encoded = tmb_base64_encoded_size(wav_bytes);
+    char *uri = malloc(sizeof prefix + encoded);
+    if (uri == NULL) {
+        free(wav);
+        return tmb_fail_memory(error, "a reference to send", sizeof prefix + encoded);
     }
     memcpy(uri, prefix, sizeof prefix - 1);
     tmb_base64_encode(wav, wav_bytes, uri + sizeof prefix - 1);
@@ -82,7 +58,7 @@ static void set_sampling(json_t *body, const tmb_speak_request *request, bool *g
     }
     set_number(body, "top_p", request->top_p, good);
     set_number(body, "repetition_penalty", request->repetition_penalty, good);
-    /* Of 31 bits, which every server takes. */
+    /* 31 bits, which every server takes. */
     set(body, "seed", json_integer((json_int_t)(request->seed & 0x7FFFFFFF)), good);
     if (request->max_frames > 0) {
         set(body, "max_new_tokens", json_integer(request->max_frames), good);

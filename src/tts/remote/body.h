@@ -15,7 +15,7 @@ tmb_status tmb_remote_reference(const tmb_reference *reference, char **out, tmb_
 tmb_status tmb_remote_body(const tmb_speak_request *request, const char *audio, const char *ref_text, const char *model,
                            char **out, tmb_error *error);
 
-/* What a server's error says, from its JSON body ({"error": {"message"}} or {"detail"}) or, where it is none, its
+/* What a server's error says, from its JSON body ({"error": {"message"}} or {"detail"}) or, if it is none, its
  * first line; never empty. */
 void tmb_remote_complaint(const char *body, size_t bytes, char *out, size_t capacity);
 

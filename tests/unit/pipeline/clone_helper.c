@@ -90,13 +90,15 @@ static void take_result(void *user, const tmb_clone_result *result) {
     memcpy(outcome->timings, result->timings, sizeof outcome->timings);
     outcome->total = result->total;
     outcome->first_audio = result->first_audio;
-    (void)snprintf(outcome->finish, sizeof outcome->finish, "%s", result->finish_reason ? result->finish_reason : "");
-    (void)snprintf(outcome->engine, sizeof outcome->engine, "%s", result->engine ? result->engine : "");
-    (void)snprintf(outcome->model, sizeof outcome->model, "%s", result->model ? result->model : "");
-    (void)snprintf(outcome->custom_id, sizeof outcome->custom_id, "%s", result->custom_id ? result->custom_id : "");
+    (void)snprintf(outcome->finish, sizeof outcome->finish, "%s",
+                   result->finish_reason != NULL ? result->finish_reason : "");
+    (void)snprintf(outcome->engine, sizeof outcome->engine, "%s", result->engine != NULL ? result->engine : "");
+    (void)snprintf(outcome->model, sizeof outcome->model, "%s", result->model != NULL ? result->model : "");
+    (void)snprintf(outcome->custom_id, sizeof outcome->custom_id, "%s",
+                   result->custom_id != NULL ? result->custom_id : "");
     outcome->is_clone = result->is_clone;
     outcome->seed = result->seed;
-    outcome->last_code = result->codes ? result->codes[result->code_frames * result->code_books - 1] : 0;
+    outcome->last_code = result->codes != NULL ? result->codes[result->code_frames * result->code_books - 1] : 0;
     outcome->segments = result->segment_count;
     if (result->segment_count != 0) {
         (void)snprintf(outcome->segment, sizeof outcome->segment, "%s", result->segments[0].text);

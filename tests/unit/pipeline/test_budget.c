@@ -166,6 +166,33 @@ static void test_blocking_reservation(void **state) {
     tmb_budget_deinit(&budget);
 }
 
+/* What waits for more than a pool has that shrinks is told so, and what is behind it comes next. */
+static void test_shrinks_below_what_waits(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    tmb_budget budget;
+    tmb_budget_init(&budget, 85, NULL, NULL);
+    assert_ok(tmb_budget_reserve(&budget, 40, 0, "a model", NULL, &error), error);
+    blocked_caller caller = {.budget = &budget};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, reserve_and_wait, &caller), 0);
+    wait_for_waiter(&budget);
+    int granted = 0;
+    bool now = true;
+    tmb_ticket behind = {.granted = count_grant, .user = &granted};
+    assert_ok(tmb_budget_request(&budget, &behind, 5, 0, "a sequence", &now, &error), error);
+    assert_false(now);
+    tmb_budget_resize(&budget, 49);
+    (void)pthread_join(thread, NULL);
+    assert_int_equal(caller.status, TMB_ERROR_MEMORY);
+    assert_int_equal(granted, 1);
+    uint64_t total = 0, reserved = 0;
+    tmb_budget_read(&budget, &total, &reserved);
+    assert_int_equal(total, 49);
+    assert_int_equal(reserved, 45);
+    tmb_budget_deinit(&budget);
+}
+
 static void test_default(void **state) {
     (void)state;
     uint64_t bytes = tmb_budget_default();
@@ -181,6 +208,7 @@ int main(void) {
         cmocka_unit_test(test_grow_never_waits),
         cmocka_unit_test(test_reclaim),
         cmocka_unit_test(test_blocking_reservation),
+        cmocka_unit_test(test_shrinks_below_what_waits),
         cmocka_unit_test(test_default),
     };
     return cmocka_run_group_tests_name("budget", tests, NULL, NULL);

@@ -78,7 +78,21 @@ typedef struct recording {
     clone_outcome *outcome;
     float *heard, *result, *clean;
     size_t heard_count, result_count, clean_count;
+    int told;         /* how often it was said what was measured of the reference */
+    bool told_late;   /* after it sounded */
+    bool told_as_end; /* the result says the same */
+    tmb_reference_info reference;
 } clone_recording;
+
+static void record_reference(void *user, uint64_t item, const tmb_reference_info *reference) {
+    clone_recording *recording = user;
+    (void)item;
+    (void)pthread_mutex_lock(&recording->outcome->lock);
+    recording->told++;
+    recording->told_late = recording->heard_count > 0 || recording->outcome->results > 0;
+    recording->reference = *reference;
+    (void)pthread_mutex_unlock(&recording->outcome->lock);
+}
 
 static bool record_audio(void *user, uint64_t item, const float *samples, size_t count, int rate) {
     clone_recording *recording = user;
@@ -112,6 +126,10 @@ static void record_result(void *user, const tmb_clone_result *result) {
     recording->outcome->duration = result->duration;
     recording->result = copy_of(result->samples, result->sample_count);
     recording->result_count = result->sample_count;
+    recording->told_as_end = result->reference != NULL && recording->told > 0 &&
+                             result->reference->duration == recording->reference.duration &&
+                             result->reference->speech == recording->reference.speech &&
+                             result->reference->warning_count == recording->reference.warning_count;
     recording->clean = copy_of(result->reference_clean, result->reference_clean_count);
     recording->clean_count = result->reference_clean_count;
     (void)pthread_cond_broadcast(&recording->outcome->changed);
@@ -194,7 +212,8 @@ static void test_collected_equals_streamed(void **state) {
     free_recording(&recordings[1]);
 }
 
-/* The reference goes through stages 1 and 2; whoever waited for that gets it. */
+/* The reference goes through stages 1 and 2; whoever waited for that gets it. What was measured is told once, before
+ * the first audio, whether the voice is made or there already. */
 static void test_clean_reference(void **state) {
     (void)state;
     tmb_error error = {0};
@@ -206,9 +225,13 @@ static void test_clean_reference(void **state) {
     request.ref_audio = golden_path("qwen/references/ref_fr_44k_stereo.wav");
     request.run_pre_processing = true;
     for (int i = 0; i < 2; i++) {
-        tmb_clone_callbacks callbacks = {.user = &recordings[i], .result = record_result};
+        tmb_clone_callbacks callbacks = {
+            .user = &recordings[i], .audio = record_audio, .result = record_result, .reference = record_reference};
         assert_ok(tmb_clone_submit(context, &request, &callbacks, NULL, &error), error);
         assert_success(&outcomes[i]);
+        assert_int_equal(recordings[i].told, 1);
+        assert_true(recordings[i].told_as_end && !recordings[i].told_late && recordings[i].heard_count > 0);
+        assert_true(recordings[i].reference.duration > 0 && recordings[i].reference.usable);
     }
     assert_int_equal(fake.prepared, 1);
     assert_int_equal(recordings[1].clean_count, 0); /* the voice was there already */
@@ -478,7 +501,7 @@ static int make_folder(void **state) {
 
 static int remove_folder(void **state) {
     (void)state;
-    return rmdir(folder); /* fails where anything was left in it */
+    return rmdir(folder); /* fails if anything was left in it */
 }
 
 int main(void) {

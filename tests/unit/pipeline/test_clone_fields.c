@@ -1,6 +1,7 @@
 /* The table of a request's fields, and names of languages. */
 #include "test.h"
 
+#include "pipeline/request.h"
 #include "tts/language.h"
 
 #include <string.h>
@@ -61,6 +62,12 @@ static void test_defaults(void **state) {
                 assert_true(*(const double *)place < 0);
             }
             break;
+        case TMB_CLONE_LEVEL:
+            assert_int_equal(*(const tmb_level_mode *)place, TMB_LEVEL_AUTO);
+            assert_int_equal(request.post.level, TMB_LEVEL_AUTO);
+            assert_string_equal(fields[i].choices[TMB_LEVEL_OFF], "off");
+            assert_null(fields[i].choices[TMB_LEVEL_OFF + 1]);
+            break;
         case TMB_CLONE_TEXT:
         case TMB_CLONE_LANGUAGE:
         case TMB_CLONE_SEED:
@@ -81,6 +88,9 @@ static void test_language_tags(void **state) {
         {"cmn-Hans", "zh"},    {"pt-BR", "pt"},       {"pt_br", "pt"},  {"fr-CA-x-own", "fr"}, {"English", "en"},
         {"GERMAN", "de"},      {"ja-JP", "ja"},       {"ko", "ko"},     {"it-IT", "it"},       {"klingon", NULL},
         {"xx", NULL},          {"en-", NULL},         {"-en", NULL},    {"en US", NULL},       {"e", NULL},
+        {"eng", "en"},         {"ENG-US", "en"},      {"deu", "de"},    {"ger", "de"},         {"zho", "zh"},
+        {"chi", "zh"},         {"fre", "fr"},         {"fra", "fr"},    {"und", "auto"},       {"engl", NULL},
+        {"nld", NULL},         {"por_BR", "pt"},      {"jp", NULL},     {"yue", NULL},         {"zh-yue", "zh"},
         {"english-US", NULL},  {"en-\xc3\xa9", NULL}, {"nl", NULL},     {"th", NULL},          {" ", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -91,6 +101,7 @@ static void test_language_tags(void **state) {
     }
     assert_string_equal(tmb_language_by_tag("th-TH")->name, "Thai");
     assert_string_equal(tmb_language_by_tag("nl")->name, "Dutch");
+    assert_string_equal(tmb_language_by_tag("dut")->name, "Dutch");
     /* The list in messages is the table's. */
     char list[128] = "";
     const tmb_language *language;
@@ -103,11 +114,36 @@ static void test_language_tags(void **state) {
     assert_string_equal(list, TMB_LANGUAGES);
 }
 
+/* The official package's two switches: each takes the likeliest of one network, whatever the temperature says. */
+static void test_switches_of_drawing(void **state) {
+    (void)state;
+    for (int k = 0; k < 4; k++) {
+        tmb_clone_request public;
+        tmb_item_request request;
+        tmb_speak_request speak;
+        tmb_error error = {0};
+        tmb_clone_request_default(&public);
+        assert_true(public.do_sample && public.subtalker_dosample);
+        public.text = "Hi.";
+        public.ref_audio = "a.wav";
+        public.temperature = 0.7;
+        public.do_sample = (k & 1) == 0;
+        public.subtalker_dosample = (k & 2) == 0;
+        assert_ok(tmb_item_request_copy(&public, true, &request, &error), error);
+        tmb_item_request_speak(&request, &speak);
+        assert_false(speak.greedy);
+        assert_true(speak.temperature == ((k & 1) == 0 ? 0.7 : 0));
+        assert_true((k & 2) == 0 ? speak.subtalker_temperature < 0 : speak.subtalker_temperature == 0);
+        tmb_item_request_free(&request);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_language_tags),
+        cmocka_unit_test(test_switches_of_drawing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* The public enhancement stream: threads share one load of the weights; lengths, channels, cuts and bad samples. */
-#include "test.h"
+#include "unit/dfn_fixture.h"
 
 #include "timbre/timbre.h"
 
@@ -118,7 +118,7 @@ static void test_threads_share_one_load(void **state) {
     }
     tmb_get_statistics(context, &after);
     assert_true(after.denoiser_loaded);
-    /* The official model holds 8.6 MB, 6.2 where weights are packed in few bits; the streams have given back what they
+    /* The official model holds 8.6 MB, 6.2 if weights are packed in few bits; the streams have given back what they
      * held. */
     assert_in_range(after.memory_reserved - before.memory_reserved, 5 << 20, 10 << 20);
     for (size_t i = 0; i < THREADS; i++) {
@@ -273,11 +273,63 @@ static void test_options_are_checked(void **state) {
     tmb_close(&context);
 }
 
+static double decibel(const float *samples, size_t count) {
+    double power = 0;
+    for (size_t i = 0; i < count; i++) {
+        power += (double)samples[i] * (double)samples[i];
+    }
+    return 10 * log10(power / (double)count + 1e-30);
+}
+
+/* Speech after digital silence, wherever in a block it begins: its first word too is kept as at usual levels. */
+static void test_quiet_speech_after_silence(void **state) {
+    (void)state;
+    enum { WORD = 9600, SPEECH = 57600 };
+    static const size_t leads[] = {0, 14400, 45000};
+    tmb_context *context = open_context();
+    size_t length = 0;
+    float *clip = dfn_clip("tts_en_odd", &length);
+    size_t onset = 0;
+    while (fabsf(clip[onset]) < 0.05f) {
+        onset++;
+    }
+    assert_true(onset + SPEECH < length);
+    for (size_t k = 0; k < sizeof leads / sizeof leads[0]; k++) {
+        const size_t count = leads[k] + SPEECH;
+        float *usual = calloc(count, sizeof *usual);
+        float *quiet = calloc(count, sizeof *quiet);
+        assert_non_null(usual);
+        assert_non_null(quiet);
+        for (size_t i = 0; i < SPEECH; i++) {
+            usual[leads[k] + i] = clip[onset + i];
+            quiet[leads[k] + i] = clip[onset + i] / 100;
+        }
+        const tmb_enhance_options options = options_of(48000, 48000, 1);
+        const sound loud = enhance(context, &options, usual, count, 4800);
+        const sound soft = enhance(context, &options, quiet, count, 1111);
+        assert_int_equal(loud.count, count);
+        assert_int_equal(soft.count, count);
+        for (size_t part = WORD; part <= SPEECH; part += SPEECH - WORD) {
+            const double less = decibel(loud.samples + leads[k], part) - decibel(soft.samples + leads[k], part) - 40;
+            if (fabs(less) > 3) {
+                fail_msg("%zu samples of silence, the first %zu behind them: %.1f dB less", leads[k], part, less);
+            }
+        }
+        free(loud.samples);
+        free(soft.samples);
+        free(usual);
+        free(quiet);
+    }
+    free(clip);
+    tmb_close(&context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads_share_one_load),      cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_nothing_in_nothing_out),      cmocka_unit_test(test_channels_and_cuts),
         cmocka_unit_test(test_samples_that_are_no_numbers), cmocka_unit_test(test_options_are_checked),
+        cmocka_unit_test(test_quiet_speech_after_silence),
     };
     return cmocka_run_group_tests_name("enhance-stream", tests, NULL, NULL);
 }

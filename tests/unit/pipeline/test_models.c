@@ -201,7 +201,7 @@ static void *run_client(void *argument) {
 static void test_turns(void **state) {
     (void)state;
     uint64_t budget = largest_model();
-    budget += budget * 9 / 10; /* a reference or sequences, and not a second model of that size */
+    budget += budget * 19 / 20; /* a reference or sequences, and not a second model of that size */
     tmb_context *context = open_models(budget, 2);
     client clients[CLIENTS];
     for (size_t i = 0; i < CLIENTS; i++) {

@@ -3,6 +3,7 @@
 
 #include "golden.h"
 #include "io/io.h"
+#include "pipeline/reading.h"
 #include "pipeline/reference.h"
 
 #include <jansson.h>
@@ -179,7 +180,90 @@ static void test_doubts(void **state) {
 
     tmb_reference_sound crossed = {.samples = speech.samples, .count = speech.count, .rate = RATE, .antiphase = true};
     assert_ok(tmb_reference_judge(&crossed, &info, &error), error);
-    assert_true(warns(&info, "left and right are opposite"));
+    assert_true(warns(&info, "left and right are opposite and cancel each other"));
+    crossed = (tmb_reference_sound){.samples = speech.samples, .count = speech.count, .rate = RATE, .cancelled = 7.2};
+    assert_ok(tmb_reference_judge(&crossed, &info, &error), error);
+    assert_true(warns(&info, "left and right are opposite in part: their mix is 7 dB quieter"));
+    free(speech.samples);
+}
+
+/* What a reference's reading makes of a file of these interleaved samples. */
+static void read_channels(const float *samples, int channels, size_t count, tmb_reading *reading) {
+    tmb_audio_writer *writer = NULL;
+    tmb_error error = {0};
+    void *data = NULL;
+    size_t size = 0;
+    assert_ok(tmb_audio_create_memory(TMB_CONTAINER_WAV, TMB_ENCODING_FLOAT, RATE, channels, 64 << 20, &writer, &error),
+              error);
+    assert_ok(tmb_audio_write(writer, samples, count, &error), error);
+    assert_ok(tmb_audio_finish_memory(&writer, &data, &size, &error), error);
+    tmb_clone_request public;
+    tmb_item_request request;
+    tmb_clone_request_default(&public);
+    public.ref_data = data;
+    public.ref_data_size = size;
+    assert_ok(tmb_item_request_copy(&public, false, &request, &error), error);
+    const tmb_audio_limits limits = {0};
+    uint64_t known = 0;
+    *reading = (tmb_reading){0};
+    assert_ok(tmb_reading_open(reading, &request, &limits, &known, &error), error);
+    for (bool complete = false; !complete;) {
+        assert_ok(tmb_reading_step(reading, &request, "", &complete, &error), error);
+    }
+    assert_int_equal(reading->count, count);
+    tmb_item_request_free(&request);
+    tmb_free(data);
+}
+
+/* Channels that cancel each other are seen, whole or in part, whatever else they share; others never are. */
+static void test_opposite_channels(void **state) {
+    (void)state;
+    enum { NOTHING, PARTLY, OPPOSITE };
+    static const struct {
+        const char *name;
+        int channels;
+        double left, right; /* speech in the first two channels */
+        double noise;       /* its own in each channel, relative to the speech */
+        double offset, hum; /* the same in all channels */
+        int found;
+    } cases[] = {
+        {"the same", 2, 1, 1, 0, 0, 0, NOTHING},
+        {"left alone", 2, 1, 0, 0, 0, 0, NOTHING},
+        {"one of six", 6, 1, 0, 0, 0, 0, NOTHING},
+        {"two of eight", 8, 1, 1, 0, 0, 0, NOTHING},
+        {"a quiet right", 2, 1, -0.1, 0, 0, 0, NOTHING},
+        {"noise alone", 2, 0, 0, 1, 0, 0, NOTHING},
+        {"noise in opposite", 2, 1, -1, 1.5, 0, 0, NOTHING},
+        {"opposite", 2, 1, -1, 0, 0, 0, OPPOSITE},
+        {"right is quieter", 2, 1, -0.7, 0, 0, 0, OPPOSITE},
+        {"with noise", 2, 1, -1, 0.1, 0, 0, OPPOSITE},
+        {"with an offset", 2, 1, -1, 0, 0.2, 0, OPPOSITE},
+        {"with hum", 2, 1, -1, 0, 0, 0.1, OPPOSITE},
+        {"far quieter", 2, 1, -0.35, 0, 0, 0, PARTLY},
+        {"in noise", 2, 1, -1, 0.25, 0, 0, PARTLY},
+    };
+    sound speech = recording("ref_fr.wav");
+    float *samples = calloc(8 * speech.count, sizeof *samples);
+    assert_non_null(samples);
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        uint32_t random = 7;
+        for (size_t i = 0; i < speech.count; i++) {
+            const double shared = cases[k].offset + cases[k].hum * sin(2 * M_PI * 50 * (double)i / RATE);
+            for (int c = 0; c < cases[k].channels; c++) {
+                const double gain = c == 0 ? cases[k].left : c == 1 ? cases[k].right : 0;
+                samples[i * (size_t)cases[k].channels + (size_t)c] =
+                    (float)(gain * (double)speech.samples[i] + shared + 0.02 * cases[k].noise * noise(&random));
+            }
+        }
+        tmb_reading reading;
+        read_channels(samples, cases[k].channels, speech.count, &reading);
+        const int found = reading.antiphase ? OPPOSITE : reading.cancelled > 0 ? PARTLY : NOTHING;
+        if (found != cases[k].found || (found == OPPOSITE && reading.samples[100] != samples[200])) {
+            fail_msg("%s: %d, %.1f dB", cases[k].name, found, reading.cancelled);
+        }
+        tmb_reading_close(&reading);
+    }
+    free(samples);
     free(speech.samples);
 }
 
@@ -210,6 +294,7 @@ int main(void) {
         cmocka_unit_test(test_what_has_no_speech_is_refused),
         cmocka_unit_test(test_a_fifth_of_a_second_is_too_short),
         cmocka_unit_test(test_doubts),
+        cmocka_unit_test(test_opposite_channels),
         cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,7 +222,9 @@ static void test_deadline(void **state) {
     tmb_clone_request request = clone_request("9", 0);
     request.deadline = 0.05;
     submit(context, &request, &outcomes[0]);
-    fake_wait_admissions(1);
+    while (fake_admissions() == 0 && outcome_results(&outcomes[0]) == 0) { /* on a busy machine it is late already */
+        (void)usleep(500);
+    }
     request.deadline = 0.02;
     submit(context, &request, &outcomes[1]); /* will wait */
     request.deadline = 1000;

@@ -125,7 +125,7 @@ static void wait_for_cleaning(tmb_scheduler *scheduler, size_t count) {
     }
 }
 
-/* Where the denoiser is slower than the engine, items that are spoken keep their places in the batch. */
+/* If the denoiser is slower than the engine, items that are spoken keep their places in the batch. */
 static void test_slow_denoiser_is_no_queue(void **state) {
     (void)state;
     enum { BATCH = 4, WORKERS = 2, ITEMS = 30, OTHER = ITEMS };

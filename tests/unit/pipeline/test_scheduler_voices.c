@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* A hundred texts in one voice: its encoders run once, also where all come at once. */
+/* A hundred texts in one voice: its encoders run once, also if all come at once. */
 static void test_voice_is_prepared_once(void **state) {
     (void)state;
     tmb_context *context = open_context(0);

@@ -61,18 +61,18 @@ static void write_all(const char *path, const void *data, size_t size) {
 
 static void remember(damage *to, const char *folder, const char *id, const char *bytes) {
     recording *added = &to->recordings[to->count++];
-    (void)snprintf(added->folder, sizeof(added->folder), "%s", folder);
-    (void)snprintf(added->id, sizeof(added->id), "%s", id);
-    (void)snprintf(added->bytes, sizeof(added->bytes), "%s", bytes);
+    (void)snprintf(added->folder, sizeof added->folder, "%s", folder);
+    (void)snprintf(added->id, sizeof added->id, "%s", id);
+    (void)snprintf(added->bytes, sizeof added->bytes, "%s", bytes);
 }
 
 static void add_recording(damage *to, size_t i) {
     char bytes[32];
-    (void)snprintf(bytes, sizeof(bytes), "recording %zu", i);
+    (void)snprintf(bytes, sizeof bytes, "recording %zu", i);
     if (i < VOICES) {
         char name[32];
         tmb_voice_info info;
-        (void)snprintf(name, sizeof(name), "voice-%zu", i);
+        (void)snprintf(name, sizeof name, "voice-%zu", i);
         add_voice(&to->at, name, bytes);
         assert_int_equal(tmb_store_voice_get(to->at.store, name, NULL, &info), TMB_STORE_OK);
         remember(to, "voices", info.id, bytes);
@@ -92,9 +92,9 @@ static void add_job(damage *to) {
     const char *requests[ITEMS];
     tmb_job_info job;
     tmb_job_file file = {.owned = false};
-    (void)snprintf(file.id, sizeof(file.id), "%s", to->recordings[VOICES].id);
-    memset(text, 'x', sizeof(text));
-    text[sizeof(text) - 1] = 0;
+    (void)snprintf(file.id, sizeof file.id, "%s", to->recordings[VOICES].id);
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = 0;
     for (size_t i = 0; i < ITEMS; i++) {
         requests[i] = text;
     }
@@ -106,12 +106,12 @@ static void add_job(damage *to) {
                           .files = &file,
                           .file_count = 1};
     assert_int_equal(tmb_store_job_add(to->at.store, &wanted, &job), TMB_STORE_OK);
-    memcpy(to->job, job.id, sizeof(to->job));
+    memcpy(to->job, job.id, sizeof to->job);
     for (size_t i = 0; i < 2; i++) {
         char path[TMB_STORE_PATH];
         tmb_delivery item;
         tmb_file_info info = {.name = "speech", .content_type = "audio/wav"};
-        assert_int_equal(tmb_store_item_take(to->at.store, 0, 100, &item), TMB_STORE_OK);
+        assert_int_equal(tmb_store_item_take(to->at.store, &(tmb_taking){.lease_seconds = 100}, &item), TMB_STORE_OK);
         write_temporary(&to->at, "speech", path);
         assert_int_equal(tmb_store_result_adopt(to->at.store, path, &info), TMB_STORE_OK);
         assert_int_equal(tmb_store_item_finish(to->at.store, &item, TMB_ITEM_DONE, "{}", info.id), TMB_STORE_OK);
@@ -122,7 +122,7 @@ static void add_job(damage *to) {
 
 static int begin(void **state) {
     void *made = NULL;
-    damage *to = calloc(1, sizeof(*to));
+    damage *to = calloc(1, sizeof *to);
     assert_int_equal(setup(&made), 0);
     to->at = *(fixture *)made;
     free(made);
@@ -144,7 +144,7 @@ static int begin(void **state) {
 
 static int end(void **state) {
     damage *to = *state;
-    fixture *at = malloc(sizeof(*at));
+    fixture *at = malloc(sizeof *at);
     *at = to->at;
     void *as_state = at;
     free(to->database);
@@ -157,7 +157,7 @@ static void remove_old_databases(damage *to) {
     char path[256];
     path_of(to, "lost+found", "", path);
     DIR *folder = opendir(path);
-    for (struct dirent *entry = NULL; (entry = readdir(folder));) {
+    for (struct dirent *entry = NULL; (entry = readdir(folder)) != NULL;) {
         if (strncmp(entry->d_name, "state.db.", 9) == 0) {
             assert_int_equal(unlinkat(dirfd(folder), entry->d_name, 0), 0);
         }
@@ -249,7 +249,7 @@ static void use(damage *to) {
         }
     }
     tmb_delivery item;
-    if (tmb_store_item_take(store, 0, 100, &item) == TMB_STORE_OK) {
+    if (tmb_store_item_take(store, &(tmb_taking){.lease_seconds = 100}, &item) == TMB_STORE_OK) {
         (void)tmb_store_item_give_back(store, &item);
         free(item.request);
     }
@@ -338,7 +338,7 @@ static void test_damaged_index(void **state) {
     path_of(to, "", "state.db", path);
     static const char *const indexes[] = {"sqlite_autoindex_voices_2", "files_expires", "items_state",
                                           "job_files_file"};
-    for (size_t i = 0; i < sizeof(indexes) / sizeof(indexes[0]); i++) {
+    for (size_t i = 0; i < sizeof indexes / sizeof indexes[0]; i++) {
         sqlite3_stmt *row = NULL;
         restore(to);
         assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
@@ -383,17 +383,17 @@ static const char *const values[] = {"-1",
 
 static size_t try_column(damage *to, const char *path, const char *table, const char *column) {
     size_t tried = 0;
-    for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
+    for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
         char sql[256];
         sqlite3 *database = NULL;
         restore(to);
         assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
-        (void)snprintf(sql, sizeof(sql), "UPDATE %s SET %s=%s WHERE %s=(SELECT max(%s) FROM %s)", table, column,
+        (void)snprintf(sql, sizeof sql, "UPDATE %s SET %s=%s WHERE %s=(SELECT max(%s) FROM %s)", table, column,
                        values[v], column, column, table);
         int code = sqlite3_exec(database, sql, NULL, NULL, NULL);
         (void)sqlite3_close(database);
         if (code == SQLITE_OK) { /* a NOT NULL or UNIQUE column does not take every value */
-            (void)snprintf(sql, sizeof(sql), "%s.%s = %s", table, column, values[v]);
+            (void)snprintf(sql, sizeof sql, "%s.%s = %s", table, column, values[v]);
             if (!start(to, NULL, sql, v)) {
                 fail_msg("%s: %s", sql, to->error.message);
             }
@@ -413,10 +413,10 @@ static void test_every_value(void **state) {
     restore(to);
     sqlite3 *database = NULL;
     assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         sqlite3_stmt *row = NULL;
         char sql[64];
-        (void)snprintf(sql, sizeof(sql), "PRAGMA table_info(%s)", tables[i]);
+        (void)snprintf(sql, sizeof sql, "PRAGMA table_info(%s)", tables[i]);
         assert_int_equal(sqlite3_prepare_v2(database, sql, -1, &row, NULL), SQLITE_OK);
         while (sqlite3_step(row) == SQLITE_ROW) {
             (void)snprintf(columns[count][0], 32, "%s", tables[i]);
@@ -455,10 +455,10 @@ static void test_every_file(void **state) {
             char path[256];
             const recording *spared = i < to->count ? &to->recordings[i] : NULL;
             restore(to);
-            path_of(to, spared ? spared->folder : "", spared ? spared->id : "state.db", path);
+            path_of(to, spared != NULL ? spared->folder : "", spared != NULL ? spared->id : "state.db", path);
             spoil_file(path, kind);
             bool started = start(to, spared, path, (size_t)kind);
-            if (spared) {
+            if (spared != NULL) {
                 assert_true(started);
                 path_of(to, "lost+found", spared->id, path);
                 (void)rmdir(path);
@@ -483,7 +483,7 @@ static void test_write_ahead_log(void **state) {
     for (size_t i = 0; i < 2; i++) { /* one more voice, one more file, in the log only */
         size_t number = i ? VOICES + 1 : 0;
         char name[32];
-        (void)snprintf(name, sizeof(name), "in the log %zu", number);
+        (void)snprintf(name, sizeof name, "in the log %zu", number);
         if (number == 0) {
             add_voice(&to->at, name, "recording");
         }
@@ -508,7 +508,7 @@ static void test_write_ahead_log(void **state) {
         fixture *at = &to->at;
         if (count_entries(at, "lost+found")) { /* back to where the next round expects it */
             char command[600];
-            (void)snprintf(command, sizeof(command), "mv %s/lost+found/* %s/voices/", at->folder, at->folder);
+            (void)snprintf(command, sizeof command, "mv %s/lost+found/* %s/voices/", at->folder, at->folder);
             assert_int_equal(system(command), 0);
         }
     }

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "base/thread.h"
-#include "queue/database.h"
+#include "queue/sqlite/database.h"
 #include "store_fixture.h"
 #include "worker/worker.h"
 
@@ -47,7 +47,7 @@ typedef struct work_state {
 
 static void start(void *user, tmb_worker_run *run, const tmb_delivery *delivery, void **state) {
     workshop *shop = user;
-    work_state *item = calloc(1, sizeof(*item));
+    work_state *item = calloc(1, sizeof *item);
     *state = item;
     item->shop = shop;
     item->run = run;
@@ -86,16 +86,22 @@ static void cancel(void *user, void *state) {
 static const char *audio(void *user, void *state, tmb_file_info *info) {
     (void)user;
     work_state *item = state;
-    memset(info, 0, sizeof(*info));
-    (void)snprintf(info->name, sizeof(info->name), "speech");
-    (void)snprintf(info->content_type, sizeof(info->content_type), "audio/wav");
+    memset(info, 0, sizeof *info);
+    (void)snprintf(info->name, sizeof info->name, "speech");
+    (void)snprintf(info->content_type, sizeof info->content_type, "audio/wav");
     return item->path;
 }
 
 static char *describe(void *user, void *state, const tmb_file_info *info, const char *problem) {
     (void)user;
     (void)state;
-    return strdup(info ? "spoken" : problem ? problem : "failed");
+    return strdup(info != NULL ? "spoken" : problem != NULL ? problem : "failed");
+}
+
+static char *describe_dead(void *user, const tmb_delivery *delivery, const char *problem) {
+    (void)user;
+    (void)delivery;
+    return strdup(problem);
 }
 
 static void release(void *user, void *state) {
@@ -110,8 +116,13 @@ static void release(void *user, void *state) {
 
 static void begin_work(workshop *shop, double full_seconds) {
     tmb_error error;
-    tmb_worker_trade trade = {
-        .user = shop, .start = start, .cancel = cancel, .audio = audio, .describe = describe, .release = release};
+    tmb_worker_trade trade = {.user = shop,
+                              .start = start,
+                              .cancel = cancel,
+                              .audio = audio,
+                              .describe = describe,
+                              .describe_dead = describe_dead,
+                              .release = release};
     tmb_worker_options options = {.capacity = 4,
                                   .rest_seconds = 0.02,
                                   .full_seconds = full_seconds,
@@ -122,7 +133,7 @@ static void begin_work(workshop *shop, double full_seconds) {
 
 static tmb_job_info add_job(fixture *at, size_t count) {
     tmb_job_info job;
-    const char **requests = calloc(count, sizeof(*requests));
+    const char **requests = calloc(count, sizeof *requests);
     for (size_t i = 0; i < count; i++) {
         requests[i] = "request";
     }
@@ -193,14 +204,14 @@ static void test_locked_database(void **state) {
     char path[128];
     sqlite3 *other = NULL;
     tmb_job_info job = add_job(shop.at, 30);
-    (void)snprintf(path, sizeof(path), "%s/state.db", shop.at->folder);
+    (void)snprintf(path, sizeof path, "%s/state.db", shop.at->folder);
     assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
     begin_work(&shop, 10);
     wait_count(&shop.started, 4);
     (void)sqlite3_busy_timeout(other, (int)(patience * 1000));
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     /* Longer than a writer waits for it, so that takes, results and leases fail. */
-    const char *seconds = getenv("TIMBRE_FULL_TESTS") ? "60" : "5";
+    const char *seconds = getenv("TIMBRE_FULL_TESTS") != NULL ? "60" : "5";
     double end = tmb_now() + strtod(seconds, NULL);
     speak(&shop);
     while (tmb_now() < end) {
@@ -219,12 +230,13 @@ static void test_locked_database(void **state) {
 
 /* 0: as many as it likes. */
 static void limit_pages(fixture *at, int64_t pages) {
-    assert_int_equal(tmb_store_write_begin(at->store), TMB_STORE_OK);
+    tmb_sqlite *store = tmb_sqlite_of(at->store);
+    assert_int_equal(tmb_sqlite_write_begin(store), TMB_STORE_OK);
     int64_t now = 0;
     char sql[64];
-    (void)snprintf(sql, sizeof(sql), "PRAGMA max_page_count=%lld", (long long)(pages ? pages : 1 << 30));
-    assert_int_equal(tmb_database_number(&at->store->writer, &now, sql, ""), TMB_STORE_OK);
-    tmb_store_write_end(at->store);
+    (void)snprintf(sql, sizeof sql, "PRAGMA max_page_count=%lld", (long long)(pages ? pages : 1 << 30));
+    assert_int_equal(tmb_database_number(&store->writer, &now, sql, ""), TMB_STORE_OK);
+    tmb_sqlite_write_end(store);
 }
 
 /* The database cannot grow while items end. Later it can. */
@@ -268,7 +280,7 @@ static void test_cancel(void **state) {
     assert_int_equal(tmb_worker_running(shop.worker), 4); /* they were asked to, they have not ended yet */
     for (int i = 0; i < 4; i++) {
         tmb_worker_run *run = NULL;
-        while (!(run = atomic_load(&shop.asked[i]))) {
+        while ((run = atomic_load(&shop.asked[i])) == NULL) {
             nap();
         }
         tmb_worker_ended(run, TMB_WORK_CANCELLED);

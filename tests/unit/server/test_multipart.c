@@ -3,7 +3,7 @@
 
 #include "base/buffer.h"
 #include "base/utf8.h"
-#include "server/budget.h"
+#include "server/body_budget.h"
 #include "server/header_value.h"
 #include "server/json_scan.h"
 #include "server/multipart.h"
@@ -18,7 +18,7 @@ typedef struct heard {
     bool open;
 } heard;
 
-static bool on_begin(void *user, const tmb_part *part) {
+static bool on_begin(void *user, const tmb_form_part *part) {
     heard *all = user;
     assert_false(all->open);
     all->open = true;
@@ -47,8 +47,8 @@ static const char *read_in_pieces(const char *type, const char *body, size_t siz
     const char *problem = NULL;
     *out = NULL;
     tmb_multipart *multipart = tmb_multipart_create(type, &reader, &all, &problem);
-    if (!multipart) {
-        return problem ? problem : "no memory";
+    if (multipart == NULL) {
+        return problem != NULL ? problem : "no memory";
     }
     bool good = true;
     for (size_t at = 0; good && at < size; at += piece) {
@@ -176,13 +176,13 @@ static const form_case cases[] = {
 
 static void test_forms_in_pieces(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t size = strlen(cases[i].body);
         for (size_t piece = 1; piece <= size + 1; piece++) {
             char *text = NULL;
             const char *problem = read_in_pieces(cases[i].type, cases[i].body, size, piece, &text);
-            if (cases[i].heard ? problem || strcmp(text, cases[i].heard) != 0
-                               : !problem || !strstr(problem, cases[i].problem)) {
+            if (cases[i].heard != NULL ? problem != NULL || strcmp(text, cases[i].heard) != 0
+                                       : problem == NULL || strstr(problem, cases[i].problem) == NULL) {
                 fail_msg("%s\n%s\nin pieces of %zu: %s; %s", cases[i].type, cases[i].body, piece,
                          problem ? problem : "well-formed", text ? text : "");
             }
@@ -196,33 +196,33 @@ static void test_form_limits(void **state) {
     static char body[1 << 17];
     size_t size = 0;
     for (int i = 0; i < TMB_PART_LIMIT; i++) {
-        size += (size_t)snprintf(body + size, sizeof(body) - size, "--b\r\n" NAME("a%d") "x\r\n", i);
+        size += (size_t)snprintf(body + size, sizeof body - size, "--b\r\n" NAME("a%d") "x\r\n", i);
     }
     char *text = NULL;
     size_t most = size;
-    most += (size_t)snprintf(body + most, sizeof(body) - most, "--b--");
+    most += (size_t)snprintf(body + most, sizeof body - most, "--b--");
     assert_null(read_in_pieces(PLAIN, body, most, 1000, &text));
     free(text);
-    size += (size_t)snprintf(body + size, sizeof(body) - size, "--b\r\n" NAME("a") "x\r\n--b--");
+    size += (size_t)snprintf(body + size, sizeof body - size, "--b\r\n" NAME("a") "x\r\n--b--");
     assert_non_null(strstr(read_in_pieces(PLAIN, body, size, 1000, &text), "too many parts"));
     free(text);
     for (int length = 255; length <= 256; length++) {
-        size = (size_t)snprintf(body, sizeof(body), "--b\r\n" NAME("\"%0*d\"") "x\r\n--b--", length, 0);
+        size = (size_t)snprintf(body, sizeof body, "--b\r\n" NAME("\"%0*d\"") "x\r\n--b--", length, 0);
         const char *problem = read_in_pieces(PLAIN, body, size, 7, &text);
         assert_true(length == 255 ? problem == NULL : strstr(problem, "255 bytes") != NULL);
         free(text);
     }
-    size = (size_t)snprintf(body, sizeof(body), "--b\r\nX: %0*d\r\n" NAME("a") "x\r\n--b--", TMB_PART_HEAD_LIMIT, 0);
+    size = (size_t)snprintf(body, sizeof body, "--b\r\nX: %0*d\r\n" NAME("a") "x\r\n--b--", TMB_PART_HEAD_LIMIT, 0);
     assert_non_null(strstr(read_in_pieces(PLAIN, body, size, 7, &text), "larger than 8192 bytes"));
     free(text);
-    size = (size_t)snprintf(body, sizeof(body), "--b\r\n" NAME("a") "x\r\n--b%*s\r\n--b--", 65, "");
+    size = (size_t)snprintf(body, sizeof body, "--b\r\n" NAME("a") "x\r\n--b%*s\r\n--b--", 65, "");
     assert_null(read_in_pieces(PLAIN, body, size, 7, &text));
     assert_int_equal(strlen(text), strlen("a|-||x\r\n--b\n") + 65);
     free(text);
 }
 
 /* A reader that has heard enough stops the form, with no problem of its own. */
-static bool refuse_part(void *user, const tmb_part *part) {
+static bool refuse_part(void *user, const tmb_form_part *part) {
     (void)user;
     (void)part;
     return false;
@@ -235,8 +235,8 @@ static void test_reader_stops(void **state) {
     tmb_multipart *multipart = tmb_multipart_create(PLAIN, &refusing, NULL, &problem);
     assert_non_null(multipart);
     static const char body[] = "--b\r\n" NAME("a") "x\r\n--b--";
-    assert_false(tmb_multipart_write(multipart, body, sizeof(body) - 1));
-    assert_false(tmb_multipart_write(multipart, body, sizeof(body) - 1));
+    assert_false(tmb_multipart_write(multipart, body, sizeof body - 1));
+    assert_false(tmb_multipart_write(multipart, body, sizeof body - 1));
     assert_null(tmb_multipart_problem(multipart));
     tmb_multipart_destroy(multipart);
 }
@@ -262,7 +262,7 @@ static void test_json_scan(void **state) {
         {"[tru\"e\"fal[", 5, 2},
         {"]]}}[", 1, 1},
     };
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         size_t size = strlen(texts[i].text);
         char *copy = malloc(size ? size : 1);
         assert_non_null(copy);
@@ -282,28 +282,28 @@ static void test_json_scan(void **state) {
     }
     static const char with_nul[] = "[\0\0,1\0]";
     tmb_json_limits limits = {.values = 100, .depth = 100};
-    assert_int_equal(tmb_json_scan(with_nul, sizeof(with_nul), &limits), TMB_JSON_WITHIN);
+    assert_int_equal(tmb_json_scan(with_nul, sizeof with_nul, &limits), TMB_JSON_WITHIN);
 }
 
 static void test_budget(void **state) {
     (void)state;
-    tmb_budget *budget = tmb_budget_create(1000);
+    tmb_body_budget *budget = tmb_body_budget_create(1000);
     assert_non_null(budget);
-    assert_int_equal(tmb_budget_take(budget, "a", 751), TMB_BUDGET_SHARE);
-    assert_int_equal(tmb_budget_take(budget, "a", 700), TMB_BUDGET_GRANTED);
-    assert_int_equal(tmb_budget_take(budget, "a", 51), TMB_BUDGET_SHARE);
-    assert_int_equal(tmb_budget_take(budget, "a", 50), TMB_BUDGET_GRANTED);
-    assert_int_equal(tmb_budget_take(budget, "b", 251), TMB_BUDGET_FULL);
-    assert_int_equal(tmb_budget_take(budget, "b", 250), TMB_BUDGET_GRANTED);
-    assert_int_equal(tmb_budget_take(budget, "b", UINT64_MAX), TMB_BUDGET_FULL);
-    assert_int_equal(tmb_budget_used(budget), 1000);
-    tmb_budget_give_back(budget, "a", 750);
-    assert_int_equal(tmb_budget_used(budget), 250);
-    assert_int_equal(tmb_budget_take(budget, "c", 100), TMB_BUDGET_GRANTED);
-    tmb_budget_give_back(budget, "b", 250);
-    tmb_budget_give_back(budget, "c", 100);
-    assert_int_equal(tmb_budget_used(budget), 0);
-    tmb_budget_destroy(&budget);
+    assert_int_equal(tmb_body_budget_take(budget, "a", 751), TMB_BODY_BUDGET_SHARE);
+    assert_int_equal(tmb_body_budget_take(budget, "a", 700), TMB_BODY_BUDGET_GRANTED);
+    assert_int_equal(tmb_body_budget_take(budget, "a", 51), TMB_BODY_BUDGET_SHARE);
+    assert_int_equal(tmb_body_budget_take(budget, "a", 50), TMB_BODY_BUDGET_GRANTED);
+    assert_int_equal(tmb_body_budget_take(budget, "b", 251), TMB_BODY_BUDGET_FULL);
+    assert_int_equal(tmb_body_budget_take(budget, "b", 250), TMB_BODY_BUDGET_GRANTED);
+    assert_int_equal(tmb_body_budget_take(budget, "b", UINT64_MAX), TMB_BODY_BUDGET_FULL);
+    assert_int_equal(tmb_body_budget_used(budget), 1000);
+    tmb_body_budget_give_back(budget, "a", 750);
+    assert_int_equal(tmb_body_budget_used(budget), 250);
+    assert_int_equal(tmb_body_budget_take(budget, "c", 100), TMB_BODY_BUDGET_GRANTED);
+    tmb_body_budget_give_back(budget, "b", 250);
+    tmb_body_budget_give_back(budget, "c", 100);
+    assert_int_equal(tmb_body_budget_used(budget), 0);
+    tmb_body_budget_destroy(&budget);
 }
 
 static void test_clean_utf8(void **state) {
@@ -329,7 +329,7 @@ static void test_clean_utf8(void **state) {
         {"abc", 3, 1, ""},
         {"\xed\xa0\x80", 3, 16, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
     };
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char out[16];
         size_t size = tmb_utf8_clean(texts[i].text, texts[i].bytes, out, texts[i].room);
         assert_string_equal(out, texts[i].clean);

@@ -16,7 +16,7 @@ size_t tmb_speech_letters(const char *text, size_t bytes) {
         uint32_t code = 0;
         size_t length = tmb_utf8_decode(text + i, bytes - i, &code);
         i += length == 0 ? 1 : length;
-        /* "7" is five letters, and longer where it is one of thousands. */
+        /* "7" is five letters, and longer if it is one of thousands. */
         letters += is_syllable(code) ? 3 : code >= '0' && code <= '9' ? 8 : 1;
     }
     return letters;

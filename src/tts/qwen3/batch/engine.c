@@ -9,8 +9,6 @@
 
 #define DEFAULT_SEQUENCES 8
 #define MOST_SEQUENCES 256
-/* Of a voice with some seconds of reference. */
-#define USUAL_PREFIX_POSITIONS 96
 /* How long the end of an engine waits for the codec before it looks again. */
 #define DRAIN_SECONDS 1.0
 
@@ -21,10 +19,20 @@ static int sample_rate(const tmb_engine *base) {
 static size_t max_sequences(const tmb_engine *base) { return ((const tmb_qwen3_engine *)base)->max_sequences; }
 
 static size_t memory_needed(tmb_engine *base, const tmb_speak_request *request, const tmb_voice *voice) {
-    return tmb_speech_bytes((const tmb_qwen3_engine *)base, request, (const tmb_qwen3_voice *)voice);
+    const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
+    return engine->net == NULL ? 0 : tmb_speech_bytes(engine, request, (const tmb_qwen3_voice *)voice, NULL);
 }
 
-/* Ends an utterance without an event; one that the codec works on is destroyed when it is through. */
+static size_t device_needed(tmb_engine *base, const tmb_speak_request *request, const tmb_voice *voice) {
+    const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
+    size_t needed = 0;
+    if (engine->net != NULL) {
+        (void)tmb_speech_bytes(engine, request, (const tmb_qwen3_voice *)voice, &needed);
+    }
+    return needed;
+}
+
+/* Ends an utterance without an event; one that the codec works on is destroyed when the codec has finished. */
 static void drop(tmb_qwen3_engine *engine, tmb_speech *speech) {
     speech->cancelled = true;
     engine->live--;
@@ -39,6 +47,26 @@ static void drop(tmb_qwen3_engine *engine, tmb_speech *speech) {
     }
 }
 
+/* A device that was lost is made again, once those who were on it have failed. */
+static tmb_status recover(tmb_qwen3_engine *engine, tmb_error *error) {
+    if (engine->net != NULL && (engine->backend->lost == NULL || !engine->backend->lost(engine->net, error))) {
+        return TMB_OK;
+    }
+    if (engine->count > 0) {
+        return error != NULL && error->status != TMB_OK ? error->status : TMB_ERROR_INTERNAL;
+    }
+    (void)pthread_rwlock_wrlock(&engine->net_lock);
+    tmb_voice_memory_destroy(&engine->memory);
+    tmb_status status = tmb_qwen3_model_reload(&engine->model, error);
+    engine->backend = engine->model.backend;
+    engine->net = engine->model.net;
+    if (status == TMB_OK) {
+        status = tmb_voice_memory_create(engine->backend, engine->net, &engine->memory, error);
+    }
+    (void)pthread_rwlock_unlock(&engine->net_lock);
+    return status;
+}
+
 static tmb_status admit(tmb_engine *base, const tmb_speak_request *request, tmb_voice *voice, uint64_t *sequence,
                         tmb_error *error) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
@@ -46,7 +74,11 @@ static tmb_status admit(tmb_engine *base, const tmb_speak_request *request, tmb_
         return tmb_fail(error, TMB_ERROR_LIMIT, "%zu utterances are under way, no more fit", engine->live);
     }
     tmb_speech *speech = NULL;
-    tmb_status status = tmb_speech_create(engine, request, voice, &speech, error);
+    tmb_status status = recover(engine, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    status = tmb_speech_create(engine, request, voice, &speech, error);
     if (status != TMB_OK) {
         return status;
     }
@@ -88,14 +120,37 @@ static void hold(tmb_engine *base, uint64_t sequence, bool held) {
 }
 
 /* Weights, the buffers that serve every utterance, and room for what is remembered of voices. */
-static size_t model_bytes(const tmb_engine *base) {
+static tmb_net_bytes held_bytes(const tmb_engine *base) {
     const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
     const tmb_qwen3_backend *backend = engine->backend;
     const tmb_net *net = engine->net;
-    return backend->bytes(net).host +
-           TMB_VOICE_MEMORY_ENTRIES *
-               (backend->stream_bytes(net).host + backend->sequence_bytes(net, USUAL_PREFIX_POSITIONS).host);
+    if (net == NULL) {
+        return (tmb_net_bytes){0, 0};
+    }
+    tmb_net_bytes held = backend->bytes(net);
+    tmb_net_bytes stream = backend->stream_bytes(net),
+                  prefix = backend->sequence_bytes(net, TMB_VOICE_MEMORY_POSITIONS);
+    held.host += TMB_VOICE_MEMORY_ENTRIES * (stream.host + prefix.host);
+    held.device += TMB_VOICE_MEMORY_ENTRIES * (stream.device + prefix.device);
+    return held;
 }
+
+static size_t model_bytes(const tmb_engine *base) { return held_bytes(base).host; }
+static size_t device_bytes(const tmb_engine *base) { return held_bytes(base).device; }
+
+static uint64_t device_room(tmb_engine *base, bool alone) {
+    tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
+    uint64_t bytes = 0;
+    if (engine->net == NULL || engine->backend->room == NULL) {
+        return 0;
+    }
+    if (alone) {
+        tmb_voice_memory_clear(engine->memory);
+    }
+    return engine->backend->room(engine->net, &bytes, NULL) == TMB_OK ? bytes : 0;
+}
+
+static const char *device(const tmb_engine *base) { return ((const tmb_qwen3_engine *)base)->backend->name; }
 
 static void destroy(tmb_engine *base) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
@@ -116,22 +171,28 @@ static void destroy(tmb_engine *base) {
     free(engine->codes);
     free(engine->outcomes);
     free(engine->silence);
+    (void)pthread_rwlock_destroy(&engine->net_lock);
     free(engine);
 }
 
 static const tmb_engine_operations operations = {
     .name = "qwen3",
     .clones_voice = true,
+    .pauses = true,
     .own_voices = true,
     .sample_rate = sample_rate,
     .max_sequences = max_sequences,
     .prepare_voice = tmb_engine_prepare_voice,
     .prepare_memory = tmb_engine_prepare_memory,
     .memory_needed = memory_needed,
+    .device_needed = device_needed,
     .admit = admit,
     .step = tmb_engine_step,
     .cancel = cancel,
     .model_bytes = model_bytes,
+    .device_bytes = device_bytes,
+    .device_room = device_room,
+    .device = device,
     .destroy = destroy,
     .voice_serialize = tmb_engine_voice_serialize,
     .voice_deserialize = tmb_engine_voice_deserialize,
@@ -169,6 +230,7 @@ tmb_status tmb_qwen3_engine_create(const tmb_qwen3_options *options, tmb_engine 
         return tmb_fail_memory(error, "the engine", sizeof *engine);
     }
     engine->base.operations = &operations;
+    (void)pthread_rwlock_init(&engine->net_lock, NULL);
     engine->logger = options->logger;
     engine->max_sequences = options->max_sequences > 0 ? options->max_sequences : DEFAULT_SEQUENCES;
     engine->max_sequences = engine->max_sequences < MOST_SEQUENCES ? engine->max_sequences : MOST_SEQUENCES;

@@ -8,7 +8,9 @@
 #include "tts/qwen3/batch/model.h"
 #include "tts/qwen3/batch/voice_memory.h"
 
-/* Of a long text; a text that is not split is one. */
+#include <pthread.h>
+
+/* A piece of a long text; a text that is not split is one. */
 typedef struct tmb_speech_piece {
     size_t begin, end;  /* of what is spoken, in the text */
     double pause_after; /* seconds */
@@ -24,8 +26,8 @@ typedef struct tmb_speech {
     char *instruct;   /* NULL: none */
     bool instruct_dropped;
     uint64_t fingerprint[2];                /* of the voice, or of speaker and instruction */
-    bool held, cancelled, failed, finished; /* finished: the language model is through with every piece */
-    tmb_error error;                        /* where failed */
+    bool held, cancelled, failed, finished; /* finished: the language model has finished every piece */
+    tmb_error error;                        /* if failed */
 
     /* what is said */
     char *text;
@@ -80,6 +82,7 @@ typedef struct tmb_qwen3_engine {
 
     const tmb_qwen3_backend *backend; /* the model's, and its networks */
     tmb_net *net;
+    pthread_rwlock_t net_lock; /* read by whoever encodes on another thread, written if the networks change */
     /* Cancelled ones stay until the codec lets go of them: at most a whole job of them beside the live ones. */
     tmb_speech **speeches; /* [2 * max_sequences] */
     size_t count, live;    /* live: not cancelled */
@@ -102,7 +105,9 @@ typedef struct tmb_qwen3_engine {
 tmb_status tmb_speech_create(tmb_qwen3_engine *engine, const tmb_speak_request *request, tmb_voice *voice,
                              tmb_speech **out, tmb_error *error);
 void tmb_speech_destroy(const tmb_qwen3_engine *engine, tmb_speech **speech);
-size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request, const tmb_qwen3_voice *voice);
+/* Bytes of one on the host, and on the device (may be NULL). */
+size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request, const tmb_qwen3_voice *voice,
+                        size_t *device);
 
 /* Prefills the piece that the speech is at. */
 tmb_status tmb_speech_begin_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_error *error);
@@ -137,7 +142,7 @@ tmb_status tmb_engine_voice_deserialize(tmb_engine *base, const void *data, size
 
 /* ---- step.c ---- */
 
-/* Starts the codec on what is ready for it, where it rests. */
+/* Starts the codec on what is ready for it, if it rests. */
 void tmb_engine_start_codec(tmb_qwen3_engine *engine);
 
 tmb_status tmb_engine_step(tmb_engine *base, tmb_engine_sink sink, void *user, size_t *live, tmb_error *error);

@@ -313,14 +313,14 @@ void tmb_speech_destroy(const tmb_qwen3_engine *engine, tmb_speech **speech_addr
     free(speech);
 }
 
-size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request,
-                        const tmb_qwen3_voice *voice) {
+size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request *request, const tmb_qwen3_voice *voice,
+                        size_t *device) {
     const tmb_qwen3_model *model = &engine->model;
     size_t text = request->text == NULL ? 0 : strlen(request->text);
     size_t letters = request->text == NULL ? 0 : tmb_speech_letters(request->text, text);
     size_t frames = tmb_speech_budget(letters);
     size_t limit = request->max_frames > 0 ? (size_t)request->max_frames : model->config.generation.max_new_tokens;
-    /* Of a text that is split, one piece at a time is in the sequence. */
+    /* If a text is split, one piece at a time is in the sequence. */
     bool split = request->split_length > 0 && letters > request->split_length;
     size_t said = split ? request->split_length : letters;
     if (split && request->max_frames == 0) {
@@ -339,6 +339,10 @@ size_t tmb_speech_bytes(const tmb_qwen3_engine *engine, const tmb_speak_request 
     size_t piece = split && text > 4 * said + PIECE_MARKS ? 4 * said + PIECE_MARKS : text;
     size_t piece_frames = tmb_speech_budget(said) < frames ? tmb_speech_budget(said) : frames;
     size_t rows = tmb_prompt_rows_max(instruct_rows, piece / 2 + 1, transcript / 2 + 1, in_context ? voice->frames : 0);
+    if (device != NULL) {
+        *device = engine->backend->sequence_bytes(engine->net, rows + piece_frames).device +
+                  engine->backend->stream_bytes(engine->net).device;
+    }
     size_t sequence = engine->backend->sequence_bytes(engine->net, rows + piece_frames).host;
     /* The prompt's rows live while it is prefilled, text embeddings beside them. */
     size_t prompt =

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long a step waits for the codec where there is nothing else to do. */
+/* How long a step waits for the codec if there is nothing else to do. */
 #define WAIT_SECONDS 0.05
 
 /* One step: where events go. */
@@ -218,7 +218,7 @@ void tmb_engine_start_codec(tmb_qwen3_engine *engine) {
         if (speech->reference_left > 0) {
             const tmb_qwen3_voice *voice = (const tmb_qwen3_voice *)speech->voice;
             const int16_t *codes = voice->codes + (voice->frames - speech->reference_left) * groups;
-            /* Of all its audio, only the last sample is ever wanted. */
+            /* Only the last sample of all its audio is ever wanted. */
             engine->backend->decode_add(engine->net, &(tmb_decode_request){.owner = speech,
                                                                            .stream = speech->stream,
                                                                            .context = codes,
@@ -296,7 +296,7 @@ static void end_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_finish_r
     }
 }
 
-/* Over its budget or going in circles: once more with another seed where nobody has heard any of it, then cut. */
+/* Over its budget or going in circles: once more with another seed if nobody has heard any of it, then cut. */
 static void check_runaway(tmb_qwen3_engine *engine, tmb_speech *speech) {
     size_t groups = engine->model.config.talker.code_groups;
     size_t frames = speech->frames - speech->piece_begin;
@@ -330,13 +330,15 @@ static void take_outcome(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_lm_ou
     case TMB_LM_END: end_piece(engine, speech, TMB_FINISH_STOP); break;
     case TMB_LM_LIMIT: end_piece(engine, speech, TMB_FINISH_LENGTH); break;
     default:
-        (void)tmb_fail(&error, TMB_ERROR_MEMORY, "there is no memory for more than %zu frames", speech->frames);
+        if (engine->backend->lost == NULL || !engine->backend->lost(engine->net, &error)) {
+            (void)tmb_fail(&error, TMB_ERROR_MEMORY, "there is no memory for more than %zu frames", speech->frames);
+        }
         fail(speech, &error);
         break;
     }
 }
 
-/* A frame of every utterance that is not through; false where there is none. */
+/* A frame of every utterance that is not finished; false if there is none. */
 static bool step_language_model(const step *s) {
     tmb_qwen3_engine *engine = s->engine;
     size_t count = 0;
@@ -404,7 +406,7 @@ static void log_speed(tmb_qwen3_engine *engine) {
     engine->lm_frames = engine->lm_steps = 0;
 }
 
-/* Sends the ends of those that are through, and drops them. */
+/* Sends FINISHED or FAILED events for completed utterances and removes them. */
 static void finish(const step *s) {
     tmb_qwen3_engine *engine = s->engine;
     size_t kept = 0;

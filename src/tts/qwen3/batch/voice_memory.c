@@ -56,14 +56,12 @@ void tmb_voice_memory_destroy(tmb_voice_memory **memory_address) {
     }
 }
 
-size_t tmb_voice_memory_bytes(tmb_voice_memory *memory) {
-    size_t bytes = 0;
+void tmb_voice_memory_clear(tmb_voice_memory *memory) {
     (void)pthread_mutex_lock(&memory->lock);
     for (size_t i = 0; i < TMB_VOICE_MEMORY_ENTRIES; i++) {
-        bytes += memory->entries[i].state_bytes + memory->entries[i].prefix_bytes;
+        clear(memory, &memory->entries[i]);
     }
     (void)pthread_mutex_unlock(&memory->lock);
-    return bytes;
 }
 
 /* Under the lock. */

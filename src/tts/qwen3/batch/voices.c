@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* x-vector, and codes where there is a transcript. */
+/* x-vector, and codes if there is a transcript. */
 static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t count, const char *text,
                          tmb_voice **out, tmb_error *error) {
     const tmb_qwen3_model *model = &engine->model;
@@ -17,12 +17,17 @@ static tmb_status encode(tmb_qwen3_engine *engine, const float *samples, size_t 
     tmb_qwen3_voice *voice = NULL;
     tmb_status status =
         speaker == NULL ? tmb_fail_memory(error, "an x-vector", speaker_size * sizeof *speaker) : TMB_OK;
+    (void)pthread_rwlock_rdlock(&engine->net_lock);
+    if (status == TMB_OK && engine->net == NULL) {
+        status = tmb_fail(error, TMB_ERROR_INTERNAL, "the networks were lost with their device");
+    }
     if (status == TMB_OK) {
         status = engine->backend->embed_speaker(engine->net, samples, count, speaker, error);
     }
     if (status == TMB_OK && text != NULL) {
         status = engine->backend->encode(engine->net, samples, count, &codes, &frames, error);
     }
+    (void)pthread_rwlock_unlock(&engine->net_lock);
     if (status == TMB_OK) {
         tmb_voice_parts parts = {.family = model->family,
                                  .speaker = speaker,
@@ -71,7 +76,7 @@ tmb_status tmb_engine_prepare_voice(tmb_engine *base, const tmb_reference *refer
 }
 
 size_t tmb_engine_prepare_memory(tmb_engine *base, uint64_t samples, int rate, bool x_vector_only) {
-    const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
+    tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
     if (!tmb_qwen3_clones(&engine->model.config)) {
         return 0; /* prepare_voice refuses */
     }
@@ -81,9 +86,12 @@ size_t tmb_engine_prepare_memory(tmb_engine *base, uint64_t samples, int rate, b
         return SIZE_MAX / 2;
     }
     count = samples * own / (uint64_t)rate + own;
+    (void)pthread_rwlock_rdlock(&engine->net_lock);
+    size_t encoding =
+        engine->net == NULL ? 0 : engine->backend->encode_bytes(engine->net, (size_t)count, !x_vector_only);
+    (void)pthread_rwlock_unlock(&engine->net_lock);
     /* In addition to the resampled reference and the 16-bit copy that the voice keeps. */
-    return (size_t)count * (sizeof(float) + sizeof(int16_t)) +
-           engine->backend->encode_bytes(engine->net, (size_t)count, !x_vector_only);
+    return (size_t)count * (sizeof(float) + sizeof(int16_t)) + encoding;
 }
 
 tmb_status tmb_engine_voice_serialize(const tmb_voice *voice, void **data, size_t *size, tmb_error *error) {

@@ -5,31 +5,72 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "tts/qwen3/text/language.h"
 #include "tts/qwen3/text/speaker.h"
 
 #include <string.h>
 
-static bool is_there(const char *text) { return text != NULL && text[0] != '\0'; }
+static tmb_status refuse_speakers(const tmb_speak_request *request, tmb_error *error) {
+    return tmb_text_is_given(request->speaker)
+               ? tmb_fail(error, TMB_ERROR_ARGUMENT,
+                          "this is a VoiceDesign model: it makes voices from descriptions and has no speaker "
+                          "\"%.60s\"; say in instruct how the voice is, or use a CustomVoice model",
+                          request->speaker)
+               : tmb_fail(error, TMB_ERROR_ARGUMENT,
+                          "this is a VoiceDesign model: it makes voices from descriptions and has no speakers; say in "
+                          "instruct how the voice is, or use a CustomVoice model");
+}
+
+/* A CustomVoice model: the speaker, or NULL if none is asked for. */
+static tmb_status find_speaker(const tmb_qwen3_config *config, const tmb_speak_request *request,
+                               const tmb_qwen3_speaker **out, tmb_error *error) {
+    char list[320];
+    tmb_qwen3_list_speakers(config, list, sizeof list);
+    if (request->who == TMB_WHO_DESCRIPTION) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "this is a CustomVoice model: it speaks with its own speakers and makes no voice from a "
+                        "description; name a speaker (%s), or use a VoiceDesign model",
+                        list);
+    }
+    if (request->speaker == NULL && config->speaker_count == 1) {
+        *out = &config->speakers[0];
+        return TMB_OK;
+    }
+    if (request->speaker == NULL && config->speaker_count > 1) {
+        return tmb_fail(
+            error, TMB_ERROR_ARGUMENT, "whose voice? name a speaker, the model has %s%s", list,
+            tmb_text_is_given(request->instruct) ? "; for a voice from a description use a VoiceDesign model" : "");
+    }
+    return tmb_qwen3_find_speaker(config, request->speaker, out, error);
+}
 
 /* A Base model. */
 static tmb_status check_cloning(const tmb_speak_request *request, const tmb_voice *voice, tmb_error *error) {
-    if (is_there(request->speaker)) {
-        return tmb_fail(
-            error, TMB_ERROR_ARGUMENT,
-            "this model clones voices and has no built-in speaker \"%.60s\": give it a recording or a saved "
-            "voice, or use a CustomVoice model",
-            request->speaker);
+    if (tmb_text_is_given(request->speaker)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "this is a Base model: it clones voices and has no built-in speaker \"%.60s\": give it a "
+                        "recording or a saved "
+                        "voice, or use a CustomVoice model",
+                        request->speaker);
     }
-    if (is_there(request->instruct)) {
-        return tmb_fail(
-            error, TMB_ERROR_ARGUMENT,
-            "this model clones voices and follows no instructions: leave instruct out, or use a CustomVoice "
-            "or VoiceDesign model");
+    if (tmb_text_is_given(request->instruct)) {
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "this is a Base model: it clones voices and follows no instructions: leave instruct out, or "
+                        "use a CustomVoice "
+                        "or VoiceDesign model");
     }
-    return voice == NULL
-               ? tmb_fail(error, TMB_ERROR_ARGUMENT, "this model clones voices: give it a recording or a saved voice")
-               : TMB_OK;
+    if (voice == NULL && (request->who == TMB_WHO_SPEAKER || request->who == TMB_WHO_DESCRIPTION)) {
+        bool speaker = request->who == TMB_WHO_SPEAKER;
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "this is a Base model: it clones voices and %s; give it a recording or a saved voice, or use a "
+                        "%s model",
+                        speaker ? "has no speakers" : "makes none from a description",
+                        speaker ? "CustomVoice" : "VoiceDesign");
+    }
+    return voice == NULL ? tmb_fail(error, TMB_ERROR_ARGUMENT,
+                                    "this is a Base model, which clones voices: give it a recording or a saved voice")
+                         : TMB_OK;
 }
 
 tmb_status tmb_qwen3_refuse_cloning(const tmb_qwen3_config *config, tmb_error *error) {
@@ -85,20 +126,18 @@ tmb_status tmb_speech_set_who(const tmb_qwen3_engine *engine, const tmb_speak_re
     if (voice != NULL) {
         return tmb_qwen3_refuse_cloning(config, error);
     }
-    if (config->kind == TMB_QWEN3_VOICE_DESIGN && is_there(request->speaker)) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT,
-                        "this is a VoiceDesign model: it makes voices from descriptions and has no speaker \"%.60s\"; "
-                        "say in instruct how the voice is, or use a CustomVoice model",
-                        request->speaker);
+    bool designs = config->kind == TMB_QWEN3_VOICE_DESIGN;
+    if (designs && (tmb_text_is_given(request->speaker) || request->who == TMB_WHO_SPEAKER)) {
+        return refuse_speakers(request, error);
     }
-    tmb_status status = tmb_qwen3_find_speaker(config, request->speaker, &speaker, error);
+    tmb_status status = designs ? TMB_OK : find_speaker(config, request, &speaker, error);
     if (status != TMB_OK ||
         (status = tmb_qwen3_speaker_language(config, speaker, &speech->language, error)) != TMB_OK) {
         return status;
     }
     speech->speaker = speaker == NULL ? -1 : speaker->id;
-    speech->instruct_dropped = is_there(request->instruct) && config->drops_instruct;
-    if (is_there(request->instruct) && !config->drops_instruct) {
+    speech->instruct_dropped = tmb_text_is_given(request->instruct) && config->drops_instruct;
+    if (tmb_text_is_given(request->instruct) && !config->drops_instruct) {
         speech->instruct = tmb_strdup(request->instruct);
         if (speech->instruct == NULL) {
             return tmb_fail_memory(error, "an instruction", strlen(request->instruct));

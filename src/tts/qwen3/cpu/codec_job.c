@@ -42,7 +42,7 @@ struct tmb_codec_job {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    job_state state; /* under the lock where there is a thread */
+    job_state state; /* under the lock if there is a thread */
 };
 
 static void run(tmb_codec_job *job) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The name with `suffix`; TMB_ERROR_INTERNAL where it is too long. */
+/* The name with `suffix`; TMB_ERROR_INTERNAL if it is too long. */
 static TMB_PRINTF(4, 0) tmb_status
     make_name(char *out, const char *suffix, tmb_error *error, const char *name, va_list arguments) {
     int length = vsnprintf(out, TMB_LAYER_NAME_MAX, name, arguments);
@@ -64,7 +64,7 @@ tmb_status tmb_layer_require(const tmb_safetensors *weights, size_t dim0, size_t
     return status == TMB_OK ? tmb_tensor_read_f32(tensor, 0, 1, &first, error) : status;
 }
 
-/* A tensor's floats: in the mapping where it has floats, otherwise converted in new memory. It is used at once, as
+/* A tensor's floats: in the mapping if it has floats, otherwise converted in new memory. It is used at once, as
  * safetensors.h asks for what is read from the mapping, and then closed. With `look` the values are going to be read,
  * so they must be numbers; without it only the shape counts, and no page of the mapping is touched. */
 typedef struct view {

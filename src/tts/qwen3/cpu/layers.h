@@ -1,6 +1,6 @@
 /* Layers of the audio networks, read from a checkpoint.
  *
- * Tensor names are made with printf from what follows `name`. Every function returns TMB_ERROR_MODEL where a tensor
+ * Tensor names are made with printf from what follows `name`. Every function returns TMB_ERROR_MODEL if a tensor
  * is missing or has another shape (the message names it), TMB_ERROR_IO or TMB_ERROR_MEMORY, and leaves its output
  * empty then.
  */

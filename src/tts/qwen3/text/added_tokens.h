@@ -27,7 +27,7 @@ tmb_status tmb_added_tokens_add(tmb_added_tokens *tokens, const char *content, s
 /* Call when all are added, before any search. */
 void tmb_added_tokens_sort(tmb_added_tokens *tokens);
 
-/* The leftmost token at or after `from` (the longest, where several begin there) of one kind, or NULL; *at = its place.
+/* The leftmost token at or after `from` (the longest, if several begin there) of one kind, or NULL; *at = its place.
  */
 const tmb_added_token *tmb_added_tokens_search(const tmb_added_tokens *tokens, bool normalized, const char *text,
                                                size_t bytes, size_t from, size_t *at);

@@ -12,7 +12,7 @@ typedef struct tmb_bpe_symbol {
     uint32_t previous, next;
 } tmb_bpe_symbol;
 
-bool tmb_id_list_reserve(tmb_id_list *list, size_t more) {
+bool tmb_token_list_reserve(tmb_token_list *list, size_t more) {
     size_t needed = list->count + more;
     if (needed <= list->capacity) {
         return true;
@@ -103,11 +103,11 @@ static void push_merge(const tmb_vocabulary *vocabulary, tmb_bpe_scratch *scratc
 }
 
 bool tmb_bpe_encode(const tmb_vocabulary *vocabulary, tmb_bpe_scratch *scratch, const char *text, size_t bytes,
-                    tmb_id_list *out) {
+                    tmb_token_list *out) {
     if (bytes == 0) {
         return true;
     }
-    if (!reserve_scratch(scratch, bytes) || !tmb_id_list_reserve(out, bytes)) {
+    if (!reserve_scratch(scratch, bytes) || !tmb_token_list_reserve(out, bytes)) {
         return false;
     }
     tmb_bpe_symbol *symbols = scratch->symbols;

@@ -5,12 +5,12 @@
 #include "tts/qwen3/text/vocabulary.h"
 
 /* Ids that grow as they are appended to. */
-typedef struct tmb_id_list {
+typedef struct tmb_token_list {
     int32_t *ids;
     size_t count, capacity;
-} tmb_id_list;
+} tmb_token_list;
 
-bool tmb_id_list_reserve(tmb_id_list *list, size_t more);
+bool tmb_token_list_reserve(tmb_token_list *list, size_t more);
 
 /* Memory that is kept from one pre-token to the next; zero-initialise, tmb_bpe_scratch_free. */
 typedef struct tmb_bpe_scratch {
@@ -24,6 +24,6 @@ void tmb_bpe_scratch_free(tmb_bpe_scratch *scratch);
 /* Appends the tokens of text[0 .. bytes), bytes < 2^31. The pair of lowest rank merges first, the leftmost among
  * equals: O(n log n) with a heap over a linked list. False when out of memory. */
 bool tmb_bpe_encode(const tmb_vocabulary *vocabulary, tmb_bpe_scratch *scratch, const char *text, size_t bytes,
-                    tmb_id_list *out);
+                    tmb_token_list *out);
 
 #endif

@@ -19,7 +19,7 @@ static const tmb_qwen3_language *find_key(const tmb_qwen3_talker_config *config,
     return NULL;
 }
 
-/* "auto, zh, en, ...": the codes of what the model knows, its own names where there is no code. Whole words only. */
+/* "auto, zh, en, ...": the codes of what the model knows, its own names if there is no code. Whole words only. */
 static void list_languages(const tmb_qwen3_talker_config *config, char *out, size_t size) {
     static const char more[] = ", ...";
     size_t used = (size_t)snprintf(out, size, "auto");

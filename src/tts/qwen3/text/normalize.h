@@ -4,7 +4,7 @@
 
 #include "timbre/timbre.h"
 
-/* `text` (valid UTF-8) in NFC. Where it is plain ASCII nothing is copied: *out = text and *owned = NULL. Otherwise *out
+/* `text` (valid UTF-8) in NFC. If it is plain ASCII nothing is copied: *out = text and *owned = NULL. Otherwise *out
  * = *owned, which the caller frees. Takes linear time whatever the text (long runs of combining marks too). */
 tmb_status tmb_normalize_nfc(const char *text, size_t bytes, const char **out, size_t *out_bytes, char **owned,
                              tmb_error *error);

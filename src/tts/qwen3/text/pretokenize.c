@@ -68,7 +68,7 @@ tmb_status tmb_pretokenizer_create(tmb_text_pattern pattern, tmb_pretokenizer **
         return tmb_fail(error, number == PCRE2_ERROR_NOMEMORY ? TMB_ERROR_MEMORY : TMB_ERROR_INTERNAL,
                         "PCRE2 cannot compile the tokenizer's pattern (error %d at %zu)", number, (size_t)offset);
     }
-    /* Where there is no JIT the interpreter does the same. */
+    /* If there is no JIT the interpreter does the same. */
     (void)pcre2_jit_compile(pretokenizer->code, PCRE2_JIT_COMPLETE);
     *out = pretokenizer;
     return TMB_OK;

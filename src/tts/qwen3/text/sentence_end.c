@@ -20,7 +20,7 @@ static const char *const titles[] = {
     "p",    "pág",  "núm", "av",  "art",  "стр",  "см",  "ул",  "им",  "рис",  "проф", "напр",
 };
 
-/* Words that may end a sentence with the same full stop: they do where a capital follows. Anything else does too, so
+/* Words that may end a sentence with the same full stop: they do if a capital follows. Anything else does too, so
  * these need no list: a full stop before a small letter never ends a sentence. */
 
 /* The code point that ends at `position`; 0 bytes at `from`. */

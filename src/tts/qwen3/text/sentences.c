@@ -6,49 +6,62 @@
 #include "tts/qwen3/text/chapters.h"
 #include "tts/qwen3/text/sentence_end.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void tmb_split_options_default(tmb_split_options *options) {
     memset(options, 0, sizeof *options);
     options->max_length = 400;
 }
 
-/* The length of a pause tag at text[0 .. bytes) and its seconds, or 0: "[pause:" digits ["." digits] ["s" | "ms"] "]".
- */
+static size_t skip_blanks(const char *text, size_t bytes, size_t position) {
+    while (position < bytes && (text[position] == ' ' || text[position] == '\t')) {
+        position++;
+    }
+    return position;
+}
+
+static bool is_letter(const char *text, size_t bytes, size_t position, char letter) {
+    return position < bytes && (text[position] | 0x20) == letter;
+}
+
+/* The length of a pause tag at text[0 .. bytes) and its seconds, or 0: "[pause:" digits ["." digits] ["s" | "ms"] "]",
+ * in any case, with blanks around the number, and with a comma for the point. */
 static size_t parse_pause(const char *text, size_t bytes, double *seconds) {
     static const char head[] = "[pause:";
     size_t position = sizeof head - 1;
-    if (bytes <= position || memcmp(text, head, position) != 0) {
+    if (bytes <= position || strncasecmp(text, head, position) != 0) {
         return 0;
     }
     double value = 0;
     double unit = 1;
     size_t digits = 0;
     bool fraction = false;
-    for (; position < bytes && digits <= 9; position++) {
+    for (position = skip_blanks(text, bytes, position); position < bytes; position++) {
         char c = text[position];
         if (c >= '0' && c <= '9') {
             unit = fraction ? unit / 10 : unit;
-            value = fraction ? value + (c - '0') * unit : value * 10 + (c - '0');
+            value = fraction ? value + (c - '0') * unit : fmin(value * 10 + (c - '0'), 1e9);
             digits++;
-        } else if (c == '.' && !fraction && digits != 0) {
+        } else if ((c == '.' || c == ',') && !fraction && digits != 0) {
             fraction = true;
         } else {
             break;
         }
     }
-    if (position < bytes && text[position] == 'm') {
+    position = skip_blanks(text, bytes, position);
+    if (is_letter(text, bytes, position, 'm')) {
         value /= 1000;
         position++;
-        if (position == bytes || text[position] != 's') {
+        if (!is_letter(text, bytes, position, 's')) {
             return 0;
         }
     }
-    if (position < bytes && text[position] == 's') {
-        position++;
-    }
-    if (digits == 0 || digits > 9 || position == bytes || text[position] != ']') {
+    position += is_letter(text, bytes, position, 's') ? 1 : 0;
+    position = skip_blanks(text, bytes, position);
+    if (digits == 0 || position >= bytes || text[position] != ']') {
         return 0;
     }
     *seconds = value;
@@ -115,9 +128,9 @@ static size_t find_end(const char *text, size_t bytes, size_t from, size_t limit
         best[tmb_boundary_at(text, bytes, from, position)] = position;
     }
     for (int kind = TMB_BOUNDARY_SENTENCE; kind > TMB_BOUNDARY_NONE; kind--) {
-        /* A clause that is but a fraction of what fits would make a stump: rather cut at a space. */
-        bool stump = kind == TMB_BOUNDARY_CLAUSE && best[kind] - from < (position - from) / 4;
-        if (best[kind] > from && !stump) {
+        /* Do not cut after a very short clause; cut at a space instead. */
+        bool too_short = kind == TMB_BOUNDARY_CLAUSE && best[kind] - from < (position - from) / 4;
+        if (best[kind] > from && !too_short) {
             return best[kind];
         }
     }
@@ -125,7 +138,7 @@ static size_t find_end(const char *text, size_t bytes, size_t from, size_t limit
 }
 
 /* The next tag at or after `from`: its begin, and behind it and all tags that follow with only white space between,
- * *end; their seconds in all. `bytes` where there is none. */
+ * *end; their seconds in all. `bytes` if there is none. */
 static size_t find_pause(const char *text, size_t bytes, size_t from, size_t *end, double *seconds) {
     *end = bytes;
     *seconds = 0;
@@ -163,6 +176,16 @@ static bool has_words(const char *text, const tmb_text_piece *piece) {
         }
     }
     return false;
+}
+
+/* Neither words nor silence: of tags alone, whose pauses have no length. */
+static bool says_nothing(const piece_list *list) {
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->pieces[i].content_begin < list->pieces[i].content_end || list->pieces[i].pause_after > 0) {
+            return false;
+        }
+    }
+    return list->count > 0;
 }
 
 /* A piece without a letter or digit ("---", a quote that was left over) is not spoken: it joins the piece before it, or
@@ -264,6 +287,7 @@ tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_option
     piece_list list = {0};
     size_t from = 0;
     bool chapters = is_long(text, bytes, options->max_length);
+    bool tagged = false; /* there are pauses, of whatever length */
     while (from < bytes) {
         size_t end = bytes;
         double pause = 0;
@@ -278,9 +302,14 @@ tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_option
             free(list.pieces);
             return tmb_fail_memory(error, "the pieces of a text", 0);
         }
+        tagged = tagged || end > limit;
         from = end;
     }
     join_wordless(&list, text);
+    if (tagged && says_nothing(&list)) {
+        free(list.pieces);
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "text is empty: there is nothing but pauses of 0 s");
+    }
     *pieces = list.pieces;
     *count = list.count;
     return TMB_OK;

@@ -26,11 +26,11 @@ typedef struct tmb_split_options {
 
 void tmb_split_options_default(tmb_split_options *options);
 
-/* Cuts at the last end of a sentence that fits, else at the last end of a clause, at white space, between characters,
- * in this order; the headings of a text that is cut (see chapters.h) are pieces of their own. Marks that end a sentence
- * stay with it, even beyond the length. What has no letter or digit of any script is no piece of its own and is not
- * spoken, unless nothing else is in the text. *pieces is allocated (free()), at least one for a text that is not empty.
- * TMB_ERROR_ARGUMENT for invalid UTF-8 and for pauses that are too long. Takes linear time. */
+/* Cuts at the last end of a sentence that fits, otherwise at the last end of a clause, at white space, between
+ * characters, in this order; the headings of a text that is cut (see chapters.h) are pieces of their own. Marks that
+ * end a sentence stay with it, even beyond the length. What has no letter or digit of any script is no piece of its own
+ * and is not spoken, unless nothing else is in the text. *pieces is allocated (free()), at least one for a text that is
+ * not empty. TMB_ERROR_ARGUMENT for invalid UTF-8 and for pauses that are too long. Takes linear time. */
 tmb_status tmb_text_split(const char *text, size_t bytes, const tmb_split_options *options, tmb_text_piece **pieces,
                           size_t *count, tmb_error *error);
 

@@ -69,8 +69,9 @@ static const tmb_qwen3_speaker *find_folded(const tmb_qwen3_config *config, cons
 }
 
 /* Whole names only, as many as fit. */
-static void list_speakers(const tmb_qwen3_config *config, char *out, size_t size) {
+void tmb_qwen3_list_speakers(const tmb_qwen3_config *config, char *out, size_t size) {
     size_t used = 0;
+    out[0] = '\0';
     for (size_t i = 0; i < config->speaker_count; i++) {
         const char *name = config->speakers[i].name;
         if (used + strlen(name) + 16 > size) {
@@ -100,7 +101,7 @@ tmb_status tmb_qwen3_find_speaker(const tmb_qwen3_config *config, const char *na
                         "the model has no built-in speakers, and none that is called \"%.60s\"", name);
     }
     char list[320] = "";
-    list_speakers(config, list, sizeof list);
+    tmb_qwen3_list_speakers(config, list, sizeof list);
     return tmb_fail(error, TMB_ERROR_ARGUMENT, "the model has no speaker \"%.60s\"; it has %s", name, list);
 }
 
@@ -120,7 +121,7 @@ tmb_status tmb_qwen3_speaker_language(const tmb_qwen3_config *config, const tmb_
         return TMB_OK;
     }
     if (speaker->dialect == TMB_QWEN3_BROKEN_DIALECT) {
-        return tmb_fail(error, TMB_ERROR_MODEL,
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
                         "config.json: spk_is_dialect of \"%.60s\" is not false and not a dialect of codec_language_id: "
                         "this speaker speaks any language but auto and Chinese",
                         speaker->name);

@@ -34,7 +34,7 @@ tmb_status tmb_template_instruct(const tmb_tokenizer *tokenizer, const char *tex
 
 void tmb_template_ids_free(tmb_template_ids *prompt);
 
-/* Whether tokenizer and configuration belong together: TMB_ERROR_MODEL where the special tokens have other ids than
+/* Whether tokenizer and configuration belong together: TMB_ERROR_MODEL if the special tokens have other ids than
  * config.json says, or an id is beyond text_vocab_size. */
 tmb_status tmb_template_check(const tmb_tokenizer *tokenizer, const tmb_qwen3_config *config, tmb_error *error);
 

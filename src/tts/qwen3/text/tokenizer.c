@@ -13,7 +13,7 @@ typedef struct encoding {
     const tmb_tokenizer *tokenizer;
     tmb_pretokenizer_run *run;
     tmb_bpe_scratch scratch;
-    tmb_id_list list;
+    tmb_token_list list;
     tmb_error *error;
 } encoding;
 
@@ -47,7 +47,7 @@ static tmb_status cut_added(encoding *e, bool normalized, const char *text, size
         if (status != TMB_OK || token == NULL) {
             return status;
         }
-        if (!tmb_id_list_reserve(&e->list, 1)) {
+        if (!tmb_token_list_reserve(&e->list, 1)) {
             return tmb_fail_memory(e->error, "the tokens of a text", 0);
         }
         e->list.ids[e->list.count++] = token->id;
@@ -86,7 +86,7 @@ tmb_status tmb_tokenizer_encode(const tmb_tokenizer *tokenizer, const char *text
     if (status == TMB_OK) {
         status = cut_added(&e, false, text, bytes, encode_normalized);
     }
-    if (status == TMB_OK && !tmb_id_list_reserve(&e.list, 1)) {
+    if (status == TMB_OK && !tmb_token_list_reserve(&e.list, 1)) {
         status = tmb_fail_memory(error, "the tokens of a text", 0);
     }
     tmb_pretokenizer_run_destroy(&e.run);

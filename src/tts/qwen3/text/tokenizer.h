@@ -14,8 +14,8 @@
 /* Immutable, shared between threads. */
 typedef struct tmb_tokenizer tmb_tokenizer;
 
-/* Reads a checkpoint's vocab.json and merges.txt, or tokenizer.json where there is no vocab.json; added tokens
- * from tokenizer_config.json and added_tokens.json where they are there. TMB_ERROR_MODEL where files are missing or
+/* Reads a checkpoint's vocab.json and merges.txt, or tokenizer.json if there is no vocab.json; added tokens
+ * from tokenizer_config.json and added_tokens.json if they are there. TMB_ERROR_MODEL if files are missing or
  * damaged (named in the message), TMB_ERROR_UNSUPPORTED for a tokenizer of another kind, TMB_ERROR_MEMORY. */
 tmb_status tmb_tokenizer_load(const char *folder, tmb_text_pattern pattern, tmb_tokenizer **out, tmb_error *error);
 

@@ -113,7 +113,7 @@ static tmb_status load_merges(tmb_tokenizer *tokenizer, const char *text, size_t
     return TMB_OK;
 }
 
-/* The members of an added token that are read; where a file does not say, the official defaults. */
+/* The members of an added token that are read; if a file does not say, the official defaults. */
 typedef struct token_entry {
     char content[TMB_ADDED_TOKEN_BYTES_MAX + 1];
     size_t length;

@@ -188,7 +188,7 @@ static bool grow_merges(tmb_vocabulary *vocabulary) {
     return true;
 }
 
-/* The id of left and right joined, -1 where there is none; false when out of memory. */
+/* The id of left and right joined, -1 if there is none; false when out of memory. */
 static bool find_joined(const tmb_vocabulary *vocabulary, const char *left, size_t left_length, const char *right,
                         size_t right_length, int32_t *id) {
     char small[256];

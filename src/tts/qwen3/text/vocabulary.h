@@ -45,12 +45,12 @@ tmb_status tmb_vocabulary_add(tmb_vocabulary *vocabulary, const char *text, size
 /* The id, or -1. */
 int32_t tmb_vocabulary_find(const tmb_vocabulary *vocabulary, const char *text, size_t length);
 
-/* Adds a merge; it ranks behind all before it. Repeating one changes nothing. TMB_ERROR_FORMAT where left, right, or
+/* Adds a merge; it ranks behind all before it. Repeating one changes nothing. TMB_ERROR_FORMAT if left, right, or
  * both joined are no tokens. */
 tmb_status tmb_vocabulary_add_merge(tmb_vocabulary *vocabulary, const char *left, size_t left_length, const char *right,
                                     size_t right_length, tmb_error *error);
 
-/* Fills `bytes` when all tokens are there; TMB_ERROR_FORMAT where a byte has none. */
+/* Fills `bytes` when all tokens are there; TMB_ERROR_FORMAT if a byte has none. */
 tmb_status tmb_vocabulary_finish(tmb_vocabulary *vocabulary, tmb_error *error);
 
 /* What two neighbours merge into, or NULL. */

@@ -84,6 +84,7 @@ const tmb_released_value tmb_released_common[] = {
     TALKER("head_dim", "128"),
     TALKER("rms_norm_eps", "1e-6"),
     TALKER("rope_theta", "1000000"),
+    TALKER("rope_scaling/mrope_section", "[24, 20, 20]"),
     TALKER("max_position_embeddings", "32768"),
     TALKER("vocab_size", "3072"),
     TALKER("num_code_groups", "16"),

@@ -27,13 +27,13 @@ typedef struct tmb_codec_state tmb_codec_state;
 /* Buffers for one thread that decodes. */
 typedef struct tmb_codec_workspace tmb_codec_workspace;
 
-/* Reads the tensors `decoder.*`. Nothing of `weights` is needed afterwards. TMB_ERROR_MODEL where a tensor is
+/* Reads the tensors `decoder.*`. Nothing of `weights` is needed afterwards. TMB_ERROR_MODEL if a tensor is
  * missing or has another shape than the configuration says (named in the message), TMB_ERROR_MEMORY. */
 tmb_status tmb_codec_decoder_load(const tmb_qwen3_codec_config *config, const tmb_safetensors *weights,
                                   tmb_codec_precision precision, tmb_codec_decoder **out, tmb_error *error);
 void tmb_codec_decoder_destroy(tmb_codec_decoder **decoder);
 
-/* The same in parts, for several threads: after create every part once, different ones at the same time where wanted;
+/* The same in parts, for several threads: after create every part once, different ones at the same time if wanted;
  * when all are there, loaded. Otherwise only destroy may follow. */
 tmb_status tmb_codec_decoder_create(const tmb_qwen3_codec_config *config, tmb_codec_precision precision,
                                     tmb_codec_decoder **out, tmb_error *error);
@@ -42,7 +42,7 @@ tmb_status tmb_codec_decoder_load_part(tmb_codec_decoder *decoder, const tmb_saf
                                        tmb_error *error);
 void tmb_codec_decoder_loaded(tmb_codec_decoder *decoder);
 
-/* Bytes of weights that a decoder of this configuration holds, within a few percent; SIZE_MAX where the
+/* Bytes of weights that a decoder of this configuration holds, within a few percent; SIZE_MAX if the
  * configuration's sizes are absurd. And of a loaded one, exactly. */
 size_t tmb_codec_decoder_estimate(const tmb_qwen3_codec_config *config, tmb_codec_precision precision);
 size_t tmb_codec_decoder_bytes(const tmb_codec_decoder *decoder);

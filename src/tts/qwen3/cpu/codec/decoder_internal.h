@@ -6,6 +6,7 @@
 #include "kernels/conv.h"
 #include "tts/qwen3/config.h"
 #include "tts/qwen3/cpu/codec/decoder.h"
+#include "tts/qwen3/cpu/codec/history.h"
 #include "tts/qwen3/cpu/codec/transformer.h"
 
 enum {
@@ -14,12 +15,6 @@ enum {
     TMB_CODEC_WIDE_TAPS = 7,     /* of every other convolution that is not pointwise */
     TMB_CODEC_STREAM_FRAMES = 32 /* of one stream that go through at once, at most */
 };
-
-/* Where a state keeps the last input rows of a layer. */
-typedef struct tmb_codec_history {
-    size_t rows, width;
-    size_t offset; /* in floats */
-} tmb_codec_history;
 
 /* Snake by channel, repeated for each time step of a transposed convolution's output row. */
 typedef struct tmb_codec_snake {

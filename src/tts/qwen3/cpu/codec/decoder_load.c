@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
 #include "cpu/cpu.h"
 #include "tts/qwen3/cpu/layers.h"
 
@@ -14,11 +15,6 @@ static const size_t dilations[TMB_CODEC_UNITS] = {1, 3, 9};
 
 /* Weights of blocks that may be read again for every slice of the tail: they stay in the last-level cache. */
 #define TAIL_WEIGHTS_MAX ((size_t)16 << 20)
-
-static void reserve_history(tmb_codec_decoder *decoder, tmb_codec_history *history, size_t rows, size_t width) {
-    *history = (tmb_codec_history){rows, width, decoder->history_floats};
-    decoder->history_floats += rows * width;
-}
 
 /* Entries are sums over training vectors, divided by how many there were. */
 static tmb_status load_book(const tmb_safetensors *weights, size_t size, size_t width, float *out, tmb_error *error,
@@ -245,24 +241,28 @@ static tmb_status load_last(tmb_codec_decoder *decoder, const tmb_safetensors *w
 /* Sizes that follow from the configuration, and the place of each layer's history in a stream's state. */
 static void lay_out(tmb_codec_decoder *decoder) {
     const tmb_qwen3_codec_decoder_config *config = &decoder->config;
-    reserve_history(decoder, &decoder->pre_history, TMB_CODEC_PRE_TAPS - 1, config->codebook_dim);
+    tmb_codec_history_reserve(&decoder->pre_history, TMB_CODEC_PRE_TAPS - 1, config->codebook_dim,
+                              &decoder->history_floats);
     for (size_t i = 0; i < config->upsample_stages; i++) {
         decoder->upsample[i].ratio = config->upsample_ratios[i];
-        reserve_history(decoder, &decoder->upsample[i].history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim);
+        tmb_codec_history_reserve(&decoder->upsample[i].history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim,
+                                  &decoder->history_floats);
     }
-    reserve_history(decoder, &decoder->wide_history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim);
+    tmb_codec_history_reserve(&decoder->wide_history, TMB_CODEC_WIDE_TAPS - 1, config->latent_dim,
+                              &decoder->history_floats);
     for (size_t i = 0; i < config->decoder_stages; i++) {
         tmb_codec_block *block = &decoder->blocks[i];
         block->in = config->decoder_dim >> i;
         block->out = config->decoder_dim >> (i + 1);
         block->rate = config->decoder_rates[i];
-        reserve_history(decoder, &block->history, 1, block->in);
+        tmb_codec_history_reserve(&block->history, 1, block->in, &decoder->history_floats);
         for (size_t k = 0; k < TMB_CODEC_UNITS; k++) {
-            reserve_history(decoder, &block->units[k].history, (TMB_CODEC_WIDE_TAPS - 1) * dilations[k], block->out);
+            tmb_codec_history_reserve(&block->units[k].history, (TMB_CODEC_WIDE_TAPS - 1) * dilations[k], block->out,
+                                      &decoder->history_floats);
         }
     }
-    reserve_history(decoder, &decoder->last_history, TMB_CODEC_WIDE_TAPS - 1,
-                    config->decoder_dim >> config->decoder_stages);
+    tmb_codec_history_reserve(&decoder->last_history, TMB_CODEC_WIDE_TAPS - 1,
+                              config->decoder_dim >> config->decoder_stages, &decoder->history_floats);
 }
 
 static size_t block_bytes(const tmb_qwen3_codec_decoder_config *config, tmb_conv_type type, size_t index) {
@@ -329,24 +329,22 @@ size_t tmb_codec_decoder_estimate(const tmb_qwen3_codec_config *codec, tmb_codec
     return bytes;
 }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
 static size_t scratch_bytes(const tmb_codec_decoder *decoder) {
     size_t most = tmb_codec_transformer_scratch_bytes(decoder->transformer);
-    most = larger(most, tmb_conv_scratch_bytes(&decoder->pre_conv));
-    most = larger(most, tmb_conv_scratch_bytes(&decoder->transformer_in));
-    most = larger(most, tmb_conv_scratch_bytes(&decoder->transformer_out));
-    most = larger(most, tmb_conv_scratch_bytes(&decoder->wide_in));
+    most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->pre_conv));
+    most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->transformer_in));
+    most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->transformer_out));
+    most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->wide_in));
     for (size_t i = 0; i < decoder->config.upsample_stages; i++) {
-        most = larger(most, tmb_conv_scratch_bytes(&decoder->upsample[i].transposed));
-        most = larger(most, tmb_conv_scratch_bytes(&decoder->upsample[i].expand));
-        most = larger(most, tmb_conv_scratch_bytes(&decoder->upsample[i].contract));
+        most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->upsample[i].transposed));
+        most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->upsample[i].expand));
+        most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->upsample[i].contract));
     }
     for (size_t i = 0; i < decoder->config.decoder_stages; i++) {
-        most = larger(most, tmb_conv_scratch_bytes(&decoder->blocks[i].transposed));
+        most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->blocks[i].transposed));
         for (size_t k = 0; k < TMB_CODEC_UNITS; k++) {
-            most = larger(most, tmb_conv_scratch_bytes(&decoder->blocks[i].units[k].wide));
-            most = larger(most, tmb_conv_scratch_bytes(&decoder->blocks[i].units[k].pointwise));
+            most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->blocks[i].units[k].wide));
+            most = tmb_max_size(most, tmb_conv_scratch_bytes(&decoder->blocks[i].units[k].pointwise));
         }
     }
     return most;

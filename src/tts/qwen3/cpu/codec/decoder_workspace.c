@@ -2,13 +2,12 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
 
 #include <stdlib.h>
 
 /* More make weights no cheaper, and the sizes below cannot overflow. */
 #define FRAMES_MAX 4096
-
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 /* Floats of each slot for a number of frames, of at most as many streams. */
 typedef struct slot_sizes {
@@ -19,10 +18,10 @@ typedef struct slot_sizes {
 static void add_block(slot_sizes *sizes, const tmb_codec_block *block, size_t frames, size_t streams, size_t rate) {
     size_t history = block->units[TMB_CODEC_UNITS - 1].history.rows;
     size_t rows = frames * rate * block->rate;
-    sizes->input = larger(sizes->input, (frames * rate + streams) * block->in);
-    sizes->input = larger(sizes->input, (rows + streams * history) * block->out);
-    sizes->raw = larger(sizes->raw, rows * block->out);
-    sizes->out = larger(sizes->out, rows * block->out);
+    sizes->input = tmb_max_size(sizes->input, (frames * rate + streams) * block->in);
+    sizes->input = tmb_max_size(sizes->input, (rows + streams * history) * block->out);
+    sizes->raw = tmb_max_size(sizes->raw, rows * block->out);
+    sizes->out = tmb_max_size(sizes->out, rows * block->out);
 }
 
 /* Rows a frame that block `index` gets. */
@@ -42,16 +41,16 @@ static slot_sizes front_sizes(const tmb_codec_decoder *decoder, size_t frames) {
     size_t wide_rows = TMB_CODEC_WIDE_TAPS - 1;
     size_t rate = rate_of(decoder, 0);
     slot_sizes sizes = {.input = frames * TMB_CODEC_PRE_TAPS * config->codebook_dim,
-                        .raw = frames * larger(config->codebook_dim, config->latent_dim),
+                        .raw = frames * tmb_max_size(config->codebook_dim, config->latent_dim),
                         .out = frames * config->latent_dim};
     if (config->upsample_stages != 0) {
-        sizes.input = larger(sizes.input, frames * rate * 4 * config->latent_dim);
-        sizes.raw = larger(sizes.raw, frames * (rate + wide_rows) * config->latent_dim);
-        sizes.out = larger(sizes.out, frames * rate * config->latent_dim);
+        sizes.input = tmb_max_size(sizes.input, frames * rate * 4 * config->latent_dim);
+        sizes.raw = tmb_max_size(sizes.raw, frames * (rate + wide_rows) * config->latent_dim);
+        sizes.out = tmb_max_size(sizes.out, frames * rate * config->latent_dim);
     }
-    sizes.input = larger(sizes.input, frames * (rate + wide_rows) * config->latent_dim);
-    sizes.input = larger(sizes.input, frames * (rate + 1) * config->decoder_dim);
-    sizes.out = larger(sizes.out, frames * rate * config->decoder_dim);
+    sizes.input = tmb_max_size(sizes.input, frames * (rate + wide_rows) * config->latent_dim);
+    sizes.input = tmb_max_size(sizes.input, frames * (rate + 1) * config->decoder_dim);
+    sizes.out = tmb_max_size(sizes.out, frames * rate * config->decoder_dim);
     for (size_t i = 0; i < decoder->tail; i++) {
         add_block(&sizes, &decoder->blocks[i], frames, frames, rate_of(decoder, i));
     }
@@ -65,7 +64,7 @@ static slot_sizes tail_sizes(const tmb_codec_decoder *decoder, size_t frames) {
         add_block(&sizes, &decoder->blocks[i], frames, 1, rate_of(decoder, i));
     }
     size_t last_rows = frames * rate_of(decoder, stages) + decoder->last_history.rows;
-    sizes.input = larger(sizes.input, last_rows * decoder->last_history.width);
+    sizes.input = tmb_max_size(sizes.input, last_rows * decoder->last_history.width);
     return sizes;
 }
 

@@ -27,7 +27,7 @@ void tmb_codec_encoder_destroy(tmb_codec_encoder **encoder);
 size_t tmb_codec_encoder_estimate(const tmb_qwen3_codec_config *config);
 size_t tmb_codec_encoder_bytes(const tmb_codec_encoder *encoder);
 
-/* Bytes that encoding `count` samples allocates for its time, at most. */
+/* Temporary bytes that encoding `count` samples needs, at most. */
 size_t tmb_codec_encode_bytes(const tmb_codec_encoder *encoder, size_t count);
 
 /* Encodes mono samples at the encoder's rate [24 kHz]. *codes: [*frames, books], to be freed with free();

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,11 +43,11 @@ typedef struct job {
 
 static float *rows_of(const plane *p) { return p->data + p->history * p->width; }
 
-static void load_memory(const job *j, const plane *p, const tmb_codec_memory *memory) {
+static void load_memory(const job *j, const plane *p, const tmb_codec_history *memory) {
     memcpy(p->data, j->memory + memory->offset, memory->rows * memory->width * sizeof(float));
 }
 
-static void save_memory(const job *j, const plane *p, const tmb_codec_memory *memory, size_t rows) {
+static void save_memory(const job *j, const plane *p, const tmb_codec_history *memory, size_t rows) {
     memcpy(j->memory + memory->offset, p->data + rows * p->width, memory->rows * memory->width * sizeof(float));
 }
 
@@ -74,7 +75,7 @@ static void convolve(const job *j, const tmb_conv *conv, const plane *in, float 
 }
 
 /* What the first layer of stage `index` remembers; after the last stage, that of the last convolution. */
-static const tmb_codec_memory *stage_memory(const tmb_codec_encoder *encoder, size_t index) {
+static const tmb_codec_history *stage_memory(const tmb_codec_encoder *encoder, size_t index) {
     if (index == encoder->config.stages) {
         return &encoder->last_memory;
     }
@@ -90,7 +91,7 @@ static void run_stage(const job *j, const slots *s, const tmb_codec_stage *stage
     plane in = {s->in, stage->channels, 0};
     for (size_t i = 0; i < stage->residuals; i++) {
         const tmb_codec_residual *residual = &stage->residual[i];
-        const tmb_codec_memory *after = i + 1 < stage->residuals ? &stage->residual[i + 1].memory : &stage->memory;
+        const tmb_codec_history *after = i + 1 < stage->residuals ? &stage->residual[i + 1].memory : &stage->memory;
         plane middle = {s->mid, residual->wide.out, 0};
         in.history = residual->memory.rows;
         load_memory(j, &in, &residual->memory);
@@ -118,7 +119,7 @@ static size_t run_stages(const job *j, slots s, size_t first, size_t end, size_t
     const tmb_codec_encoder *encoder = j->encoder;
     for (size_t i = first; i < end; i++) {
         const tmb_codec_stage *stage = &encoder->stages[i];
-        const tmb_codec_memory *after = stage_memory(encoder, i + 1);
+        const tmb_codec_history *after = stage_memory(encoder, i + 1);
         plane to = {s.mid, after->width, after->rows};
         run_stage(j, &s, stage, rows, i + 1 < end ? s.raw : raw, i + 1 < end ? rows_of(&to) : next);
         rows = (rows + stage->ratio - 1) / stage->ratio;
@@ -130,7 +131,7 @@ static size_t run_stages(const job *j, slots s, size_t first, size_t end, size_t
 /* A short slice through the first convolution and the first stages. */
 static size_t run_short(const job *j, const float *samples, size_t count, float *raw, float *next) {
     const tmb_codec_encoder *encoder = j->encoder;
-    const tmb_codec_memory *memory = stage_memory(encoder, 0);
+    const tmb_codec_history *memory = stage_memory(encoder, 0);
     plane in = {j->samples, 1, encoder->first_memory.rows};
     load_memory(j, &in, &encoder->first_memory);
     memcpy(rows_of(&in), samples, count * sizeof(float));
@@ -147,7 +148,7 @@ static size_t run_short(const job *j, const float *samples, size_t count, float 
 /* A long slice; returns the rows of `out` that it made. */
 static size_t run_long(const job *j, const float *samples, size_t count, float *out) {
     const tmb_codec_encoder *encoder = j->encoder;
-    const tmb_codec_memory *boundary = stage_memory(encoder, encoder->split);
+    const tmb_codec_history *boundary = stage_memory(encoder, encoder->split);
     plane in = {j->deep.in, boundary->width, boundary->rows};
     size_t rows = 0;
     for (size_t done = 0; done < count; done += j->short_samples) {
@@ -167,8 +168,6 @@ typedef struct sizes {
     size_t input, raw, out;
 } sizes;
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
 /* Floats of the slots that stages [first, end) and what follows them need for `rows` rows. */
 static sizes slot_sizes(const tmb_codec_encoder *encoder, size_t first, size_t end, size_t rows) {
     sizes s = {0};
@@ -176,16 +175,16 @@ static sizes slot_sizes(const tmb_codec_encoder *encoder, size_t first, size_t e
         const tmb_codec_stage *stage = &encoder->stages[i];
         size_t history = stage->memory.rows;
         for (size_t k = 0; k < stage->residuals; k++) {
-            history = larger(history, stage->residual[k].memory.rows);
+            history = tmb_max_size(history, stage->residual[k].memory.rows);
         }
-        s.input = larger(s.input, (rows + stage->ratio + history) * stage->channels);
-        s.raw = larger(s.raw, rows * stage->channels);
-        s.out = larger(s.out, rows * stage->channels);
+        s.input = tmb_max_size(s.input, (rows + stage->ratio + history) * stage->channels);
+        s.raw = tmb_max_size(s.raw, rows * stage->channels);
+        s.out = tmb_max_size(s.out, rows * stage->channels);
         rows = (rows + stage->ratio - 1) / stage->ratio;
     }
-    const tmb_codec_memory *after = stage_memory(encoder, end);
-    s.input = larger(s.input, (rows + after->rows) * after->width);
-    s.raw = larger(s.raw, rows * after->width);
+    const tmb_codec_history *after = stage_memory(encoder, end);
+    s.input = tmb_max_size(s.input, (rows + after->rows) * after->width);
+    s.raw = tmb_max_size(s.raw, rows * after->width);
     return s;
 }
 
@@ -197,7 +196,7 @@ static void plan(job *j) {
         step *= encoder->stages[i].ratio;
     }
     j->long_samples = LONG_ROWS * encoder->hop;
-    j->short_rows = larger(1, SHORT_SAMPLES / step);
+    j->short_rows = tmb_max_size(1, SHORT_SAMPLES / step);
     j->short_rows = j->short_rows * step < j->long_samples ? j->short_rows : j->long_samples / step;
     j->short_samples = j->short_rows * step;
 }

@@ -6,20 +6,15 @@
 #include "kernels/conv.h"
 #include "tts/qwen3/config.h"
 #include "tts/qwen3/cpu/codec/encoder.h"
+#include "tts/qwen3/cpu/codec/history.h"
 #include "tts/qwen3/cpu/codec/transformer.h"
 
 enum { TMB_CODEC_RESIDUALS_MAX = 8 };
 
-/* Rows that a causal convolution keeps of what went before. */
-typedef struct tmb_codec_memory {
-    size_t rows, width;
-    size_t offset; /* in floats, of all layers' */
-} tmb_codec_memory;
-
 /* x + pointwise(elu(wide(elu(x)))) */
 typedef struct tmb_codec_residual {
     tmb_conv wide, pointwise;
-    tmb_codec_memory memory; /* of wide */
+    tmb_codec_history memory; /* of wide */
 } tmb_codec_residual;
 
 /* Residual layers, then elu and a convolution of stride `ratio` that doubles the channels. */
@@ -28,7 +23,7 @@ typedef struct tmb_codec_stage {
     size_t residuals;
     tmb_codec_residual residual[TMB_CODEC_RESIDUALS_MAX];
     tmb_conv down;
-    tmb_codec_memory memory; /* of down */
+    tmb_codec_history memory; /* of down */
 } tmb_codec_stage;
 
 /* A quantizer: its projection, then books of the residual's nearest entries. */
@@ -42,13 +37,13 @@ typedef struct tmb_codec_quantizer {
 struct tmb_codec_encoder {
     tmb_qwen3_codec_encoder_config config;
     size_t books;       /* in a frame */
-    tmb_conv_type type; /* F32, or EMPTY where the tensors are only checked */
+    tmb_conv_type type; /* F32, or EMPTY if the tensors are only checked */
     tmb_activation_kernels activation;
     tmb_conv first;
-    tmb_codec_memory first_memory;
+    tmb_codec_history first_memory;
     tmb_codec_stage stages[TMB_QWEN3_STAGES_MAX];
     tmb_conv last;
-    tmb_codec_memory last_memory;
+    tmb_codec_history last_memory;
     tmb_codec_transformer_config transformer_config;
     tmb_codec_transformer *transformer;
     tmb_conv downsample;

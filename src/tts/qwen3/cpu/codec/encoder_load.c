@@ -13,11 +13,6 @@
 /* Weights of the stages that are read again for every short slice. */
 #define SLICED_WEIGHTS_MAX ((size_t)2 << 20)
 
-static void reserve_memory(tmb_codec_encoder *encoder, tmb_codec_memory *memory, size_t rows, size_t width) {
-    *memory = (tmb_codec_memory){rows, width, encoder->memory_floats};
-    encoder->memory_floats += rows * width;
-}
-
 /* Layers are numbered through: `layer` is the next number. */
 static tmb_status load_stage(tmb_codec_encoder *encoder, const tmb_safetensors *weights, size_t index, size_t *layer,
                              tmb_error *error) {
@@ -39,7 +34,8 @@ static tmb_status load_stage(tmb_codec_encoder *encoder, const tmb_safetensors *
                                      .type = encoder->type};
         const tmb_conv_shape pointwise = {
             .taps = 1, .in = hidden, .out = stage->channels, .bias = true, .type = encoder->type};
-        reserve_memory(encoder, &residual->memory, (wide.taps - 1) * dilation, stage->channels);
+        tmb_codec_history_reserve(&residual->memory, (wide.taps - 1) * dilation, stage->channels,
+                                  &encoder->memory_floats);
         status =
             tmb_layer_conv(&residual->wide, weights, &wide, error, "encoder.encoder.layers.%zu.block.1.conv", *layer);
         if (status == TMB_OK) {
@@ -56,7 +52,7 @@ static tmb_status load_stage(tmb_codec_encoder *encoder, const tmb_safetensors *
                                      .stride = stage->ratio,
                                      .bias = true,
                                      .type = encoder->type};
-        reserve_memory(encoder, &stage->memory, stage->ratio, stage->channels);
+        tmb_codec_history_reserve(&stage->memory, stage->ratio, stage->channels, &encoder->memory_floats);
         status = tmb_layer_conv(&stage->down, weights, &down, error, "encoder.encoder.layers.%zu.conv", *layer);
         ++*layer;
     }
@@ -73,8 +69,8 @@ static tmb_status load_convolutions(tmb_codec_encoder *encoder, const tmb_safete
                                  .bias = true,
                                  .type = encoder->type};
     size_t layer = 1;
-    reserve_memory(encoder, &encoder->first_memory, first.taps - 1, 1);
-    reserve_memory(encoder, &encoder->last_memory, last.taps - 1, last.in);
+    tmb_codec_history_reserve(&encoder->first_memory, first.taps - 1, 1, &encoder->memory_floats);
+    tmb_codec_history_reserve(&encoder->last_memory, last.taps - 1, last.in, &encoder->memory_floats);
     tmb_status status = tmb_layer_conv(&encoder->first, weights, &first, error, "encoder.encoder.layers.0.conv");
     for (size_t i = 0; i < config->stages && status == TMB_OK; i++) {
         status = load_stage(encoder, weights, i, &layer, error);

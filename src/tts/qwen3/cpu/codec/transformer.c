@@ -1,33 +1,15 @@
-#include "tts/qwen3/cpu/codec/transformer.h"
+#include "tts/qwen3/cpu/codec/transformer_internal.h"
 
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "cpu/cpu.h"
-#include "kernels/activation.h"
 #include "tts/qwen3/cpu/layers.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct layer {
-    float *attention_norm, *attention_norm_bias; /* [hidden], the bias NULL for RMSNorm */
-    float *mlp_norm, *mlp_norm_bias;
-    float *attention_scale, *mlp_scale; /* [hidden] */
-    tmb_conv query_key_value;           /* hidden -> heads * d, key_value_heads * d twice */
-    tmb_conv output;
-    tmb_conv mlp_in; /* gate and up one after the other, or fc1 */
-    tmb_conv mlp_out;
-} layer;
-
-struct tmb_codec_transformer {
-    tmb_codec_transformer_config config;
-    tmb_activation_kernels activation;
-    double *frequencies; /* [head_dim / 2] of RoPE */
-    layer layers[];
-};
 
 struct tmb_codec_transformer_buffers {
     size_t rows, keys;
@@ -52,7 +34,7 @@ static size_t mlp_width(const tmb_codec_transformer_config *c) {
 /* ---- loading ---- */
 
 static tmb_status load_layer(const tmb_codec_transformer_config *config, const tmb_safetensors *weights,
-                             const char *prefix, layer *out, tmb_error *error) {
+                             const char *prefix, tmb_codec_layer *out, tmb_error *error) {
     size_t hidden = config->hidden;
     size_t d = config->head_dim;
     struct {
@@ -100,7 +82,7 @@ static tmb_status load_layer(const tmb_codec_transformer_config *config, const t
 tmb_status tmb_codec_transformer_load(const tmb_codec_transformer_config *config, const tmb_safetensors *weights,
                                       const char *prefix, tmb_codec_transformer **out, tmb_error *error) {
     *out = NULL;
-    tmb_codec_transformer *transformer = tmb_calloc(1, sizeof *transformer + config->layers * sizeof(layer));
+    tmb_codec_transformer *transformer = tmb_calloc(1, sizeof *transformer + config->layers * sizeof(tmb_codec_layer));
     if (transformer == NULL) {
         return tmb_fail_memory(error, "the codec's transformer", 0);
     }
@@ -134,7 +116,7 @@ void tmb_codec_transformer_destroy(tmb_codec_transformer **address) {
         return;
     }
     for (size_t i = 0; i < transformer->config.layers; i++) {
-        layer *l = &transformer->layers[i];
+        tmb_codec_layer *l = &transformer->layers[i];
         free(l->attention_norm);
         free(l->attention_norm_bias);
         free(l->mlp_norm);
@@ -166,7 +148,7 @@ size_t tmb_codec_transformer_bytes(const tmb_codec_transformer_config *config) {
 }
 
 size_t tmb_codec_transformer_scratch_bytes(const tmb_codec_transformer *transformer) {
-    const layer *l = &transformer->layers[0];
+    const tmb_codec_layer *l = &transformer->layers[0];
     const tmb_conv *convs[] = {&l->query_key_value, &l->output, &l->mlp_in, &l->mlp_out};
     size_t most = 0;
     for (size_t i = 0; i < sizeof convs / sizeof convs[0]; i++) {
@@ -276,7 +258,7 @@ void tmb_codec_transformer_buffers_destroy(tmb_codec_transformer_buffers **addre
 typedef struct pass {
     const tmb_codec_transformer *transformer;
     tmb_codec_transformer_buffers *buffers;
-    const layer *layer;
+    const tmb_codec_layer *layer;
     size_t index; /* of the layer */
     float *x;
     const tmb_codec_rows *streams;
@@ -424,7 +406,7 @@ static void apply(pass *p, const tmb_conv *conv, const float *in, float *out, tm
 
 static void forward_layer(pass *p) {
     tmb_codec_transformer_buffers *b = p->buffers;
-    const layer *l = p->layer;
+    const tmb_codec_layer *l = p->layer;
     p->norm = l->attention_norm;
     p->norm_bias = l->attention_norm_bias;
     p->scale = l->attention_scale;

@@ -29,7 +29,7 @@ tmb_status tmb_codec_transformer_load(const tmb_codec_transformer_config *config
                                       const char *prefix, tmb_codec_transformer **out, tmb_error *error);
 void tmb_codec_transformer_destroy(tmb_codec_transformer **transformer);
 
-/* Bytes of weights; SIZE_MAX where the sizes are absurd. */
+/* Bytes of weights; SIZE_MAX if the sizes are absurd. */
 size_t tmb_codec_transformer_bytes(const tmb_codec_transformer_config *config);
 
 /* Floats of the keys and values of one stream that keeps `capacity` rows. */
@@ -44,7 +44,7 @@ typedef struct tmb_codec_rows {
     uint64_t position; /* of the first of these rows in the stream */
 } tmb_codec_rows;
 
-/* Makes room in a cache for `rows` more: keeps the last window - 1 rows where they would not fit. Returns the new
+/* Makes room in a cache for `rows` more: keeps the last window - 1 rows if they would not fit. Returns the new
  * number of filled rows. */
 size_t tmb_codec_cache_room(const tmb_codec_transformer_config *config, float *cache, size_t capacity, size_t filled,
                             size_t rows);

@@ -11,7 +11,7 @@
 
 typedef struct tmb_kv_shape {
     size_t layers, heads, head_size, page_positions;
-    bool half; /* f16, else f32 */
+    bool half; /* f16, otherwise f32 */
 } tmb_kv_shape;
 
 typedef struct tmb_kv {
@@ -21,7 +21,7 @@ typedef struct tmb_kv {
     size_t page_capacity; /* of the list */
 } tmb_kv;
 
-/* Bytes of a page, and of what `positions` positions need; SIZE_MAX where that does not fit. */
+/* Bytes of a page, and of what `positions` positions need; SIZE_MAX if that does not fit. */
 size_t tmb_kv_page_bytes(const tmb_kv_shape *shape);
 size_t tmb_kv_bytes(const tmb_kv_shape *shape, size_t positions);
 

@@ -26,7 +26,7 @@ typedef struct tmb_lm_options {
 } tmb_lm_options;
 
 /* `weights` must outlive the model (text embeddings are read from it row by row) and `config` is copied.
- * TMB_ERROR_MODEL where a tensor is missing or has another shape. */
+ * TMB_ERROR_MODEL if a tensor is missing or has another shape. */
 tmb_status tmb_lm_load(const tmb_qwen3_config *config, const tmb_safetensors *weights, const tmb_lm_options *options,
                        tmb_lm **out, tmb_error *error);
 void tmb_lm_destroy(tmb_lm **lm);
@@ -72,7 +72,7 @@ tmb_status tmb_lm_sequence_begin(tmb_lm_sequence *sequence, const tmb_lm_samplin
                                  size_t trailing_count, const float *pad, tmb_error *error);
 
 /* One frame for each sequence: codes [count, code groups], outcomes [count]. A sequence whose outcome is not a frame
- * must not be stepped again. Allocates only where a sequence outgrows its room. */
+ * must not be stepped again. Allocates only if a sequence outgrows its room. */
 void tmb_lm_step(tmb_lm_context *context, tmb_lm_sequence *const *sequences, size_t count, int16_t *codes,
                  tmb_lm_outcome *outcomes);
 

@@ -54,8 +54,8 @@ static void project(tmb_team *team, const tmb_matrix *weights, const float *bias
 
 tmb_status tmb_lm_embed_text(const tmb_lm *lm, tmb_team *team, const int32_t *ids, size_t count, float *out,
                              tmb_error *error) {
-    const tmb_matrix *first = &tmb_lm_entry(lm, lm->entries.text1)->matrix;
-    const tmb_matrix *second = &tmb_lm_entry(lm, lm->entries.text2)->matrix;
+    const tmb_matrix *first = &tmb_lm_entry(lm, lm->plan.entries.text1)->matrix;
+    const tmb_matrix *second = &tmb_lm_entry(lm, lm->plan.entries.text2)->matrix;
     size_t text = lm->talker_config.text_hidden_size;
     size_t hidden = lm->talker_config.transformer.hidden_size;
     size_t wide = tmb_lm_round16(text > hidden ? text : hidden);
@@ -73,13 +73,13 @@ tmb_status tmb_lm_embed_text(const tmb_lm *lm, tmb_team *team, const int32_t *id
             if (id < 0 || (size_t)id >= lm->talker_config.text_vocab_size) {
                 status = tmb_fail(error, TMB_ERROR_ARGUMENT, "the model has no text token %d", (int)id);
             } else {
-                status = tmb_tensor_read_f32(lm->text_embedding, (size_t)id * text, text, x + i * wide, error);
+                status = tmb_tensor_read_f32(lm->plan.text_embedding, (size_t)id * text, text, x + i * wide, error);
             }
         }
         if (status != TMB_OK) {
             break;
         }
-        project(team, first, tmb_lm_vector(lm, lm->entries.text1_bias), x, wide, here, prepared, y);
+        project(team, first, tmb_lm_vector(lm, lm->plan.entries.text1_bias), x, wide, here, prepared, y);
         size_t stride = tmb_matrix_padded_rows(first);
         for (size_t i = 0; i < here; i++) {
             for (size_t k = 0; k < text; k++) {
@@ -87,7 +87,7 @@ tmb_status tmb_lm_embed_text(const tmb_lm *lm, tmb_team *team, const int32_t *id
                 x[i * wide + k] = v / (1.0f + expf(-v));
             }
         }
-        project(team, second, tmb_lm_vector(lm, lm->entries.text2_bias), x, wide, here, prepared, y);
+        project(team, second, tmb_lm_vector(lm, lm->plan.entries.text2_bias), x, wide, here, prepared, y);
         stride = tmb_matrix_padded_rows(second);
         for (size_t i = 0; i < here; i++) {
             memcpy(out + (begin + i) * hidden, y + i * stride, hidden * sizeof *out);
@@ -100,14 +100,14 @@ tmb_status tmb_lm_embed_text(const tmb_lm *lm, tmb_team *team, const int32_t *id
 }
 
 void tmb_lm_embed_codec(const tmb_lm *lm, int32_t id, float *out) {
-    tmb_pack_table_row(tmb_lm_entry(lm, lm->entries.codec_embedding), tmb_lm_data(lm, lm->entries.codec_embedding),
-                       (size_t)id, out);
+    tmb_pack_table_row(tmb_lm_entry(lm, lm->plan.entries.codec_embedding),
+                       tmb_lm_data(lm, lm->plan.entries.codec_embedding), (size_t)id, out);
 }
 
 void tmb_lm_embed_frame(const tmb_lm *lm, const int16_t *codes, float *out) {
     tmb_lm_embed_codec(lm, codes[0], out);
     for (size_t k = 1; k < lm->talker_config.code_groups; k++) {
-        size_t entry = lm->entries.books + k - 1;
+        size_t entry = lm->plan.entries.books + k - 1;
         tmb_pack_table_add(tmb_lm_entry(lm, entry), tmb_lm_data(lm, entry), (size_t)codes[k], out);
     }
 }

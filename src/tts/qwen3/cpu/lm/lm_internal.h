@@ -3,45 +3,18 @@
 #define TMB_TTS_QWEN3_CPU_LM_LM_INTERNAL_H
 
 #include "tts/qwen3/cpu/lm/lm.h"
-#include "tts/qwen3/cpu/lm/pack.h"
 #include "tts/qwen3/cpu/lm/stack.h"
+#include "tts/qwen3/plan/lm_plan.h"
 
 #define TMB_LM_PAGE_POSITIONS 64
-
-/* Where one stack's weights are in the plan: the first layer's entries, each layer's the same distance apart. */
-enum {
-    ENTRY_INPUT_NORM,
-    ENTRY_QKV,
-    ENTRY_QUERY_NORM,
-    ENTRY_KEY_NORM,
-    ENTRY_OUTPUT,
-    ENTRY_MLP_NORM,
-    ENTRY_GATE_UP,
-    ENTRY_DOWN,
-    ENTRIES_OF_LAYER
-};
-typedef struct tmb_lm_stack_entries {
-    size_t first_layer, norm;
-} tmb_lm_stack_entries;
-
-typedef struct tmb_lm_entries {
-    tmb_lm_stack_entries talker, predictor;
-    size_t codec_head, codec_embedding;
-    size_t text1, text1_bias, text2, text2_bias;
-    size_t projection, projection_bias; /* where the predictor has another width */
-    size_t heads, books;                /* the first of 15 each */
-} tmb_lm_entries;
 
 struct tmb_lm {
     tmb_qwen3_talker_config talker_config;
     tmb_qwen3_predictor_config predictor_config;
-    bool projects; /* small_to_mtp_projection is there */
     bool predictor_bf16_dot;
-    tmb_pack_plan plan;
+    tmb_lm_plan plan;
     tmb_pack_arena arena;
-    tmb_lm_entries entries;
     tmb_lm_stack talker, predictor;
-    const tmb_tensor *text_embedding;
     tmb_kv_shape talker_kv, predictor_kv;
 };
 
@@ -50,7 +23,7 @@ struct tmb_lm_sequence {
     tmb_kv kv;
     size_t positions; /* in the cache */
     size_t frames;    /* made so far */
-    bool has_hidden;  /* `hidden` is the talker's output at the last position, else `next` waits to go in */
+    bool has_hidden;  /* `hidden` is the talker's output at the last position, otherwise `next` waits to go in */
     float *hidden;    /* [D] */
     float *next;      /* [D] */
     float *trailing;  /* [trailing_count, D], then pad [D] */
@@ -79,9 +52,11 @@ struct tmb_lm_context {
     void *watch_user;
 };
 
-static inline const tmb_pack_entry *tmb_lm_entry(const tmb_lm *lm, size_t index) { return &lm->plan.entries[index]; }
+static inline const tmb_pack_entry *tmb_lm_entry(const tmb_lm *lm, size_t index) {
+    return &lm->plan.pack.entries[index];
+}
 static inline const uint8_t *tmb_lm_data(const tmb_lm *lm, size_t index) {
-    return lm->arena.data + lm->plan.entries[index].offset;
+    return lm->arena.data + lm->plan.pack.entries[index].offset;
 }
 static inline const float *tmb_lm_vector(const tmb_lm *lm, size_t index) {
     return (const float *)(const void *)tmb_lm_data(lm, index);

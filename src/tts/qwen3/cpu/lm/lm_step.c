@@ -333,9 +333,10 @@ static void pick_all(step *s, size_t book) {
 /* Rows in y [count, D] become the predictor's inputs in x. */
 static void project_to_predictor(tmb_lm_context *c, size_t count) {
     const tmb_lm *lm = c->lm;
-    if (lm->projects) {
-        tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->entries.projection)->matrix, false,
-                        tmb_lm_vector(lm, lm->entries.projection_bias), c->y, c->x_stride, count, c->x, c->x_stride);
+    if (lm->plan.projects) {
+        tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->plan.entries.projection)->matrix, false,
+                        tmb_lm_vector(lm, lm->plan.entries.projection_bias), c->y, c->x_stride, count, c->x,
+                        c->x_stride);
     } else {
         memcpy(c->x, c->y, count * c->x_stride * sizeof *c->x);
     }
@@ -357,7 +358,7 @@ static void predict(step *s) {
                 memcpy(row, live_sequence(s, i)->hidden, hidden * sizeof *row);
                 tmb_lm_embed_codec(lm, live_codes(s, i)[0], row + c->x_stride);
             } else {
-                size_t book = lm->entries.books + k - 2;
+                size_t book = lm->plan.entries.books + k - 2;
                 tmb_pack_table_row(tmb_lm_entry(lm, book), tmb_lm_data(lm, book), (size_t)live_codes(s, i)[k - 1], row);
             }
             c->runs[i] = (tmb_lm_run){.kv = &c->predictor_kv[i], .first = k == 1 ? 0 : k, .count = rows};
@@ -369,8 +370,8 @@ static void predict(step *s) {
                                    (float)stack->config.rms_norm_eps, stack->config.hidden_size,
                                    c->y + i * c->x_stride);
         }
-        tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->entries.heads + k - 1)->matrix, stack->bf16_dot, NULL, c->y,
-                        c->x_stride, s->live, c->scores, c->scores_stride);
+        tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->plan.entries.heads + k - 1)->matrix, stack->bf16_dot, NULL,
+                        c->y, c->x_stride, s->live, c->scores, c->scores_stride);
         pick_all(s, k);
     }
 }
@@ -405,8 +406,8 @@ void tmb_lm_step(tmb_lm_context *context, tmb_lm_sequence *const *sequences, siz
     for (size_t i = 0; i < s.live; i++) {
         memcpy(c->y + i * c->x_stride, live_sequence(&s, i)->hidden, tmb_lm_hidden_size(lm) * sizeof *c->y);
     }
-    tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->entries.codec_head)->matrix, false, NULL, c->y, c->x_stride,
-                    s.live, c->scores, c->scores_stride);
+    tmb_lm_multiply(c->workspace, &tmb_lm_entry(lm, lm->plan.entries.codec_head)->matrix, false, NULL, c->y,
+                    c->x_stride, s.live, c->scores, c->scores_stride);
     pick_all(&s, 0);
     drop_finished(&s);
     if (s.live == 0) {

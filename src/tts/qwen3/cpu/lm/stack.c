@@ -165,7 +165,7 @@ static void prepare_part(void *argument, int part, int parts) {
     }
 }
 
-/* Rows in the form that `weights` wants, after a norm where one is given. */
+/* Rows in the form that `weights` wants, after a norm if one is given. */
 static void prepare(region *r, const tmb_matrix *weights, bool bf16_dot, const float *norm, const float *from,
                     size_t from_stride) {
     r->kernels = tmb_matmul_choose(&r->workspace->matmul, weights->type, bf16_dot);

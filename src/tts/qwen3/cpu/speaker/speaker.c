@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
 #include "base/thread.h"
 
 #include <math.h>
@@ -241,16 +242,14 @@ static tmb_status check_samples(const tmb_speaker_encoder *encoder, const float 
     return TMB_OK;
 }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
 /* Floats of the largest reflected input. */
 static size_t padded_size(const tmb_speaker_encoder *encoder, size_t rows) {
     const tmb_qwen3_speaker_config *config = &encoder->config;
     size_t size = (rows + 2 * encoder->first.reflected) * config->mel_bands;
-    size = larger(size, (rows + 2 * encoder->aggregate.reflected) * encoder->aggregate.conv.in);
+    size = tmb_max_size(size, (rows + 2 * encoder->aggregate.reflected) * encoder->aggregate.conv.in);
     for (size_t i = 0; i < encoder->block_count; i++) {
         const tmb_speaker_tdnn *group = &encoder->blocks[i].groups[0];
-        size = larger(size, (rows + 2 * group->reflected) * group->conv.in);
+        size = tmb_max_size(size, (rows + 2 * group->reflected) * group->conv.in);
     }
     return size;
 }
@@ -281,8 +280,8 @@ tmb_status tmb_speaker_embed(const tmb_speaker_encoder *encoder, tmb_team *team,
         {&j.features, j.rows * j.width},
         {&j.weights, j.rows * j.width},
         {&j.hidden, j.rows * config->attention_channels},
-        {&j.statistics, 2 * larger(j.width, j.channels)},
-        {&j.gate, larger(config->se_channels + j.channels, config->attention_channels)},
+        {&j.statistics, 2 * tmb_max_size(j.width, j.channels)},
+        {&j.gate, tmb_max_size(config->se_channels + j.channels, config->attention_channels)},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0] && status == TMB_OK; i++) {
         *buffers[i].address = tmb_alloc_aligned(buffers[i].size, sizeof(float));

@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""What tools/capacity.py says of workers on this machine beside what they do: JSON on standard output.
+
+    bench/capacity_check.py --service FILE [--build build] [--engine preview|qwen3] [--model DIR] [--cpus 0 ...]
+                            [--items 60]
+
+Each of --cpus is a worker (numbers with commas between are the processors that it may use), a `timbre serve` of its
+own with as many threads as the service times are for; this program is the queue in front of them. Workers with the
+same processors share them, and the model is told how much of them other programs, this one too, took meanwhile.
+Twice: all items at once, for the throughput; then in a Poisson process at --load of it, for the latencies. The model
+is given the same arrivals and the lengths of speech that came of it, nothing else of what was measured.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import random
+import sys
+import threading
+import time
+
+root = pathlib.Path(__file__).resolve().parent.parent
+options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+options.add_argument("--service", required=True)
+options.add_argument("--build", default=str(root / "build"))
+options.add_argument("--engine", default="preview")
+options.add_argument("--model")
+options.add_argument("--cpus", nargs="+", default=["0"])
+options.add_argument("--items", type=int, default=60)
+options.add_argument("--load", type=float, default=0.6, help="of the throughput that the model says")
+options.add_argument("--nice", type=int, help="of the workers and of this; below 0 needs root")
+options.add_argument("--seed", type=int, default=1)
+arguments = options.parse_args()
+os.environ["TIMBRE"] = str(pathlib.Path(arguments.build) / "cli/timbre")
+sys.path.insert(0, str(root / "tests/server"))
+sys.path.insert(0, str(root / "tools"))
+from capacity import Item, System, percentile, read_kind  # noqa: E402
+from load import prefer  # noqa: E402
+from support import Server, wav  # noqa: E402
+
+KIND = read_kind(arguments.service)
+SENTENCE = "This is one of the sentences that are spoken to see how long it takes. "
+
+
+class Workers:
+    """The least loaded one that has a place takes the next item."""
+
+    def __init__(self, servers):
+        self.servers, self.count = servers, [0] * len(servers)
+        self.references = [server.upload(wav(6)) for server in servers]
+        self.changed = threading.Condition()
+        for server, reference in zip(self.servers, self.references):
+            self.speak(server, reference, 1)
+
+    @staticmethod
+    def speak(server, reference, sentences):
+        answer = server.clone(SENTENCE * sentences, path="/voice-clone-enhanced", seed=1, max_seconds=3.2 * sentences,
+                              ref_audio=reference, timeout=600, ref_text="A reference of a few seconds.")
+        assert answer.status == 200 and "error" not in answer.json()["items"][0], answer
+        return answer.json()["items"][0]["duration"]
+
+    def run(self, arrivals, sentences):
+        """Returns for each item when it ended and how long its speech is."""
+        out, threads, start = [None] * len(arrivals), [], time.monotonic()
+
+        def one(index, worker):
+            spoken = self.speak(self.servers[worker], self.references[worker], sentences[index])
+            out[index] = (time.monotonic() - start, spoken)
+            with self.changed:
+                self.count[worker] -= 1
+                self.changed.notify()
+        for index, arrival in enumerate(arrivals):
+            time.sleep(max(arrival - (time.monotonic() - start), 0))
+            with self.changed:
+                self.changed.wait_for(lambda: min(self.count) < KIND.max_batch)
+                worker = self.count.index(min(self.count))
+                self.count[worker] += 1
+            threads.append(threading.Thread(target=one, args=(index, worker)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        return out
+
+
+def machines():
+    """Sets of processors, and the numbers of the workers on each."""
+    out = {}
+    for number, cpus in enumerate(arguments.cpus):
+        out.setdefault(cpus, []).append(number)
+    return list(out.items())
+
+
+def model(arrivals, spoken, others):
+    """The ends that the model says; `others`: of each set, the processors that were busy with something else."""
+    items = [Item(arrival, seconds, None) for arrival, seconds in zip(arrivals, spoken)]
+    shares = [(len(cpus.split(",")) - taken, members) for (cpus, members), taken in zip(machines(), others)]
+    System(KIND, len(arguments.cpus), machines=shares).run(items)
+    return [item.ended for item in items]
+
+
+def processor_time(servers):
+    """Seconds that the workers have had, with programs that they started and that have ended."""
+    ticks = 0
+    for server in servers:
+        fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def work(servers):
+    """For each set of processors, seconds that they worked and seconds of that for workers."""
+    out = []
+    for cpus, members in machines():
+        worked = 0
+        for line in pathlib.Path("/proc/stat").read_text().splitlines():
+            name, *fields = line.split()
+            if name.startswith("cpu") and name[3:] in cpus.split(","):
+                user, nice, system, _, _, irq, softirq, steal = map(int, fields[:8])
+                worked += user + nice + system + irq + softirq + steal
+        out.append((worked / os.sysconf("SC_CLK_TCK"), processor_time([servers[member] for member in members])))
+    return out
+
+
+def attended(servers, run):
+    """What `run` returns, and for each set the processors that others and that the workers kept busy meanwhile."""
+    started, before = time.monotonic(), work(servers)
+    out = run()
+    passed = time.monotonic() - started
+    changes = [(after[0] - was[0], after[1] - was[1]) for after, was in zip(work(servers), before)]
+    return out, [(all_work - own) / passed for all_work, own in changes], [own / passed for _, own in changes]
+
+
+def latencies(arrivals, ends):
+    return [end - arrival for arrival, end in zip(arrivals, ends)]
+
+
+def compare(measured, said):
+    return {"measured": round(measured, 4), "model": round(said, 4), "error": round(said / measured - 1, 4)}
+
+
+def main():
+    if arguments.nice is not None and os.getpid() != os.getsid(0):
+        prefer(arguments.nice)
+    rng = random.Random(arguments.seed)
+    sentences = [rng.choice((1, 1, 2, 3)) for _ in range(arguments.items)]
+    more = ["--max-batch", KIND.max_batch, "--threads", KIND.cpus, "--rate-limit", 0, "--max-body-memory", "1G",
+            *(["--model", arguments.model] if arguments.model else [])]
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for cpus in arguments.cpus:
+            def settle(cpus=cpus):
+                os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
+                if arguments.nice is not None:
+                    prefer(arguments.nice)
+            servers.append(stack.enter_context(Server(*more, engine=arguments.engine, preexec_fn=settle)))
+        workers = Workers(servers)
+        at_once = [0.0] * arguments.items
+        out, others, busy = attended(servers, lambda: workers.run(at_once, sentences))
+        ends, spoken = zip(*out)
+        throughput = compare(arguments.items / max(ends), arguments.items / max(model(at_once, spoken, others)))
+        rate = arguments.load * throughput["model"]
+        arrivals, now = [], 0.0
+        for _ in range(arguments.items):
+            now += rng.expovariate(rate)
+            arrivals.append(now)
+        # When the workers rest, others may have their processors at no cost: what counts is what they took before.
+        ends, spoken = zip(*workers.run(arrivals, sentences))
+    measured, said = latencies(arrivals, ends), latencies(arrivals, model(arrivals, spoken, others))
+    print(json.dumps({"kind": KIND.name, "workers": len(arguments.cpus), "cpus": arguments.cpus,
+                      "items": arguments.items,
+                      "throughput": throughput, "p50": compare(percentile(measured, 0.5), percentile(said, 0.5)),
+                      "p95": compare(percentile(measured, 0.95), percentile(said, 0.95)), "arrivals": round(rate, 3),
+                      "others": [round(one, 3) for one in others],
+                      "busy": [round(one, 3) for one in busy], "load_average": round(os.getloadavg()[0], 1),
+                      "nice": arguments.nice}))
+
+
+main()

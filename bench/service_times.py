@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Service times of one worker, as tools/capacity.py wants them: JSON on standard output.
+
+    bench/service_times.py [--build build] [--engine preview|qwen3] [--model DIR] [--cpus 0] [--batch 8] [--name NAME]
+
+Needs only Python, Linux and an idle machine. Starts `timbre serve` on the given CPUs and measures the processor time of
+its threads (/proc), by what they are for: other programs on the machine make it later, but hardly longer. A step's time
+is that of the batch's thread with its team, codec included, for each frame of 80 ms of a batch of that size; an engine
+that is a program of its own (espeak-ng) is counted with it. Stages are processor seconds for a second of audio.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+root = pathlib.Path(__file__).resolve().parent.parent
+options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+options.add_argument("--build", default=str(root / "build"))
+options.add_argument("--engine", default="preview")
+options.add_argument("--model")
+options.add_argument("--cpus", default="0", help="numbers with commas between, that the worker may use")
+options.add_argument("--batch", type=int, default=8, help="sequences spoken at once, at most")
+options.add_argument("--name")
+options.add_argument("--rounds", type=int, default=3)
+options.add_argument("--nice", type=int, help="of the worker; less than none needs root")
+arguments = options.parse_args()
+os.environ["TIMBRE"] = str(pathlib.Path(arguments.build) / "cli/timbre")
+sys.path.insert(0, str(root / "tests/server"))
+from load import prefer  # noqa: E402
+from support import Server, wav  # noqa: E402
+
+FRAME = 0.08
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+CPUS = {int(cpu) for cpu in arguments.cpus.split(",")}
+SENTENCE = "This is one of the sentences that are spoken to see how long it takes. "
+REFERENCE_SECONDS = 6
+GROUPS = {"speech": ("tmb-scheduler", "timbre-team", "timbre-codec"), "resample": ("tmb-resample",),
+          "enhance": ("tmb-enhance",), "encode": ("tmb-encode",)}
+
+
+def thread_seconds(task):
+    """Processor time of a thread: in nanoseconds if the kernel tells, in ticks otherwise."""
+    try:
+        for line in (task / "sched").read_text().splitlines():
+            if line.startswith("se.sum_exec_runtime"):
+                return float(line.split(":")[1]) / 1e3
+    except OSError:
+        pass
+    fields = (task / "stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * TICK
+
+
+def processor_time(server):
+    """By group of threads; "other" is what is left of the whole process, threads that have ended included."""
+    out = dict.fromkeys(GROUPS, 0.0)
+    for task in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir():
+        try:
+            name, seconds = (task / "comm").read_text().strip(), thread_seconds(task)
+        except OSError:
+            continue
+        for group, names in GROUPS.items():
+            out[group] += seconds if name in names else 0
+    fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    out["other"] = (int(fields[11]) + int(fields[12])) * TICK - sum(out.values())
+    out["speech"] += (int(fields[13]) + int(fields[14])) * TICK  # programs that it started
+    return out
+
+
+def voice(number):
+    return wav(REFERENCE_SECONDS, seed=number)
+
+
+def work(server, reference, count, sentences):
+    """Speaks `count` items at once; processor time by group, seconds of speech, seconds that it took."""
+    fields = {"path": "/voice-clone-enhanced", "seed": 1, "max_seconds": 3.2 * sentences, "timeout": 600,
+              "ref_text": "A reference of a few seconds."}
+    before, start = processor_time(server), time.monotonic()
+    answer = server.clone([SENTENCE * sentences] * count, ref_audio=reference, **fields)
+    took = time.monotonic() - start
+    server.wait_idle()
+    time.sleep(0.1)
+    after = processor_time(server)
+    assert answer.status == 200 and all("error" not in item for item in answer.json()["items"]), answer
+    spoken = sum(item["duration"] for item in answer.json()["items"])
+    return {group: after[group] - before[group] for group in after}, spoken, took
+
+
+def median(values):
+    return sorted(values)[len(values) // 2]
+
+
+def repeated(run):
+    """The medians of several rounds."""
+    rounds = [run(number) for number in range(arguments.rounds)]
+    cpu = {group: median([one[0][group] for one in rounds]) for group in rounds[0][0]}
+    return cpu, median([one[1] for one in rounds]), median([one[2] for one in rounds])
+
+
+def settle():
+    """The worker's processors, and its turn before others."""
+    os.sched_setaffinity(0, CPUS)
+    if arguments.nice is not None:
+        prefer(arguments.nice)
+
+
+def codec_seconds():
+    """Of a frame, decoded alone in chunks of four; None for an engine without one."""
+    if arguments.engine != "qwen3" or not arguments.model:
+        return None
+    program = pathlib.Path(arguments.build) / "bench/bench_codec"
+    done = subprocess.run([program, arguments.model, str(len(CPUS)), "bf16"],
+                          input="decode 16 4 1\n" * 5, capture_output=True, text=True, check=True,
+                          preexec_fn=settle)
+    times = [float(line) for line in done.stdout.splitlines() if line.replace(".", "", 1).isdigit()]
+    return min(times) / 16 if times else None
+
+
+def measure(server):
+    start = time.monotonic()
+    known = server.upload(voice(1))
+    work(server, known, 1, 1)
+    first = time.monotonic() - start
+    short, short_spoken, short_took = repeated(lambda _: work(server, known, 1, 1))
+    long, long_spoken, _ = repeated(lambda _: work(server, known, 1, 4))
+    # What grows with the speech is the step, what does not is the prefill.
+    frames = (long_spoken - short_spoken) / FRAME
+    step = max(long["speech"] - short["speech"], 0) / frames
+    prefill = max(short["speech"] - step * short_spoken / FRAME, 0)
+    steps, batch = {}, 1
+    while batch <= arguments.batch:
+        cpu, spoken, _ = repeated(lambda _, batch=batch: work(server, known, batch, 3))
+        steps[str(batch)] = max(cpu["speech"] - batch * prefill, 0) / (spoken / batch / FRAME)
+        batch *= 2
+    # `cpu` is now that of the largest batch: enough of everything.
+    count = batch // 2
+    new, _, _ = repeated(lambda number: work(server, server.upload(voice(100 + number)), 1, 1))
+    times = {
+        "name": arguments.name or arguments.engine, "engine": arguments.engine, "cpus": len(CPUS),
+        "max_batch": arguments.batch, "frame_seconds": FRAME, "prefill": prefill, "step": steps,
+        "codec": codec_seconds(),
+        "stage1": max(new["resample"] - short["resample"], 0) / REFERENCE_SECONDS,
+        "stage2": max(new["enhance"] - short["enhance"], 0) / REFERENCE_SECONDS,
+        "stage4": cpu["resample"] / spoken, "stage5": cpu["enhance"] / spoken,
+        "voice": max(new["encode"] - short["encode"], 0), "overhead": max(cpu["other"], 0) / count,
+    }
+    busy = times["overhead"] + prefill + short_spoken / FRAME * steps["1"]
+    busy += short_spoken * (times["stage4"] + times["stage5"])
+    times["latency"] = max(short_took - busy / len(CPUS), 0)
+    times["load"] = max(first - short_took, 0)
+    times["conditions"] = {
+        "machine": platform.machine(), "cpu": next(
+            (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), ""),
+        "worker_cpus": sorted(CPUS), "load_average": round(os.getloadavg()[0], 1), "nice": arguments.nice,
+        "model": arguments.model and os.path.basename(arguments.model.rstrip("/"))}
+    return times
+
+
+def main():
+    more = ["--max-batch", arguments.batch, "--threads", len(CPUS)]
+    more += ["--model", arguments.model] if arguments.model else []
+
+    with Server(*more, engine=arguments.engine, preexec_fn=settle) as server:
+        times = measure(server)
+    json.dump({key: round(value, 9) if isinstance(value, float) else value for key, value in times.items()}, sys.stdout,
+              indent=1)
+    print()
+
+
+main()

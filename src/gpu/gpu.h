@@ -1,0 +1,147 @@
+/* One GPU: its context, memory, streams, kernels and graphs of kernels.
+ *
+ * Functions that take a tmb_gpu may be called from any thread, though from one at a time, after tmb_gpu_enter on that
+ * thread. Work on one stream is done in order; nothing uses the driver's default stream.
+ *
+ * A kernel that faults loses the context: from then on every call fails with the same error, and tmb_gpu_lost says so.
+ */
+#ifndef TMB_GPU_GPU_H
+#define TMB_GPU_GPU_H
+
+#include "gpu/driver.h"
+
+/* An address in the device's memory; 0 is none. */
+typedef uint64_t tmb_gpu_address;
+
+typedef struct tmb_gpu tmb_gpu;
+
+/* What a device is called. */
+typedef struct tmb_gpu_description {
+    int index;
+    char name[96];
+    int capability; /* 80 is 8.0 */
+    uint64_t free_bytes, total_bytes;
+    int driver; /* 12040 is 12.4 */
+} tmb_gpu_description;
+
+/* Whether device `index` can be used: the driver, the device, its architecture, kernels in this build.
+ * TMB_ERROR_UNSUPPORTED says what is missing; `out` (may be NULL) is filled as far as it is known. The free memory is
+ * that without a context of our own. */
+tmb_status tmb_gpu_check(int index, tmb_gpu_description *out, tmb_error *error);
+
+/* Makes a context on device `index` and loads the kernels. Errors as tmb_gpu_check, and TMB_ERROR_MEMORY. */
+tmb_status tmb_gpu_open(int index, tmb_gpu **out, tmb_error *error);
+/* Frees whatever is still allocated, too. */
+void tmb_gpu_close(tmb_gpu **gpu);
+
+/* Makes the device current on this thread. */
+tmb_status tmb_gpu_enter(tmb_gpu *gpu, tmb_error *error);
+
+/* Whether the context was lost; its first error. */
+bool tmb_gpu_lost(const tmb_gpu *gpu, tmb_error *error);
+/* How many contexts were lost in this process. Any thread. */
+uint64_t tmb_gpu_losses(void);
+
+const tmb_gpu_description *tmb_gpu_describe(const tmb_gpu *gpu);
+/* Bytes of device memory that are allocated now. */
+size_t tmb_gpu_allocated(const tmb_gpu *gpu);
+/* What this process could have of the device's memory: what is allocated through any tmb_gpu, and what is free. With
+ * the device current on this thread. */
+tmb_status tmb_gpu_room(tmb_gpu *gpu, uint64_t *bytes, tmb_error *error);
+/* Bytes that are allocated through any tmb_gpu. Any thread. */
+uint64_t tmb_gpu_held(void);
+
+/* ---- Memory ---- */
+
+/* Memory is asked of the driver in slabs from now on (slabs.h); in how large ones for a pool of so many bytes (0: in
+ * none); and what lies free in them, about. */
+void tmb_gpu_use_slabs(tmb_gpu *gpu, size_t size);
+size_t tmb_gpu_slab_size(uint64_t pool);
+size_t tmb_gpu_slack(const tmb_gpu *gpu);
+
+/* Bytes that an allocation of `bytes` takes: it is rounded up. SIZE_MAX if it does not fit into size_t. */
+size_t tmb_gpu_rounded(size_t bytes);
+/* `what` is for the message. TMB_ERROR_MEMORY. */
+tmb_status tmb_gpu_allocate(tmb_gpu *gpu, size_t bytes, const char *what, tmb_gpu_address *out, tmb_error *error);
+/* Waits for nothing: only what no stream uses any more, since it may be given out at once. 0 is allowed. */
+void tmb_gpu_free(tmb_gpu *gpu, tmb_gpu_address address);
+
+/* Host memory that copies may read and write while this thread goes on. */
+tmb_status tmb_gpu_allocate_pinned(tmb_gpu *gpu, size_t bytes, void **out, tmb_error *error);
+void tmb_gpu_free_pinned(tmb_gpu *gpu, void *address);
+
+/* ---- Streams and events ---- */
+
+typedef struct tmb_gpu_stream tmb_gpu_stream;
+typedef struct tmb_gpu_event tmb_gpu_event;
+
+tmb_status tmb_gpu_stream_create(tmb_gpu *gpu, tmb_gpu_stream **out, tmb_error *error);
+void tmb_gpu_stream_destroy(tmb_gpu *gpu, tmb_gpu_stream **stream);
+/* Waits until everything on the stream is done. */
+tmb_status tmb_gpu_synchronize(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_error *error);
+
+tmb_status tmb_gpu_event_create(tmb_gpu *gpu, tmb_gpu_event **out, tmb_error *error);
+void tmb_gpu_event_destroy(tmb_gpu *gpu, tmb_gpu_event **event);
+tmb_status tmb_gpu_record(tmb_gpu *gpu, tmb_gpu_event *event, tmb_gpu_stream *stream, tmb_error *error);
+/* Waits for what was on the stream when the event was recorded. */
+tmb_status tmb_gpu_wait(tmb_gpu *gpu, tmb_gpu_event *event, tmb_error *error);
+/* *done: whether that is so already. */
+tmb_status tmb_gpu_query(tmb_gpu *gpu, tmb_gpu_event *event, bool *done, tmb_error *error);
+
+/* Copies in the order of the stream. Host memory that is not pinned is used before the function returns, pinned memory
+ * while the stream runs. */
+tmb_status tmb_gpu_upload(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, const void *from, size_t bytes,
+                          tmb_error *error);
+tmb_status tmb_gpu_download(tmb_gpu *gpu, tmb_gpu_stream *stream, void *to, tmb_gpu_address from, size_t bytes,
+                            tmb_error *error);
+tmb_status tmb_gpu_copy(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, tmb_gpu_address from, size_t bytes,
+                        tmb_error *error);
+/* Zeros; `bytes` is a multiple of 4. */
+tmb_status tmb_gpu_clear(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, size_t bytes, tmb_error *error);
+
+/* ---- Kernels ---- */
+
+/* In the order of the list in kernels/arguments.h. */
+#define TMB_GPU_KERNEL_ID(name) TMB_KERNEL_##name
+#include "gpu/kernels/arguments.h"
+enum {
+#define TMB_GPU_ENUM(name) TMB_GPU_KERNEL_ID(name),
+    TMB_GPU_KERNELS(TMB_GPU_ENUM)
+#undef TMB_GPU_ENUM
+        TMB_GPU_KERNEL_COUNT
+};
+
+typedef struct tmb_gpu_grid {
+    unsigned x, y, z; /* blocks */
+    unsigned threads; /* of a block */
+} tmb_gpu_grid;
+
+/* A list of kernels that run one after the other: on a stream at once, or collected in a graph. */
+typedef struct tmb_gpu_recorder tmb_gpu_recorder;
+typedef struct tmb_gpu_graph tmb_gpu_graph;
+
+/* Adds a kernel with its arguments (copied) behind the others. The first failure is kept for tmb_gpu_recorder_end. */
+void tmb_gpu_kernel(tmb_gpu_recorder *recorder, int kernel, tmb_gpu_grid grid, const void *arguments);
+
+/* For launching at once. */
+tmb_gpu_recorder tmb_gpu_direct(tmb_gpu *gpu, tmb_gpu_stream *stream);
+/* For a graph. */
+tmb_gpu_recorder tmb_gpu_recording(tmb_gpu *gpu);
+/* What the kernels came to; *graph (NULL if they were launched at once) is the whole, to be launched any number of
+ * times. */
+tmb_status tmb_gpu_recorder_end(tmb_gpu_recorder *recorder, tmb_gpu_graph **graph, tmb_error *error);
+void tmb_gpu_graph_destroy(tmb_gpu *gpu, tmb_gpu_graph **graph);
+tmb_status tmb_gpu_graph_launch(tmb_gpu *gpu, tmb_gpu_graph *graph, tmb_gpu_stream *stream, tmb_error *error);
+/* Kernels in it. */
+size_t tmb_gpu_graph_kernels(const tmb_gpu_graph *graph);
+
+struct tmb_gpu_recorder {
+    tmb_gpu *gpu;
+    void *stream; /* NULL: a graph is made */
+    void *graph, *last;
+    size_t count;
+    tmb_status status;
+    tmb_error error;
+};
+
+#endif

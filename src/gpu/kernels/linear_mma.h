@@ -1,0 +1,177 @@
+/* The same products by tensor cores: weights in bf16, 8 or 4 bits as the CPU packs them, vectors rounded to bf16 or to
+ * 8 bits with a scale for each 32 values, as the CPU rounds them. Sums of 8 bits are whole numbers and exactly the
+ * CPU's.
+ *
+ * The weights are the first operand (16 rows), the vectors the second (8 columns): a column of the result depends on
+ * its own vector alone. A warp has two panels; warps share the sum over k by blocks of 32.
+ */
+#define MMA_CHUNK 512
+#define MMA_BLOCKS (MMA_CHUNK / 32)
+#define MMA_PITCH (MMA_CHUNK / 2 + 4) /* words of a column's row: of bf16; the first half of it of bytes */
+
+typedef struct linear_mma_shared {
+    uint32_t x[TMB_LINEAR_COLUMNS * MMA_PITCH];
+    float scales[TMB_LINEAR_COLUMNS * MMA_BLOCKS];
+    float totals[TMB_LINEAR_COLUMNS * MMA_BLOCKS]; /* scale times sum */
+    float partial[4 * TMB_LINEAR_COLUMNS * TMB_LINEAR_ROWS];
+    float done[TMB_LINEAR_COLUMNS * TMB_LINEAR_ROWS];
+    float scale[TMB_LINEAR_COLUMNS];
+} linear_mma_shared;
+
+DEVICE uint16_t mma_round(float x) {
+    const uint32_t bits = FLOAT_TO_BITS(x);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+/* One warp: 32 values of one column. */
+DEVICE void mma_prepare(const tmb_linear_arguments *a, linear_mma_shared *s, int column, int block, float value) {
+    const int lane = THREAD % 32;
+    uint32_t *row = s->x + column * MMA_PITCH;
+    if (a->type == TMB_GPU_BF16) {
+        ((uint16_t *)(void *)row)[block * 32 + lane] = mma_round(value);
+        return;
+    }
+    const float most = WARP_MAX(value < 0 ? -value : value);
+    const float inverse = most > 1e-30f ? 127.0f / most : 0.0f;
+    const float rounded = ROUND(value * inverse);
+    const float sum = WARP_SUM(rounded);
+    ((int8_t *)(void *)row)[block * 32 + lane] = (int8_t)(int)rounded;
+    if (lane == 0) {
+        const float scale = most > 1e-30f ? most / 127.0f : 0.0f;
+        s->scales[column * MMA_BLOCKS + block] = scale;
+        s->totals[column * MMA_BLOCKS + block] = scale * sum;
+    }
+}
+
+/* In a panel of 4 bits: where the super-block of `block` begins, and its blocks' weights. */
+DEVICE const uint8_t *q4_super(const uint8_t *panel, int block) { return panel + block / 8 * (320 + 8 * 256); }
+DEVICE int q4_head(int blocks, int block) {
+    const int here = MIN_OF(blocks - block / 8 * 8, 8);
+    return (64 + here * 32 + 63) / 64 * 64;
+}
+
+DEVICE uint32_t load_word(const uint8_t *from, int index) { return ((const uint32_t *)(const void *)from)[index]; }
+DEVICE float load_half(const uint8_t *from, int index) {
+    return HALF_TO_FLOAT(((const uint16_t *)(const void *)from)[index]);
+}
+
+/* sum[4] += 16 rows of the block times 8 columns. */
+DEVICE void mma_block(const tmb_linear_arguments *a, const linear_mma_shared *s, const uint8_t *panel, int block,
+                      int local, float sum[4]) {
+    const int group = THREAD % 32 / 4, place = THREAD % 4;
+    const uint32_t *x = s->x + group * MMA_PITCH; /* the column whose values this lane holds */
+    if (a->type == TMB_GPU_BF16) {
+        const int pairs = (a->k + 1) / 2;
+        for (int half = 0; half < 2; half++) {
+            const int pair = block * 16 + half * 8 + place;
+            const uint32_t weights[4] = {pair < pairs ? load_word(panel, pair * 16 + group) : 0,
+                                         pair < pairs ? load_word(panel, pair * 16 + group + 8) : 0,
+                                         pair + 4 < pairs ? load_word(panel, (pair + 4) * 16 + group) : 0,
+                                         pair + 4 < pairs ? load_word(panel, (pair + 4) * 16 + group + 8) : 0};
+            const uint32_t values[2] = {x[local * 16 + half * 8 + place], x[local * 16 + half * 8 + place + 4]};
+            MMA_BF16(sum, weights, values);
+        }
+        return;
+    }
+    const uint32_t values[2] = {x[local * 8 + place], x[local * 8 + place + 4]};
+    int dots[4] = {0, 0, 0, 0};
+    float scale[2], offset[2] = {0, 0};
+    if (a->type == TMB_GPU_Q8) {
+        const uint8_t *pair = panel + block / 2 * 1088;
+        const uint8_t *weights = pair + 64 + block % 2 * 512;
+        const uint32_t words[4] = {load_word(weights, place * 16 + group), load_word(weights, place * 16 + group + 8),
+                                   load_word(weights, (place + 4) * 16 + group),
+                                   load_word(weights, (place + 4) * 16 + group + 8)};
+        scale[0] = load_half(pair + block % 2 * 32, group);
+        scale[1] = load_half(pair + block % 2 * 32, group + 8);
+        MMA_S8(dots, words, values);
+    } else {
+        const int blocks = (a->k + 31) / 32;
+        const uint8_t *super = q4_super(panel, block);
+        const uint8_t *weights = super + q4_head(blocks, block) + block % 8 * 256;
+        const int shift = place % 2 * 4;
+        const uint32_t words[4] = {load_word(weights, place / 2 * 16 + group) >> shift & 0x0f0f0f0fu,
+                                   load_word(weights, place / 2 * 16 + group + 8) >> shift & 0x0f0f0f0fu,
+                                   load_word(weights, (place / 2 + 2) * 16 + group) >> shift & 0x0f0f0f0fu,
+                                   load_word(weights, (place / 2 + 2) * 16 + group + 8) >> shift & 0x0f0f0f0fu};
+        for (int i = 0; i < 2; i++) {
+            const int row = group + 8 * i;
+            scale[i] = load_half(super, row) * 0.00390625f * (float)super[64 + block % 8 * 32 + row];
+            offset[i] = load_half(super, 16 + row) * 0.00390625f * (float)super[64 + block % 8 * 32 + 16 + row];
+        }
+        MMA_S8(dots, words, values);
+    }
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int at = (place * 2 + i % 2) * MMA_BLOCKS + local;
+        sum[i] = FMA(scale[i / 2] * s->scales[at], (float)dots[i], sum[i]);
+        sum[i] = FMA(-offset[i / 2], s->totals[at], sum[i]);
+    }
+}
+
+DEVICE void linear_mma_run(const tmb_linear_arguments *a, linear_mma_shared *s, const tmb_attend_arguments *attend,
+                           attend_few *t) {
+    const int lane = THREAD % 32, warp = THREAD / 32, warps = THREADS / 32;
+    const int columns = linear_columns(a);
+    const int first = BLOCK_Y * TMB_LINEAR_COLUMNS;
+    if (first >= columns) {
+        return;
+    }
+    const int here = MIN_OF(columns - first, TMB_LINEAR_COLUMNS);
+    if (attend != 0) {
+        few_prepare(attend, t, first, here);
+        BARRIER();
+    } else if (a->norm != 0) {
+        linear_scales(a, first, here, s->scale);
+        BARRIER();
+    }
+    const int panels = (a->rows + 15) / 16;
+    const uint8_t *panel[2];
+    for (int p = 0; p < 2; p++) {
+        panel[p] = a->weights + (int64_t)MIN_OF(BLOCK_X * 2 + p, panels - 1) * a->panel_bytes;
+    }
+    float sum[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+    for (int base = 0; base < a->k; base += MMA_CHUNK) {
+        const int blocks = (MIN_OF(a->k - base, MMA_CHUNK) + 31) / 32;
+        for (int i = warp; i < here * blocks; i += warps) {
+            const int column = i / blocks, k = base + i % blocks * 32 + lane;
+            const float scale = attend == 0 && a->norm != 0 ? s->scale[column] : 1.0f;
+            const float value = k < a->k ? linear_input(a, attend, t, first + column, column, k, scale) : 0.0f;
+            mma_prepare(a, s, column, i % blocks, value);
+        }
+        BARRIER();
+        for (int block = warp; block < blocks; block += warps) {
+            mma_block(a, s, panel[0], base / 32 + block, block, sum[0]);
+            mma_block(a, s, panel[1], base / 32 + block, block, sum[1]);
+        }
+        BARRIER();
+    }
+    UNROLL
+    for (int p = 0; p < 2; p++) {
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            const int row = p * 16 + lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+            s->partial[(warp * TMB_LINEAR_COLUMNS + column) * TMB_LINEAR_ROWS + row] = sum[p][i];
+        }
+    }
+    linear_end(a, s->partial, s->done, first, here);
+}
+
+KERNEL(tmb_linear_mma) {
+    SHARED(linear_mma_shared, s);
+    linear_prefetch(&a);
+    AWAIT();
+    linear_mma_run(&a, s, 0, 0);
+}
+
+typedef struct attend_linear_mma_shared {
+    linear_mma_shared linear;
+    attend_few few;
+} attend_linear_mma_shared;
+
+KERNEL(tmb_attend_linear_mma) {
+    SHARED(attend_linear_mma_shared, s);
+    linear_prefetch(&a.linear);
+    AWAIT();
+    linear_mma_run(&a.linear, &s->linear, &a.attend, &s->few);
+}

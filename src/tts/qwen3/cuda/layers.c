@@ -1,0 +1,186 @@
+#include "tts/qwen3/cuda/cuda_lm.h"
+
+/* Up to so many columns the sum of a row is one warp's; more are shared by four. */
+#define ALONE_COLUMNS 256
+
+static unsigned parts(size_t count, size_t size) { return (unsigned)((count + size - 1) / size); }
+
+static tmb_linear_arguments product_arguments(const tmb_cuda_lm *lm, const tmb_cuda_product *product,
+                                              tmb_cuda_columns columns) {
+    const tmb_cuda_matrix *matrix = product->matrix;
+    return (tmb_linear_arguments){.weights = matrix->data,
+                                  .x = product->x,
+                                  .slots = product->x == 0 ? lm->slots : 0,
+                                  .norm = product->norm,
+                                  .bias = product->bias,
+                                  .out = product->out,
+                                  .live = columns.live,
+                                  .type = matrix->type,
+                                  .rows = matrix->rows,
+                                  .k = matrix->columns,
+                                  .panel_bytes = matrix->panel_bytes,
+                                  .columns = (int32_t)columns.count,
+                                  .columns_each = (int32_t)columns.each,
+                                  .x_stride = (int32_t)product->x_stride,
+                                  .out_stride = (int32_t)product->out_stride,
+                                  .mode = product->mode,
+                                  .wanted = matrix->wanted,
+                                  .eps = (float)product->eps};
+}
+
+static tmb_gpu_grid product_grid(const tmb_cuda_matrix *matrix, tmb_cuda_columns columns) {
+    return (tmb_gpu_grid){parts((size_t)matrix->rows, TMB_LINEAR_ROWS), parts(columns.count, TMB_LINEAR_COLUMNS), 1,
+                          matrix->columns <= ALONE_COLUMNS ? 32 : 128};
+}
+
+void tmb_cuda_multiply(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_product *product,
+                       tmb_cuda_columns columns) {
+    const tmb_linear_arguments arguments = product_arguments(lm, product, columns);
+    tmb_gpu_kernel(recorder, product->matrix->rounded ? TMB_KERNEL_tmb_linear_mma : TMB_KERNEL_tmb_linear,
+                   product_grid(product->matrix, columns), &arguments);
+}
+
+static tmb_attend_arguments attend_arguments(const tmb_cuda_lm *lm, const tmb_cuda_stack *stack, size_t layer,
+                                             tmb_cuda_columns columns, tmb_cuda_place place) {
+    const tmb_qwen3_transformer_config *config = &stack->config;
+    size_t layer_bytes = stack->page_bytes / config->layers;
+    return (tmb_attend_arguments){.cache = {.slots = place.slots,
+                                            .page = place.slots != 0 ? 0 : lm->predictor_pages,
+                                            .page_bytes = (int64_t)stack->page_bytes,
+                                            .layer_offset = (int64_t)(layer * layer_bytes),
+                                            .page_positions = (int32_t)stack->page_positions,
+                                            .half = stack->half,
+                                            .position = (int32_t)place.position},
+                                  .qkv = lm->qkv,
+                                  .out = lm->attended,
+                                  .query_norm = stack->layers[layer].query_norm,
+                                  .key_norm = stack->layers[layer].key_norm,
+                                  .cosines = stack->cosines,
+                                  .sines = stack->sines,
+                                  .live = columns.live,
+                                  .qkv_stride = (int32_t)lm->qkv_stride,
+                                  .out_stride = (int32_t)lm->attended_stride,
+                                  .heads = (int32_t)config->attention_heads,
+                                  .key_heads = (int32_t)config->key_value_heads,
+                                  .head_dim = (int32_t)config->head_dim,
+                                  .rows_each = (int32_t)(place.prompt ? columns.count : columns.each),
+                                  .stored = place.prompt,
+                                  .eps = (float)config->rms_norm_eps,
+                                  .scale = 1.0f / __builtin_sqrtf((float)config->head_dim)};
+}
+
+static void attend(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_stack *stack, size_t layer,
+                   tmb_cuda_columns columns, tmb_cuda_place place) {
+    const tmb_qwen3_transformer_config *config = &stack->config;
+    const tmb_attend_arguments arguments = attend_arguments(lm, stack, layer, columns, place);
+    size_t work = config->attention_heads / config->key_value_heads * config->head_dim;
+    tmb_gpu_grid grid = {(unsigned)config->key_value_heads,
+                         (unsigned)(place.prompt ? columns.count : columns.count / columns.each), 1,
+                         work <= 32   ? 32
+                         : work <= 64 ? 64
+                                      : 128};
+    if (place.prompt) {
+        tmb_gpu_grid rows = grid;
+        rows.threads = 32;
+        tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_store_keys, rows, &arguments);
+    }
+    tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_attend, grid, &arguments);
+}
+
+/* Whether attention is a part of the product behind it: where there are few positions. */
+static bool is_few(const tmb_cuda_stack *stack, tmb_cuda_columns columns, tmb_cuda_place place) {
+    return place.slots == 0 && stack->config.attention_heads <= TMB_FEW_HEADS &&
+           stack->page_positions <= TMB_FEW_POSITIONS && columns.each <= TMB_FEW_ROWS;
+}
+
+/* x += the output layer's product of what attention makes of lm->qkv. */
+static void attend_and_add(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_stack *stack, size_t layer,
+                           tmb_gpu_address x, tmb_cuda_columns columns, tmb_cuda_place place) {
+    const tmb_cuda_matrix *matrix = &stack->layers[layer].output;
+    const tmb_cuda_product product = {.matrix = matrix,
+                                      .x = lm->attended,
+                                      .out = x,
+                                      .x_stride = lm->attended_stride,
+                                      .out_stride = lm->stride,
+                                      .mode = TMB_LINEAR_ADD};
+    if (!is_few(stack, columns, place)) {
+        attend(lm, recorder, stack, layer, columns, place);
+        tmb_cuda_multiply(lm, recorder, &product, columns);
+        return;
+    }
+    const tmb_attend_linear_arguments arguments = {.linear = product_arguments(lm, &product, columns),
+                                                   .attend = attend_arguments(lm, stack, layer, columns, place)};
+    tmb_gpu_kernel(recorder, matrix->rounded ? TMB_KERNEL_tmb_attend_linear_mma : TMB_KERNEL_tmb_attend_linear,
+                   product_grid(matrix, columns), &arguments);
+}
+
+void tmb_cuda_stack_forward(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_stack *stack,
+                            tmb_gpu_address x, tmb_cuda_columns columns, tmb_cuda_place place) {
+    double eps = stack->config.rms_norm_eps;
+    for (size_t i = 0; i < stack->config.layers; i++) {
+        const tmb_cuda_layer *layer = &stack->layers[i];
+        tmb_cuda_multiply(lm, recorder,
+                          &(tmb_cuda_product){.matrix = &layer->qkv,
+                                              .x = x,
+                                              .norm = layer->attention_norm,
+                                              .out = lm->qkv,
+                                              .x_stride = lm->stride,
+                                              .out_stride = lm->qkv_stride,
+                                              .eps = eps},
+                          columns);
+        attend_and_add(lm, recorder, stack, i, x, columns, place);
+        tmb_cuda_multiply(lm, recorder,
+                          &(tmb_cuda_product){.matrix = &layer->gate_up,
+                                              .x = x,
+                                              .norm = layer->mlp_norm,
+                                              .out = lm->hidden,
+                                              .x_stride = lm->stride,
+                                              .out_stride = lm->hidden_stride,
+                                              .eps = eps,
+                                              .mode = TMB_LINEAR_GATE},
+                          columns);
+        tmb_cuda_multiply(lm, recorder,
+                          &(tmb_cuda_product){.matrix = &layer->down,
+                                              .x = lm->hidden,
+                                              .out = x,
+                                              .x_stride = lm->hidden_stride,
+                                              .out_stride = lm->stride,
+                                              .mode = TMB_LINEAR_ADD},
+                          columns);
+    }
+}
+
+void tmb_cuda_store_hidden(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, tmb_gpu_address x, tmb_gpu_address slots,
+                           size_t columns, tmb_gpu_address live) {
+    const tmb_norm_rows_arguments arguments = {.slots = slots,
+                                               .x = x,
+                                               .norm = lm->talker.norm,
+                                               .live = live,
+                                               .width = (int32_t)lm->talker.config.hidden_size,
+                                               .x_stride = (int32_t)lm->stride,
+                                               .eps = (float)lm->talker.config.rms_norm_eps,
+                                               .always = live == 0};
+    tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_norm_rows, (tmb_gpu_grid){(unsigned)columns, 1, 1, 64}, &arguments);
+}
+
+void tmb_cuda_project_text(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, size_t rows, tmb_gpu_address out,
+                           size_t out_stride) {
+    tmb_cuda_columns columns = {.count = rows, .each = 1};
+    tmb_cuda_multiply(lm, recorder,
+                      &(tmb_cuda_product){.matrix = &lm->text1,
+                                          .x = lm->text,
+                                          .bias = lm->text1_bias,
+                                          .out = lm->text_hidden,
+                                          .x_stride = lm->text_stride,
+                                          .out_stride = lm->text_stride,
+                                          .mode = TMB_LINEAR_SILU},
+                      columns);
+    tmb_cuda_multiply(lm, recorder,
+                      &(tmb_cuda_product){.matrix = &lm->text2,
+                                          .x = lm->text_hidden,
+                                          .bias = lm->text2_bias,
+                                          .out = out,
+                                          .x_stride = lm->text_stride,
+                                          .out_stride = out_stride},
+                      columns);
+}

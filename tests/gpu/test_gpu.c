@@ -1,0 +1,554 @@
+/* What becomes of a missing, old, small or failing GPU: the whole library over the driver that runs kernels on the CPU.
+ * Every case is a process of its own, since a process loads a driver once.
+ */
+#include "test.h"
+
+#include "fakecuda.h"
+#include "golden.h"
+#include "gpu/gpu.h"
+#include "tts/qwen3/backend.h"
+#include "tts/qwen3/qwen3.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* With sanitizers the emulated device is ten times slower: not every case is tried there. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if defined(SANITIZED)
+enum { STRIDE = 7 };
+#else
+enum { STRIDE = 1 };
+#endif
+
+enum { MOST_ITEMS = 32 };
+
+/* Runs `body` in a process of its own with these variables, NAME=VALUE and NULL at the end. */
+static void in_process(void (*body)(void), const char *const *variables) {
+    (void)fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        for (size_t i = 0; variables != NULL && variables[i] != NULL; i++) {
+            char name[64];
+            const char *equals = strchr(variables[i], '=');
+            (void)snprintf(name, sizeof name, "%.*s", (int)(equals - variables[i]), variables[i]);
+            (void)setenv(name, equals + 1, 1);
+        }
+        body();
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* In a child an assertion cannot use cmocka's jump. */
+#define EXPECT(condition)                                                                                              \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                      \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
+    } while (0)
+
+static void *fake;
+
+static tmb_fake_cuda_counts counts(void) {
+    tmb_fake_cuda_counts now;
+    void (*read)(tmb_fake_cuda_counts *);
+    void *address = dlsym(fake, "tmb_fake_cuda_read");
+    memcpy(&read, &address, sizeof read);
+    read(&now);
+    return now;
+}
+
+static void set(const char *name, int64_t value) {
+    void (*change)(const char *, int64_t);
+    void *address = dlsym(fake, "tmb_fake_cuda_set");
+    memcpy(&change, &address, sizeof change);
+    change(name, value);
+}
+
+static void open_fake(void) {
+    fake = dlopen(getenv("TIMBRE_CUDA_LIBRARY"), RTLD_NOW);
+    EXPECT(fake != NULL);
+}
+
+static void expect_nothing_left(void) {
+    const tmb_fake_cuda_counts left = counts();
+    EXPECT(left.allocated == 0 && left.pinned == 0 && left.contexts == 0 && left.streams == 0 && left.events == 0 &&
+           left.graphs == 0 && left.modules == 0);
+}
+
+/* ---- The driver --- */
+
+static const char *expected;
+static int asked;
+
+static void refuse(void) {
+    tmb_error error = {0};
+    EXPECT(tmb_gpu_check(asked, NULL, &error) == TMB_ERROR_UNSUPPORTED);
+    if (strstr(error.message, expected) == NULL) {
+        (void)fprintf(stderr, "\"%s\" is not in \"%s\"\n", expected, error.message);
+        _exit(1);
+    }
+    tmb_gpu *gpu = NULL;
+    EXPECT(tmb_gpu_open(asked, &gpu, &error) == TMB_ERROR_UNSUPPORTED && gpu == NULL);
+}
+
+static void describe(void) {
+    tmb_error error = {0};
+    tmb_gpu_description gpu;
+    EXPECT(tmb_gpu_check(1, &gpu, &error) == TMB_OK);
+    EXPECT(gpu.index == 1 && gpu.capability == 86 && strcmp(gpu.name, "emulated GPU 1") == 0);
+    EXPECT(gpu.total_bytes == 123456789 && gpu.free_bytes == 123456789);
+}
+
+/* Kernels that begin early: if GPU, driver and its graphs have that, and nobody forbids it. */
+static bool begins_early;
+
+static void open_graph(void) {
+    tmb_error error = {0};
+    tmb_gpu *gpu = NULL;
+    open_fake();
+    EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK);
+    const uint64_t before = counts().programmatic_edges;
+    const tmb_norm_rows_arguments arguments = {0};
+    tmb_gpu_graph *graph = NULL;
+    tmb_gpu_recorder recorder = tmb_gpu_recording(gpu);
+    for (int i = 0; i < 3; i++) {
+        tmb_gpu_kernel(&recorder, TMB_KERNEL_tmb_norm_rows, (tmb_gpu_grid){1, 1, 1, 32}, &arguments);
+    }
+    EXPECT(tmb_gpu_recorder_end(&recorder, &graph, &error) == TMB_OK && tmb_gpu_graph_kernels(graph) == 3);
+    EXPECT(counts().programmatic_edges - before == (begins_early ? 2 : 0));
+    tmb_gpu_graph_destroy(gpu, &graph);
+    tmb_gpu_close(&gpu);
+    expect_nothing_left();
+}
+
+static void test_dependent_launch(void **state) {
+    (void)state;
+    static const struct {
+        const char *variable;
+        bool early;
+    } cases[] = {{"TIMBRE_FAKE_CUDA_CAPABILITY=90", true},   {"TIMBRE_FAKE_CUDA_CAPABILITY=120", true},
+                 {"TIMBRE_FAKE_CUDA_CAPABILITY=89", false},  {"TIMBRE_FAKE_CUDA_VERSION=12020", false},
+                 {"TIMBRE_FAKE_CUDA_VERSION=11000", false},  {"TIMBRE_FAKE_CUDA_VERSION=13000", true},
+                 {"TIMBRE_FAKE_CUDA_PROGRAMMATIC=0", false}, {"TIMBRE_CUDA_PTX=7.0", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        begins_early = cases[i].early;
+        in_process(open_graph, (const char *const[]){cases[i].variable, NULL});
+    }
+}
+
+/* Slabs: pieces of every size come and go in any order, none lies in another, and the driver is asked rarely. */
+static void slabs(void) {
+    enum { PIECES = 200, TURNS = 20000 / STRIDE, SLAB = 4 << 20 };
+    static struct {
+        tmb_gpu_address address;
+        size_t bytes;
+    } pieces[PIECES];
+    tmb_error error = {0};
+    tmb_gpu *gpu = NULL;
+    uint32_t random = 5;
+    size_t sum = 0;
+    open_fake();
+    EXPECT(tmb_gpu_slab_size(0) == 0 && tmb_gpu_slab_size((uint64_t)400 << 20) == 0);
+    EXPECT(tmb_gpu_slab_size((uint64_t)1 << 30) == SLAB && tmb_gpu_slab_size((uint64_t)130 << 30) == 64 << 20);
+    EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK);
+    tmb_gpu_use_slabs(gpu, SLAB);
+    for (int turn = 0; turn < TURNS; turn++) {
+        random = random * 1664525u + 1013904223u;
+        size_t i = (random >> 8) % PIECES;
+        if (pieces[i].address != 0) {
+            tmb_gpu_free(gpu, pieces[i].address);
+            sum -= pieces[i].bytes;
+            pieces[i].address = 0;
+            continue;
+        }
+        pieces[i].bytes = tmb_gpu_rounded(1 + (random >> 4) % ((random & 15) == 0 ? SLAB : SLAB / 64));
+        EXPECT(tmb_gpu_allocate(gpu, pieces[i].bytes, "a piece", &pieces[i].address, &error) == TMB_OK);
+        EXPECT(pieces[i].address % 512 == 0);
+        sum += pieces[i].bytes;
+        for (size_t k = 0; k < PIECES; k++) {
+            EXPECT(k == i || pieces[k].address == 0 || pieces[k].address + pieces[k].bytes <= pieces[i].address ||
+                   pieces[i].address + pieces[i].bytes <= pieces[k].address);
+        }
+        EXPECT(tmb_gpu_allocated(gpu) == sum && counts().allocated == tmb_gpu_held() && counts().allocated >= sum);
+    }
+    EXPECT(counts().allocations < TURNS / 8);
+    for (size_t i = 0; i < PIECES; i++) {
+        tmb_gpu_free(gpu, pieces[i].address);
+    }
+    EXPECT(tmb_gpu_allocated(gpu) == 0 && counts().allocated <= SLAB); /* one is kept */
+    tmb_gpu_address address = 0, other = 0;
+    set("MEMORY", (int64_t)counts().allocated + SLAB / 4);
+    /* It is given back if there is no room beside it. */
+    EXPECT(tmb_gpu_allocate(gpu, SLAB, "a piece", &address, &error) == TMB_OK);
+    tmb_gpu_free(gpu, address);
+    /* What is left of the device may be less than a slab; then it is all that is asked for. */
+    EXPECT(tmb_gpu_allocate(gpu, SLAB / 2 - 512, "a piece", &address, &error) == TMB_OK);
+    EXPECT(tmb_gpu_allocate(gpu, SLAB / 2 - 512, "a piece", &address, &error) == TMB_OK);
+    EXPECT(tmb_gpu_allocate(gpu, SLAB / 8, "a piece", &address, &error) == TMB_OK);
+    EXPECT(tmb_gpu_allocate(gpu, SLAB / 4, "a piece", &other, &error) == TMB_ERROR_MEMORY && other == 0);
+    tmb_gpu_close(&gpu);
+    EXPECT(tmb_gpu_held() == 0);
+    expect_nothing_left();
+}
+
+static void test_slabs(void **state) {
+    (void)state;
+    in_process(slabs, NULL);
+}
+
+static void test_driver(void **state) {
+    (void)state;
+    static const struct {
+        const char *variable, *expected;
+        int index;
+    } cases[] = {{"TIMBRE_CUDA_LIBRARY=/nonexistent.so", "no NVIDIA driver", 0},
+                 {"TIMBRE_CUDA_LIBRARY=libm.so.6", "too old: it has no cuInit", 0},
+                 {"TIMBRE_FAKE_CUDA_VERSION=10020", "for CUDA 10.2, at least 11.0", 0},
+                 {"TIMBRE_FAKE_CUDA_DEVICES=0", "no GPU that", 0},
+                 {"TIMBRE_FAKE_CUDA_DEVICES=2", "no GPU 2: the driver has 2", 2},
+                 {"TIMBRE_FAKE_CUDA_CAPABILITY=75", "architecture 7.5; at least 8.0", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        expected = cases[i].expected;
+        asked = cases[i].index;
+        in_process(refuse, (const char *const[]){cases[i].variable, NULL});
+    }
+    in_process(describe, (const char *const[]){"TIMBRE_FAKE_CUDA_DEVICES=2", "TIMBRE_FAKE_CUDA_CAPABILITY=86",
+                                               "TIMBRE_FAKE_CUDA_MEMORY=123456789", NULL});
+}
+
+/* ---- Items --- */
+
+typedef struct outcomes {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t over, finished;
+    tmb_error errors[MOST_ITEMS];
+} outcomes;
+
+typedef struct item {
+    outcomes *all;
+    size_t index;
+} item;
+
+static void take(void *user, const tmb_clone_result *result) {
+    item *i = user;
+    outcomes *all = i->all;
+    (void)pthread_mutex_lock(&all->lock);
+    all->over++;
+    all->finished += result->error.status == TMB_OK;
+    all->errors[i->index] = result->error;
+    (void)pthread_cond_broadcast(&all->changed);
+    (void)pthread_mutex_unlock(&all->lock);
+}
+
+static tmb_context *open_context(const char *device, uint64_t gpu_memory, int max_batch) {
+    tmb_options options;
+    tmb_options_default(&options);
+    options.engine = "qwen3";
+    options.model = golden_path("qwen/sample-g/model");
+    options.precision = "f32";
+    options.device = device;
+    options.gpu_memory = gpu_memory;
+    options.threads = 1;
+    options.max_batch = max_batch;
+    tmb_error error = {0};
+    tmb_context *context = NULL;
+    EXPECT(tmb_open(&options, &context, &error) == TMB_OK);
+    return context;
+}
+
+/* The first item is at its first frame until all have been submitted. */
+static void speak(tmb_context *context, size_t count, outcomes *all) {
+    static item items[MOST_ITEMS];
+    set("HOLD", count > 1);
+    *all = (outcomes){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    for (size_t i = 0; i < count; i++) {
+        tmb_clone_request request;
+        tmb_error error = {0};
+        uint64_t number = 0;
+        tmb_clone_request_default(&request);
+        request.text = "Some words.";
+        request.speaker = "mira";
+        request.has_seed = true;
+        request.seed = i;
+        request.max_frames = 4;
+        request.run_pre_processing = request.run_post_processing = false;
+        items[i] = (item){all, i};
+        const tmb_clone_callbacks callbacks = {.user = &items[i], .result = take};
+        EXPECT(tmb_clone_submit(context, &request, &callbacks, &number, &error) == TMB_OK);
+    }
+    set("HOLD", 0);
+    (void)pthread_mutex_lock(&all->lock);
+    while (all->over < count) {
+        (void)pthread_cond_wait(&all->changed, &all->lock);
+    }
+    (void)pthread_mutex_unlock(&all->lock);
+}
+
+/* Bytes of the device that one of speak's items takes. */
+static uint64_t item_bytes(void) {
+    tmb_error error = {0};
+    tmb_engine *engine = NULL;
+    tmb_qwen3_options options;
+    tmb_speak_request request;
+    tmb_qwen3_options_default(&options);
+    options.model = golden_path("qwen/sample-g/model");
+    options.precision = "f32";
+    options.device = "cuda";
+    options.threads = 1;
+    options.pack_directory = "";
+    EXPECT(tmb_qwen3_engine_create(&options, &engine, &error) == TMB_OK);
+    tmb_speak_request_default(&request);
+    request.text = "Some words.";
+    request.speaker = "mira";
+    request.max_frames = 4;
+    uint64_t bytes = engine->operations->device_needed(engine, &request, NULL);
+    engine->operations->destroy(engine);
+    EXPECT(bytes > 0);
+    return bytes;
+}
+
+/* 32 items on a GPU that holds 8: they wait for each other, and what is allocated stays within the budget. */
+static void crowd(void) {
+    outcomes all;
+    open_fake();
+    tmb_context *probe = open_context("cuda", 0, 16);
+    tmb_statistics model, statistics;
+    speak(probe, 1, &all);
+    EXPECT(all.finished == 1);
+    tmb_get_statistics(probe, &model);
+    EXPECT(model.device != NULL && strcmp(model.device, "cuda") == 0 && model.device_memory_reserved > 0);
+    tmb_close(&probe);
+    uint64_t limit = model.device_memory_reserved + 8 * item_bytes();
+    set("MEMORY", (int64_t)(limit * 2));
+    tmb_fake_cuda_counts before = counts();
+    tmb_context *context = open_context("cuda", limit, 16);
+    speak(context, MOST_ITEMS, &all);
+    EXPECT(all.finished == MOST_ITEMS);
+    tmb_get_statistics(context, &statistics);
+    EXPECT(statistics.device_memory_budget == limit && statistics.device_memory_reserved <= limit);
+    tmb_close(&context);
+    EXPECT(before.allocated == 0);
+    EXPECT(counts().most_allocated > before.most_allocated && counts().most_allocated <= limit);
+    expect_nothing_left();
+    /* A model that can never fit: told with both numbers, or left to the CPU. */
+    context = open_context("cuda", 100000, 16);
+    speak(context, 1, &all);
+    EXPECT(all.finished == 0 && all.errors[0].status == TMB_ERROR_MEMORY);
+    EXPECT(strstr(all.errors[0].message, "97.7 KiB: raise it (--gpu-memory)") != NULL);
+    tmb_close(&context);
+    context = open_context("auto", 100000, 16);
+    speak(context, 1, &all);
+    tmb_get_statistics(context, &statistics);
+    EXPECT(all.finished == 1 && strcmp(statistics.device, "cpu") == 0);
+    tmb_close(&context);
+}
+
+/* What a GPU must have to be chosen: the model with the voices that it remembers, and room for an utterance. */
+static uint64_t chosen_bytes(const tmb_net_files *files, const tmb_net_options *options, bool *codec) {
+    enum { REMEMBERED = 8, POSITIONS_REMEMBERED = 96, POSITIONS = 1024 };
+    const tmb_qwen3_backend *backend = &tmb_qwen3_cuda_backend;
+    tmb_error error = {0};
+    tmb_net_bytes model, voice, one;
+    EXPECT(backend->estimate(files, options, &model, &error) == TMB_OK);
+    EXPECT(backend->estimate_utterance(files, options, POSITIONS_REMEMBERED, &voice, &error) == TMB_OK);
+    EXPECT(backend->estimate_utterance(files, options, POSITIONS, &one, &error) == TMB_OK);
+    *codec = !options->codec_on_host;
+    return model.device + REMEMBERED * voice.device + one.device;
+}
+
+/* With "auto" the codec decoder is the first to leave a GPU that is too small, then everything does; nothing fails. */
+static void fall_back(void) {
+    enum { SEQUENCES = 4 };
+    outcomes all;
+    tmb_error error = {0};
+    tmb_qwen3_config config;
+    tmb_safetensors *weights = NULL;
+    tmb_net_options options = {.threads = 1, .sequences = SEQUENCES};
+    bool with = false, without = true;
+    open_fake();
+    EXPECT(tmb_qwen3_config_read(golden_path("qwen/sample-g/model"), &config, &error) == TMB_OK);
+    EXPECT(tmb_safetensors_open(golden_path("qwen/sample-g/model"), &weights, &error) == TMB_OK);
+    const tmb_net_files files = {.config = &config, .weights = weights};
+    const uint64_t whole = chosen_bytes(&files, &options, &with);
+    options.codec_on_host = true;
+    const uint64_t part = chosen_bytes(&files, &options, &without);
+    tmb_safetensors_close(&weights);
+    EXPECT(part < whole && with && !without);
+    const struct {
+        uint64_t limit;
+        const char *device;
+        bool codec;
+    } cases[] = {{0, "cuda", true},
+                 {whole, "cuda", true},
+                 {whole - 1, "cuda", false},
+                 {part, "cuda", false},
+                 {part - 1, "cpu", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tmb_statistics statistics;
+        tmb_context *context = open_context("auto", cases[i].limit, SEQUENCES);
+        speak(context, 2, &all);
+        tmb_get_statistics(context, &statistics);
+        EXPECT(all.finished == 2 && strcmp(statistics.device, cases[i].device) == 0);
+        EXPECT(cases[i].limit == 0 || statistics.device_memory_reserved <= cases[i].limit);
+        EXPECT(counts().streams == (cases[i].device[1] == 'p' ? 0 : cases[i].codec ? 2 : 1));
+        tmb_close(&context);
+    }
+    expect_nothing_left();
+}
+
+static void test_fall_back(void **state) {
+    (void)state;
+    in_process(fall_back, NULL);
+}
+
+static void test_crowd(void **state) {
+    (void)state;
+    in_process(crowd, NULL);
+}
+
+/* Of a pool that is too small for slabs: every allocation is the driver's. */
+#define WITHOUT_SLABS ((uint64_t)400 << 20)
+
+/* Any allocation fails once, at the start or for an item: it is tried again, every item is spoken, and nothing is left
+ * behind. */
+static void shortage(void) {
+    outcomes all;
+    open_fake();
+    tmb_context *context = open_context("cuda", WITHOUT_SLABS, 4);
+    speak(context, 2, &all);
+    EXPECT(all.finished == 2);
+    tmb_close(&context);
+    const int64_t allocations = (int64_t)counts().allocations;
+    for (int64_t n = 1; n <= allocations; n += STRIDE) {
+        set("FAIL_ALLOCATION", n);
+        context = open_context("cuda", WITHOUT_SLABS, 4);
+        speak(context, 2, &all);
+        EXPECT(all.finished == 2);
+        set("FAIL_ALLOCATION", 0);
+        tmb_close(&context);
+        expect_nothing_left();
+    }
+}
+
+/* A neighbour takes the device's memory: items wait for one another in what is left, later for all of it again. What
+ * can never fit is told so. */
+static void neighbour(void) {
+    enum { MANY = 12 };
+    outcomes all;
+    tmb_statistics before, after;
+    open_fake();
+    tmb_context *context = open_context("cuda", WITHOUT_SLABS, 8);
+    speak(context, 1, &all);
+    EXPECT(all.finished == 1);
+    tmb_get_statistics(context, &before);
+    const int64_t usual = (int64_t)1 << 30, one = (int64_t)item_bytes();
+    set("MEMORY", (int64_t)counts().allocated + 2 * one);
+    speak(context, MANY, &all);
+    EXPECT(all.finished == MANY);
+    tmb_get_statistics(context, &after);
+    EXPECT(after.device_memory_budget < before.device_memory_budget);
+    EXPECT(after.device_memory_budget >= after.device_memory_reserved);
+    /* Nothing is left at all, not even of what voices have. */
+    set("MEMORY", 0);
+    speak(context, 2, &all);
+    EXPECT(all.finished == 0);
+    for (size_t i = 0; i < 2; i++) {
+        EXPECT(all.errors[i].status == TMB_ERROR_MEMORY && strstr(all.errors[i].message, "this item needs ") != NULL);
+    }
+    set("MEMORY", usual);
+    speak(context, MANY, &all);
+    EXPECT(all.finished == MANY);
+    tmb_get_statistics(context, &after);
+    EXPECT(after.device_memory_budget == before.device_memory_budget);
+    tmb_close(&context);
+    expect_nothing_left();
+    /* A model: the same, when it is loaded. */
+    context = open_context("cuda", WITHOUT_SLABS, 8);
+    set("MEMORY", 100000);
+    speak(context, 1, &all);
+    EXPECT(all.finished == 0 && all.errors[0].status == TMB_ERROR_MEMORY);
+    EXPECT(strstr(all.errors[0].message, "the GPU memory budget is 97.7 KiB") != NULL);
+    set("MEMORY", usual);
+    speak(context, 1, &all);
+    EXPECT(all.finished == 1);
+    tmb_close(&context);
+    set("MEMORY", 100000);
+    context = open_context("auto", 0, 8);
+    speak(context, 1, &all);
+    EXPECT(all.finished == 1);
+    tmb_close(&context);
+    expect_nothing_left();
+}
+
+static void test_neighbour(void **state) {
+    (void)state;
+    in_process(neighbour, NULL);
+}
+
+static void test_shortage(void **state) {
+    (void)state;
+    in_process(shortage, NULL);
+}
+
+/* A kernel loses the device: who is being spoken fails with the reason, later items are spoken. Two items take at least
+ * the kernels of the first one alone, and it waits for the first three quarters of them. */
+static void fault(void) {
+    enum { PARTS = 4 };
+    outcomes all;
+    open_fake();
+    for (int64_t part = 0; part<PARTS; part += STRIDE> 1 ? 2 : 1) {
+        tmb_context *context = open_context("cuda", 0, 4);
+        tmb_statistics statistics;
+        speak(context, 1, &all);
+        EXPECT(all.finished == 1);
+        const uint64_t before = counts().queued;
+        speak(context, 1, &all);
+        EXPECT(all.finished == 1);
+        const int64_t n = 1 + (int64_t)(counts().queued - before) * part / PARTS;
+        for (int round = 0; round < 2; round++) {
+            set("FAULT_KERNEL", n);
+            speak(context, 2, &all);
+            EXPECT(all.finished < 2);
+            for (size_t i = 0; i < 2; i++) {
+                EXPECT(all.errors[i].status == TMB_OK || strstr(all.errors[i].message, "ILLEGAL_ADDRESS") != NULL);
+            }
+            set("FAULT_KERNEL", 0);
+            speak(context, 2, &all);
+            EXPECT(all.finished == 2);
+            tmb_get_statistics(context, &statistics);
+            EXPECT(strcmp(statistics.device, round == 0 ? "cuda" : "cpu") == 0);
+        }
+        tmb_close(&context);
+        expect_nothing_left();
+    }
+}
+
+static void test_fault(void **state) {
+    (void)state;
+    in_process(fault, NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_driver),    cmocka_unit_test(test_slabs), cmocka_unit_test(test_dependent_launch),
+        cmocka_unit_test(test_fall_back), cmocka_unit_test(test_crowd), cmocka_unit_test(test_shortage),
+        cmocka_unit_test(test_neighbour), cmocka_unit_test(test_fault)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,398 @@
+/* Every kernel on small odd shapes, whole and ragged blocks, against plain C. */
+#include "kernel_test.h"
+
+/* ---- Products ---- */
+
+enum { MOST_COLUMNS = 11 };
+
+/* Panels of 16 rows from w [rows, k], as kernels/matmul.h describes them. */
+static uint8_t *pack(int type, float *w, int rows, int k, int *panel_bytes) {
+    int panels = (rows + 15) / 16, blocks = (k + 31) / 32;
+    *panel_bytes = type == TMB_GPU_F32    ? k * 64
+                   : type == TMB_GPU_BF16 ? (k + 1) / 2 * 64
+                   : type == TMB_GPU_Q8   ? (blocks + 1) / 2 * 1088
+                                          : (blocks + 7) / 8 * (320 + 8 * 256);
+    uint8_t *packed = memory((size_t)panels * (size_t)*panel_bytes);
+    for (int row = 0; row < rows; row++) {
+        uint8_t *panel = packed + row / 16 * *panel_bytes;
+        for (int i = 0; i < k; i++) {
+            float *value = &w[row * k + i];
+            int block = i / 32, r = row % 16;
+            if (type == TMB_GPU_F32) {
+                ((float *)(void *)panel)[i * 16 + r] = *value;
+            } else if (type == TMB_GPU_BF16) {
+                uint16_t rounded = mma_round(*value);
+                ((uint16_t *)(void *)panel)[i / 2 * 32 + r * 2 + i % 2] = rounded;
+                *value = BF16_TO_FLOAT(rounded);
+            } else if (type == TMB_GPU_Q8) {
+                uint8_t *pair = panel + block / 2 * 1088;
+                ((uint16_t *)(void *)(pair + block % 2 * 32))[r] = FLOAT_TO_HALF(0.0078125f);
+                int q = (int)(*value * 127.0f);
+                pair[64 + block % 2 * 512 + i % 32 / 4 * 64 + r * 4 + i % 4] = (uint8_t)(int8_t)q;
+                *value = 0.0078125f * (float)q;
+            } else {
+                int here = blocks - block / 8 * 8 < 8 ? blocks - block / 8 * 8 : 8;
+                uint8_t *super = panel + block / 8 * (320 + 8 * 256);
+                uint8_t *q4 = super + (64 + here * 32 + 63) / 64 * 64 + block % 8 * 256;
+                ((uint16_t *)(void *)super)[r] = ((uint16_t *)(void *)super)[16 + r] = FLOAT_TO_HALF(0.25f);
+                super[64 + block % 8 * 32 + r] = 100;
+                super[64 + block % 8 * 32 + 16 + r] = 200;
+                int q = (int)((*value + 1.0f) * 7.5f) & 15;
+                q4[i % 32 / 8 * 64 + r * 4 + i % 4] |= (uint8_t)(q << (i % 8 < 4 ? 0 : 4));
+                *value = 0.25f * 0.00390625f * (100.0f * (float)q - 200.0f);
+            }
+        }
+    }
+    return packed;
+}
+
+static void check_product(int type, bool rounded, int rows, int k, int columns, int mode, bool with_norm, int threads) {
+    int panel_bytes = 0, stride = k + 3, out_stride = (rows + 15) / 16 * 16 + 5;
+    bool gate = mode == TMB_LINEAR_GATE;
+    float *w = floats((size_t)(rows * k)), *x = floats((size_t)(columns * stride)), *norm = floats((size_t)k);
+    float *bias = floats((size_t)rows), *out = floats((size_t)(columns * out_stride));
+    float *before = memory((size_t)(columns * out_stride) * sizeof *before);
+    memcpy(before, out, (size_t)(columns * out_stride) * sizeof *before);
+    uint8_t *packed = pack(type, w, rows, k, &panel_bytes);
+    int wanted = gate ? rows / 2 - 3 : rows;
+    int32_t *live = memory(sizeof *live);
+    *live = columns;
+    const tmb_linear_arguments arguments = {.weights = packed,
+                                            .x = x,
+                                            .norm = with_norm ? norm : NULL,
+                                            .bias = gate || mode == TMB_LINEAR_ADD ? NULL : bias,
+                                            .out = out,
+                                            .live = live,
+                                            .type = type,
+                                            .rows = rows,
+                                            .k = k,
+                                            .panel_bytes = panel_bytes,
+                                            .columns = columns,
+                                            .columns_each = 1,
+                                            .x_stride = stride,
+                                            .out_stride = out_stride,
+                                            .mode = mode,
+                                            .wanted = wanted,
+                                            .eps = 1e-6f};
+    run(rounded ? run_tmb_linear_mma : run_tmb_linear, (unsigned)(rows + 31) / 32, (unsigned)(columns + 7) / 8 + 1,
+        threads, &arguments);
+    double *expected = memory((size_t)(columns * wanted) * sizeof *expected);
+    float *made = memory((size_t)(columns * wanted) * sizeof *made);
+    double *sums = memory((size_t)rows * sizeof *sums);
+    for (int c = 0; c < columns; c++) {
+        double square = 0;
+        for (int i = 0; i < k; i++) {
+            square += (double)x[c * stride + i] * x[c * stride + i];
+        }
+        double scale = with_norm ? 1 / sqrt(square / k + 1e-6) : 1;
+        for (int row = 0; row < rows; row++) {
+            sums[row] = 0;
+            for (int i = 0; i < k; i++) {
+                sums[row] += (double)w[row * k + i] * x[c * stride + i] * scale * (with_norm ? norm[i] : 1);
+            }
+        }
+        for (int row = 0; row < wanted; row++) {
+            int at = gate ? row / 16 * 32 + row % 16 : row;
+            double sum = sums[at] + (arguments.bias != NULL ? bias[row] : 0), silu = sum / (1 + exp(-sum));
+            expected[c * wanted + row] = mode == TMB_LINEAR_ADD    ? sum + before[c * out_stride + row]
+                                         : mode == TMB_LINEAR_SILU ? silu
+                                         : gate                    ? silu * sums[at + 16]
+                                                                   : sum;
+            made[c * wanted + row] = out[c * out_stride + row];
+        }
+    }
+    char what[80];
+    (void)snprintf(what, sizeof what, "product %d, %d x %d, %d columns, mode %d", type, rows, k, columns, mode);
+    compare(what, made, expected, (size_t)(columns * wanted), !rounded ? 2e-6 : type == TMB_GPU_BF16 ? 6e-3 : 2e-2);
+    void *all[] = {w, x, norm, bias, out, before, packed, live, expected, made, sums};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        free(all[i]);
+    }
+}
+
+static void check_products(void) {
+    for (int type = TMB_GPU_F32; type <= TMB_GPU_Q4; type++) {
+        for (int rounded = type >= TMB_GPU_Q8; rounded <= (type >= TMB_GPU_BF16); rounded++) {
+            check_product(type, rounded, 40, 70, 1, TMB_LINEAR_STORE, false, 32);
+            check_product(type, rounded, 64, 96, 3, TMB_LINEAR_GATE, true, 32);
+            check_product(type, rounded, 33, 601, MOST_COLUMNS, TMB_LINEAR_ADD, true, 128);
+            check_product(type, rounded, 50, 530, 2, TMB_LINEAR_SILU, false, 128);
+        }
+    }
+}
+
+/* ---- Attention ---- */
+
+static void check_attention(int heads, int key_heads, int size, int page, bool half, bool stored, int first, int rows) {
+    int width = (heads + 2 * key_heads) * size, positions = first + rows, group = heads / key_heads;
+    size_t layer = (size_t)(2 * key_heads * page * size) * (half ? 2 : 4);
+    int pages = (positions + page - 1) / page;
+    float *qkv = floats((size_t)(positions * width)), *out = floats((size_t)(positions * heads * size));
+    float *query_norm = floats((size_t)size), *key_norm = floats((size_t)size);
+    float *cosines = floats((size_t)(positions * size)), *sines = floats((size_t)(positions * size));
+    uint8_t *cache = memory((size_t)pages * layer);
+    uint8_t **table = memory((size_t)pages * sizeof *table);
+    for (int i = 0; i < pages; i++) {
+        table[i] = cache + (size_t)(pages - 1 - i) * layer; /* in another order */
+    }
+    tmb_gpu_slot *slot = memory(sizeof *slot);
+    *slot = (tmb_gpu_slot){.pages = table, .talks = 1};
+    for (int part = 0; part < 2; part++) { /* what was there before, then the rows */
+        int count = part == 0 ? first : rows;
+        slot->position = part == 0 ? 0 : first;
+        tmb_attend_arguments arguments = {
+            .cache = {.slots = slot, .page_bytes = (int64_t)layer, .page_positions = page, .half = half},
+            .qkv = qkv + (part == 0 ? 0 : first * width),
+            .out = out + (part == 0 ? 0 : first * heads * size),
+            .query_norm = query_norm,
+            .key_norm = key_norm,
+            .cosines = cosines,
+            .sines = sines,
+            .qkv_stride = width,
+            .out_stride = heads * size,
+            .heads = heads,
+            .key_heads = key_heads,
+            .head_dim = size,
+            .rows_each = count,
+            .stored = stored || part == 0,
+            .eps = 1e-6f,
+            .scale = 1.0f / sqrtf((float)size)};
+        if (count > 0 && arguments.stored) {
+            run(run_tmb_store_keys, (unsigned)key_heads, (unsigned)count, 64, &arguments);
+        }
+        if (count > 0) {
+            run(run_tmb_attend, (unsigned)key_heads, arguments.stored ? (unsigned)count : 1, 64, &arguments);
+        }
+    }
+    double *expected = memory((size_t)(positions * heads * size) * sizeof *expected);
+    double *prepared = memory((size_t)(positions * width) * sizeof *prepared);
+    for (int p = 0; p < positions; p++) {
+        for (int h = 0; h < heads + key_heads; h++) {
+            const float *from = qkv + p * width + h * size, *norm = h < heads ? query_norm : key_norm;
+            double square = 0;
+            for (int i = 0; i < size; i++) {
+                square += (double)from[i] * from[i];
+            }
+            double scale = 1 / sqrt(square / size + 1e-6);
+            for (int i = 0; i < size / 2; i++) {
+                double low = from[i] * scale * norm[i], high = from[i + size / 2] * scale * norm[i + size / 2];
+                double cosine = cosines[p * (size / 2) + i], sine = sines[p * (size / 2) + i];
+                prepared[p * width + h * size + i] = low * cosine - high * sine;
+                prepared[p * width + h * size + i + size / 2] = high * cosine + low * sine;
+            }
+        }
+    }
+    double *weights = memory((size_t)positions * sizeof *weights);
+    for (int p = 0; p < positions; p++) {
+        for (int h = 0; h < heads; h++) {
+            double total = 0;
+            for (int j = 0; j <= p; j++) {
+                double dot = 0;
+                for (int i = 0; i < size; i++) {
+                    dot += prepared[p * width + h * size + i] * prepared[j * width + (heads + h / group) * size + i];
+                }
+                total += weights[j] = exp(dot / sqrt(size));
+            }
+            for (int i = 0; i < size; i++) {
+                double sum = 0;
+                for (int j = 0; j <= p; j++) {
+                    sum += weights[j] * qkv[j * width + (heads + key_heads + h / group) * size + i];
+                }
+                expected[(p * heads + h) * size + i] = sum / total;
+            }
+        }
+    }
+    compare("attention", out, expected, (size_t)(positions * heads * size), half ? 2e-3 : 1e-5);
+    void *all[] = {qkv, out, query_norm, key_norm, cosines, sines, cache, table, slot, expected, prepared, weights};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        free(all[i]);
+    }
+}
+
+/* Attention as a part of the product behind it: what the two kernels come to one after the other. */
+static void check_few(int type, bool rounded, int heads, int key_heads, int size, int before, int rows) {
+    enum { PAGE = 17, SEQUENCES = 5, OUTS = 40 };
+    const int width = (heads + 2 * key_heads) * size, k = heads * size, columns = SEQUENCES * rows;
+    const size_t page_floats = (size_t)(2 * key_heads * PAGE * size);
+    float *qkv = floats((size_t)(columns * width)), *w = floats((size_t)(OUTS * k));
+    float *query_norm = floats((size_t)size), *key_norm = floats((size_t)size);
+    float *cosines = floats(PAGE * (size_t)size), *sines = floats(PAGE * (size_t)size);
+    float *cache = floats(SEQUENCES * page_floats), *copy = memory(SEQUENCES * page_floats * sizeof *copy);
+    float *attended = memory((size_t)(columns * k) * sizeof *attended);
+    float *one = memory((size_t)(columns * OUTS) * sizeof *one), *two = memory((size_t)(columns * OUTS) * sizeof *two);
+    double *expected = memory((size_t)(columns * OUTS) * sizeof *expected);
+    int panel_bytes = 0;
+    uint8_t *packed = pack(type, w, OUTS, k, &panel_bytes);
+    memcpy(copy, cache, SEQUENCES * page_floats * sizeof *copy);
+    tmb_attend_linear_arguments a = {.linear = {.weights = packed,
+                                                .x = attended,
+                                                .out = one,
+                                                .type = type,
+                                                .rows = OUTS,
+                                                .k = k,
+                                                .panel_bytes = panel_bytes,
+                                                .columns = columns,
+                                                .columns_each = 1,
+                                                .x_stride = k,
+                                                .out_stride = OUTS,
+                                                .wanted = OUTS},
+                                     .attend = {.cache = {.page = (uint8_t *)(void *)cache,
+                                                          .page_bytes = (int64_t)(page_floats * sizeof(float)),
+                                                          .page_positions = PAGE,
+                                                          .position = before},
+                                                .qkv = qkv,
+                                                .out = attended,
+                                                .query_norm = query_norm,
+                                                .key_norm = key_norm,
+                                                .cosines = cosines,
+                                                .sines = sines,
+                                                .qkv_stride = width,
+                                                .out_stride = k,
+                                                .heads = heads,
+                                                .key_heads = key_heads,
+                                                .head_dim = size,
+                                                .rows_each = rows,
+                                                .eps = 1e-6f,
+                                                .scale = 0.3f}};
+    run(run_tmb_attend, (unsigned)key_heads, SEQUENCES, 64, &a.attend);
+    run(rounded ? run_tmb_linear_mma : run_tmb_linear, (OUTS + 31) / 32, (unsigned)(columns + 7) / 8, 64, &a.linear);
+    a.linear.x = NULL;
+    a.linear.out = two;
+    a.attend.cache.page = (uint8_t *)(void *)copy;
+    run(rounded ? run_tmb_attend_linear_mma : run_tmb_attend_linear, (OUTS + 31) / 32, (unsigned)(columns + 7) / 8, 64,
+        &a);
+    for (int i = 0; i < columns * OUTS; i++) {
+        expected[i] = one[i];
+    }
+    compare("attention in a product", two, expected, (size_t)(columns * OUTS), rounded ? 2e-2 : 1e-5);
+    if (memcmp(cache, copy, SEQUENCES * page_floats * sizeof *cache) != 0) {
+        (void)printf("attention in a product keeps other keys or values\n");
+        failures++;
+    }
+    void *all[] = {qkv, w, query_norm, key_norm, cosines, sines, cache, copy, attended, one, two, expected, packed};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        free(all[i]);
+    }
+}
+
+/* ---- Picks ---- */
+
+static void check_picks(bool greedy, double top_p, unsigned top_k, int book) {
+    enum { N = 300, WIDTH = 70, GROUPS = 3 };
+    static const int threads[] = {64, 256};
+    int16_t picked[2] = {-1, -1};
+    float *scores = floats(N);
+    for (size_t round = 0; round < 2; round++) {
+        float *copy = memory(N * sizeof *copy), *rows = floats((size_t)(N + 1) * WIDTH);
+        float *table = rows + WIDTH; /* a code that is read too early is -1 */
+        memcpy(copy, scores, N * sizeof *copy);
+        uint32_t *marks = memory(N * sizeof *marks);
+        tmb_gpu_picker *picker = memory(sizeof *picker);
+        uint64_t *seen = memory(64);
+        float *hidden = floats(WIDTH), *next = floats(WIDTH), *text = floats(WIDTH);
+        float *y = floats(2 * WIDTH), *x = floats(WIDTH);
+        float before[WIDTH];
+        memcpy(before, next, sizeof before);
+        *picker = (tmb_gpu_picker){.random = {1, 2, 3, 4},
+                                   .temperature = {0.9, 0.8},
+                                   .top_p = {top_p, top_p},
+                                   .greedy = {greedy, greedy},
+                                   .top_k = {top_k, top_k},
+                                   .penalty = 1.1f,
+                                   .max_new_tokens = 9,
+                                   .end = 250,
+                                   .suppressed = 100};
+        seen[1] = 0xff00ff;
+        tmb_gpu_slot *slot = memory(sizeof *slot);
+        *slot = (tmb_gpu_slot){.hidden = hidden, .next = next, .picker = picker, .seen = seen, .text = text};
+        tmb_gpu_table *tables = memory(GROUPS * sizeof *tables);
+        tables[book] = (tmb_gpu_table){.rows = table};
+        int16_t *codes = memory(GROUPS * sizeof *codes);
+        int32_t *outcomes = memory(sizeof *outcomes), *live = memory(sizeof *live);
+        *live = 1;
+        const tmb_pick_arguments arguments = {.slots = slot,
+                                              .live = live,
+                                              .scores = copy,
+                                              .marks = marks,
+                                              .tables = tables,
+                                              .codes = codes,
+                                              .outcomes = outcomes,
+                                              .y = y,
+                                              .x = x,
+                                              .n = N,
+                                              .scores_stride = N,
+                                              .book = book,
+                                              .groups = GROUPS,
+                                              .width = WIDTH,
+                                              .y_stride = WIDTH};
+        run(run_tmb_pick, 2, 1, threads[round], &arguments);
+        picked[round] = codes[book];
+        bool legal = codes[book] >= 0 && codes[book] < (book == 0 ? N - 100 : N);
+        for (int k = 0; k < WIDTH && legal; k++) {
+            float value = table[codes[book] * WIDTH + k];
+            legal = book == 0   ? y[k] == hidden[k] && y[WIDTH + k] == value && next[k] == value
+                    : book == 1 ? y[k] == value && next[k] == before[k] + value
+                                : x[k] == before[k] + value + text[k] && next[k] == x[k];
+        }
+        if (!legal || outcomes[0] != 0) {
+            (void)printf("pick of book %d: code %d, outcome %d, or what follows from them\n", book, codes[book],
+                         outcomes[0]);
+            failures++;
+        }
+        void *all[] = {copy, rows, marks, picker, seen, hidden, next, text, y, x, slot, tables, codes, outcomes, live};
+        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+            free(all[i]);
+        }
+    }
+    if (picked[0] != picked[1]) {
+        (void)printf("pick of book %d: %d by 64 threads, %d by 256\n", book, picked[0], picked[1]);
+        failures++;
+    }
+    free(scores);
+}
+
+static void check_rows(void) {
+    enum { WIDTH = 75, COLUMNS = 3 };
+    float *x = floats(COLUMNS * WIDTH), *norm = floats(WIDTH), *hidden = floats(COLUMNS * WIDTH);
+    tmb_gpu_slot *slots = memory(COLUMNS * sizeof *slots);
+    double expected[COLUMNS * WIDTH];
+    for (int c = 0; c < COLUMNS; c++) {
+        slots[c] = (tmb_gpu_slot){.hidden = hidden + c * WIDTH, .talks = 1};
+        double square = 0;
+        for (int k = 0; k < WIDTH; k++) {
+            square += (double)x[c * WIDTH + k] * x[c * WIDTH + k];
+        }
+        for (int k = 0; k < WIDTH; k++) {
+            expected[c * WIDTH + k] = x[c * WIDTH + k] * norm[k] / sqrt(square / WIDTH + 1e-6);
+        }
+    }
+    const tmb_norm_rows_arguments arguments = {
+        .slots = slots, .x = x, .norm = norm, .width = WIDTH, .x_stride = WIDTH, .eps = 1e-6f};
+    run(run_tmb_norm_rows, COLUMNS, 1, 64, &arguments);
+    compare("norm of rows", hidden, expected, COLUMNS * WIDTH, 1e-6);
+    free(x);
+    free(norm);
+    free(hidden);
+    free(slots);
+}
+
+static void check_all(void) {
+    check_products();
+    check_rows();
+    check_attention(4, 2, 16, 64, false, true, 70, 5);
+    check_attention(6, 2, 10, 17, true, true, 20, 3);
+    check_attention(2, 2, 12, 9, false, false, 17, 2);
+    check_attention(8, 1, 20, 64, true, false, 3, 1);
+    check_few(TMB_GPU_F32, false, 4, 2, 10, 0, 2);
+    check_few(TMB_GPU_BF16, false, 6, 2, 12, 15, 1);
+    check_few(TMB_GPU_Q8, true, 4, 4, 20, 3, 1);
+    check_few(TMB_GPU_BF16, true, 2, 1, 34, 0, 2);
+    for (int book = 0; book < 3; book++) {
+        check_picks(true, 1.0, 0, book);
+        check_picks(false, 1.0, 50, book);
+        check_picks(false, 0.8, 40, book);
+        check_picks(false, 1.0, 0, book);
+    }
+}
+
+int main(void) { return test_main(check_all); }

@@ -1,0 +1,364 @@
+/* What only a shared store has, and what it does while its server says nothing or has no memory. */
+#include "test.h"
+
+#include "faults.h"
+#include "store_fixture.h"
+
+#include <stdlib.h>
+
+static tmb_delivery take_one(fixture *at) {
+    tmb_delivery item;
+    tmb_taking how = {.lease_seconds = 100};
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_OK);
+    return item;
+}
+
+/* Nothing answers: a call ends by its deadline and says that it may work later. It does. */
+static void test_silence(void **state) {
+    fixture *at = *state;
+    size_t queued = 0;
+    size_t running = 0;
+    hold_redis(true);
+    assert_int_equal(tmb_store_item_counts(at->store, &queued, &running), TMB_STORE_BUSY);
+    hold_redis(false);
+    assert_int_equal(tmb_store_item_counts(at->store, &queued, &running), TMB_STORE_OK);
+}
+
+/* Without memory new work is refused for now; what runs can end. */
+static void test_full_memory(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"request"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .count = 1};
+    tmb_job_info job;
+    tmb_job_info more;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    tmb_delivery item = take_one(at);
+    redis_cli("config set maxmemory 1");
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &more), TMB_STORE_FULL);
+    assert_int_equal(tmb_store_item_renew(at->store, &item, 100), TMB_STORE_OK);
+    assert_int_equal(tmb_store_item_finish(at->store, &item, TMB_ITEM_FAILED, "failed", NULL), TMB_STORE_OK);
+    redis_cli("config set maxmemory 0");
+    assert_int_equal(tmb_store_job_get(at->store, job.id, &job), TMB_STORE_OK);
+    assert_int_equal(job.items[TMB_ITEM_FAILED], 1);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &more), TMB_STORE_OK);
+    free(item.request);
+}
+
+/* An item that lost its worker is counted, buried, and put back by hand. */
+static void test_dead_letters(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"request"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .count = 1};
+    tmb_job_info job;
+    tmb_dead_letter *letters = NULL;
+    size_t count = 0;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        tmb_delivery item = take_one(at);
+        assert_int_equal(item.attempts, i);
+        assert_int_equal(tmb_store_item_renew(at->store, &item, -1), TMB_STORE_OK);
+        free(item.request);
+    }
+    tmb_delivery item = take_one(at);
+    /* To give it back says nothing against it. */
+    assert_int_equal(tmb_store_item_give_back(at->store, &item), TMB_STORE_OK);
+    free(item.request);
+    item = take_one(at);
+    assert_int_equal(item.attempts, 3);
+    assert_int_equal(tmb_store_item_bury(at->store, &item, "{}", "it kills"), TMB_STORE_OK);
+    assert_int_equal(tmb_store_item_bury(at->store, &item, "{}", "it kills"), TMB_STORE_NOT_FOUND);
+    assert_int_equal(tmb_store_job_get(at->store, job.id, &job), TMB_STORE_OK);
+    assert_int_equal(job.items[TMB_ITEM_FAILED], 1);
+    assert_true(job.finished > 0);
+    assert_int_equal(tmb_store_dead_list(at->store, 10, &letters, &count), TMB_STORE_OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(letters[0].job, job.id);
+    assert_string_equal(letters[0].reason, "it kills");
+    assert_int_equal(letters[0].attempts, 3);
+    assert_int_equal(tmb_store_dead_end(at->store, "nonsense", true), TMB_STORE_NOT_FOUND);
+    assert_int_equal(tmb_store_dead_end(at->store, letters[0].id, true), TMB_STORE_OK);
+    assert_int_equal(tmb_store_dead_end(at->store, letters[0].id, true), TMB_STORE_NOT_FOUND);
+    free(letters);
+    assert_int_equal(tmb_store_job_get(at->store, job.id, &job), TMB_STORE_OK);
+    assert_true(job.finished <= 0 && job.items[TMB_ITEM_QUEUED] == 1);
+    free(item.request);
+    item = take_one(at);
+    assert_int_equal(item.attempts, 0);
+    assert_int_equal(tmb_store_item_finish(at->store, &item, TMB_ITEM_FAILED, "{}", NULL), TMB_STORE_OK);
+    free(item.request);
+}
+
+/* What a call says comes once and in order; calls go before jobs, and are in no list. */
+static void test_calls(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"request"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .count = 1};
+    tmb_job_info job;
+    tmb_job_info call;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    wanted.call_seconds = 100;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &call), TMB_STORE_OK);
+    assert_int_equal(tmb_store_job_get(at->store, call.id, &job), TMB_STORE_NOT_FOUND);
+    tmb_delivery item;
+    tmb_taking how = {.lease_seconds = 100, .calls_only = true};
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_OK);
+    assert_string_equal(item.job, call.id);
+    assert_true(item.is_call);
+    tmb_delivery other;
+    assert_int_equal(tmb_store_item_take(at->store, &how, &other), TMB_STORE_NOT_FOUND);
+    size_t waiting = 0;
+    assert_int_equal(tmb_store_call_send(at->store, &item, 1, "audio", "a\0b", 3, &waiting), TMB_STORE_OK);
+    assert_int_equal(tmb_store_call_send(at->store, &item, 2, "audio", "c", 1, &waiting), TMB_STORE_OK);
+    /* What was sent already is not there twice. */
+    assert_int_equal(tmb_store_call_send(at->store, &item, 2, "audio", "c", 1, &waiting), TMB_STORE_OK);
+    assert_int_equal(waiting, 2);
+    assert_int_equal(tmb_store_item_finish(at->store, &item, TMB_ITEM_DONE, "result", NULL), TMB_STORE_OK);
+    static const struct {
+        const char *kind, *data;
+        size_t size;
+    } expected[] = {{"audio", "a\0b", 3}, {"audio", "c", 1}, {"done", "result", 6}};
+    tmb_call_place place = {.kept = 0};
+    tmb_call_piece piece;
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(tmb_store_call_receive(at->store, call.id, &place, 1, &piece), TMB_STORE_OK);
+        assert_string_equal(piece.kind, expected[i].kind);
+        assert_int_equal(piece.size, expected[i].size);
+        assert_memory_equal(piece.data, expected[i].data, expected[i].size);
+        free(piece.data);
+    }
+    assert_int_equal(tmb_store_call_receive(at->store, call.id, &place, 0.01, &piece), TMB_STORE_NOT_FOUND);
+    assert_int_equal(tmb_store_job_remove(at->store, call.id), TMB_STORE_OK);
+    assert_int_equal(tmb_store_call_send(at->store, &item, 3, "audio", "late", 4, &waiting), TMB_STORE_NOT_FOUND);
+    free(item.request);
+}
+
+/* Labels that an item needs: it is left to others, in whatever order they come. */
+static void test_needs(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"for gpu", "for all", "for both"};
+    static const char *const needs[] = {"gpu", "", "gpu,eu"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .needs = needs, .count = 3};
+    tmb_job_info job;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    tmb_delivery item = take_one(at);
+    assert_string_equal(item.request, "for all");
+    free(item.request);
+    tmb_taking how = {.lease_seconds = 100};
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_NOT_FOUND);
+    at->labels = "gpu";
+    reopen(at);
+    item = take_one(at);
+    assert_string_equal(item.request, "for gpu");
+    free(item.request);
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_NOT_FOUND);
+    at->labels = "eu, gpu";
+    reopen(at);
+    item = take_one(at);
+    assert_string_equal(item.request, "for both");
+    free(item.request);
+}
+
+/* "?model=NAME" is a need if somebody has, or had today, that model, however it is spelled; otherwise any will do. */
+static void test_models(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"for large", "for nobody's", "for large and eu"};
+    static const char *const needs[] = {"?model=large", "?model=tts-1", "eu,?model=LARGE"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .needs = needs, .count = 3};
+    tmb_job_info job;
+    at->labels = "model=Large";
+    reopen(at);
+    at->labels = "model=small";
+    reopen(at);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    tmb_delivery item = take_one(at);
+    assert_string_equal(item.request, "for nobody's");
+    free(item.request);
+    tmb_taking how = {.lease_seconds = 100};
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_NOT_FOUND);
+    at->labels = "model=Large,eu";
+    reopen(at);
+    for (int i = 0; i < 2; i++) {
+        item = take_one(at);
+        assert_string_not_equal(item.request, "for nobody's");
+        free(item.request);
+    }
+}
+
+/* An item that is too large for a worker goes to one that has more memory, if there is one. */
+static void test_memory(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"large"};
+    static const char *const needs[] = {"eu"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .needs = needs, .count = 1};
+    tmb_job_info job;
+    tmb_taking how = {.lease_seconds = 100};
+    tmb_delivery item;
+    at->labels = "memory=9000"; /* it lacks the other label */
+    reopen(at);
+    at->labels = "eu, memory=1000";
+    reopen(at);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    item = take_one(at);
+    assert_int_equal(tmb_store_item_pass_on(at->store, &item, 1000), TMB_STORE_FULL);
+    at->labels = "eu, memory=2000";
+    reopen(at);
+    assert_int_equal(tmb_store_item_pass_on(at->store, &item, 1000), TMB_STORE_OK);
+    assert_int_equal(tmb_store_item_pass_on(at->store, &item, 1000), TMB_STORE_NOT_FOUND);
+    free(item.request);
+    at->labels = "eu, memory=1000";
+    reopen(at);
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_NOT_FOUND);
+    at->labels = "eu, memory=2000";
+    reopen(at);
+    item = take_one(at);
+    assert_string_equal(item.request, "large");
+    assert_int_equal(item.attempts, 0);
+    assert_int_equal(tmb_store_item_pass_on(at->store, &item, 2000), TMB_STORE_FULL);
+    assert_int_equal(tmb_store_item_finish(at->store, &item, TMB_ITEM_FAILED, "{}", NULL), TMB_STORE_OK);
+    free(item.request);
+}
+
+static tmb_store_status take_from(tmb_store *store, tmb_delivery *out) {
+    tmb_taking how = {.lease_seconds = 100, .idle = true};
+    return tmb_store_item_take(store, &how, out);
+}
+
+static void end(tmb_store *store, tmb_delivery *item) {
+    assert_int_equal(tmb_store_item_finish(store, item, TMB_ITEM_FAILED, "{}", NULL), TMB_STORE_OK);
+    free(item->request);
+}
+
+/* Another worker at the same queue. */
+static tmb_store *second_worker(fixture *at, double patience) {
+    tmb_store *first = at->store;
+    tmb_store_options options = roomy;
+    options.patience_seconds = patience;
+    open_store(at, &options);
+    tmb_store *second = at->store;
+    at->store = first;
+    return second;
+}
+
+/* An item goes to the worker that knows its voice if that has nothing to do, and only once; otherwise to any. */
+static void test_voices_that_are_known(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"a", "b"};
+    static const char *const voices[] = {"voice:anna", "voice:anna"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .voices = voices, .count = 1};
+    tmb_job_info job;
+    tmb_delivery item;
+    tmb_store *other = second_worker(at, 1000);
+    add_voice(at, "anna", "voice");
+    /* Nobody knows it yet, and the other one asks first. */
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(other, &item), TMB_STORE_OK);
+    end(other, &item);
+    /* It does something else, as far as anybody knows: the first one takes what comes. */
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    end(at->store, &item);
+    /* Now the first one knows it, and both have nothing to do. */
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_NOT_FOUND);
+    assert_int_equal(take_from(other, &item), TMB_STORE_NOT_FOUND);
+    wanted.count = 2;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(other, &item), TMB_STORE_OK);
+    assert_string_equal(item.request, "b");
+    end(other, &item);
+    assert_int_equal(take_from(other, &item), TMB_STORE_NOT_FOUND);
+    assert_true(item.again_seconds > 900);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    assert_string_equal(item.request, "a");
+    assert_int_equal(tmb_store_item_renew(at->store, &item, 100), TMB_STORE_OK);
+    end(at->store, &item);
+    tmb_store_close(&other);
+}
+
+/* Two were put aside for a worker that cannot take them: the one that another took does not hide the second. */
+static void test_voices_one_behind_the_other(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"a"};
+    static const char *const voices[] = {"voice:anna"};
+    static const char *const needs[] = {"gpu"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .voices = voices, .count = 1};
+    tmb_job_info job;
+    tmb_delivery items[2];
+    at->labels = "gpu";
+    tmb_store *other = second_worker(at, 0);
+    add_voice(at, "anna", "voice");
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(at->store, &items[0]), TMB_STORE_OK);
+    end(at->store, &items[0]);
+    wanted.needs = needs;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(take_from(at->store, &items[0]), TMB_STORE_NOT_FOUND);
+        assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(take_from(other, &items[i]), TMB_STORE_OK);
+    }
+    for (int i = 0; i < 2; i++) {
+        end(other, &items[i]);
+    }
+    tmb_store_close(&other);
+}
+
+/* One that does not come for it in time, or dies while it has it, loses it to others. */
+static void test_voices_whose_worker_is_gone(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"a"};
+    static const char *const voices[] = {"voice:anna"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .voices = voices, .count = 1};
+    tmb_job_info job;
+    tmb_delivery item;
+    tmb_delivery again;
+    tmb_store *other = second_worker(at, 0);
+    add_voice(at, "anna", "voice");
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+        assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+        end(at->store, &item);
+        assert_int_equal(take_from(at->store, &item), TMB_STORE_NOT_FOUND);
+        assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+        if (round == 0) { /* it does not come */
+            assert_int_equal(take_from(other, &again), TMB_STORE_OK);
+            assert_int_equal(again.attempts, 0);
+            assert_int_equal(take_from(at->store, &item), TMB_STORE_NOT_FOUND);
+            end(other, &again);
+        } else if (round == 1) { /* it comes, and dies */
+            tmb_taking brief = {.lease_seconds = -1};
+            assert_int_equal(tmb_store_item_take(at->store, &brief, &item), TMB_STORE_OK);
+            assert_int_equal(take_from(other, &again), TMB_STORE_OK);
+            assert_int_equal(again.attempts, 1);
+            assert_int_equal(tmb_store_item_renew(at->store, &item, 100), TMB_STORE_NOT_FOUND);
+            end(other, &again);
+            free(item.request);
+        } else { /* the job is removed */
+            assert_int_equal(tmb_store_job_remove(at->store, job.id), TMB_STORE_OK);
+            assert_int_equal(take_from(other, &again), TMB_STORE_NOT_FOUND);
+            assert_int_equal(take_from(at->store, &again), TMB_STORE_NOT_FOUND);
+        }
+    }
+    size_t queued = 1;
+    size_t running = 1;
+    assert_int_equal(tmb_store_item_counts(at->store, &queued, &running), TMB_STORE_OK);
+    assert_int_equal(queued + running, 0);
+    tmb_store_close(&other);
+}
+
+static const store_test tests[] = {
+    STORE_TEST(test_dead_letters),
+    STORE_TEST(test_calls),
+    STORE_TEST(test_needs),
+    STORE_TEST(test_models),
+    STORE_TEST(test_memory),
+    STORE_TEST(test_voices_that_are_known),
+    STORE_TEST(test_voices_one_behind_the_other),
+    STORE_TEST(test_voices_whose_worker_is_gone),
+    {.name = "test_silence", .run = test_silence, .alone = true},
+    {.name = "test_full_memory", .run = test_full_memory, .alone = true},
+};
+
+int main(int argc, char **argv) {
+    return run_store_tests(argc, argv, "redis-folder", tests, sizeof tests / sizeof tests[0]);
+}
