@@ -117,7 +117,7 @@ static void measure_launches(const bench *b, tmb_gpu_stream *stream) {
 
 static void measure_ceilings(const bench *b) {
     tmb_gpu_stream *stream = NULL;
-    check(tmb_gpu_stream_create(b->gpu, &stream, &error));
+    check(tmb_gpu_stream_create(b->gpu, false, &stream, &error));
     measure_copies(b, stream);
     measure_launches(b, stream);
     tmb_gpu_stream_destroy(b->gpu, &stream);

@@ -51,7 +51,8 @@ typedef struct tmb_cuda_kernel_node { /* CUDA_KERNEL_NODE_PARAMS, version 1 */
     X(copy_down, "cuMemcpyDtoHAsync_v2", (void *to, uint64_t from, size_t bytes, void *stream))                        \
     X(copy_across, "cuMemcpyDtoDAsync_v2", (uint64_t to, uint64_t from, size_t bytes, void *stream))                   \
     X(fill, "cuMemsetD32Async", (uint64_t to, unsigned value, size_t count, void *stream))                             \
-    X(stream_create, "cuStreamCreate", (void **stream, unsigned flags))                                                \
+    X(stream_priorities, "cuCtxGetStreamPriorityRange", (int *least, int *greatest))                                   \
+    X(stream_create, "cuStreamCreateWithPriority", (void **stream, unsigned flags, int priority))                      \
     X(stream_destroy, "cuStreamDestroy_v2", (void *stream))                                                            \
     X(stream_synchronize, "cuStreamSynchronize", (void *stream))                                                       \
     X(event_create, "cuEventCreate", (void **event, unsigned flags))                                                   \

@@ -6,6 +6,7 @@
 #include "gpu/kernels/ptx.h"
 #include "gpu/slabs.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,9 +30,10 @@ struct tmb_gpu {
     void *functions[TMB_GPU_KERNEL_COUNT];
     tmb_slabs slabs;
     size_t allocated;
-    bool dependent; /* kernels of a graph may begin before the ones ahead of them have ended */
-    bool lost;
-    tmb_error loss;
+    bool dependent;            /* kernels of a graph may begin before the ones ahead of them have ended */
+    pthread_mutex_t loss_lock; /* of who sets what follows */
+    atomic_bool lost;
+    tmb_error loss; /* once it is lost, unchanging */
 };
 
 struct tmb_gpu_graph {
@@ -52,18 +54,20 @@ uint64_t tmb_gpu_held(void) { return atomic_load(&held); }
 
 /* What a call came to; a sticky error is kept. */
 static tmb_status check(tmb_gpu *gpu, tmb_cuda_result result, const char *call, tmb_error *error) {
-    if (gpu->lost) {
-        if (error != NULL) {
-            *error = gpu->loss;
-        }
-        return gpu->loss.status;
+    if (!atomic_load(&gpu->lost) && !tmb_cuda_is_sticky(result)) {
+        return tmb_cuda_check(result, call, error);
     }
-    if (tmb_cuda_is_sticky(result)) {
-        gpu->lost = true;
+    (void)pthread_mutex_lock(&gpu->loss_lock);
+    if (!atomic_load(&gpu->lost)) {
         (void)atomic_fetch_add(&losses, 1);
         (void)tmb_cuda_check(result, call, &gpu->loss);
+        atomic_store(&gpu->lost, true);
     }
-    return tmb_cuda_check(result, call, error);
+    (void)pthread_mutex_unlock(&gpu->loss_lock);
+    if (error != NULL) {
+        *error = gpu->loss;
+    }
+    return gpu->loss.status;
 }
 
 /* ---- Devices ---------------------------------------------------------------------------------- */
@@ -168,6 +172,7 @@ tmb_status tmb_gpu_open(int index, tmb_gpu **out, tmb_error *error) {
     if (gpu == NULL) {
         return tmb_fail_memory(error, "a GPU", sizeof *gpu);
     }
+    (void)pthread_mutex_init(&gpu->loss_lock, NULL);
     gpu->cuda = cuda;
     gpu->slabs.cuda = cuda;
     gpu->description = description;
@@ -201,6 +206,7 @@ void tmb_gpu_close(tmb_gpu **gpu_address) {
         }
         (void)gpu->cuda->context_destroy(gpu->context);
     }
+    (void)pthread_mutex_destroy(&gpu->loss_lock);
     free(gpu);
 }
 
@@ -240,10 +246,11 @@ tmb_status tmb_gpu_room(tmb_gpu *gpu, uint64_t *bytes, tmb_error *error) {
 }
 
 bool tmb_gpu_lost(const tmb_gpu *gpu, tmb_error *error) {
-    if (gpu->lost && error != NULL) {
+    bool is_lost = atomic_load(&gpu->lost);
+    if (is_lost && error != NULL) {
         *error = gpu->loss;
     }
-    return gpu->lost;
+    return is_lost;
 }
 
 const tmb_gpu_description *tmb_gpu_describe(const tmb_gpu *gpu) { return &gpu->description; }
@@ -270,7 +277,7 @@ tmb_status tmb_gpu_allocate(tmb_gpu *gpu, size_t bytes, const char *what, tmb_gp
     bytes = tmb_gpu_rounded(bytes > 0 ? bytes : 1);
     tmb_cuda_result result = tmb_slabs_take(&gpu->slabs, bytes, out);
     (void)atomic_fetch_add(&held, gpu->slabs.held - before);
-    if (result == TMB_CUDA_OUT_OF_MEMORY && !gpu->lost) {
+    if (result == TMB_CUDA_OUT_OF_MEMORY && !atomic_load(&gpu->lost)) {
         return tmb_fail(error, TMB_ERROR_MEMORY, "the GPU has no %.1f MB left for %s", (double)bytes / 1e6, what);
     }
     tmb_status status = check(gpu, result, "cuMemAlloc", error);
@@ -308,9 +315,15 @@ static void *handle(const void *opaque) {
     return address;
 }
 
-tmb_status tmb_gpu_stream_create(tmb_gpu *gpu, tmb_gpu_stream **out, tmb_error *error) {
+tmb_status tmb_gpu_stream_create(tmb_gpu *gpu, bool background, tmb_gpu_stream **out, tmb_error *error) {
     void *stream = NULL;
-    tmb_status status = check(gpu, gpu->cuda->stream_create(&stream, STREAM_NON_BLOCKING), "cuStreamCreate", error);
+    int least = 0, greatest = 0;
+    tmb_status status =
+        check(gpu, gpu->cuda->stream_priorities(&least, &greatest), "cuCtxGetStreamPriorityRange", error);
+    if (status == TMB_OK) {
+        status = check(gpu, gpu->cuda->stream_create(&stream, STREAM_NON_BLOCKING, background ? least : greatest),
+                       "cuStreamCreateWithPriority", error);
+    }
     *out = stream;
     return status;
 }

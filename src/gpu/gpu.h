@@ -1,7 +1,8 @@
 /* One GPU: its context, memory, streams, kernels and graphs of kernels.
  *
- * Functions that take a tmb_gpu may be called from any thread, though from one at a time, after tmb_gpu_enter on that
- * thread. Work on one stream is done in order; nothing uses the driver's default stream.
+ * Functions that take a tmb_gpu may be called from any thread, after tmb_gpu_enter on that thread. Those that allocate
+ * and free memory are one thread's at a time, as is each stream with what is put there. Work on one stream is done in
+ * order; nothing uses the driver's default stream.
  *
  * A kernel that faults loses the context: from then on every call fails with the same error, and tmb_gpu_lost says so.
  */
@@ -75,7 +76,8 @@ void tmb_gpu_free_pinned(tmb_gpu *gpu, void *address);
 typedef struct tmb_gpu_stream tmb_gpu_stream;
 typedef struct tmb_gpu_event tmb_gpu_event;
 
-tmb_status tmb_gpu_stream_create(tmb_gpu *gpu, tmb_gpu_stream **out, tmb_error *error);
+/* `background`: kernels of other streams go first, whenever a block of them may begin. */
+tmb_status tmb_gpu_stream_create(tmb_gpu *gpu, bool background, tmb_gpu_stream **out, tmb_error *error);
 void tmb_gpu_stream_destroy(tmb_gpu *gpu, tmb_gpu_stream **stream);
 /* Waits until everything on the stream is done. */
 tmb_status tmb_gpu_synchronize(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_error *error);

@@ -21,6 +21,7 @@ typedef struct tmb_fake_cuda_counts {
     uint64_t bytes_up, bytes_down;
     uint64_t allocations, allocated, most_allocated;             /* ever; bytes now; bytes at most */
     uint64_t pinned, contexts, streams, events, graphs, modules; /* that are not yet freed */
+    uint64_t background_streams;                                 /* of the streams: of the least priority */
     uint64_t allocated_in_flight;                                /* allocations while kernels wait to run */
 } tmb_fake_cuda_counts;
 

@@ -71,6 +71,7 @@ typedef struct operation {
 typedef struct stream {
     struct stream *next;
     operation *first, *last;
+    bool background;
 } stream;
 
 typedef struct fake_block {

@@ -94,14 +94,26 @@ void fake_queue_kernels(operation *o, size_t count) {
     fake.fault_kernel -= fake.fault_kernel <= n ? fake.fault_kernel : n;
 }
 
-EXPORT int cuStreamCreate(void **out, unsigned flags);
-int cuStreamCreate(void **out, unsigned flags) {
+/* As the cards have it: what is usual is the least. */
+enum { GREATEST_PRIORITY = -5 };
+
+EXPORT int cuCtxGetStreamPriorityRange(int *least, int *greatest);
+int cuCtxGetStreamPriorityRange(int *least, int *greatest) {
+    BEGIN;
+    *least = 0;
+    *greatest = GREATEST_PRIORITY;
+    return fake_unlock(SUCCESS);
+}
+EXPORT int cuStreamCreateWithPriority(void **out, unsigned flags, int priority);
+int cuStreamCreateWithPriority(void **out, unsigned flags, int priority) {
     (void)flags;
     BEGIN;
     stream *s = calloc(1, sizeof *s);
     s->next = fake.streams;
+    s->background = priority == 0;
     fake.streams = s;
     fake.counts.streams++;
+    fake.counts.background_streams += s->background;
     *out = s;
     return fake_unlock(SUCCESS);
 }
@@ -115,6 +127,7 @@ int cuStreamDestroy_v2(void *opaque) {
         link = &(*link)->next;
     }
     *link = s->next;
+    fake.counts.background_streams -= s->background;
     free(s);
     fake.counts.streams--;
     return fake_unlock(SUCCESS);

@@ -361,7 +361,7 @@ static void crowd(void) {
 }
 
 /* What a GPU must have to be chosen: the model with the voices that it remembers, and room for an utterance. */
-static uint64_t chosen_bytes(const tmb_net_files *files, const tmb_net_options *options, bool *codec) {
+static uint64_t chosen_bytes(const tmb_net_files *files, const tmb_net_options *options) {
     enum { REMEMBERED = 8, POSITIONS_REMEMBERED = 96, POSITIONS = 1024 };
     const tmb_qwen3_backend *backend = &tmb_qwen3_cuda_backend;
     tmb_error error = {0};
@@ -369,37 +369,44 @@ static uint64_t chosen_bytes(const tmb_net_files *files, const tmb_net_options *
     EXPECT(backend->estimate(files, options, &model, &error) == TMB_OK);
     EXPECT(backend->estimate_utterance(files, options, POSITIONS_REMEMBERED, &voice, &error) == TMB_OK);
     EXPECT(backend->estimate_utterance(files, options, POSITIONS, &one, &error) == TMB_OK);
-    *codec = !options->codec_on_host;
     return model.device + REMEMBERED * voice.device + one.device;
 }
 
-/* With "auto" the codec decoder is the first to leave a GPU that is too small, then everything does; nothing fails. */
-static void fall_back(void) {
-    enum { SEQUENCES = 4 };
-    outcomes all;
+/* The same with all networks, without the encoders, without the codec decoder either. */
+static void all_chosen_bytes(const char *model, size_t sequences, uint64_t bytes[3]) {
     tmb_error error = {0};
     tmb_qwen3_config config;
     tmb_safetensors *weights = NULL;
-    tmb_net_options options = {.threads = 1, .sequences = SEQUENCES};
-    bool with = false, without = true;
-    open_fake();
-    EXPECT(tmb_qwen3_config_read(golden_path("qwen/sample-g/model"), &config, &error) == TMB_OK);
-    EXPECT(tmb_safetensors_open(golden_path("qwen/sample-g/model"), &weights, &error) == TMB_OK);
+    tmb_net_options options = {.threads = 1, .sequences = sequences};
+    EXPECT(tmb_qwen3_config_read(golden_path("qwen/%s/model", model), &config, &error) == TMB_OK);
+    EXPECT(tmb_safetensors_open(golden_path("qwen/%s/model", model), &weights, &error) == TMB_OK);
     const tmb_net_files files = {.config = &config, .weights = weights};
-    const uint64_t whole = chosen_bytes(&files, &options, &with);
-    options.codec_on_host = true;
-    const uint64_t part = chosen_bytes(&files, &options, &without);
+    for (int left = 0; left < 3; left++) {
+        options.encoders_on_host = left > 0;
+        options.codec_on_host = left > 1;
+        bytes[left] = chosen_bytes(&files, &options);
+    }
     tmb_safetensors_close(&weights);
-    EXPECT(part < whole && with && !without);
+}
+
+/* With "auto" the encoders are the first to leave a GPU that is too small, if the model has any, then the codec decoder
+ * does, then everything; nothing fails. */
+static void fall_back(void) {
+    enum { SEQUENCES = 4 };
+    outcomes all;
+    uint64_t bytes[3];
+    open_fake();
+    all_chosen_bytes("sample-g", SEQUENCES, bytes);
+    EXPECT(bytes[0] == bytes[1] && bytes[1] > bytes[2]);
     const struct {
         uint64_t limit;
         const char *device;
         bool codec;
     } cases[] = {{0, "cuda", true},
-                 {whole, "cuda", true},
-                 {whole - 1, "cuda", false},
-                 {part, "cuda", false},
-                 {part - 1, "cpu", false}};
+                 {bytes[0], "cuda", true},
+                 {bytes[0] - 1, "cuda", false},
+                 {bytes[2], "cuda", false},
+                 {bytes[2] - 1, "cpu", false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         tmb_statistics statistics;
         tmb_context *context = open_context("auto", cases[i].limit, SEQUENCES);
@@ -413,9 +420,43 @@ static void fall_back(void) {
     expect_nothing_left();
 }
 
+/* The same of a model that clones. */
+static void fall_back_encoders(void) {
+    enum { SEQUENCES = 2 };
+    uint64_t bytes[3];
+    open_fake();
+    all_chosen_bytes("sample-f", SEQUENCES, bytes);
+    EXPECT(bytes[0] > bytes[1] && bytes[1] > bytes[2]);
+    const struct {
+        uint64_t limit, streams, background;
+    } cases[] = {{bytes[0], 3, 1},     {bytes[0] - 1, 2, 0}, {bytes[1], 2, 0},
+                 {bytes[1] - 1, 1, 0}, {bytes[2], 1, 0},     {bytes[2] - 1, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tmb_error error = {0};
+        tmb_engine *engine = NULL;
+        tmb_qwen3_options options;
+        uint64_t host = 0, device = 0;
+        tmb_qwen3_options_default(&options);
+        options.model = golden_path("qwen/sample-f/model");
+        options.precision = "f32";
+        options.device = "auto";
+        options.gpu_memory = cases[i].limit;
+        options.max_sequences = SEQUENCES;
+        options.threads = 1;
+        options.pack_directory = "";
+        EXPECT(tmb_qwen3_model_bytes(&options, &host, &device, &error) == TMB_OK);
+        EXPECT(tmb_qwen3_engine_create(&options, &engine, &error) == TMB_OK);
+        EXPECT(counts().streams == cases[i].streams && counts().background_streams == cases[i].background);
+        EXPECT(device == engine->operations->device_bytes(engine) && counts().allocated <= device);
+        engine->operations->destroy(engine);
+    }
+    expect_nothing_left();
+}
+
 static void test_fall_back(void **state) {
     (void)state;
     in_process(fall_back, NULL);
+    in_process(fall_back_encoders, NULL);
 }
 
 static void test_crowd(void **state) {

@@ -27,7 +27,10 @@
     X(tmb_codec_codes)                                                                                                 \
     X(tmb_codec_attend)                                                                                                \
     X(tmb_depthwise_norm)                                                                                              \
-    X(tmb_keep_history)
+    X(tmb_keep_history)                                                                                                \
+    X(tmb_encode_convolve)                                                                                             \
+    X(tmb_encode_statistics)                                                                                           \
+    X(tmb_encode_gate)
 
 /* Columns (vectors) and rows that a block of tmb_linear takes. */
 #define TMB_LINEAR_COLUMNS 8
@@ -177,5 +180,6 @@ typedef struct tmb_pick_arguments {
 } tmb_pick_arguments;
 
 #include "codec_arguments.h"
+#include "encode_arguments.h"
 
 #endif

@@ -6,6 +6,7 @@
 #include "attend_few.h"
 #include "codec.h"
 #include "codec_attend.h"
+#include "encode.h"
 #include "linear.h"
 #include "linear_mma.h"
 #include "pick.h"

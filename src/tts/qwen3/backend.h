@@ -47,6 +47,7 @@ typedef struct tmb_net_options {
     const char *pack_directory; /* cache of packed weights; NULL: none */
     int device;                 /* which one, if the backend has several */
     uint64_t device_memory;     /* bytes of its memory that there are for models and sequences; 0: unknown */
+    bool encoders_on_host;      /* the encoders of recordings are left to the CPU */
     bool codec_on_host;         /* the codec decoder is left to the CPU */
     tmb_logger *logger;         /* may be NULL */
 } tmb_net_options;

@@ -133,15 +133,28 @@ static bool falls_back(const tmb_qwen3_model *m, const tmb_qwen3_device *device,
            (status == TMB_ERROR_UNSUPPORTED || status == TMB_ERROR_MEMORY || status == TMB_ERROR_INTERNAL);
 }
 
-/* Whether the rest is tried without the codec decoder, which is the first to be left to the CPU. */
-static bool leaves_codec(const tmb_qwen3_options *options, tmb_status status, tmb_net_options *settings,
-                         const tmb_error *reason) {
-    if (settings->codec_on_host || status == TMB_ERROR_INTERNAL) {
-        return false;
+/* Leaves another network to the CPU, and says which; NULL: none is left that could be. The encoders go first, since
+ * they work but once for each recording, then the codec decoder. */
+static const char *leave_network(const tmb_qwen3_config *config, tmb_net_options *settings) {
+    if (tmb_qwen3_clones(config) && !settings->encoders_on_host) {
+        settings->encoders_on_host = true;
+        return "encoders";
     }
-    tmb_log(options->logger, TMB_LOG_INFO, "device auto: the codec decoder on the CPU (%s)", reason->message);
-    settings->codec_on_host = true;
-    return true;
+    if (!settings->codec_on_host) {
+        settings->codec_on_host = true;
+        return "codec decoder";
+    }
+    return NULL;
+}
+
+/* Whether the rest is tried without one of the networks on the GPU. */
+static bool leaves_network(const tmb_qwen3_options *options, const tmb_qwen3_config *config, tmb_status status,
+                           tmb_net_options *settings, const tmb_error *reason) {
+    const char *left = status == TMB_ERROR_INTERNAL ? NULL : leave_network(config, settings);
+    if (left != NULL) {
+        tmb_log(options->logger, TMB_LOG_INFO, "device auto: the %s on the CPU (%s)", left, reason->message);
+    }
+    return left != NULL;
 }
 
 /* Device bytes of an utterance, and of all voices that are remembered. */
@@ -199,7 +212,8 @@ static tmb_status load_parts(const tmb_qwen3_options *options, const tmb_qwen3_d
         if (status == TMB_OK) {
             status = m->backend->load(&files, &settings, &m->net, &reason);
         }
-    } while (falls_back(m, device, status) && leaves_codec(options, status, &settings, &reason));
+    } while (falls_back(m, device, status) && leaves_network(options, &m->config, status, &settings, &reason));
+    m->settings.encoders_on_host = settings.encoders_on_host;
     m->settings.codec_on_host = settings.codec_on_host;
     if (falls_back(m, device, status)) {
         tmb_log(options->logger, TMB_LOG_INFO, "device auto: the CPU (%s)", reason.message);
@@ -299,13 +313,12 @@ tmb_status tmb_qwen3_model_bytes(const tmb_qwen3_options *options, uint64_t *hos
         tmb_net_files files = {.config = config, .weights = weights};
         size_t sequences = options->max_sequences > 0 ? options->max_sequences : USUAL_SEQUENCES;
         tmb_net_options settings = net_options(options, &precisions, sequences, NULL, device.index);
-        status = estimate(backend, options, &device, &files, &settings, &held, error);
-        bool falls = (status == TMB_ERROR_UNSUPPORTED || status == TMB_ERROR_MEMORY) && device.automatic;
-        if (falls) { /* as load_parts */
-            settings.codec_on_host = true;
+        bool falls = false;
+        do { /* as load_parts */
             status = estimate(backend, options, &device, &files, &settings, &held, error);
-        }
-        if (falls && status != TMB_OK) {
+            falls = (status == TMB_ERROR_UNSUPPORTED || status == TMB_ERROR_MEMORY) && device.automatic;
+        } while (falls && leave_network(config, &settings) != NULL);
+        if (falls) {
             status = tmb_qwen3_cpu_backend.estimate(&files, &settings, &held, error);
         }
     }

@@ -38,6 +38,18 @@ tmb_status tmb_encoders_embed_speaker(tmb_cpu_encoders *encoders, const float *s
     return status;
 }
 
+tmb_status tmb_encoders_mel(tmb_cpu_encoders *encoders, const float *samples, size_t count, float **mel, size_t *rows,
+                            tmb_error *error) {
+    *mel = NULL;
+    if (encoders->speaker == NULL) {
+        return tmb_fail(error, TMB_ERROR_UNSUPPORTED, "this model has no speaker encoder");
+    }
+    (void)pthread_mutex_lock(&encoders->lock);
+    tmb_status status = tmb_speaker_mel(encoders->speaker, encoders->team, samples, count, mel, rows, error);
+    (void)pthread_mutex_unlock(&encoders->lock);
+    return status;
+}
+
 /* Under the lock. */
 static tmb_status load_codec(tmb_cpu_encoders *encoders, tmb_error *error) {
     if (encoders->codec != NULL) {

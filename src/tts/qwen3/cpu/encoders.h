@@ -31,6 +31,9 @@ tmb_status tmb_encoders_embed_speaker(tmb_cpu_encoders *encoders, const float *s
                                       tmb_error *error);
 tmb_status tmb_encoders_encode(tmb_cpu_encoders *encoders, const float *samples, size_t count, int16_t **codes,
                                size_t *frames, tmb_error *error);
+/* For a speaker encoder elsewhere: *mel [*rows, bands], free() it. Errors as tmb_encoders_embed_speaker. */
+tmb_status tmb_encoders_mel(tmb_cpu_encoders *encoders, const float *samples, size_t count, float **mel, size_t *rows,
+                            tmb_error *error);
 size_t tmb_encoders_encode_bytes(const tmb_cpu_encoders *encoders, size_t count, bool codes);
 
 #endif

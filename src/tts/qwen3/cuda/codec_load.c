@@ -268,7 +268,7 @@ tmb_status tmb_cuda_codec_load(tmb_gpu *gpu, const tmb_net_files *files, const t
     if (codec->layers == NULL) {
         status = tmb_fail_memory(error, "the codec decoder", codec->config.layers * sizeof *codec->layers);
     }
-    if (status != TMB_OK || (status = tmb_gpu_stream_create(gpu, &codec->stream, error)) != TMB_OK ||
+    if (status != TMB_OK || (status = tmb_gpu_stream_create(gpu, false, &codec->stream, error)) != TMB_OK ||
         (status = allocate(codec, error)) != TMB_OK || (status = load_weights(codec, files, error)) != TMB_OK ||
         (status = tmb_cuda_codec_record(codec, error)) != TMB_OK) {
         tmb_cuda_codec_destroy(&codec);

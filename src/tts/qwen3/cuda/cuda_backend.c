@@ -1,10 +1,11 @@
-/* NVIDIA GPUs behind the table of backend.h: the language model and the codec decoder on the device, the encoders on
- * the CPU. */
+/* NVIDIA GPUs behind the table of backend.h: the language model, the codec decoder and the speaker encoder on the
+ * device, the codec encoder on the CPU. */
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "tts/qwen3/cpu/cpu_audio.h"
 #include "tts/qwen3/cuda/cuda_codec.h"
+#include "tts/qwen3/cuda/cuda_encoders.h"
 #include "tts/qwen3/cuda/cuda_lm.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ struct tmb_net {
     tmb_cuda_lm *lm;
     tmb_cuda_codec *codec;
     tmb_cuda_codec_job *job;
+    tmb_cuda_encoders *encoders; /* NULL: the CPU's */
     tmb_logger *logger;
     tmb_speaker_encoder *speaker;
     tmb_codec_encoder *codec_sizes;
@@ -56,6 +58,10 @@ static tmb_status estimate(const tmb_net_files *files, const tmb_net_options *op
         status = estimate_codec(files, options, &codec, error);
     }
     bool clones = tmb_qwen3_clones(files->config);
+    size_t encoders = 0;
+    if (status == TMB_OK && clones && !options->encoders_on_host) {
+        status = tmb_cuda_encoders_estimate(files->config, &encoders, error);
+    }
     const size_t parts[] = {clones ? speaker_bytes(files->weights) : 0,
                             clones ? tmb_codec_encoder_estimate(&files->config->codec) : 0, codec.host};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == TMB_OK; i++) {
@@ -63,9 +69,11 @@ static tmb_status estimate(const tmb_net_files *files, const tmb_net_options *op
             status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
         }
     }
-    if (status == TMB_OK && (!tmb_add_size(bytes->device, codec.device, &bytes->device) ||
-                             !tmb_add_size(bytes->device, tmb_gpu_slab_size(options->device_memory), &bytes->device))) {
-        status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
+    const size_t device_parts[] = {codec.device, encoders, tmb_gpu_slab_size(options->device_memory)};
+    for (size_t i = 0; i < sizeof device_parts / sizeof device_parts[0] && status == TMB_OK; i++) {
+        if (!tmb_add_size(bytes->device, device_parts[i], &bytes->device)) {
+            status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
+        }
     }
     return status;
 }
@@ -96,6 +104,7 @@ static void destroy(tmb_net **net_address) {
     if (net->gpu != NULL) {
         (void)tmb_gpu_enter(net->gpu, NULL);
     }
+    tmb_cuda_encoders_destroy(&net->encoders);
     tmb_cuda_codec_job_destroy(&net->job);
     tmb_cuda_codec_destroy(&net->codec);
     tmb_codec_job_destroy(&net->audio.job);
@@ -108,7 +117,8 @@ static void destroy(tmb_net **net_address) {
     free(net);
 }
 
-static tmb_status load_encoders(tmb_net *net, const tmb_net_files *files, tmb_error *error) {
+static tmb_status load_encoders(tmb_net *net, const tmb_net_files *files, const tmb_net_options *options,
+                                tmb_error *error) {
     const tmb_qwen3_config *config = files->config;
     if (!tmb_qwen3_clones(config)) {
         return TMB_OK;
@@ -119,6 +129,9 @@ static tmb_status load_encoders(tmb_net *net, const tmb_net_files *files, tmb_er
     }
     net->audio.encoders.speaker = net->speaker;
     net->audio.encoders.codec_sizes = net->codec_sizes;
+    if (status == TMB_OK && !options->encoders_on_host) {
+        status = tmb_cuda_encoders_load(net->gpu, config, &net->audio.encoders, &net->encoders, error);
+    }
     return status;
 }
 
@@ -149,7 +162,7 @@ static tmb_status load(const tmb_net_files *files, const tmb_net_options *option
     }
     if (status != TMB_OK || (status = tmb_cpu_encoders_open(files, options, &net->audio.encoders, error)) != TMB_OK ||
         (status = tmb_cuda_lm_load(net->gpu, files, options, net->audio.encoders.team, &net->lm, error)) != TMB_OK ||
-        (status = load_encoders(net, files, error)) != TMB_OK ||
+        (status = load_encoders(net, files, options, error)) != TMB_OK ||
         (status = load_codec(net, files, options, error)) != TMB_OK) {
         destroy(&net);
         return status;
@@ -168,6 +181,7 @@ static tmb_net_bytes bytes(const tmb_net *net) {
     } else {
         held.host += tmb_codec_decoder_bytes(net->audio.decoder) + tmb_codec_job_bytes(net->audio.job);
     }
+    held.device += net->encoders != NULL ? tmb_cuda_encoders_bytes(net->encoders) : 0;
     return held;
 }
 
@@ -310,6 +324,18 @@ static double decode_seconds(tmb_net *net, size_t *frames) {
     return net->codec != NULL ? tmb_cuda_decode_seconds(net->job, frames) : tmb_cpu_decode_seconds(net, frames);
 }
 
+/* ---- The encoders: on the device, or on the CPU ----------------------------------------------- */
+
+static tmb_status embed_speaker(tmb_net *net, const float *samples, size_t count, float *embedding, tmb_error *error) {
+    return net->encoders != NULL ? tmb_cuda_embed_speaker(net->encoders, samples, count, embedding, error)
+                                 : tmb_cpu_embed_speaker(net, samples, count, embedding, error);
+}
+
+static size_t encode_bytes(const tmb_net *net, size_t count, bool codes) {
+    return net->encoders != NULL ? tmb_cuda_encode_bytes(net->encoders, count, codes)
+                                 : tmb_cpu_encode_bytes(net, count, codes);
+}
+
 const tmb_qwen3_backend tmb_qwen3_cuda_backend = {
     .name = "cuda",
     .available = available,
@@ -341,7 +367,7 @@ const tmb_qwen3_backend tmb_qwen3_cuda_backend = {
     .decode_result = decode_result,
     .decode_clear = decode_clear,
     .decode_seconds = decode_seconds,
-    .embed_speaker = tmb_cpu_embed_speaker,
+    .embed_speaker = embed_speaker,
     .encode = tmb_cpu_encode,
-    .encode_bytes = tmb_cpu_encode_bytes,
+    .encode_bytes = encode_bytes,
 };

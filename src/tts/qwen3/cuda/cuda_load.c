@@ -387,7 +387,7 @@ tmb_status tmb_cuda_lm_load(tmb_gpu *gpu, const tmb_net_files *files, const tmb_
     }
     lm->gpu = gpu;
     lay_out(lm, files, options);
-    if ((status = tmb_gpu_stream_create(gpu, &lm->stream, error)) != TMB_OK ||
+    if ((status = tmb_gpu_stream_create(gpu, false, &lm->stream, error)) != TMB_OK ||
         (status = tmb_gpu_event_create(gpu, &lm->picked, error)) != TMB_OK ||
         (status = tmb_gpu_allocate_pinned(gpu, pinned_bytes(lm), &lm->pinned, error)) != TMB_OK ||
         (status = allocate_buffers(lm, error)) != TMB_OK ||

@@ -105,6 +105,10 @@ void tmb_mel_destroy(tmb_mel **address) {
 
 size_t tmb_mel_frames(size_t count) { return count / HOP; }
 
+size_t tmb_mel_bytes(size_t count, size_t bands) {
+    return (tmb_mel_frames(count) * bands + count + 2 * REFLECTED) * sizeof(float);
+}
+
 /* Discrete Fourier transform of HALF complex values, decimation in time; input in bit-reversed places. */
 static void transform(const tmb_mel *mel, complex_value *x) {
     for (size_t size = 2; size <= HALF; size *= 2) {

@@ -19,6 +19,8 @@ void tmb_mel_destroy(tmb_mel **mel);
 /* Samples that the reflection at the ends needs, and frames of `count` samples. */
 #define TMB_MEL_SAMPLES_MIN 385
 size_t tmb_mel_frames(size_t count);
+/* Bytes of the spectrogram of `count` samples, and of what is allocated while it is made. */
+size_t tmb_mel_bytes(size_t count, size_t bands);
 
 /* out: [tmb_mel_frames(count), bands]; count >= TMB_MEL_SAMPLES_MIN. Fails with TMB_ERROR_MEMORY only. */
 tmb_status tmb_mel_compute(const tmb_mel *mel, tmb_team *team, const float *samples, size_t count, float *out,

@@ -242,6 +242,27 @@ static tmb_status check_samples(const tmb_speaker_encoder *encoder, const float 
     return TMB_OK;
 }
 
+tmb_status tmb_speaker_mel(const tmb_speaker_encoder *encoder, tmb_team *team, const float *samples, size_t count,
+                           float **mel, size_t *rows, tmb_error *error) {
+    *mel = NULL;
+    *rows = tmb_mel_frames(count);
+    tmb_status status = check_samples(encoder, samples, count, error);
+    size_t size = *rows * encoder->config.mel_bands;
+    if (status == TMB_OK && (*mel = tmb_alloc_aligned(size, sizeof **mel)) == NULL) {
+        status = tmb_fail_memory(error, "the mel spectrogram", size * sizeof **mel);
+    }
+    if (status == TMB_OK) {
+        unsigned denormals = tmb_denormals_flush();
+        status = tmb_mel_compute(encoder->mel, team, samples, count, *mel, error);
+        tmb_denormals_restore(denormals);
+    }
+    if (status != TMB_OK) {
+        free(*mel);
+        *mel = NULL;
+    }
+    return status;
+}
+
 /* Floats of the largest reflected input. */
 static size_t padded_size(const tmb_speaker_encoder *encoder, size_t rows) {
     const tmb_qwen3_speaker_config *config = &encoder->config;

@@ -28,4 +28,9 @@ size_t tmb_speaker_size(const tmb_speaker_encoder *encoder); /* of an embedding 
 tmb_status tmb_speaker_embed(const tmb_speaker_encoder *encoder, tmb_team *team, const float *samples, size_t count,
                              float *embedding, tmb_error *error);
 
+/* What the network goes over, for those that have it elsewhere: *mel [*rows, bands], free() it. Errors and threads as
+ * above. */
+tmb_status tmb_speaker_mel(const tmb_speaker_encoder *encoder, tmb_team *team, const float *samples, size_t count,
+                           float **mel, size_t *rows, tmb_error *error);
+
 #endif
