@@ -7,13 +7,15 @@
  * random weights do (tests/cli/released_tensors.py). For N utterances at once: "talker" and "predictor" are their
  * graphs alone, one after the other; "frame" is a step as the engine makes it, with what goes up and down; "codec" the
  * decoder for a frame of each; "prefill" a prompt of 45 and of 117 rows; "first" from a prompt of 45 rows to the
- * samples of the first frame. --ceilings: bytes copied a second on the device (read and written), a kernel of a graph
- * that does nothing, and a copy up, a graph of one kernel and a copy down, waited for.
+ * samples of the first frame. "embed" and "encode" are a recording's of five seconds, for one utterance alone; the
+ * spectrogram that the CPU makes is a part of "embed". --ceilings: bytes copied a second on the device (read and
+ * written), a kernel of a graph that does nothing, and a copy up, a graph of one kernel and a copy down, waited for.
  */
 #include "base/memory.h"
 #include "base/team.h"
 #include "base/thread.h"
 #include "tts/qwen3/cuda/cuda_codec.h"
+#include "tts/qwen3/cuda/cuda_encoders.h"
 #include "tts/qwen3/cuda/cuda_lm.h"
 #include "weights/safetensors.h"
 
@@ -22,7 +24,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEQUENCES_MAX = 64, ROUNDS_MAX = 1000, PROMPT = 45, LONG_PROMPT = 117, EMPTY_KERNELS = 300 };
+enum {
+    SEQUENCES_MAX = 64,
+    ROUNDS_MAX = 1000,
+    PROMPT = 45,
+    LONG_PROMPT = 117,
+    EMPTY_KERNELS = 300,
+    REFERENCE_SECONDS = 5
+};
 
 static tmb_error error;
 
@@ -291,6 +300,46 @@ static void measure_first(const bench *b) {
     print(b, "first", 1, seconds);
 }
 
+static void encode(const bench *b, tmb_cuda_encoders *encoders, const float *samples, size_t count) {
+    double embedding = 1e9, encoding = 1e9;
+    float *vector = tmb_calloc(b->config.speaker.embedding_size, sizeof *vector);
+    for (size_t round = 0; round < b->rounds && vector != NULL; round++) {
+        int16_t *codes = NULL;
+        size_t frames = 0;
+        double begin = tmb_now();
+        check(tmb_cuda_embed_speaker(encoders, samples, count, vector, &error));
+        double middle = tmb_now();
+        check(tmb_cuda_encode(encoders, samples, count, &codes, &frames, &error));
+        embedding = least(embedding, middle - begin);
+        encoding = least(encoding, tmb_now() - middle);
+        free(codes);
+    }
+    print(b, "embed", REFERENCE_SECONDS, embedding);
+    print(b, "encode", REFERENCE_SECONDS, encoding);
+    free(vector);
+}
+
+static void measure_encoders(const bench *b) {
+    const tmb_net_files files = {&b->config, b->weights, b->codec_weights};
+    tmb_cpu_encoders on_host = {0};
+    tmb_speaker_encoder *speaker = NULL;
+    tmb_cuda_encoders *encoders = NULL;
+    size_t count = REFERENCE_SECONDS * (size_t)b->config.codec.sample_rate;
+    float *samples = tmb_calloc(count, sizeof *samples);
+    for (size_t i = 0; i < count && samples != NULL; i++) {
+        samples[i] = (float)(i * 7919 % 1024) / 4096 - 0.125f;
+    }
+    check(tmb_cpu_encoders_open(&files, &b->options, &on_host, &error));
+    check(tmb_speaker_encoder_load(&b->config.speaker, b->weights, &speaker, &error));
+    on_host.speaker = speaker;
+    check(tmb_cuda_encoders_load(b->gpu, &b->config, &on_host, &encoders, &error));
+    encode(b, encoders, samples, count);
+    tmb_cuda_encoders_destroy(&encoders);
+    tmb_cpu_encoders_close(&on_host);
+    tmb_speaker_encoder_destroy(&speaker);
+    free(samples);
+}
+
 static void measure_model(bench *b, const char *model) {
     load(b, model);
     measure_prefill(b, PROMPT);
@@ -299,6 +348,9 @@ static void measure_model(bench *b, const char *model) {
     measure_codec(b, 1);
     measure_codec(b, 4);
     measure_first(b);
+    if (b->sequences == 1 && tmb_qwen3_clones(&b->config)) {
+        measure_encoders(b);
+    }
     tmb_cuda_codec_job_destroy(&b->job);
     tmb_cuda_codec_destroy(&b->codec);
     tmb_cuda_lm_destroy(&b->lm);

@@ -420,34 +420,50 @@ static void fall_back(void) {
     expect_nothing_left();
 }
 
+static tmb_engine *open_cloning(const char *device, uint64_t gpu_memory, uint64_t *device_bytes) {
+    tmb_error error = {0};
+    tmb_engine *engine = NULL;
+    tmb_qwen3_options options;
+    uint64_t host = 0;
+    tmb_qwen3_options_default(&options);
+    options.model = golden_path("qwen/sample-f/model");
+    options.precision = "f32";
+    options.device = device;
+    options.gpu_memory = gpu_memory;
+    options.max_sequences = 2;
+    options.threads = 1;
+    options.pack_directory = "";
+    EXPECT(tmb_qwen3_model_bytes(&options, &host, device_bytes, &error) == TMB_OK);
+    EXPECT(tmb_qwen3_engine_create(&options, &engine, &error) == TMB_OK);
+    return engine;
+}
+
 /* The same of a model that clones. */
 static void fall_back_encoders(void) {
-    enum { SEQUENCES = 2 };
-    uint64_t bytes[3];
+    uint64_t bytes[3], device = 0;
     open_fake();
-    all_chosen_bytes("sample-f", SEQUENCES, bytes);
+    all_chosen_bytes("sample-f", 2, bytes);
     EXPECT(bytes[0] > bytes[1] && bytes[1] > bytes[2]);
     const struct {
         uint64_t limit, streams, background;
     } cases[] = {{bytes[0], 3, 1},     {bytes[0] - 1, 2, 0}, {bytes[1], 2, 0},
                  {bytes[1] - 1, 1, 0}, {bytes[2], 1, 0},     {bytes[2] - 1, 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        tmb_error error = {0};
-        tmb_engine *engine = NULL;
-        tmb_qwen3_options options;
-        uint64_t host = 0, device = 0;
-        tmb_qwen3_options_default(&options);
-        options.model = golden_path("qwen/sample-f/model");
-        options.precision = "f32";
-        options.device = "auto";
-        options.gpu_memory = cases[i].limit;
-        options.max_sequences = SEQUENCES;
-        options.threads = 1;
-        options.pack_directory = "";
-        EXPECT(tmb_qwen3_model_bytes(&options, &host, &device, &error) == TMB_OK);
-        EXPECT(tmb_qwen3_engine_create(&options, &engine, &error) == TMB_OK);
+        tmb_engine *engine = open_cloning("auto", cases[i].limit, &device);
         EXPECT(counts().streams == cases[i].streams && counts().background_streams == cases[i].background);
         EXPECT(device == engine->operations->device_bytes(engine) && counts().allocated <= device);
+        engine->operations->destroy(engine);
+    }
+    /* An allocation that fails although there is room. */
+    const uint64_t before = counts().allocations;
+    tmb_engine *engine = open_cloning("auto", bytes[0], &device);
+    const int64_t allocations = (int64_t)(counts().allocations - before);
+    engine->operations->destroy(engine);
+    for (int64_t n = 1; n <= allocations; n += STRIDE) {
+        set("FAIL_ALLOCATION", n);
+        engine = open_cloning("auto", bytes[0], &device);
+        EXPECT(counts().background_streams == 0 && counts().streams > 0);
+        set("FAIL_ALLOCATION", 0);
         engine->operations->destroy(engine);
     }
     expect_nothing_left();
@@ -586,10 +602,61 @@ static void test_fault(void **state) {
     in_process(fault, NULL);
 }
 
+static tmb_status prepare(tmb_engine *engine, const float *samples, size_t count, tmb_error *error) {
+    const tmb_reference reference = {.samples = samples, .count = count, .rate = 24000, .text = "Some words."};
+    tmb_voice *voice = NULL;
+    tmb_status status = engine->operations->prepare_voice(engine, &reference, false, &voice, error);
+    EXPECT((status == TMB_OK) == (voice != NULL));
+    tmb_voice_release(&voice);
+    return status;
+}
+
+/* A kernel of an encoder loses the device: that recording fails with the reason, the next one is the CPU's, and with
+ * the next utterance all is there again. */
+static void fault_encoding(void) {
+    enum { COUNT = 12000 };
+    static float samples[COUNT];
+    open_fake();
+    for (size_t i = 0; i < COUNT; i++) {
+        samples[i] = (float)(i * 7919 % 1024) / 4096 - 0.125f;
+    }
+    uint64_t device = 0, sequence = 0;
+    tmb_engine *engine = open_cloning("cuda", 0, &device);
+    tmb_error error = {0};
+    tmb_speak_request request;
+    tmb_speak_request_default(&request);
+    request.text = "Some words.";
+    request.max_frames = 2;
+    const tmb_reference reference = {.samples = samples, .count = COUNT, .rate = 24000};
+    tmb_voice *voice = NULL;
+    EXPECT(engine->operations->prepare_voice(engine, &reference, true, &voice, &error) == TMB_OK);
+    for (int64_t n = 1; n < 100; n += 60) {
+        set("FAULT_KERNEL", n);
+        EXPECT(prepare(engine, samples, COUNT, &error) == TMB_ERROR_INTERNAL);
+        EXPECT(strstr(error.message, "ILLEGAL_ADDRESS") != NULL);
+        set("FAULT_KERNEL", 0);
+        uint64_t before = counts().queued;
+        EXPECT(prepare(engine, samples, COUNT, &error) == TMB_OK && counts().queued == before);
+        EXPECT(engine->operations->admit(engine, &request, voice, &sequence, &error) == TMB_OK);
+        engine->operations->cancel(engine, sequence);
+        EXPECT(strcmp(engine->operations->device(engine), n == 1 ? "cuda" : "cpu") == 0);
+        before = counts().queued;
+        EXPECT(prepare(engine, samples, COUNT, &error) == TMB_OK && (counts().queued > before) == (n == 1));
+    }
+    tmb_voice_release(&voice);
+    engine->operations->destroy(engine);
+    expect_nothing_left();
+}
+
+static void test_fault_encoding(void **state) {
+    (void)state;
+    in_process(fault_encoding, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_driver),    cmocka_unit_test(test_slabs), cmocka_unit_test(test_dependent_launch),
         cmocka_unit_test(test_fall_back), cmocka_unit_test(test_crowd), cmocka_unit_test(test_shortage),
-        cmocka_unit_test(test_neighbour), cmocka_unit_test(test_fault)};
+        cmocka_unit_test(test_neighbour), cmocka_unit_test(test_fault), cmocka_unit_test(test_fault_encoding)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,11 @@
     X(tmb_keep_history)                                                                                                \
     X(tmb_encode_convolve)                                                                                             \
     X(tmb_encode_statistics)                                                                                           \
-    X(tmb_encode_gate)
+    X(tmb_encode_gate)                                                                                                 \
+    X(tmb_encode_norm)                                                                                                 \
+    X(tmb_encode_rotate)                                                                                               \
+    X(tmb_encode_attend)                                                                                               \
+    X(tmb_encode_quantize)
 
 /* Columns (vectors) and rows that a block of tmb_linear takes. */
 #define TMB_LINEAR_COLUMNS 8

@@ -20,6 +20,19 @@ typedef struct encode_shared {
 /* tanh(x) for x >= 0. */
 DEVICE float TANH(float x) { return 1.0f - 2.0f / (EXP(2.0f * x) + 1.0f); }
 
+/* x, or e^x - 1 if x < 0. */
+DEVICE float ELU(float x) {
+    if (x < -0.34f) {
+        return EXP(x) - 1.0f;
+    }
+    float p = FMA(x, 1.9841270e-4f, 1.3888889e-3f);
+    p = FMA(p, x, 8.3333333e-3f);
+    p = FMA(p, x, 4.1666667e-2f);
+    p = FMA(p, x, 1.6666667e-1f);
+    p = FMA(p, x, 5.0e-1f);
+    return x >= 0 ? x : FMA(p, x * x, x);
+}
+
 /* The row that is meant by row `at`. */
 DEVICE int encode_row(const tmb_encode_convolve_arguments *a, int at) {
     if (at >= a->first && at < a->end) {
@@ -28,7 +41,7 @@ DEVICE int encode_row(const tmb_encode_convolve_arguments *a, int at) {
     if (a->edge == TMB_ENCODE_REFLECT) {
         return at < a->first ? 2 * a->first - at : 2 * (a->end - 1) - at;
     }
-    return ENCODE_NOWHERE;
+    return a->edge != TMB_ENCODE_REPEAT ? ENCODE_NOWHERE : at < a->first ? a->first : a->end - 1;
 }
 
 /* Inputs [base, base + count) of the block's rows, and the weights of the block's outputs. */
@@ -57,13 +70,21 @@ DEVICE void encode_fetch(const tmb_encode_convolve_arguments *a, encode_shared *
 
 DEVICE void encode_finish(const tmb_encode_convolve_arguments *a, int row, int o, float v) {
     v += a->bias != 0 ? a->bias[o] : 0.0f;
+    v *= a->scale != 0 ? a->scale[o] : 1.0f;
     v += a->add != 0 ? a->add[(int64_t)row * a->add_pitch + o] : 0.0f;
+    if (a->sum != 0) {
+        a->sum[(int64_t)row * a->outputs + o] = v;
+    }
     if (a->becomes == TMB_ENCODE_RELU) {
         v = MAX_OF(v, 0.0f);
     } else if (a->becomes == TMB_ENCODE_RELU_TANH) {
         v = TANH(MAX_OF(v, 0.0f));
     } else if (a->becomes == TMB_ENCODE_SIGMOID) {
         v = 1.0f / (1.0f + EXP(-v));
+    } else if (a->becomes == TMB_ENCODE_ELU) {
+        v = ELU(v);
+    } else if (a->becomes == TMB_ENCODE_GELU) {
+        v = GELU(v);
     }
     a->out[(int64_t)row * a->out_pitch + o] = v;
 }

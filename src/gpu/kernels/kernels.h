@@ -7,6 +7,7 @@
 #include "codec.h"
 #include "codec_attend.h"
 #include "encode.h"
+#include "encode_codes.h"
 #include "linear.h"
 #include "linear_mma.h"
 #include "pick.h"

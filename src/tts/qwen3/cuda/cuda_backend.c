@@ -1,5 +1,5 @@
-/* NVIDIA GPUs behind the table of backend.h: the language model, the codec decoder and the speaker encoder on the
- * device, the codec encoder on the CPU. */
+/* NVIDIA GPUs behind the table of backend.h: all networks on the device, codec decoder and encoders on the CPU if that
+ * is asked for. */
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -331,6 +331,12 @@ static tmb_status embed_speaker(tmb_net *net, const float *samples, size_t count
                                  : tmb_cpu_embed_speaker(net, samples, count, embedding, error);
 }
 
+static tmb_status encode(tmb_net *net, const float *samples, size_t count, int16_t **codes, size_t *frames,
+                         tmb_error *error) {
+    return net->encoders != NULL ? tmb_cuda_encode(net->encoders, samples, count, codes, frames, error)
+                                 : tmb_cpu_encode(net, samples, count, codes, frames, error);
+}
+
 static size_t encode_bytes(const tmb_net *net, size_t count, bool codes) {
     return net->encoders != NULL ? tmb_cuda_encode_bytes(net->encoders, count, codes)
                                  : tmb_cpu_encode_bytes(net, count, codes);
@@ -368,6 +374,6 @@ const tmb_qwen3_backend tmb_qwen3_cuda_backend = {
     .decode_clear = decode_clear,
     .decode_seconds = decode_seconds,
     .embed_speaker = embed_speaker,
-    .encode = tmb_cpu_encode,
+    .encode = encode,
     .encode_bytes = encode_bytes,
 };

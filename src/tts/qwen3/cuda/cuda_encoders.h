@@ -9,6 +9,7 @@
 
 #include "gpu/gpu.h"
 #include "tts/qwen3/backend.h"
+#include "tts/qwen3/cpu/codec/encoder_internal.h"
 #include "tts/qwen3/cpu/encoders.h"
 #include "tts/qwen3/cpu/speaker/speaker_internal.h"
 
@@ -77,13 +78,71 @@ void tmb_cuda_speaker_fill(const tmb_cuda_speaker *speaker, tmb_cuda_filling *fi
 /* The x-vector of a mel spectrogram [rows, bands] that lies in `mel`, into `embedding`. */
 void tmb_cuda_speaker_run(const tmb_cuda_speaker *speaker, tmb_gpu_recorder *recorder, size_t rows);
 
+/* ---- The codec encoder: codec_encoder.c ---- */
+
+/* Rows of the transformer's input (25 a second) that are made at a time: the pieces that a recording goes through the
+ * convolutions in. */
+#define TMB_CUDA_SLICE_ROWS 24
+
+/* What goes into a convolution: `history` rows of the slice before, then the slice's. */
+typedef struct tmb_cuda_history {
+    tmb_gpu_address data;
+    size_t history, width;
+} tmb_cuda_history;
+
+typedef struct tmb_cuda_encoder_stage {
+    size_t ratio, residuals;
+    struct {
+        tmb_cuda_filter wide, pointwise;
+        tmb_cuda_history in;
+    } residual[TMB_CODEC_RESIDUALS_MAX];
+    tmb_cuda_filter down;
+    tmb_cuda_history in; /* of `down` */
+} tmb_cuda_encoder_stage;
+
+typedef struct tmb_cuda_encoder_layer {
+    tmb_cuda_filter query_key_value, output, mlp_in, mlp_out;
+    tmb_gpu_address attention_norm, attention_norm_bias, mlp_norm, mlp_norm_bias, attention_scale, mlp_scale;
+} tmb_cuda_encoder_layer;
+
+typedef struct tmb_cuda_codec_encoder {
+    tmb_qwen3_codec_encoder_config config;
+    size_t books, hop;
+    size_t samples, rows; /* at most: of a recording, of the transformer's input */
+    tmb_cuda_filter first, last, downsample, semantic, acoustic;
+    tmb_cuda_encoder_stage stages[TMB_QWEN3_STAGES_MAX];
+    tmb_cuda_history last_in;
+    tmb_cuda_encoder_layer *layers; /* [layers]; the owner allocates and frees it */
+    tmb_gpu_address frequencies, entries, lengths;
+    /* a slice's; the whole recording's */
+    tmb_gpu_address raw, middle;
+    tmb_gpu_address signal, x, normed, projected, attended, mlp, latent, residuals, codes;
+} tmb_cuda_codec_encoder;
+
+/* TMB_ERROR_UNSUPPORTED for a shape that the kernels do not take. */
+tmb_status tmb_cuda_codec_encoder_check(const tmb_qwen3_codec_config *config, tmb_error *error);
+/* Everything that follows from the configuration; addresses from both stretches. */
+void tmb_cuda_codec_encoder_lay_out(tmb_cuda_codec_encoder *encoder, const tmb_qwen3_codec_config *config,
+                                    tmb_cuda_stretch *weights, tmb_cuda_stretch *scratch);
+void tmb_cuda_codec_encoder_fill(const tmb_cuda_codec_encoder *encoder, tmb_cuda_filling *filling,
+                                 const tmb_codec_encoder *from);
+/* Frames of so many samples. */
+size_t tmb_cuda_codec_encoder_frames(const tmb_cuda_codec_encoder *encoder, size_t count);
+/* The codes [frames, books] of samples that lie in `signal`, into `codes`. It waits for each slice, so that little is
+ * on the stream at a time. */
+tmb_status tmb_cuda_codec_encoder_run(const tmb_cuda_codec_encoder *encoder, tmb_gpu *gpu, tmb_gpu_stream *stream,
+                                      size_t count, tmb_error *error);
+
 /* ---- Both: encoders.c ---- */
 
 typedef struct tmb_cuda_encoders tmb_cuda_encoders;
 
-/* Device bytes. TMB_ERROR_MODEL if the sizes are absurd. */
+/* Device bytes. TMB_ERROR_MODEL if the sizes are absurd, TMB_ERROR_UNSUPPORTED for a shape that the kernels do not
+ * take.
+ */
 tmb_status tmb_cuda_encoders_estimate(const tmb_qwen3_config *config, size_t *bytes, tmb_error *error);
-/* `on_host` are the CPU's, with the speaker encoder's weights; they must outlive these. */
+/* `on_host` are the CPU's, with the speaker encoder's weights; they must outlive these. The codec encoder's weights go
+ * up when it is first used. */
 tmb_status tmb_cuda_encoders_load(tmb_gpu *gpu, const tmb_qwen3_config *config, tmb_cpu_encoders *on_host,
                                   tmb_cuda_encoders **out, tmb_error *error);
 void tmb_cuda_encoders_destroy(tmb_cuda_encoders **encoders);
@@ -92,6 +151,8 @@ size_t tmb_cuda_encoders_bytes(const tmb_cuda_encoders *encoders);
 /* As backend.h says. */
 tmb_status tmb_cuda_embed_speaker(tmb_cuda_encoders *encoders, const float *samples, size_t count, float *embedding,
                                   tmb_error *error);
+tmb_status tmb_cuda_encode(tmb_cuda_encoders *encoders, const float *samples, size_t count, int16_t **codes,
+                           size_t *frames, tmb_error *error);
 size_t tmb_cuda_encode_bytes(const tmb_cuda_encoders *encoders, size_t count, bool codes);
 
 #endif

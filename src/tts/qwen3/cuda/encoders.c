@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,43 +12,70 @@
 struct tmb_cuda_encoders {
     tmb_gpu *gpu;
     tmb_cpu_encoders *on_host;
-    size_t samples; /* of the longest recording */
     tmb_gpu_address arena, scratch;
     size_t bytes; /* of both */
     pthread_mutex_t lock;
     tmb_gpu_stream *stream; /* under the lock, as are the buffers */
     tmb_cuda_speaker speaker;
+    tmb_cuda_codec_encoder codec;
+    bool has_codec; /* its weights are there */
 };
 
+/* Both have the same scratch: they work one after the other. */
 typedef struct stretches {
-    tmb_cuda_stretch weights, speaker;
+    tmb_cuda_stretch weights, speaker, codec;
 } stretches;
 
 /* From the addresses of arena and scratch on, which are 0 at first. */
 static stretches lay_out(tmb_cuda_encoders *encoders, const tmb_qwen3_config *config) {
-    stretches s = {.weights = {.from = encoders->arena}, .speaker = {.from = encoders->scratch}};
-    encoders->samples = TMB_CUDA_REFERENCE_SECONDS * (size_t)config->speaker.sample_rate;
+    stretches s = {.weights = {.from = encoders->arena},
+                   .speaker = {.from = encoders->scratch},
+                   .codec = {.from = encoders->scratch}};
     tmb_cuda_speaker_lay_out(&encoders->speaker, &config->speaker, &s.weights, &s.speaker);
+    tmb_cuda_codec_encoder_lay_out(&encoders->codec, &config->codec, &s.weights, &s.codec);
     return s;
 }
 
 static tmb_status check(const stretches *s, tmb_error *error) {
-    return s->weights.absurd || s->speaker.absurd ? tmb_fail(error, TMB_ERROR_MODEL, "the encoders' sizes are absurd")
-                                                  : TMB_OK;
+    return s->weights.absurd || s->speaker.absurd || s->codec.absurd
+               ? tmb_fail(error, TMB_ERROR_MODEL, "the encoders' sizes are absurd")
+               : TMB_OK;
 }
 
-static size_t scratch_bytes(const stretches *s) { return s->speaker.used; }
+static size_t scratch_bytes(const stretches *s) { return tmb_max_size(s->speaker.used, s->codec.used); }
+
+/* Without anything on the device. */
+static tmb_status create(const tmb_qwen3_config *config, tmb_cuda_encoders **out, tmb_error *error) {
+    *out = NULL;
+    tmb_status status = tmb_cuda_codec_encoder_check(&config->codec, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    tmb_cuda_encoders *encoders = tmb_calloc(1, sizeof *encoders);
+    size_t layers = config->codec.encoder.layers;
+    if (encoders != NULL) {
+        encoders->codec.layers = tmb_calloc(layers, sizeof *encoders->codec.layers);
+    }
+    if (encoders == NULL || encoders->codec.layers == NULL) {
+        free(encoders);
+        return tmb_fail_memory(error, "the encoders", sizeof *encoders + layers * sizeof *encoders->codec.layers);
+    }
+    (void)pthread_mutex_init(&encoders->lock, NULL);
+    *out = encoders;
+    return TMB_OK;
+}
 
 tmb_status tmb_cuda_encoders_estimate(const tmb_qwen3_config *config, size_t *bytes, tmb_error *error) {
     *bytes = 0;
-    tmb_cuda_encoders *encoders = tmb_calloc(1, sizeof *encoders);
-    if (encoders == NULL) {
-        return tmb_fail_memory(error, "the encoders", sizeof *encoders);
+    tmb_cuda_encoders *encoders = NULL;
+    tmb_status status = create(config, &encoders, error);
+    if (status == TMB_OK) {
+        const stretches s = lay_out(encoders, config);
+        *bytes = tmb_gpu_rounded(s.weights.used) + tmb_gpu_rounded(scratch_bytes(&s));
+        status = check(&s, error);
+        tmb_cuda_encoders_destroy(&encoders);
     }
-    const stretches s = lay_out(encoders, config);
-    *bytes = tmb_gpu_rounded(s.weights.used) + tmb_gpu_rounded(scratch_bytes(&s));
-    free(encoders);
-    return check(&s, error);
+    return status;
 }
 
 static tmb_status allocate(tmb_cuda_encoders *encoders, const tmb_qwen3_config *config, tmb_error *error) {
@@ -63,7 +92,7 @@ static tmb_status allocate(tmb_cuda_encoders *encoders, const tmb_qwen3_config *
     return status;
 }
 
-static tmb_status fill(tmb_cuda_encoders *encoders, tmb_error *error) {
+static tmb_status fill_speaker(tmb_cuda_encoders *encoders, tmb_error *error) {
     tmb_cuda_filling filling = {.gpu = encoders->gpu, .stream = encoders->stream, .error = error};
     tmb_cuda_speaker_fill(&encoders->speaker, &filling, encoders->on_host->speaker);
     return filling.status == TMB_OK ? tmb_gpu_synchronize(encoders->gpu, encoders->stream, error) : filling.status;
@@ -72,16 +101,15 @@ static tmb_status fill(tmb_cuda_encoders *encoders, tmb_error *error) {
 tmb_status tmb_cuda_encoders_load(tmb_gpu *gpu, const tmb_qwen3_config *config, tmb_cpu_encoders *on_host,
                                   tmb_cuda_encoders **out, tmb_error *error) {
     *out = NULL;
-    tmb_cuda_encoders *encoders = tmb_calloc(1, sizeof *encoders);
-    if (encoders == NULL) {
-        return tmb_fail_memory(error, "the encoders", sizeof *encoders);
+    tmb_cuda_encoders *encoders = NULL;
+    tmb_status status = create(config, &encoders, error);
+    if (status != TMB_OK) {
+        return status;
     }
-    (void)pthread_mutex_init(&encoders->lock, NULL);
     encoders->gpu = gpu;
     encoders->on_host = on_host;
-    tmb_status status = TMB_OK;
     if ((status = tmb_gpu_stream_create(gpu, true, &encoders->stream, error)) != TMB_OK ||
-        (status = allocate(encoders, config, error)) != TMB_OK || (status = fill(encoders, error)) != TMB_OK) {
+        (status = allocate(encoders, config, error)) != TMB_OK || (status = fill_speaker(encoders, error)) != TMB_OK) {
         tmb_cuda_encoders_destroy(&encoders);
         return status;
     }
@@ -98,10 +126,13 @@ void tmb_cuda_encoders_destroy(tmb_cuda_encoders **encoders_address) {
     if (encoders->stream != NULL) {
         (void)tmb_gpu_synchronize(encoders->gpu, encoders->stream, NULL);
     }
-    tmb_gpu_free(encoders->gpu, encoders->arena);
-    tmb_gpu_free(encoders->gpu, encoders->scratch);
-    tmb_gpu_stream_destroy(encoders->gpu, &encoders->stream);
+    if (encoders->gpu != NULL) {
+        tmb_gpu_free(encoders->gpu, encoders->arena);
+        tmb_gpu_free(encoders->gpu, encoders->scratch);
+        tmb_gpu_stream_destroy(encoders->gpu, &encoders->stream);
+    }
     (void)pthread_mutex_destroy(&encoders->lock);
+    free(encoders->codec.layers);
     free(encoders);
 }
 
@@ -110,7 +141,7 @@ size_t tmb_cuda_encoders_bytes(const tmb_cuda_encoders *encoders) { return encod
 /* Whether a recording goes to the CPU: it is longer than the buffers, or the device is lost, until the engine's next
  * utterance makes it again. */
 static bool is_for_host(const tmb_cuda_encoders *encoders, size_t count) {
-    return count > encoders->samples || tmb_gpu_lost(encoders->gpu, NULL);
+    return count > encoders->codec.samples || tmb_gpu_lost(encoders->gpu, NULL);
 }
 
 /* ---- The speaker encoder ---- */
@@ -154,10 +185,88 @@ tmb_status tmb_cuda_embed_speaker(tmb_cuda_encoders *encoders, const float *samp
     return status;
 }
 
-/* The mel spectrogram, and the samples with what is reflected; or what the CPU takes. */
+/* ---- The codec encoder ---- */
+
+/* Under the lock. The CPU's weights are there while they go up. */
+static tmb_status fill_codec(tmb_cuda_encoders *encoders, tmb_error *error) {
+    if (encoders->has_codec) {
+        return TMB_OK;
+    }
+    double started = tmb_now();
+    tmb_codec_encoder *from = NULL;
+    tmb_status status =
+        tmb_codec_encoder_load(&encoders->on_host->config->codec, encoders->on_host->codec_weights, &from, error);
+    if (status == TMB_OK) {
+        tmb_cuda_filling filling = {.gpu = encoders->gpu, .stream = encoders->stream, .error = error};
+        tmb_cuda_codec_encoder_fill(&encoders->codec, &filling, from);
+        status = filling.status;
+    }
+    if (status == TMB_OK) {
+        status = tmb_gpu_synchronize(encoders->gpu, encoders->stream, error);
+    }
+    tmb_codec_encoder_destroy(&from);
+    encoders->has_codec = status == TMB_OK;
+    if (status == TMB_OK) {
+        tmb_log(encoders->on_host->logger, TMB_LOG_DEBUG, "codec encoder loaded in %.2f s", tmb_now() - started);
+    }
+    return status;
+}
+
+/* Under the lock; what is on the stream has been done when this returns, however it ends. */
+static tmb_status encode(tmb_cuda_encoders *encoders, const float *samples, size_t count, int16_t *codes, size_t bytes,
+                         tmb_error *error) {
+    const tmb_cuda_codec_encoder *codec = &encoders->codec;
+    tmb_gpu *gpu = encoders->gpu;
+    tmb_status status = TMB_OK;
+    if ((status = tmb_gpu_enter(gpu, error)) != TMB_OK || (status = fill_codec(encoders, error)) != TMB_OK) {
+        return status;
+    }
+    if ((status = tmb_gpu_upload(gpu, encoders->stream, codec->signal, samples, count * sizeof *samples, error)) ==
+            TMB_OK &&
+        (status = tmb_cuda_codec_encoder_run(codec, gpu, encoders->stream, count, error)) == TMB_OK) {
+        status = tmb_gpu_download(gpu, encoders->stream, codes, codec->codes, bytes, error);
+    }
+    tmb_status done = tmb_gpu_synchronize(gpu, encoders->stream, status == TMB_OK ? error : NULL);
+    return status == TMB_OK ? done : status;
+}
+
+static size_t code_bytes(const tmb_cuda_encoders *encoders, size_t count) {
+    return tmb_cuda_codec_encoder_frames(&encoders->codec, count) * encoders->codec.books * sizeof(int16_t);
+}
+
+tmb_status tmb_cuda_encode(tmb_cuda_encoders *encoders, const float *samples, size_t count, int16_t **codes,
+                           size_t *frames, tmb_error *error) {
+    if (is_for_host(encoders, count)) {
+        return tmb_encoders_encode(encoders->on_host, samples, count, codes, frames, error);
+    }
+    *codes = NULL;
+    *frames = 0;
+    tmb_status status = tmb_codec_encode_check(samples, count, error);
+    if (status != TMB_OK) {
+        return status;
+    }
+    size_t bytes = code_bytes(encoders, count);
+    int16_t *out = tmb_calloc(1, bytes);
+    if (out == NULL) {
+        return tmb_fail_memory(error, "the reference's codes", bytes);
+    }
+    (void)pthread_mutex_lock(&encoders->lock);
+    status = encode(encoders, samples, count, out, bytes, error);
+    (void)pthread_mutex_unlock(&encoders->lock);
+    if (status != TMB_OK) {
+        free(out);
+        return status;
+    }
+    *codes = out;
+    *frames = tmb_cuda_codec_encoder_frames(&encoders->codec, count);
+    return TMB_OK;
+}
+
+/* The mel spectrogram, with the samples and what is reflected; the codes; or what the CPU takes. */
 size_t tmb_cuda_encode_bytes(const tmb_cuda_encoders *encoders, size_t count, bool codes) {
-    if (codes || is_for_host(encoders, count)) {
+    if (is_for_host(encoders, count)) {
         return tmb_encoders_encode_bytes(encoders->on_host, count, codes);
     }
-    return tmb_mel_bytes(count, encoders->speaker.config.mel_bands);
+    return tmb_max_size(tmb_mel_bytes(count, encoders->speaker.config.mel_bands),
+                        codes ? code_bytes(encoders, count) : 0);
 }

@@ -14,7 +14,7 @@
 
 static size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
 
-static tmb_status check_samples(const float *samples, size_t count, tmb_error *error) {
+tmb_status tmb_codec_encode_check(const float *samples, size_t count, tmb_error *error) {
     if (count == 0) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "the reference has no samples");
     }
@@ -76,7 +76,7 @@ tmb_status tmb_codec_encode_latent(const tmb_codec_encoder *encoder, tmb_team *t
                                    float **latent, size_t *frames, tmb_error *error) {
     *latent = NULL;
     *frames = 0;
-    tmb_status status = check_samples(samples, count, error);
+    tmb_status status = tmb_codec_encode_check(samples, count, error);
     if (status != TMB_OK) {
         return status;
     }

@@ -30,6 +30,8 @@ size_t tmb_codec_encoder_bytes(const tmb_codec_encoder *encoder);
 /* Temporary bytes that encoding `count` samples needs, at most. */
 size_t tmb_codec_encode_bytes(const tmb_codec_encoder *encoder, size_t count);
 
+/* Whether it takes these samples; errors as below. */
+tmb_status tmb_codec_encode_check(const float *samples, size_t count, tmb_error *error);
 /* Encodes mono samples at the encoder's rate [24 kHz]. *codes: [*frames, books], to be freed with free();
  * *frames = ceil(count / samples per frame). TMB_ERROR_ARGUMENT for no samples or values that are not
  * finite. Thread-safe with a team (NULL: one thread) of one's own. */
