@@ -3,8 +3,6 @@
 
 /* ---- Products ---- */
 
-enum { MOST_COLUMNS = 11 };
-
 /* Panels of 16 rows from w [rows, k], as kernels/matmul.h describes them. */
 static uint8_t *pack(int type, float *w, int rows, int k, int *panel_bytes) {
     int panels = (rows + 15) / 16, blocks = (k + 31) / 32;
@@ -46,6 +44,41 @@ static uint8_t *pack(int type, float *w, int rows, int k, int *panel_bytes) {
     return packed;
 }
 
+/* The kernels with wide tiles: what the others made, to the bit. */
+static void check_wide(tmb_linear_arguments a, bool rounded, const float *before, int threads) {
+    const int blocks = (a.k + 31) / 32;
+    const size_t bytes = (size_t)(a.columns * a.out_stride) * sizeof(float);
+    const size_t row_bytes = (size_t)((a.columns + 7) / 8 * 8 * blocks * 32) * sizeof(float);
+    float *out = memory(bytes), *rows = memory(row_bytes);
+    const float *few = a.out;
+    memcpy(out, before, bytes);
+    memset(rows, 0xff, row_bytes); /* what no column is never counts */
+    if (rounded || a.norm != NULL) {
+        const tmb_wide_rows_arguments prepare = {.x = a.x,
+                                                 .norm = a.norm,
+                                                 .out = rows,
+                                                 .type = !rounded                 ? TMB_GPU_F32
+                                                         : a.type == TMB_GPU_BF16 ? TMB_GPU_BF16
+                                                                                  : TMB_GPU_Q8,
+                                                 .k = a.k,
+                                                 .columns = a.columns,
+                                                 .x_stride = a.x_stride,
+                                                 .eps = a.eps};
+        run(run_tmb_wide_rows, (unsigned)a.columns, 1, threads, &prepare);
+        a.x = rows;
+        a.x_stride = blocks * 32;
+    }
+    a.out = out;
+    run(rounded ? run_tmb_linear_wide_mma : run_tmb_linear_wide, (unsigned)(a.rows + 63) / 64,
+        (unsigned)(a.columns + 31) / 32, threads, &a);
+    if (memcmp(out, few, bytes) != 0) {
+        (void)printf("product %d, %d x %d, %d columns: wide tiles give another\n", a.type, a.rows, a.k, a.columns);
+        failures++;
+    }
+    free(out);
+    free(rows);
+}
+
 static void check_product(int type, bool rounded, int rows, int k, int columns, int mode, bool with_norm, int threads) {
     int panel_bytes = 0, stride = k + 3, out_stride = (rows + 15) / 16 * 16 + 5;
     bool gate = mode == TMB_LINEAR_GATE;
@@ -76,6 +109,7 @@ static void check_product(int type, bool rounded, int rows, int k, int columns, 
                                             .eps = 1e-6f};
     run(rounded ? run_tmb_linear_mma : run_tmb_linear, (unsigned)(rows + 31) / 32, (unsigned)(columns + 7) / 8 + 1,
         threads, &arguments);
+    check_wide(arguments, rounded, before, threads);
     double *expected = memory((size_t)(columns * wanted) * sizeof *expected);
     float *made = memory((size_t)(columns * wanted) * sizeof *made);
     double *sums = memory((size_t)rows * sizeof *sums);
@@ -115,7 +149,8 @@ static void check_products(void) {
         for (int rounded = type >= TMB_GPU_Q8; rounded <= (type >= TMB_GPU_BF16); rounded++) {
             check_product(type, rounded, 40, 70, 1, TMB_LINEAR_STORE, false, 32);
             check_product(type, rounded, 64, 96, 3, TMB_LINEAR_GATE, true, 32);
-            check_product(type, rounded, 33, 601, MOST_COLUMNS, TMB_LINEAR_ADD, true, 128);
+            check_product(type, rounded, 33, 601, 11, TMB_LINEAR_ADD, true, 128);
+            check_product(type, rounded, 130, 150, 35, TMB_LINEAR_STORE, true, 128);
             check_product(type, rounded, 50, 530, 2, TMB_LINEAR_SILU, false, 128);
         }
     }
@@ -123,12 +158,26 @@ static void check_products(void) {
 
 /* ---- Attention ---- */
 
-static void check_attention(int heads, int key_heads, int size, int page, bool half, bool stored, int first, int rows) {
+/* By rows one after the other (tile 0), or as a prompt, so many rows in a block. */
+static void attend(tmb_attend_arguments a, int tile) {
+    const unsigned heads = (unsigned)a.key_heads, rows = (unsigned)a.rows_each;
+    a.rows_tile = tile;
+    if (tile == 0) {
+        run(run_tmb_attend, heads, 1, 64, &a);
+        return;
+    }
+    run(run_tmb_store_keys, heads, rows, 64, &a);
+    run(run_tmb_attend_rows, heads, (rows + (unsigned)tile - 1) / (unsigned)tile, 64, &a);
+}
+
+/* Rows [first, first + rows) behind those before them, in tiles of `tile` and one by one. */
+static void check_attention(int heads, int key_heads, int size, int page, bool half, int tile, int first, int rows) {
     int width = (heads + 2 * key_heads) * size, positions = first + rows, group = heads / key_heads;
     size_t layer = (size_t)(2 * key_heads * page * size) * (half ? 2 : 4);
     int pages = (positions + page - 1) / page;
     float *qkv = floats((size_t)(positions * width)), *out = floats((size_t)(positions * heads * size));
     float *query_norm = floats((size_t)size), *key_norm = floats((size_t)size);
+    float *other = floats((size_t)(rows * heads * size));
     float *cosines = floats((size_t)(positions * size)), *sines = floats((size_t)(positions * size));
     uint8_t *cache = memory((size_t)pages * layer);
     uint8_t **table = memory((size_t)pages * sizeof *table);
@@ -137,13 +186,13 @@ static void check_attention(int heads, int key_heads, int size, int page, bool h
     }
     tmb_gpu_slot *slot = memory(sizeof *slot);
     *slot = (tmb_gpu_slot){.pages = table, .talks = 1};
-    for (int part = 0; part < 2; part++) { /* what was there before, then the rows */
-        int count = part == 0 ? first : rows;
+    const int tiles[] = {tile, 1, 0};
+    for (int part = 0; part < 4; part++) { /* what was there before, then the rows in every way */
         slot->position = part == 0 ? 0 : first;
-        tmb_attend_arguments arguments = {
+        const tmb_attend_arguments arguments = {
             .cache = {.slots = slot, .page_bytes = (int64_t)layer, .page_positions = page, .half = half},
             .qkv = qkv + (part == 0 ? 0 : first * width),
-            .out = out + (part == 0 ? 0 : first * heads * size),
+            .out = part < 2 ? out + (part == 0 ? 0 : first * heads * size) : other,
             .query_norm = query_norm,
             .key_norm = key_norm,
             .cosines = cosines,
@@ -153,15 +202,13 @@ static void check_attention(int heads, int key_heads, int size, int page, bool h
             .heads = heads,
             .key_heads = key_heads,
             .head_dim = size,
-            .rows_each = count,
-            .stored = stored || part == 0,
+            .rows_each = part == 0 ? first : rows,
             .eps = 1e-6f,
             .scale = 1.0f / sqrtf((float)size)};
-        if (count > 0 && arguments.stored) {
-            run(run_tmb_store_keys, (unsigned)key_heads, (unsigned)count, 64, &arguments);
-        }
-        if (count > 0) {
-            run(run_tmb_attend, (unsigned)key_heads, arguments.stored ? (unsigned)count : 1, 64, &arguments);
+        attend(arguments, tiles[part == 0 ? 0 : part - 1]);
+        if (part >= 2 && memcmp(other, out + first * heads * size, (size_t)(rows * heads * size) * sizeof *out) != 0) {
+            (void)printf("attention: rows alone and %d together differ\n", tile);
+            failures++;
         }
     }
     double *expected = memory((size_t)(positions * heads * size) * sizeof *expected);
@@ -203,7 +250,8 @@ static void check_attention(int heads, int key_heads, int size, int page, bool h
         }
     }
     compare("attention", out, expected, (size_t)(positions * heads * size), half ? 2e-3 : 1e-5);
-    void *all[] = {qkv, out, query_norm, key_norm, cosines, sines, cache, table, slot, expected, prepared, weights};
+    void *all[] = {qkv,   out,   other, query_norm, key_norm, cosines, sines,
+                   cache, table, slot,  expected,   prepared, weights};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
@@ -379,10 +427,10 @@ static void check_rows(void) {
 static void check_all(void) {
     check_products();
     check_rows();
-    check_attention(4, 2, 16, 64, false, true, 70, 5);
-    check_attention(6, 2, 10, 17, true, true, 20, 3);
-    check_attention(2, 2, 12, 9, false, false, 17, 2);
-    check_attention(8, 1, 20, 64, true, false, 3, 1);
+    check_attention(4, 2, 16, 64, false, 3, 70, 5);
+    check_attention(6, 2, 10, 17, true, 5, 20, 23);
+    check_attention(2, 2, 12, 9, false, 16, 17, 20);
+    check_attention(8, 1, 20, 64, true, 2, 3, 1);
     check_few(TMB_GPU_F32, false, 4, 2, 10, 0, 2);
     check_few(TMB_GPU_BF16, false, 6, 2, 12, 15, 1);
     check_few(TMB_GPU_Q8, true, 4, 4, 20, 3, 1);

@@ -39,6 +39,22 @@ static size_t codec_kernels(size_t layers, size_t upsampling, size_t blocks) {
     return 4 + 5 * layers + 1 + 4 * upsampling + 1 + 7 * blocks + 2;
 }
 
+/* A prompt's rows go through products with wide tiles; rounded vectors and those with a norm are made ready before. */
+static void check_prompt(const gpu_net *f, bool rounded) {
+    tmb_prompt prompt;
+    tmb_error error = {0};
+    tmb_net_sequence *sequence = NULL;
+    gpu_net_prompt(f, 11, &prompt);
+    assert_in_range(prompt.count, 16, 64);
+    assert_ok(gpu_backend->sequence_create(f->net, prompt.count, &sequence, &error), error);
+    const tmb_fake_cuda_counts before = counts();
+    assert_ok(gpu_backend->prefill(f->net, sequence, &prompt, 0, prompt.count, &error), error);
+    size_t layers = f->config.talker.transformer.layers;
+    assert_int_equal(counts().queued - before.queued, 3 + layers * (rounded ? 10 : 8) + 1);
+    gpu_backend->sequence_destroy(f->net, &sequence);
+    tmb_prompt_free(&prompt);
+}
+
 static void check_steps(const gpu_net *f) {
     int16_t codes[TMB_QWEN3_CODE_GROUPS_MAX];
     tmb_lm_outcome outcome = TMB_LM_FRAME;
@@ -93,6 +109,7 @@ static void test_launches(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         gpu_net f;
         gpu_net_open(&f, cases[i].model, cases[i].precision, 2);
+        check_prompt(&f, strcmp(cases[i].precision, "f32") != 0);
         check_steps(&f);
         check_codec(&f);
         gpu_net_close(&f);

@@ -16,10 +16,14 @@
 #define TMB_GPU_KERNELS(X)                                                                                             \
     X(tmb_linear)                                                                                                      \
     X(tmb_linear_mma)                                                                                                  \
+    X(tmb_wide_rows)                                                                                                   \
+    X(tmb_linear_wide)                                                                                                 \
+    X(tmb_linear_wide_mma)                                                                                             \
     X(tmb_attend_linear)                                                                                               \
     X(tmb_attend_linear_mma)                                                                                           \
     X(tmb_store_keys)                                                                                                  \
     X(tmb_attend)                                                                                                      \
+    X(tmb_attend_rows)                                                                                                 \
     X(tmb_norm_rows)                                                                                                   \
     X(tmb_add_codec)                                                                                                   \
     X(tmb_pick)                                                                                                        \
@@ -39,10 +43,15 @@
 /* Columns (vectors) and rows that a block of tmb_linear takes. */
 #define TMB_LINEAR_COLUMNS 8
 #define TMB_LINEAR_ROWS 32
+/* Those that a block of tmb_linear_wide takes. */
+#define TMB_WIDE_COLUMNS 32
+#define TMB_WIDE_ROWS 64
 /* Most of a group's queries times the size of a head, and most queries, that tmb_attend takes. */
 #define TMB_ATTEND_GROUP_FLOATS 2048
 #define TMB_ATTEND_GROUP 32
 #define TMB_ATTEND_HEAD 256
+/* Most queries of several rows together that tmb_attend_rows takes; of one row it takes as many as tmb_attend. */
+#define TMB_ATTEND_ROWS_QUERIES 16
 /* Most positions in a page. */
 #define TMB_ATTEND_PAGE 64
 /* Most heads, positions and new rows of a sequence that tmb_attend_linear takes. */
@@ -107,6 +116,24 @@ typedef struct tmb_linear_arguments {
 } tmb_linear_arguments;
 typedef tmb_linear_arguments tmb_linear_mma_arguments; /* by tensor cores: the vectors are rounded */
 
+/* Vectors as the wide products take them, behind their norm. Grid: (columns). As F32 rows of 32 * blocks floats. In
+ * bf16 or 8 bits by 8 columns and 32 values in the order of mma's fragments, 128 or 64 words each; behind those of 8
+ * bits come the scales and totals, [columns / 8][blocks][8][2]. */
+typedef struct tmb_wide_rows_arguments {
+    TMB_GPU_PTR(const float) x;    /* [columns, x_stride] */
+    TMB_GPU_PTR(const float) norm; /* [k], or NULL */
+    TMB_GPU_PTR(float) out;
+    int32_t type; /* F32, BF16 or Q8 */
+    int32_t k, columns, x_stride;
+    float eps;
+    int32_t padding;
+} tmb_wide_rows_arguments;
+
+/* The same products for many columns, all in use; `x` is what tmb_wide_rows made, `norm`, slots and `live` count for
+ * nothing. Grid: (rows / 64, columns / 32). */
+typedef tmb_linear_arguments tmb_linear_wide_arguments; /* x may also be rows as they are */
+typedef tmb_linear_arguments tmb_linear_wide_mma_arguments;
+
 /* Keys and values of one layer. A page is [layers][keys, values][heads]: keys [head_dim][page], values
  * [page][head_dim], f32 or f16. */
 typedef struct tmb_gpu_cache {
@@ -130,12 +157,12 @@ typedef struct tmb_attend_arguments {
     int32_t qkv_stride, out_stride;
     int32_t heads, key_heads, head_dim;
     int32_t rows_each; /* columns of one sequence */
-    int32_t stored;    /* keys and values are in the cache: a block takes one column; otherwise it stores them and takes
-                          all columns of its sequence */
+    int32_t rows_tile; /* of which tmb_attend_rows takes so many in a block */
     float eps, scale;
     int32_t padding;
 } tmb_attend_arguments;
 typedef tmb_attend_arguments tmb_store_keys_arguments;
+typedef tmb_attend_arguments tmb_attend_rows_arguments; /* a prompt's rows, whose keys and values are stored */
 
 /* The product of what attention makes of `attend.qkv`, over one page; `linear.x`, norm and slots count for nothing. */
 typedef struct tmb_attend_linear_arguments {

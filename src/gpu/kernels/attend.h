@@ -41,9 +41,10 @@ DEVICE void attend_store(const tmb_attend_arguments *a, uint8_t *to, int index, 
     }
 }
 
-/* One warp: out = RMS norm of from, rotated to `position`. `out` is shared by the warp alone until the next barrier. */
+/* One warp: out = RMS norm of from, rotated to `position`, its values `step` apart. `out` is shared by the warp alone
+ * until the next barrier. */
 DEVICE void attend_prepare(const tmb_attend_arguments *a, const float *from, const float *norm, int position,
-                           float *out) {
+                           float *out, int step) {
     const int lane = THREAD % 32, half = a->head_dim / 2;
     float sum = 0;
     for (int k = lane; k < a->head_dim; k += 32) {
@@ -53,8 +54,8 @@ DEVICE void attend_prepare(const tmb_attend_arguments *a, const float *from, con
     for (int k = lane; k < half; k += 32) {
         const float low = from[k] * scale * norm[k], high = from[k + half] * scale * norm[k + half];
         const float cosine = a->cosines[(int64_t)position * half + k], sine = a->sines[(int64_t)position * half + k];
-        out[k] = FMA(-high, sine, low * cosine);
-        out[k + half] = FMA(low, sine, high * cosine);
+        out[k * step] = FMA(-high, sine, low * cosine);
+        out[(k + half) * step] = FMA(low, sine, high * cosine);
     }
 }
 
@@ -79,10 +80,34 @@ KERNEL(tmb_store_keys) {
     const int position = attend_position(&a, sequence, column % a.rows_each);
     const float *row = a.qkv + (int64_t)column * a.qkv_stride;
     if (THREAD < 32) {
-        attend_prepare(&a, row + (a.heads + head) * a.head_dim, a.key_norm, position, s->key);
+        attend_prepare(&a, row + (a.heads + head) * a.head_dim, a.key_norm, position, s->key, 1);
     }
     BARRIER();
     attend_keep(&a, s->key, row + (a.heads + a.key_heads + head) * a.head_dim, sequence, position, head);
+}
+
+/* One warp: the weights of a page's scores, `step` apart; the running maximum and total, and what of the sums before is
+ * kept. */
+DEVICE void attend_soften(float *weight, int step, int count, float *most, float *total, float *keep) {
+    const int lane = THREAD % 32;
+    const float before = *most;
+    float highest = before;
+    for (int i = lane; i < count; i += 32) {
+        highest = MAX_OF(highest, weight[i * step]);
+    }
+    highest = WARP_MAX(highest);
+    float sum = 0;
+    for (int i = lane; i < count; i += 32) {
+        const float power = EXP(weight[i * step] - highest);
+        weight[i * step] = power;
+        sum += power;
+    }
+    sum = WARP_SUM(sum);
+    if (lane == 0) {
+        *keep = EXP(before - highest);
+        *most = highest;
+        *total = FMA(*total, *keep, sum);
+    }
 }
 
 /* Scores of a page's first `count` positions, their maximum and their weights. */
@@ -97,26 +122,8 @@ DEVICE void attend_weigh(const tmb_attend_arguments *a, attend_shared *s, const 
         s->weight[query * page + position] = dot * a->scale;
     }
     BARRIER();
-    const int lane = THREAD % 32, warps = THREADS / 32;
-    for (int query = THREAD / 32; query < group; query += warps) {
-        float *weight = s->weight + query * page;
-        const float before = s->most[query];
-        float most = before;
-        for (int i = lane; i < count; i += 32) {
-            most = MAX_OF(most, weight[i]);
-        }
-        most = WARP_MAX(most);
-        float total = 0;
-        for (int i = lane; i < count; i += 32) {
-            weight[i] = EXP(weight[i] - most);
-            total += weight[i];
-        }
-        total = WARP_SUM(total);
-        if (lane == 0) {
-            s->keep[query] = EXP(before - most);
-            s->most[query] = most;
-            s->total[query] = FMA(s->total[query], s->keep[query], total);
-        }
+    for (int query = THREAD / 32; query < group; query += THREADS / 32) {
+        attend_soften(s->weight + query * page, 1, count, &s->most[query], &s->total[query], &s->keep[query]);
     }
     BARRIER();
 }
@@ -128,7 +135,7 @@ DEVICE void attend_column(const tmb_attend_arguments *a, attend_shared *s, int s
     const int warps = THREADS / 32;
     for (int query = THREAD / 32; query < group; query += warps) {
         const float *from = a->qkv + (int64_t)column * a->qkv_stride + (head * group + query) * size;
-        attend_prepare(a, from, a->query_norm, position, s->query + query * size);
+        attend_prepare(a, from, a->query_norm, position, s->query + query * size, 1);
     }
     for (int i = THREAD; i < group * size; i += THREADS) {
         s->sum[i] = 0;
@@ -159,17 +166,12 @@ DEVICE void attend_column(const tmb_attend_arguments *a, attend_shared *s, int s
     }
 }
 
-/* Grid: (key heads, sequences), or (key heads, columns) if keys and values are stored. */
+/* Grid: (key heads, sequences). */
 KERNEL(tmb_attend) {
     SHARED(attend_shared, s);
     AWAIT();
     const int head = BLOCK_X;
     if (a.live != 0 && BLOCK_Y >= *a.live) {
-        return;
-    }
-    if (a.stored) {
-        const int sequence = BLOCK_Y / a.rows_each;
-        attend_column(&a, s, sequence, BLOCK_Y, attend_position(&a, sequence, BLOCK_Y % a.rows_each), head);
         return;
     }
     if (a.cache.slots != 0 && !a.cache.slots[BLOCK_Y].talks) {
@@ -180,7 +182,7 @@ KERNEL(tmb_attend) {
         const int position = attend_position(&a, BLOCK_Y, row);
         const float *from = a.qkv + (int64_t)column * a.qkv_stride;
         if (THREAD < 32) {
-            attend_prepare(&a, from + (a.heads + head) * a.head_dim, a.key_norm, position, s->key);
+            attend_prepare(&a, from + (a.heads + head) * a.head_dim, a.key_norm, position, s->key, 1);
         }
         BARRIER();
         attend_keep(&a, s->key, from + (a.heads + a.key_heads + head) * a.head_dim, BLOCK_Y, position, head);

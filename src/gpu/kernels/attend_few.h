@@ -15,10 +15,10 @@ DEVICE void few_weigh(const tmb_attend_arguments *a, attend_few *t, int column, 
     const int sequence = column / a->rows_each, row = column % a->rows_each, before = a->cache.position;
     float *query = t->query + warp * TMB_ATTEND_HEAD, *keys = t->keys + warp * TMB_FEW_ROWS * TMB_ATTEND_HEAD;
     float *weight = t->weight + (local * TMB_FEW_HEADS + head) * TMB_FEW_POSITIONS;
-    attend_prepare(a, a->qkv + (int64_t)column * a->qkv_stride + head * size, a->query_norm, before + row, query);
+    attend_prepare(a, a->qkv + (int64_t)column * a->qkv_stride + head * size, a->query_norm, before + row, query, 1);
     for (int r = 0; r <= row; r++) {
         const float *from = a->qkv + (int64_t)(column - row + r) * a->qkv_stride + (a->heads + key_head) * size;
-        attend_prepare(a, from, a->key_norm, before + r, keys + r * TMB_ATTEND_HEAD);
+        attend_prepare(a, from, a->key_norm, before + r, keys + r * TMB_ATTEND_HEAD, 1);
     }
     WARP_BARRIER();
     const uint8_t *kept = attend_page(a, sequence, 0, key_head);

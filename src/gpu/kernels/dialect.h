@@ -126,6 +126,12 @@ DEVICE void MMA_S8(int *sum, const uint32_t *weights, const uint32_t *values) {
 #include "emulated.h"
 #endif
 
+/* Loaded in one piece, from an address that is a multiple of their size. */
+typedef struct __attribute__((aligned(16))) four_floats {
+    float of[4];
+} four_floats;
+DEVICE four_floats LOAD_FOUR(const float *from) { return *(const four_floats *)(const void *)from; }
+
 /* To the nearest whole number, halves to the even one; for |x| < 2^22. */
 DEVICE float ROUND(float x) { return (x + 12582912.0f) - 12582912.0f; }
 

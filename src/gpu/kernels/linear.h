@@ -30,18 +30,21 @@ DEVICE const float *linear_x(const tmb_linear_arguments *a, int column) {
     return a->x != 0 ? a->x + (int64_t)column * a->x_stride : a->slots[column].hidden;
 }
 
-/* 1 / the root of each column's mean square. */
+/* One warp: 1 / the root of the mean square. */
+DEVICE float row_scale(const float *x, int count, float eps) {
+    float sum = 0;
+    for (int k = THREAD % 32; k < count; k += 32) {
+        sum = FMA(x[k], x[k], sum);
+    }
+    return 1.0f / SQRT(WARP_SUM(sum) / (float)count + eps);
+}
+
 DEVICE void linear_scales(const tmb_linear_arguments *a, int first, int here, float *scale) {
-    const int lane = THREAD % 32, warps = THREADS / 32;
+    const int warps = THREADS / 32;
     for (int c = THREAD / 32; c < here; c += warps) {
-        const float *x = linear_x(a, first + c);
-        float sum = 0;
-        for (int k = lane; k < a->k; k += 32) {
-            sum = FMA(x[k], x[k], sum);
-        }
-        sum = WARP_SUM(sum);
-        if (lane == 0) {
-            scale[c] = 1.0f / SQRT(sum / (float)a->k + a->eps);
+        const float one = row_scale(linear_x(a, first + c), a->k, a->eps);
+        if (THREAD % 32 == 0) {
+            scale[c] = one;
         }
     }
 }
@@ -51,12 +54,13 @@ DEVICE float linear_value(const tmb_linear_arguments *a, int column, int k, floa
     return a->norm != 0 ? x * scale * a->norm[k] : x;
 }
 
-/* Row `row`, the others' rows of the same column in `sums` [32]. */
-DEVICE void linear_finish(const tmb_linear_arguments *a, int column, int lane, float sum, const float *sums) {
+/* Row `lane` of 32, from row 32 * `strip` on; their sums in the same column are `sums`. */
+DEVICE void linear_finish(const tmb_linear_arguments *a, int column, int strip, int lane, const float *sums) {
     float *out = a->out + (int64_t)column * a->out_stride;
-    const int row = BLOCK_X * TMB_LINEAR_ROWS + lane;
+    float sum = sums[lane];
+    const int row = strip * TMB_LINEAR_ROWS + lane;
     if (a->mode == TMB_LINEAR_GATE) {
-        const int wanted = BLOCK_X * (TMB_LINEAR_ROWS / 2) + lane;
+        const int wanted = strip * (TMB_LINEAR_ROWS / 2) + lane;
         if (lane < TMB_LINEAR_ROWS / 2 && wanted < a->wanted) {
             out[wanted] = SILU(sum) * sums[lane + TMB_LINEAR_ROWS / 2];
         }
@@ -82,7 +86,7 @@ DEVICE void linear_end(const tmb_linear_arguments *a, const float *partial, floa
     }
     BARRIER();
     for (int c = warp; c < here; c += warps) {
-        linear_finish(a, first + c, lane, done[c * TMB_LINEAR_ROWS + lane], done + c * TMB_LINEAR_ROWS);
+        linear_finish(a, first + c, BLOCK_X, lane, done + c * TMB_LINEAR_ROWS);
     }
 }
 
@@ -176,7 +180,6 @@ KERNEL(tmb_attend_linear) {
 KERNEL(tmb_norm_rows) {
     SHARED(linear_shared, s);
     AWAIT();
-    const int lane = THREAD % 32;
     const int column = BLOCK_X;
     if ((a.live != 0 && column >= *a.live) || (!a.always && !a.slots[column].talks)) {
         return;
@@ -184,13 +187,9 @@ KERNEL(tmb_norm_rows) {
     const float *x = a.x + (int64_t)column * a.x_stride;
     float *hidden = a.slots[column].hidden;
     if (THREAD < 32) {
-        float sum = 0;
-        for (int k = lane; k < a.width; k += 32) {
-            sum = FMA(x[k], x[k], sum);
-        }
-        sum = WARP_SUM(sum);
-        if (lane == 0) {
-            s->scale[0] = 1.0f / SQRT(sum / (float)a.width + a.eps);
+        const float scale = row_scale(x, a.width, a.eps);
+        if (THREAD == 0) {
+            s->scale[0] = scale;
         }
     }
     BARRIER();

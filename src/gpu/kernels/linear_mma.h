@@ -23,6 +23,22 @@ DEVICE uint16_t mma_round(float x) {
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+/* A value of a block in 8 bits. */
+typedef struct mma_whole {
+    int8_t value;
+    float scale, total; /* the block's; scale times the sum of its values */
+} mma_whole;
+
+/* One warp: 32 values of one column. */
+DEVICE mma_whole mma_quantize(float value) {
+    const float most = WARP_MAX(value < 0 ? -value : value);
+    const float inverse = most > 1e-30f ? 127.0f / most : 0.0f;
+    const float rounded = ROUND(value * inverse);
+    const float sum = WARP_SUM(rounded), scale = most > 1e-30f ? most / 127.0f : 0.0f;
+    const mma_whole whole = {(int8_t)(int)rounded, scale, scale * sum};
+    return whole;
+}
+
 /* One warp: 32 values of one column. */
 DEVICE void mma_prepare(const tmb_linear_arguments *a, linear_mma_shared *s, int column, int block, float value) {
     const int lane = THREAD % 32;
@@ -31,15 +47,11 @@ DEVICE void mma_prepare(const tmb_linear_arguments *a, linear_mma_shared *s, int
         ((uint16_t *)(void *)row)[block * 32 + lane] = mma_round(value);
         return;
     }
-    const float most = WARP_MAX(value < 0 ? -value : value);
-    const float inverse = most > 1e-30f ? 127.0f / most : 0.0f;
-    const float rounded = ROUND(value * inverse);
-    const float sum = WARP_SUM(rounded);
-    ((int8_t *)(void *)row)[block * 32 + lane] = (int8_t)(int)rounded;
+    const mma_whole whole = mma_quantize(value);
+    ((int8_t *)(void *)row)[block * 32 + lane] = whole.value;
     if (lane == 0) {
-        const float scale = most > 1e-30f ? most / 127.0f : 0.0f;
-        s->scales[column * MMA_BLOCKS + block] = scale;
-        s->totals[column * MMA_BLOCKS + block] = scale * sum;
+        s->scales[column * MMA_BLOCKS + block] = whole.scale;
+        s->totals[column * MMA_BLOCKS + block] = whole.total;
     }
 }
 
@@ -55,58 +67,89 @@ DEVICE float load_half(const uint8_t *from, int index) {
     return HALF_TO_FLOAT(((const uint16_t *)(const void *)from)[index]);
 }
 
-/* sum[4] += 16 rows of the block times 8 columns. */
-DEVICE void mma_block(const tmb_linear_arguments *a, const linear_mma_shared *s, const uint8_t *panel, int block,
-                      int local, float sum[4]) {
-    const int group = THREAD % 32 / 4, place = THREAD % 4;
-    const uint32_t *x = s->x + group * MMA_PITCH; /* the column whose values this lane holds */
-    if (a->type == TMB_GPU_BF16) {
-        const int pairs = (a->k + 1) / 2;
-        for (int half = 0; half < 2; half++) {
-            const int pair = block * 16 + half * 8 + place;
-            const uint32_t weights[4] = {pair < pairs ? load_word(panel, pair * 16 + group) : 0,
-                                         pair < pairs ? load_word(panel, pair * 16 + group + 8) : 0,
-                                         pair + 4 < pairs ? load_word(panel, (pair + 4) * 16 + group) : 0,
-                                         pair + 4 < pairs ? load_word(panel, (pair + 4) * 16 + group + 8) : 0};
-            const uint32_t values[2] = {x[local * 16 + half * 8 + place], x[local * 16 + half * 8 + place + 4]};
-            MMA_BF16(sum, weights, values);
-        }
-        return;
-    }
-    const uint32_t values[2] = {x[local * 8 + place], x[local * 8 + place + 4]};
-    int dots[4] = {0, 0, 0, 0};
-    float scale[2], offset[2] = {0, 0};
-    if (a->type == TMB_GPU_Q8) {
-        const uint8_t *pair = panel + block / 2 * 1088;
-        const uint8_t *weights = pair + 64 + block % 2 * 512;
-        const uint32_t words[4] = {load_word(weights, place * 16 + group), load_word(weights, place * 16 + group + 8),
-                                   load_word(weights, (place + 4) * 16 + group),
-                                   load_word(weights, (place + 4) * 16 + group + 8)};
-        scale[0] = load_half(pair + block % 2 * 32, group);
-        scale[1] = load_half(pair + block % 2 * 32, group + 8);
-        MMA_S8(dots, words, values);
-    } else {
-        const int blocks = (a->k + 31) / 32;
-        const uint8_t *super = q4_super(panel, block);
-        const uint8_t *weights = super + q4_head(blocks, block) + block % 8 * 256;
-        const int shift = place % 2 * 4;
-        const uint32_t words[4] = {load_word(weights, place / 2 * 16 + group) >> shift & 0x0f0f0f0fu,
-                                   load_word(weights, place / 2 * 16 + group + 8) >> shift & 0x0f0f0f0fu,
-                                   load_word(weights, (place / 2 + 2) * 16 + group) >> shift & 0x0f0f0f0fu,
-                                   load_word(weights, (place / 2 + 2) * 16 + group + 8) >> shift & 0x0f0f0f0fu};
-        for (int i = 0; i < 2; i++) {
-            const int row = group + 8 * i;
-            scale[i] = load_half(super, row) * 0.00390625f * (float)super[64 + block % 8 * 32 + row];
-            offset[i] = load_half(super, 16 + row) * 0.00390625f * (float)super[64 + block % 8 * 32 + 16 + row];
-        }
-        MMA_S8(dots, words, values);
-    }
+/* What a lane holds of a block of 16 rows: of 16 bits two fragments, of 8 or 4 bits one and the scales of its rows. */
+typedef struct mma_weights {
+    uint32_t words[8];
+    float scale[2], offset[2];
+} mma_weights;
+
+DEVICE mma_weights mma_fetch_bf16(const uint8_t *panel, int k, int block) {
+    const int group = THREAD % 32 / 4, place = THREAD % 4, pairs = (k + 1) / 2;
+    mma_weights w = {{0, 0, 0, 0, 0, 0, 0, 0}, {0, 0}, {0, 0}};
     UNROLL
     for (int i = 0; i < 4; i++) {
-        const int at = (place * 2 + i % 2) * MMA_BLOCKS + local;
-        sum[i] = FMA(scale[i / 2] * s->scales[at], (float)dots[i], sum[i]);
-        sum[i] = FMA(-offset[i / 2], s->totals[at], sum[i]);
+        const int pair = block * 16 + i * 4 + place;
+        w.words[2 * i] = pair < pairs ? load_word(panel, pair * 16 + group) : 0;
+        w.words[2 * i + 1] = pair < pairs ? load_word(panel, pair * 16 + group + 8) : 0;
     }
+    return w;
+}
+
+DEVICE mma_weights mma_fetch_q8(const uint8_t *panel, int block) {
+    const int group = THREAD % 32 / 4, place = THREAD % 4;
+    const uint8_t *pair = panel + block / 2 * 1088;
+    const uint8_t *weights = pair + 64 + block % 2 * 512;
+    const mma_weights w = {{load_word(weights, place * 16 + group), load_word(weights, place * 16 + group + 8),
+                            load_word(weights, (place + 4) * 16 + group),
+                            load_word(weights, (place + 4) * 16 + group + 8), 0, 0, 0, 0},
+                           {load_half(pair + block % 2 * 32, group), load_half(pair + block % 2 * 32, group + 8)},
+                           {0, 0}};
+    return w;
+}
+
+DEVICE mma_weights mma_fetch_q4(const uint8_t *panel, int k, int block) {
+    const int group = THREAD % 32 / 4, place = THREAD % 4, shift = place % 2 * 4;
+    const uint8_t *super = q4_super(panel, block);
+    const uint8_t *weights = super + q4_head((k + 31) / 32, block) + block % 8 * 256;
+    mma_weights w = {{load_word(weights, place / 2 * 16 + group) >> shift & 0x0f0f0f0fu,
+                      load_word(weights, place / 2 * 16 + group + 8) >> shift & 0x0f0f0f0fu,
+                      load_word(weights, (place / 2 + 2) * 16 + group) >> shift & 0x0f0f0f0fu,
+                      load_word(weights, (place / 2 + 2) * 16 + group + 8) >> shift & 0x0f0f0f0fu, 0, 0, 0, 0},
+                     {0, 0},
+                     {0, 0}};
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+        const int row = group + 8 * i;
+        w.scale[i] = load_half(super, row) * 0.00390625f * (float)super[64 + block % 8 * 32 + row];
+        w.offset[i] = load_half(super, 16 + row) * 0.00390625f * (float)super[64 + block % 8 * 32 + 16 + row];
+    }
+    return w;
+}
+
+DEVICE mma_weights mma_fetch(const tmb_linear_arguments *a, const uint8_t *panel, int block) {
+    return a->type == TMB_GPU_BF16 ? mma_fetch_bf16(panel, a->k, block)
+           : a->type == TMB_GPU_Q8 ? mma_fetch_q8(panel, block)
+                                   : mma_fetch_q4(panel, a->k, block);
+}
+
+/* sum[4] += 16 rows of the block times 8 columns. `values` [4, or 2] is what the lane holds of them, `scales` [2][2]
+ * scale and total of the two columns whose sums it has. */
+DEVICE void mma_multiply(int type, const mma_weights *w, const uint32_t *values, const float *scales, float *sum) {
+    if (type == TMB_GPU_BF16) {
+        MMA_BF16(sum, w->words, values);
+        MMA_BF16(sum, w->words + 4, values + 2);
+        return;
+    }
+    int dots[4] = {0, 0, 0, 0};
+    MMA_S8(dots, w->words, values);
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const float *column = scales + i % 2 * 2;
+        sum[i] = FMA(w->scale[i / 2] * column[0], (float)dots[i], sum[i]);
+        sum[i] = type == TMB_GPU_Q4 ? FMA(-w->offset[i / 2], column[1], sum[i]) : sum[i];
+    }
+}
+
+DEVICE void mma_block(const tmb_linear_arguments *a, const linear_mma_shared *s, const uint8_t *panel, int block,
+                      int local, float *sum) {
+    const int group = THREAD % 32 / 4, place = THREAD % 4;
+    const int bf16 = a->type == TMB_GPU_BF16;
+    const uint32_t *x = s->x + group * MMA_PITCH + local * (bf16 ? 16 : 8) + place;
+    const int at = place * 2 * MMA_BLOCKS + local;
+    const uint32_t values[4] = {x[0], x[4], bf16 ? x[8] : 0, bf16 ? x[12] : 0};
+    const float scales[4] = {s->scales[at], s->totals[at], s->scales[at + MMA_BLOCKS], s->totals[at + MMA_BLOCKS]};
+    const mma_weights w = mma_fetch(a, panel, block);
+    mma_multiply(a->type, &w, values, scales, sum);
 }
 
 DEVICE void linear_mma_run(const tmb_linear_arguments *a, linear_mma_shared *s, const tmb_attend_arguments *attend,

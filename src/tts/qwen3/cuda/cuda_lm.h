@@ -63,6 +63,7 @@ typedef struct tmb_cuda_lm {
     tmb_gpu_address x, y, z;               /* [rows, stride]: the talker's; what is picked; the predictor's */
     tmb_gpu_address qkv, attended, hidden; /* [rows, ...] of a layer */
     tmb_gpu_address text, text_hidden;     /* [rows, text_stride] */
+    tmb_gpu_address wide;                  /* what a product of many vectors takes, behind norm and rounding */
     tmb_gpu_address scores, marks;         /* [sequences, scores_stride] */
     tmb_gpu_address predictor_pages;       /* [sequences, page_bytes] */
     tmb_gpu_address slots, live;           /* [sequences]; one number */

@@ -77,7 +77,13 @@ typedef struct buffer {
     size_t count, size;
 } buffer;
 
-enum { BUFFERS = 25 };
+enum { BUFFERS = 26 };
+
+/* Floats of lm->wide: whole tiles of 8 vectors, whole blocks of 32 values. */
+static size_t wide_floats(const tmb_cuda_lm *lm) {
+    size_t widest = most(most(lm->stride, lm->attended_stride), most(lm->hidden_stride, lm->text_stride));
+    return (lm->rows + 7) / 8 * 8 * ((widest + 31) / 32 * 32);
+}
 
 static size_t angles(const tmb_cuda_stack *stack) { return stack->positions * (stack->config.head_dim / 2); }
 
@@ -91,6 +97,7 @@ static size_t list_buffers(tmb_cuda_lm *lm, buffer out[BUFFERS]) {
         {&lm->hidden, lm->rows * lm->hidden_stride, 4},
         {&lm->text, lm->rows * lm->text_stride, 4},
         {&lm->text_hidden, lm->rows * lm->text_stride, 4},
+        {&lm->wide, wide_floats(lm), 4},
         {&lm->scores, lm->sequences * lm->scores_stride, 4},
         {&lm->marks, lm->sequences * lm->scores_stride, 4},
         {&lm->predictor_pages, lm->sequences, lm->predictor.page_bytes},

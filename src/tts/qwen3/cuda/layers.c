@@ -1,7 +1,9 @@
 #include "tts/qwen3/cuda/cuda_lm.h"
 
-/* Up to so many columns the sum of a row is one warp's; more are shared by four. */
+/* Up to so many columns of weights the sum of a row is one warp's; more are shared by four. */
 #define ALONE_COLUMNS 256
+/* From so many vectors on wide tiles take a product. */
+#define WIDE_COLUMNS 16
 
 static unsigned parts(size_t count, size_t size) { return (unsigned)((count + size - 1) / size); }
 
@@ -28,16 +30,57 @@ static tmb_linear_arguments product_arguments(const tmb_cuda_lm *lm, const tmb_c
                                   .eps = (float)product->eps};
 }
 
+static unsigned product_threads(const tmb_cuda_matrix *matrix) { return matrix->columns <= ALONE_COLUMNS ? 32 : 128; }
+
 static tmb_gpu_grid product_grid(const tmb_cuda_matrix *matrix, tmb_cuda_columns columns) {
     return (tmb_gpu_grid){parts((size_t)matrix->rows, TMB_LINEAR_ROWS), parts(columns.count, TMB_LINEAR_COLUMNS), 1,
-                          matrix->columns <= ALONE_COLUMNS ? 32 : 128};
+                          product_threads(matrix)};
+}
+
+/* Norm and rounding of the vectors once, in a kernel of their own, then the product: what comes out is the same. */
+static void multiply_wide(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_product *product,
+                          tmb_cuda_columns columns) {
+    const tmb_cuda_matrix *matrix = product->matrix;
+    tmb_linear_arguments arguments = product_arguments(lm, product, columns);
+    if (matrix->rounded || product->norm != 0) {
+        const tmb_wide_rows_arguments rows = {.x = product->x,
+                                              .norm = product->norm,
+                                              .out = lm->wide,
+                                              .type = !matrix->rounded               ? TMB_GPU_F32
+                                                      : matrix->type == TMB_GPU_BF16 ? TMB_GPU_BF16
+                                                                                     : TMB_GPU_Q8,
+                                              .k = matrix->columns,
+                                              .columns = (int32_t)columns.count,
+                                              .x_stride = (int32_t)product->x_stride,
+                                              .eps = (float)product->eps};
+        tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_wide_rows,
+                       (tmb_gpu_grid){(unsigned)columns.count, 1, 1, product_threads(matrix)}, &rows);
+        arguments.x = lm->wide;
+        arguments.x_stride = (int32_t)(parts((size_t)matrix->columns, 32) * 32);
+    }
+    tmb_gpu_kernel(recorder, matrix->rounded ? TMB_KERNEL_tmb_linear_wide_mma : TMB_KERNEL_tmb_linear_wide,
+                   (tmb_gpu_grid){parts((size_t)matrix->rows, TMB_WIDE_ROWS), parts(columns.count, TMB_WIDE_COLUMNS), 1,
+                                  product_threads(matrix)},
+                   &arguments);
 }
 
 void tmb_cuda_multiply(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_product *product,
                        tmb_cuda_columns columns) {
+    if (columns.live == 0 && product->x != 0 && columns.count >= WIDE_COLUMNS) {
+        multiply_wide(lm, recorder, product, columns);
+        return;
+    }
     const tmb_linear_arguments arguments = product_arguments(lm, product, columns);
     tmb_gpu_kernel(recorder, product->matrix->rounded ? TMB_KERNEL_tmb_linear_mma : TMB_KERNEL_tmb_linear,
                    product_grid(product->matrix, columns), &arguments);
+}
+
+/* Rows of a prompt that a block of attention takes. */
+static size_t rows_tile(const tmb_qwen3_transformer_config *config) {
+    size_t group = config->attention_heads / config->key_value_heads;
+    size_t rows = TMB_ATTEND_ROWS_QUERIES / group, fit = TMB_ATTEND_GROUP_FLOATS / (group * config->head_dim);
+    rows = rows < fit ? rows : fit;
+    return rows > 0 ? rows : 1;
 }
 
 static tmb_attend_arguments attend_arguments(const tmb_cuda_lm *lm, const tmb_cuda_stack *stack, size_t layer,
@@ -64,26 +107,34 @@ static tmb_attend_arguments attend_arguments(const tmb_cuda_lm *lm, const tmb_cu
                                   .key_heads = (int32_t)config->key_value_heads,
                                   .head_dim = (int32_t)config->head_dim,
                                   .rows_each = (int32_t)(place.prompt ? columns.count : columns.each),
-                                  .stored = place.prompt,
+                                  .rows_tile = (int32_t)rows_tile(config),
                                   .eps = (float)config->rms_norm_eps,
                                   .scale = 1.0f / __builtin_sqrtf((float)config->head_dim)};
+}
+
+/* A prompt's rows: their keys and values first, since rows wait for those of others. */
+static void attend_prompt(tmb_gpu_recorder *recorder, const tmb_qwen3_transformer_config *config, size_t rows,
+                          const tmb_attend_arguments *arguments) {
+    unsigned heads = (unsigned)config->key_value_heads;
+    tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_store_keys, (tmb_gpu_grid){heads, (unsigned)rows, 1, 32}, arguments);
+    tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_attend_rows,
+                   (tmb_gpu_grid){heads, parts(rows, rows_tile(config)), 1, config->head_dim < 64 ? 64 : 128},
+                   arguments);
 }
 
 static void attend(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_stack *stack, size_t layer,
                    tmb_cuda_columns columns, tmb_cuda_place place) {
     const tmb_qwen3_transformer_config *config = &stack->config;
     const tmb_attend_arguments arguments = attend_arguments(lm, stack, layer, columns, place);
+    if (place.prompt) {
+        attend_prompt(recorder, config, columns.count, &arguments);
+        return;
+    }
     size_t work = config->attention_heads / config->key_value_heads * config->head_dim;
-    tmb_gpu_grid grid = {(unsigned)config->key_value_heads,
-                         (unsigned)(place.prompt ? columns.count : columns.count / columns.each), 1,
+    tmb_gpu_grid grid = {(unsigned)config->key_value_heads, (unsigned)(columns.count / columns.each), 1,
                          work <= 32   ? 32
                          : work <= 64 ? 64
                                       : 128};
-    if (place.prompt) {
-        tmb_gpu_grid rows = grid;
-        rows.threads = 32;
-        tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_store_keys, rows, &arguments);
-    }
     tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_attend, grid, &arguments);
 }
 
