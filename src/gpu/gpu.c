@@ -14,9 +14,6 @@
 /* CU_STREAM_NON_BLOCKING, CU_EVENT_DISABLE_TIMING, CU_CTX_SCHED_AUTO */
 enum { STREAM_NON_BLOCKING = 1, EVENT_DISABLE_TIMING = 2, CONTEXT_AUTO = 0 };
 
-/* A slab is the pool's 256th part, so that what lies free in slabs is little of it; at most 64 MB. */
-enum { SLABS_IN_POOL = 256, SLAB_UNIT = 2 << 20, SLAB_MOST = 64 << 20 };
-
 /* Architectures that the PTX runs on: sm_80 and later. */
 #define CAPABILITY_MIN 80
 /* The other text's: sm_90, and CUDA 12.3, which has such edges in graphs. */
@@ -29,7 +26,6 @@ struct tmb_gpu {
     void *context, *module;
     void *functions[TMB_GPU_KERNEL_COUNT];
     tmb_slabs slabs;
-    size_t allocated;
     bool dependent;            /* kernels of a graph may begin before the ones ahead of them have ended */
     pthread_mutex_t loss_lock; /* of who sets what follows */
     atomic_bool lost;
@@ -254,42 +250,40 @@ bool tmb_gpu_lost(const tmb_gpu *gpu, tmb_error *error) {
 }
 
 const tmb_gpu_description *tmb_gpu_describe(const tmb_gpu *gpu) { return &gpu->description; }
-size_t tmb_gpu_allocated(const tmb_gpu *gpu) { return gpu->allocated; }
+size_t tmb_gpu_allocated(const tmb_gpu *gpu) { return gpu->slabs.given; }
 
 /* ---- Memory ----------------------------------------------------------------------------------- */
 
-size_t tmb_gpu_rounded(size_t bytes) {
-    size_t rounded = 0;
-    return tmb_pad_size(bytes, TMB_SLAB_GRANULE, &rounded) ? rounded : SIZE_MAX;
-}
+size_t tmb_gpu_rounded(size_t bytes) { return tmb_slabs_rounded(bytes); }
+void tmb_gpu_use_units(tmb_gpu *gpu, const tmb_gpu_units *units) { gpu->slabs.units = *units; }
+size_t tmb_gpu_slack(const tmb_gpu *gpu) { return gpu->slabs.units.slab; }
+size_t tmb_gpu_counted(const tmb_gpu *gpu, size_t bytes) { return tmb_slabs_counted(&gpu->slabs.units, bytes); }
 
-/* Two megabytes are what the driver itself divides memory into. */
-size_t tmb_gpu_slab_size(uint64_t pool) {
-    uint64_t size = pool / SLABS_IN_POOL / SLAB_UNIT * SLAB_UNIT;
-    return size < SLAB_MOST ? (size_t)size : SLAB_MOST;
+/* What the slabs gave for `bytes`, which held `before`. */
+static tmb_status note(tmb_gpu *gpu, tmb_cuda_result result, size_t before, size_t bytes, const char *what,
+                       tmb_error *error) {
+    (void)atomic_fetch_add(&held, gpu->slabs.held - before);
+    if (result == TMB_CUDA_OUT_OF_MEMORY && !gpu->lost) {
+        return tmb_fail(error, TMB_ERROR_MEMORY, "the GPU has no %.1f MB left for %s", (double)bytes / 1e6, what);
+    }
+    return check(gpu, result, "cuMemAlloc", error);
 }
-
-void tmb_gpu_use_slabs(tmb_gpu *gpu, size_t size) { gpu->slabs.size = size; }
-size_t tmb_gpu_slack(const tmb_gpu *gpu) { return gpu->slabs.size; }
 
 tmb_status tmb_gpu_allocate(tmb_gpu *gpu, size_t bytes, const char *what, tmb_gpu_address *out, tmb_error *error) {
     size_t before = gpu->slabs.held;
-    bytes = tmb_gpu_rounded(bytes > 0 ? bytes : 1);
-    tmb_cuda_result result = tmb_slabs_take(&gpu->slabs, bytes, out);
-    (void)atomic_fetch_add(&held, gpu->slabs.held - before);
-    if (result == TMB_CUDA_OUT_OF_MEMORY && !atomic_load(&gpu->lost)) {
-        return tmb_fail(error, TMB_ERROR_MEMORY, "the GPU has no %.1f MB left for %s", (double)bytes / 1e6, what);
-    }
-    tmb_status status = check(gpu, result, "cuMemAlloc", error);
-    gpu->allocated += status == TMB_OK ? bytes : 0;
-    return status;
+    return note(gpu, tmb_slabs_allocate(&gpu->slabs, bytes, out), before, bytes, what, error);
+}
+
+tmb_status tmb_gpu_take(tmb_gpu *gpu, size_t bytes, const char *what, tmb_gpu_address *out, tmb_error *error) {
+    size_t before = gpu->slabs.held;
+    return note(gpu, tmb_slabs_take(&gpu->slabs, bytes, out), before, bytes, what, error);
 }
 
 void tmb_gpu_free(tmb_gpu *gpu, tmb_gpu_address address) {
     size_t before = gpu->slabs.held;
     tmb_cuda_result result = TMB_CUDA_SUCCESS;
     if (address != 0) {
-        gpu->allocated -= tmb_slabs_give_back(&gpu->slabs, address, &result);
+        (void)tmb_slabs_give_back(&gpu->slabs, address, &result);
         (void)atomic_fetch_sub(&held, before - gpu->slabs.held);
         (void)check(gpu, result, "cuMemFree", NULL);
     }

@@ -9,7 +9,7 @@
 #ifndef TMB_GPU_GPU_H
 #define TMB_GPU_GPU_H
 
-#include "gpu/driver.h"
+#include "gpu/slabs.h"
 
 /* An address in the device's memory; 0 is none. */
 typedef uint64_t tmb_gpu_address;
@@ -54,16 +54,18 @@ uint64_t tmb_gpu_held(void);
 
 /* ---- Memory ---- */
 
-/* Memory is asked of the driver in slabs from now on (slabs.h); in how large ones for a pool of so many bytes (0: in
- * none); and what lies free in them, about. */
-void tmb_gpu_use_slabs(tmb_gpu *gpu, size_t size);
-size_t tmb_gpu_slab_size(uint64_t pool);
+/* What comes and goes is given out in these units (slabs.h), before the first is; and what lies free in slabs when a
+ * unit is asked for, at most. */
+void tmb_gpu_use_units(tmb_gpu *gpu, const tmb_gpu_units *units);
 size_t tmb_gpu_slack(const tmb_gpu *gpu);
 
 /* Bytes that an allocation of `bytes` takes: it is rounded up. SIZE_MAX if it does not fit into size_t. */
 size_t tmb_gpu_rounded(size_t bytes);
-/* `what` is for the message. TMB_ERROR_MEMORY. */
+/* For what stays while a model is loaded. `what` is for the message. TMB_ERROR_MEMORY. */
 tmb_status tmb_gpu_allocate(tmb_gpu *gpu, size_t bytes, const char *what, tmb_gpu_address *out, tmb_error *error);
+/* The same of what comes and goes: bytes that it takes, and those. */
+size_t tmb_gpu_counted(const tmb_gpu *gpu, size_t bytes);
+tmb_status tmb_gpu_take(tmb_gpu *gpu, size_t bytes, const char *what, tmb_gpu_address *out, tmb_error *error);
 /* Waits for nothing: only what no stream uses any more, since it may be given out at once. 0 is allowed. */
 void tmb_gpu_free(tmb_gpu *gpu, tmb_gpu_address address);
 

@@ -1,66 +1,74 @@
 #include "gpu/slabs.h"
 
+#include "base/checked.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-/* A stretch of a slab, in use or free; no two free ones are neighbours. */
-typedef struct piece {
-    size_t begin, bytes;
-    bool used;
-} piece;
+/* A slab is the pool's 256th part, so that the one that is counted with a model is little of it; at most 64 MB. In
+ * small pools it has four units, if they are no more than the pool's 32nd part. */
+enum { SLABS_IN_POOL = 256, FEW_SLABS_IN_POOL = 32, FEW_UNITS = 4, MEGABYTES = 2 << 20, SLAB_MOST = 64 << 20 };
 
+/* Something that the driver gave: a slab, or one piece. */
 struct tmb_slab {
     tmb_slab *next;
     uint64_t address;
     size_t bytes;
-    piece *pieces; /* [count], in their order */
-    size_t count, capacity;
+    size_t unit, count, in_use; /* of units; of one piece: its bytes, 1, 1 */
+    bool *used;                 /* [count] */
 };
 
-static bool is_empty(const tmb_slab *slab) { return slab->count == 1 && !slab->pieces[0].used; }
+/* ---- Sizes ------------------------------------------------------------------------------------ */
 
-/* Room in the list for one more. */
-static bool grow(tmb_slab *slab) {
-    if (slab->count < slab->capacity) {
-        return true;
+size_t tmb_slabs_rounded(size_t bytes) {
+    size_t rounded = 0;
+    bytes = bytes > 0 ? bytes : 1;
+    return tmb_pad_size(bytes, bytes < MEGABYTES ? TMB_SLAB_GRANULE : MEGABYTES, &rounded) ? rounded : SIZE_MAX;
+}
+
+tmb_gpu_units tmb_slabs_plan(uint64_t pool, size_t unit) {
+    const tmb_gpu_units none = {0, 0, 0};
+    size_t rounded = 0;
+    if (unit == 0 || unit > SLAB_MOST / 2 || pool / SLABS_IN_POOL < MEGABYTES ||
+        !tmb_pad_size(unit, TMB_SLAB_GRANULE, &rounded)) {
+        return none;
     }
-    size_t capacity = 2 * slab->capacity + 8;
-    piece *pieces = tmb_realloc(slab->pieces, capacity, sizeof *pieces);
-    if (pieces == NULL) {
-        return false;
+    uint64_t room = pool / SLABS_IN_POOL;
+    uint64_t few = FEW_UNITS * (uint64_t)rounded < pool / FEW_SLABS_IN_POOL ? FEW_UNITS * (uint64_t)rounded : 0;
+    room = room > few ? room : few;
+    room = (room < SLAB_MOST ? room : SLAB_MOST) / MEGABYTES * MEGABYTES;
+    size_t count = (size_t)room / rounded;
+    if (count < 2) {
+        return none;
     }
-    slab->pieces = pieces;
-    slab->capacity = capacity;
-    return true;
+    size_t slab = tmb_slabs_rounded(count * rounded);
+    return (tmb_gpu_units){rounded, slab, (slab + count - 1) / count};
 }
 
-static void insert(tmb_slab *slab, size_t index, piece p) {
-    memmove(slab->pieces + index + 1, slab->pieces + index, (slab->count - index) * sizeof p);
-    slab->pieces[index] = p;
-    slab->count++;
+size_t tmb_slabs_counted(const tmb_gpu_units *units, size_t bytes) {
+    return bytes <= units->unit ? units->each : tmb_slabs_rounded(bytes);
 }
 
-static void take_out(tmb_slab *slab, size_t index) {
-    slab->count--;
-    memmove(slab->pieces + index, slab->pieces + index + 1, (slab->count - index) * sizeof slab->pieces[0]);
-}
+/* ---- What the driver gave --------------------------------------------------------------------- */
 
-static tmb_cuda_result add_slab(tmb_slabs *slabs, size_t bytes, tmb_slab **out) {
+static bool is_empty(const tmb_slab *slab) { return slab->in_use == 0; }
+
+static tmb_cuda_result add(tmb_slabs *slabs, size_t bytes, size_t unit, tmb_slab **out) {
     tmb_slab *slab = tmb_calloc(1, sizeof *slab);
-    if (slab == NULL || !grow(slab)) {
-        free(slab);
-        return TMB_CUDA_OUT_OF_MEMORY;
+    bool *used = tmb_calloc(bytes / unit, sizeof *used);
+    tmb_cuda_result result = TMB_CUDA_OUT_OF_MEMORY;
+    if (slab != NULL && used != NULL) {
+        result = slabs->cuda->memory_allocate(&slab->address, bytes);
     }
-    tmb_cuda_result result = slabs->cuda->memory_allocate(&slab->address, bytes);
     if (result != TMB_CUDA_SUCCESS) {
-        free(slab->pieces);
+        free(used);
         free(slab);
         return result;
     }
     slab->bytes = bytes;
-    insert(slab, 0, (piece){0, bytes, false});
+    slab->unit = unit;
+    slab->count = bytes / unit;
+    slab->used = used;
     slab->next = slabs->first;
     slabs->first = slab;
     slabs->held += bytes;
@@ -68,7 +76,7 @@ static tmb_cuda_result add_slab(tmb_slabs *slabs, size_t bytes, tmb_slab **out) 
     return TMB_CUDA_SUCCESS;
 }
 
-static tmb_cuda_result drop_slab(tmb_slabs *slabs, tmb_slab *slab) {
+static tmb_cuda_result drop(tmb_slabs *slabs, tmb_slab *slab) {
     tmb_slab **link = &slabs->first;
     while (*link != slab) {
         link = &(*link)->next;
@@ -76,87 +84,78 @@ static tmb_cuda_result drop_slab(tmb_slabs *slabs, tmb_slab *slab) {
     *link = slab->next;
     slabs->held -= slab->bytes;
     tmb_cuda_result result = slabs->cuda->memory_free(slab->address);
-    free(slab->pieces);
+    free(slab->used);
     free(slab);
     return result;
-}
-
-/* The smallest free piece that is large enough. */
-static tmb_slab *find_room(const tmb_slabs *slabs, size_t bytes, size_t *index) {
-    tmb_slab *found = NULL;
-    for (tmb_slab *slab = slabs->first; slab != NULL; slab = slab->next) {
-        for (size_t i = 0; i < slab->count; i++) {
-            const piece *p = &slab->pieces[i];
-            if (!p->used && p->bytes >= bytes && (found == NULL || p->bytes < found->pieces[*index].bytes)) {
-                found = slab;
-                *index = i;
-            }
-        }
-    }
-    return found;
 }
 
 /* Gives the empty slab that was kept back to the device. */
 static bool drop_empty(tmb_slabs *slabs) {
     for (tmb_slab *slab = slabs->first; slab != NULL; slab = slab->next) {
         if (is_empty(slab)) {
-            return drop_slab(slabs, slab) == TMB_CUDA_SUCCESS;
+            return drop(slabs, slab) == TMB_CUDA_SUCCESS;
         }
     }
     return false;
 }
 
-static tmb_cuda_result find_or_add(tmb_slabs *slabs, size_t bytes, tmb_slab **out, size_t *index) {
-    bool alone = bytes >= slabs->size / 2;
-    *index = 0;
-    *out = alone ? NULL : find_room(slabs, bytes, index);
-    if (*out != NULL) {
-        return TMB_CUDA_SUCCESS;
+/* A unit of the slab that has the fewest free, so that others become empty. */
+static tmb_slab *find_room(const tmb_slabs *slabs) {
+    tmb_slab *found = NULL;
+    for (tmb_slab *slab = slabs->first; slab != NULL; slab = slab->next) {
+        if (slab->in_use < slab->count &&
+            (found == NULL || slab->count - slab->in_use < found->count - found->in_use)) {
+            found = slab;
+        }
     }
-    tmb_cuda_result result = alone ? TMB_CUDA_OUT_OF_MEMORY : add_slab(slabs, slabs->size, out);
-    if (result == TMB_CUDA_OUT_OF_MEMORY) { /* what is left of the device may be less than a slab */
-        result = add_slab(slabs, bytes, out);
+    return found;
+}
+
+/* Bytes that a piece of it takes. */
+static size_t piece_bytes(const tmb_slabs *slabs, const tmb_slab *slab) {
+    return slab->count > 1 ? slabs->units.each : slab->bytes;
+}
+
+static uint64_t use(tmb_slabs *slabs, tmb_slab *slab) {
+    size_t i = 0;
+    while (slab->used[i]) {
+        i++;
     }
-    return result == TMB_CUDA_OUT_OF_MEMORY && drop_empty(slabs) ? add_slab(slabs, bytes, out) : result;
+    slab->used[i] = true;
+    slab->in_use++;
+    slabs->given += piece_bytes(slabs, slab);
+    return slab->address + i * slab->unit;
+}
+
+tmb_cuda_result tmb_slabs_allocate(tmb_slabs *slabs, size_t bytes, uint64_t *address) {
+    tmb_slab *slab = NULL;
+    *address = 0;
+    bytes = tmb_slabs_rounded(bytes);
+    tmb_cuda_result result = add(slabs, bytes, bytes, &slab);
+    if (result == TMB_CUDA_OUT_OF_MEMORY && drop_empty(slabs)) {
+        result = add(slabs, bytes, bytes, &slab);
+    }
+    *address = result == TMB_CUDA_SUCCESS ? use(slabs, slab) : 0;
+    return result;
 }
 
 tmb_cuda_result tmb_slabs_take(tmb_slabs *slabs, size_t bytes, uint64_t *address) {
-    tmb_slab *slab = NULL;
-    size_t index = 0;
     *address = 0;
-    tmb_cuda_result result = find_or_add(slabs, bytes, &slab, &index);
-    if (result != TMB_CUDA_SUCCESS) {
-        return result;
+    if (bytes > slabs->units.unit) {
+        return tmb_slabs_allocate(slabs, bytes, address);
     }
-    if (!grow(slab)) {
-        return TMB_CUDA_OUT_OF_MEMORY;
+    tmb_slab *slab = find_room(slabs);
+    tmb_cuda_result result = slab != NULL ? TMB_CUDA_SUCCESS : add(slabs, slabs->units.slab, slabs->units.unit, &slab);
+    if (result == TMB_CUDA_OUT_OF_MEMORY) { /* what is left of the device may be less than a slab */
+        return tmb_slabs_allocate(slabs, bytes, address);
     }
-    piece *p = &slab->pieces[index];
-    size_t rest = p->bytes - bytes;
-    p->bytes = bytes;
-    p->used = true;
-    *address = slab->address + p->begin;
-    if (rest > 0) {
-        insert(slab, index + 1, (piece){p->begin + bytes, rest, false});
-    }
-    return TMB_CUDA_SUCCESS;
+    *address = result == TMB_CUDA_SUCCESS ? use(slabs, slab) : 0;
+    return result;
 }
 
-/* A free piece and its free neighbours become one. */
-static void join(tmb_slab *slab, size_t index) {
-    if (index + 1 < slab->count && !slab->pieces[index + 1].used) {
-        slab->pieces[index].bytes += slab->pieces[index + 1].bytes;
-        take_out(slab, index + 1);
-    }
-    if (index > 0 && !slab->pieces[index - 1].used) {
-        slab->pieces[index - 1].bytes += slab->pieces[index].bytes;
-        take_out(slab, index);
-    }
-}
-
-/* Whether an empty slab is worth keeping: a usual one, if no other is empty. */
+/* Whether something empty is worth keeping: a slab, if no other is empty. */
 static bool is_kept(const tmb_slabs *slabs, const tmb_slab *slab) {
-    bool kept = slab->bytes == slabs->size;
+    bool kept = slab->count > 1;
     for (const tmb_slab *other = slabs->first; other != NULL && kept; other = other->next) {
         kept = other == slab || !is_empty(other);
     }
@@ -169,24 +168,24 @@ size_t tmb_slabs_give_back(tmb_slabs *slabs, uint64_t address, tmb_cuda_result *
         if (address < slab->address || address >= slab->address + slab->bytes) {
             continue;
         }
-        for (size_t i = 0; i < slab->count; i++) {
-            piece *p = &slab->pieces[i];
-            if (p->used && slab->address + p->begin == address) {
-                size_t bytes = p->bytes;
-                p->used = false;
-                join(slab, i);
-                if (is_empty(slab) && !is_kept(slabs, slab)) {
-                    *result = drop_slab(slabs, slab);
-                }
-                return bytes;
-            }
+        size_t index = (size_t)(address - slab->address) / slab->unit;
+        if (index >= slab->count || !slab->used[index]) {
+            return 0;
         }
+        size_t bytes = piece_bytes(slabs, slab);
+        slab->used[index] = false;
+        slab->in_use--;
+        slabs->given -= bytes;
+        if (is_empty(slab) && !is_kept(slabs, slab)) {
+            *result = drop(slabs, slab);
+        }
+        return bytes;
     }
     return 0;
 }
 
 void tmb_slabs_clear(tmb_slabs *slabs) {
     while (slabs->first != NULL) {
-        (void)drop_slab(slabs, slabs->first);
+        (void)drop(slabs, slabs->first);
     }
 }

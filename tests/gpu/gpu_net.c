@@ -7,6 +7,10 @@
 #include <stdlib.h>
 
 void gpu_net_open(gpu_net *f, const char *model, const char *precision, size_t sequences) {
+    gpu_net_open_within(f, model, precision, sequences, 0);
+}
+
+void gpu_net_open_within(gpu_net *f, const char *model, const char *precision, size_t sequences, uint64_t pool) {
     tmb_error error = {0};
     *f = (gpu_net){0};
     assert_ok(tmb_qwen3_config_read(golden_path("qwen/%s/model", model), &f->config, &error), error);
@@ -15,7 +19,8 @@ void gpu_net_open(gpu_net *f, const char *model, const char *precision, size_t s
               error);
     assert_ok(tmb_qwen3_parse_precision(precision, &f->precisions, &error), error);
     const tmb_net_files files = {&f->config, f->weights, f->codec_weights};
-    const tmb_net_options options = {.precisions = f->precisions, .threads = 1, .sequences = sequences};
+    const tmb_net_options options = {
+        .precisions = f->precisions, .threads = 1, .sequences = sequences, .device_memory = pool};
     assert_ok(gpu_backend->load(&files, &options, &f->net, &error), error);
     f->vector = calloc(f->config.talker.transformer.hidden_size, sizeof *f->vector);
     for (size_t i = 0; i < f->config.talker.transformer.hidden_size; i++) {

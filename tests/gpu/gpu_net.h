@@ -15,6 +15,8 @@ typedef struct gpu_net {
 static const tmb_qwen3_backend *const gpu_backend = &tmb_qwen3_cuda_backend;
 
 void gpu_net_open(gpu_net *f, const char *model, const char *precision, size_t sequences);
+/* In a pool of so many bytes of the device. */
+void gpu_net_open_within(gpu_net *f, const char *model, const char *precision, size_t sequences, uint64_t pool);
 void gpu_net_close(gpu_net *f);
 
 /* Prompt number n, each of another length; every other with the whole text first. */

@@ -22,19 +22,19 @@ static const stream_state *own_const(const tmb_net_stream *stream) {
     return (const stream_state *)(const void *)stream;
 }
 
-static size_t state_bytes(const tmb_cuda_codec *codec) { return tmb_gpu_rounded(codec->state_floats * sizeof(float)); }
+static size_t state_bytes(const tmb_cuda_codec *codec) { return codec->state_floats * sizeof(float); }
 
 tmb_net_bytes tmb_cuda_stream_bytes(const tmb_cuda_codec *codec) {
-    return (tmb_net_bytes){sizeof(stream_state), state_bytes(codec)};
+    return (tmb_net_bytes){sizeof(stream_state), tmb_gpu_counted(codec->gpu, state_bytes(codec))};
 }
 
 /* Nothing is read of what was before a stream's first frame, so nothing is written there. */
 tmb_status tmb_cuda_stream_create(tmb_cuda_codec *codec, tmb_net_stream **out, tmb_error *error) {
     *out = NULL;
     stream_state *state = tmb_calloc(1, sizeof *state);
-    tmb_status status = state == NULL ? tmb_fail_memory(error, "a stream of the codec", sizeof *state)
-                                      : tmb_gpu_allocate(codec->gpu, state_bytes(codec), "a stream of the codec",
-                                                         &state->memory, error);
+    tmb_status status =
+        state == NULL ? tmb_fail_memory(error, "a stream of the codec", sizeof *state)
+                      : tmb_gpu_take(codec->gpu, state_bytes(codec), "a stream of the codec", &state->memory, error);
     if (status != TMB_OK) {
         free(state);
         return status;

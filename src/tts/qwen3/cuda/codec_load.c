@@ -46,7 +46,7 @@ tmb_status tmb_cuda_codec_estimate(const tmb_qwen3_codec_config *config, const t
     if (status == TMB_OK) {
         bytes->host = tmb_codec_decoder_estimate(config, TMB_CODEC_F32);
         bytes->device = tmb_gpu_rounded(codec->arena_bytes) + tmb_gpu_rounded(codec->scratch_bytes);
-        *stream = tmb_cuda_stream_bytes(codec).device;
+        *stream = codec->state_floats * sizeof(float);
     }
     if (codec != NULL) {
         free(codec->layers);

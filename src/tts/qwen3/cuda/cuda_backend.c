@@ -69,7 +69,7 @@ static tmb_status estimate(const tmb_net_files *files, const tmb_net_options *op
             status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
         }
     }
-    const size_t device_parts[] = {codec.device, encoders, tmb_gpu_slab_size(options->device_memory)};
+    const size_t device_parts[] = {codec.device, encoders, tmb_cuda_lm_units(files, options).slab};
     for (size_t i = 0; i < sizeof device_parts / sizeof device_parts[0] && status == TMB_OK; i++) {
         if (!tmb_add_size(bytes->device, device_parts[i], &bytes->device)) {
             status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
@@ -82,11 +82,12 @@ static tmb_status estimate_utterance(const tmb_net_files *files, const tmb_net_o
                                      tmb_net_bytes *bytes, tmb_error *error) {
     tmb_net_bytes codec = {0, 0};
     size_t stream = 0;
+    const tmb_gpu_units units = tmb_cuda_lm_units(files, options);
     *bytes = (tmb_net_bytes){0, tmb_cuda_sequence_estimate(files, options, positions)};
     tmb_status status = options->codec_on_host
                             ? TMB_OK
                             : tmb_cuda_codec_estimate(&files->config->codec, options, &codec, &stream, error);
-    bytes->device += stream;
+    bytes->device += options->codec_on_host ? 0 : tmb_slabs_counted(&units, stream);
     return status;
 }
 
@@ -158,7 +159,8 @@ static tmb_status load(const tmb_net_files *files, const tmb_net_options *option
     net->logger = options->logger;
     tmb_status status = tmb_gpu_open(options->device, &net->gpu, error);
     if (status == TMB_OK) {
-        tmb_gpu_use_slabs(net->gpu, tmb_gpu_slab_size(options->device_memory));
+        const tmb_gpu_units units = tmb_cuda_lm_units(files, options);
+        tmb_gpu_use_units(net->gpu, &units);
     }
     if (status != TMB_OK || (status = tmb_cpu_encoders_open(files, options, &net->audio.encoders, error)) != TMB_OK ||
         (status = tmb_cuda_lm_load(net->gpu, files, options, net->audio.encoders.team, &net->lm, error)) != TMB_OK ||

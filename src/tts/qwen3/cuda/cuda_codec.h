@@ -87,8 +87,8 @@ typedef struct tmb_cuda_codec {
     tmb_gpu_graph *whole[TMB_CUDA_COLUMN_BUCKETS], *heard[TMB_CUDA_COLUMN_BUCKETS];
 } tmb_cuda_codec;
 
-/* Host bytes for a moment while it loads, and device bytes; *stream: device bytes of a stream. TMB_ERROR_UNSUPPORTED
- * for a shape that the kernels do not take. */
+/* Host bytes for a moment while it loads, and device bytes; *stream: bytes of a stream's piece on the device.
+ * TMB_ERROR_UNSUPPORTED for a shape that the kernels do not take. */
 tmb_status tmb_cuda_codec_estimate(const tmb_qwen3_codec_config *config, const tmb_net_options *options,
                                    tmb_net_bytes *bytes, size_t *stream, tmb_error *error);
 tmb_status tmb_cuda_codec_load(tmb_gpu *gpu, const tmb_net_files *files, const tmb_net_options *options,

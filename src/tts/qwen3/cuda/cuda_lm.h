@@ -56,9 +56,11 @@ typedef struct tmb_cuda_lm {
      * takes them, projected once; 0 if it takes them as they are. */
     tmb_gpu_address projected;
 
-    size_t sequences; /* that are stepped at once, at most */
-    size_t rows;      /* of the buffers */
-    size_t stride;    /* floats in a row of x, y and z */
+    tmb_gpu_units units;
+    tmb_gpu_address buffers; /* everything from here to the outcomes, and the tables */
+    size_t sequences;        /* that are stepped at once, at most */
+    size_t rows;             /* of the buffers */
+    size_t stride;           /* floats in a row of x, y and z */
     size_t scores_stride, qkv_stride, attended_stride, hidden_stride, text_stride;
     tmb_gpu_address x, y, z;               /* [rows, stride]: the talker's; what is picked; the predictor's */
     tmb_gpu_address qkv, attended, hidden; /* [rows, ...] of a layer */
@@ -79,6 +81,8 @@ typedef struct tmb_cuda_lm {
 /* Host bytes for a moment while it loads, and device bytes. */
 tmb_status tmb_cuda_lm_estimate(const tmb_net_files *files, const tmb_net_options *options, tmb_net_bytes *bytes,
                                 tmb_error *error);
+/* What sequences and streams are given out in: pages of keys and values. */
+tmb_gpu_units tmb_cuda_lm_units(const tmb_net_files *files, const tmb_net_options *options);
 /* Device bytes of a sequence. */
 size_t tmb_cuda_sequence_estimate(const tmb_net_files *files, const tmb_net_options *options, size_t positions);
 /* TMB_ERROR_UNSUPPORTED for a shape or precision that the kernels do not take. */
@@ -152,12 +156,14 @@ tmb_status tmb_cuda_step(tmb_cuda_lm *lm, tmb_net_sequence *const *sequences, si
 tmb_status tmb_cuda_upload_texts(tmb_cuda_lm *lm, const int32_t *ids, size_t count, tmb_error *error);
 
 struct tmb_net_sequence {
-    tmb_gpu_address memory; /* what follows, and the first pages */
+    tmb_gpu_address memory; /* what follows, and `text_rows` rows of text */
     tmb_gpu_address hidden, next, picker, seen, table;
-    tmb_gpu_address *pages;           /* [page_count] as in the table */
-    size_t page_count, page_capacity; /* of the list */
-    tmb_gpu_address *more;            /* [more_count] allocations that came later */
-    size_t more_count;
+    size_t text_rows;
+    tmb_gpu_address *pages; /* [page_count] as in the table */
+    size_t page_count;
+    tmb_gpu_address *pieces; /* [piece_count] that the pages lie in: one each, or several */
+    size_t piece_count;
+    tmb_gpu_address longer;   /* a piece for more rows of text than `text_rows`, or 0 */
     tmb_gpu_address trailing; /* [trailing_count + 1, D] */
     size_t trailing_count;
     size_t positions, frames;

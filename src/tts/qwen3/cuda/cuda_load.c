@@ -68,6 +68,7 @@ static void lay_out(tmb_cuda_lm *lm, const tmb_net_files *files, const tmb_net_o
         lm->hidden_stride = most(lm->hidden_stride, round16(stacks[i]->intermediate_size));
     }
     lm->text_stride = round16(config->talker.text_hidden_size);
+    lm->units = tmb_slabs_plan(options->device_memory, lm->talker.page_bytes);
 }
 
 /* ---- Buffers ---------------------------------------------------------------------------------- */
@@ -77,7 +78,7 @@ typedef struct buffer {
     size_t count, size;
 } buffer;
 
-enum { BUFFERS = 26 };
+enum { BUFFERS = 26, BUFFER_UNIT = 512 };
 
 /* Floats of lm->wide: whole tiles of 8 vectors, whole blocks of 32 values. */
 static size_t wide_floats(const tmb_cuda_lm *lm) {
@@ -119,14 +120,15 @@ static size_t list_buffers(tmb_cuda_lm *lm, buffer out[BUFFERS]) {
     return sizeof all / sizeof all[0];
 }
 
+/* Bytes of all buffers, which lie in one piece; false if they are absurd. */
 static bool buffer_bytes(tmb_cuda_lm *lm, size_t *sum) {
     buffer list[BUFFERS];
     size_t count = list_buffers(lm, list);
     *sum = 0;
     for (size_t i = 0; i < count; i++) {
         size_t bytes = 0;
-        if (!tmb_mul_size(list[i].count, list[i].size, &bytes) ||
-            !tmb_add_size(*sum, tmb_gpu_rounded(bytes > 0 ? bytes : 1), sum)) {
+        if (!tmb_mul_size(list[i].count, list[i].size, &bytes) || !tmb_pad_size(bytes, BUFFER_UNIT, &bytes) ||
+            !tmb_add_size(*sum, bytes, sum)) {
             return false;
         }
     }
@@ -135,13 +137,16 @@ static bool buffer_bytes(tmb_cuda_lm *lm, size_t *sum) {
 
 static tmb_status allocate_buffers(tmb_cuda_lm *lm, tmb_error *error) {
     buffer list[BUFFERS];
-    size_t count = list_buffers(lm, list);
-    tmb_status status = TMB_OK;
-    for (size_t i = 0; i < count && status == TMB_OK; i++) {
-        status = tmb_gpu_allocate(lm->gpu, list[i].count * list[i].size, "the language model's buffers",
-                                  list[i].address, error);
-        lm->bytes += tmb_gpu_rounded(list[i].count * list[i].size);
+    size_t count = list_buffers(lm, list), bytes = 0, at = 0;
+    if (!buffer_bytes(lm, &bytes)) {
+        return tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
     }
+    tmb_status status = tmb_gpu_allocate(lm->gpu, bytes, "the language model's buffers", &lm->buffers, error);
+    for (size_t i = 0; i < count && status == TMB_OK; i++) {
+        *list[i].address = lm->buffers + at;
+        at += (list[i].count * list[i].size + BUFFER_UNIT - 1) / BUFFER_UNIT * BUFFER_UNIT;
+    }
+    lm->bytes += tmb_gpu_rounded(bytes);
     return status;
 }
 
@@ -169,13 +174,19 @@ tmb_status tmb_cuda_lm_estimate(const tmb_net_files *files, const tmb_net_option
     status = tmb_lm_plan_make(files->config, files->weights, options->precisions.talker, options->precisions.predictor,
                               &plan, error);
     bytes->host = plan.pack.bytes;
-    if (status == TMB_OK &&
-        (!buffer_bytes(&lm, &buffers) || !tmb_add_size(buffers, projected_bytes(&lm, &plan), &buffers) ||
-         !tmb_add_size(tmb_gpu_rounded(plan.pack.bytes), buffers, &bytes->device))) {
+    if (status == TMB_OK && (!buffer_bytes(&lm, &buffers) ||
+                             !tmb_add_size(tmb_gpu_rounded(buffers), projected_bytes(&lm, &plan), &buffers) ||
+                             !tmb_add_size(tmb_gpu_rounded(plan.pack.bytes), buffers, &bytes->device))) {
         status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
     }
     tmb_pack_plan_free(&plan.pack);
     return status;
+}
+
+tmb_gpu_units tmb_cuda_lm_units(const tmb_net_files *files, const tmb_net_options *options) {
+    tmb_cuda_lm lm = {0};
+    lay_out(&lm, files, options);
+    return lm.units;
 }
 
 size_t tmb_cuda_sequence_estimate(const tmb_net_files *files, const tmb_net_options *options, size_t positions) {
@@ -423,11 +434,7 @@ void tmb_cuda_lm_destroy(tmb_cuda_lm **lm_address) {
         tmb_gpu_graph_destroy(gpu, &lm->frame[i]);
         tmb_gpu_graph_destroy(gpu, &lm->talk[i]);
     }
-    buffer list[BUFFERS];
-    size_t count = list_buffers(lm, list);
-    for (size_t i = 0; i < count; i++) {
-        tmb_gpu_free(gpu, *list[i].address);
-    }
+    tmb_gpu_free(gpu, lm->buffers);
     tmb_gpu_free(gpu, lm->arena);
     tmb_gpu_free(gpu, lm->projected);
     tmb_gpu_free_pinned(gpu, lm->pinned);

@@ -10,7 +10,7 @@
 /* ---- What a sequence has ---------------------------------------------------------------------- */
 
 typedef struct layout {
-    size_t hidden, next, picker, seen, table, pages;
+    size_t hidden, next, picker, seen, table, text;
 } layout;
 
 static size_t round_up(size_t value) { return (value + 255) / 256 * 256; }
@@ -27,22 +27,33 @@ static layout layout_of(const tmb_cuda_lm *lm) {
     layout l = {.hidden = 0, .next = row, .picker = 2 * row};
     l.seen = l.picker + round_up(sizeof(tmb_gpu_picker));
     l.table = l.seen + round_up(seen_words(lm) * sizeof(uint64_t));
-    l.pages = l.table + round_up(pages_of(lm, lm->talker.positions) * sizeof(tmb_gpu_address));
+    l.text = l.table + round_up(pages_of(lm, lm->talker.positions) * sizeof(tmb_gpu_address));
     return l;
 }
 
-static size_t first_bytes(const tmb_cuda_lm *lm, size_t positions) {
-    return tmb_gpu_rounded(layout_of(lm).pages + pages_of(lm, positions) * lm->talker.page_bytes);
-}
-
-static size_t trailing_bytes(const tmb_cuda_lm *lm, size_t rows) {
-    return tmb_gpu_rounded(rows * lm->talker.config.hidden_size * sizeof(float));
+static size_t text_bytes(const tmb_cuda_lm *lm, size_t rows) {
+    return rows * lm->talker.config.hidden_size * sizeof(float);
 }
 
 /* A row of text for each position at most, and one for the frames behind them. */
+static size_t text_rows(const tmb_cuda_lm *lm, size_t positions) {
+    return (positions < lm->talker.positions ? positions : lm->talker.positions) + 1;
+}
+
+static size_t first_bytes(const tmb_cuda_lm *lm, size_t positions) {
+    return layout_of(lm).text + text_bytes(lm, text_rows(lm, positions));
+}
+
+/* How many of `pages` lie in one piece: where there are units, each is one. */
+static size_t together(const tmb_cuda_lm *lm, size_t pages) { return lm->units.unit != 0 ? 1 : pages; }
+
+static size_t page_bytes(const tmb_cuda_lm *lm, size_t pages) {
+    size_t one = together(lm, pages);
+    return pages == 0 ? 0 : pages / one * tmb_slabs_counted(&lm->units, one * lm->talker.page_bytes);
+}
+
 size_t tmb_cuda_sequence_device_bytes(const tmb_cuda_lm *lm, size_t positions) {
-    size_t limit = lm->talker.positions;
-    return first_bytes(lm, positions) + trailing_bytes(lm, (positions < limit ? positions : limit) + 1);
+    return tmb_slabs_counted(&lm->units, first_bytes(lm, positions)) + page_bytes(lm, pages_of(lm, positions));
 }
 
 size_t tmb_cuda_sequence_host_bytes(const tmb_cuda_lm *lm) {
@@ -59,14 +70,50 @@ void tmb_cuda_sequence_destroy(tmb_cuda_lm *lm, tmb_net_sequence **sequence_addr
     }
     /* The talker may still be at its last frame. */
     (void)tmb_gpu_synchronize(lm->gpu, lm->stream, NULL);
-    tmb_gpu_free(lm->gpu, sequence->memory);
-    tmb_gpu_free(lm->gpu, sequence->trailing);
-    for (size_t i = 0; i < sequence->more_count; i++) {
-        tmb_gpu_free(lm->gpu, sequence->more[i]);
+    for (size_t i = 0; i < sequence->piece_count; i++) {
+        tmb_gpu_free(lm->gpu, sequence->pieces[i]);
     }
+    tmb_gpu_free(lm->gpu, sequence->longer);
+    tmb_gpu_free(lm->gpu, sequence->memory);
     free(sequence->pages);
-    free(sequence->more);
+    free(sequence->pieces);
     free(sequence);
+}
+
+/* Room for positions [0, positions). */
+static tmb_status reserve(tmb_cuda_lm *lm, tmb_net_sequence *sequence, size_t positions, tmb_error *error) {
+    size_t first = sequence->page_count, wanted = pages_of(lm, positions);
+    tmb_status status = TMB_OK;
+    while (sequence->page_count < wanted && status == TMB_OK) {
+        size_t count = together(lm, wanted - sequence->page_count);
+        tmb_gpu_address memory = 0;
+        status = tmb_gpu_take(lm->gpu, count * lm->talker.page_bytes, "a sequence's positions", &memory, error);
+        if (status == TMB_OK) {
+            sequence->pieces[sequence->piece_count++] = memory;
+        }
+        for (size_t i = 0; i < count && status == TMB_OK; i++) {
+            sequence->pages[sequence->page_count++] = memory + i * lm->talker.page_bytes;
+        }
+    }
+    size_t count = sequence->page_count - first;
+    return count == 0 || status != TMB_OK
+               ? status
+               : tmb_gpu_upload(lm->gpu, lm->stream, sequence->table + first * sizeof(tmb_gpu_address),
+                                sequence->pages + first, count * sizeof *sequence->pages, error);
+}
+
+static tmb_status take_first(tmb_cuda_lm *lm, tmb_net_sequence *sequence, size_t positions, tmb_error *error) {
+    tmb_status status = tmb_gpu_take(lm->gpu, first_bytes(lm, positions), "a sequence", &sequence->memory, error);
+    if (status == TMB_OK) {
+        const layout l = layout_of(lm);
+        sequence->hidden = sequence->memory + l.hidden;
+        sequence->next = sequence->memory + l.next;
+        sequence->picker = sequence->memory + l.picker;
+        sequence->seen = sequence->memory + l.seen;
+        sequence->table = sequence->memory + l.table;
+        sequence->text_rows = text_rows(lm, positions);
+    }
+    return status;
 }
 
 tmb_status tmb_cuda_sequence_create(tmb_cuda_lm *lm, size_t positions, tmb_net_sequence **out, tmb_error *error) {
@@ -75,61 +122,20 @@ tmb_status tmb_cuda_sequence_create(tmb_cuda_lm *lm, size_t positions, tmb_net_s
     tmb_net_sequence *sequence = tmb_calloc(1, sizeof *sequence);
     if (sequence != NULL) {
         sequence->pages = tmb_calloc(most_pages, sizeof *sequence->pages);
-        sequence->more = tmb_calloc(most_pages, sizeof *sequence->more);
+        sequence->pieces = tmb_calloc(most_pages, sizeof *sequence->pieces);
     }
-    tmb_status status = sequence == NULL || sequence->pages == NULL || sequence->more == NULL
+    tmb_status status = sequence == NULL || sequence->pages == NULL || sequence->pieces == NULL
                             ? tmb_fail_memory(error, "a sequence", tmb_cuda_sequence_host_bytes(lm))
-                            : TMB_OK;
+                            : take_first(lm, sequence, positions, error);
     if (status == TMB_OK) {
-        status = tmb_gpu_allocate(lm->gpu, first_bytes(lm, positions), "a sequence", &sequence->memory, error);
+        status = reserve(lm, sequence, positions, error);
     }
-    if (status == TMB_OK) {
-        const layout l = layout_of(lm);
-        sequence->hidden = sequence->memory + l.hidden;
-        sequence->next = sequence->memory + l.next;
-        sequence->picker = sequence->memory + l.picker;
-        sequence->seen = sequence->memory + l.seen;
-        sequence->table = sequence->memory + l.table;
-        sequence->page_count = pages_of(lm, positions);
-        for (size_t i = 0; i < sequence->page_count; i++) {
-            sequence->pages[i] = sequence->memory + l.pages + i * lm->talker.page_bytes;
-        }
-        status = sequence->page_count == 0 ? TMB_OK
-                                           : tmb_gpu_upload(lm->gpu, lm->stream, sequence->table, sequence->pages,
-                                                            sequence->page_count * sizeof *sequence->pages, error);
-    }
-    if (status != TMB_OK && sequence != NULL) {
-        free(sequence->pages);
-        free(sequence->more);
-        tmb_gpu_free(lm->gpu, sequence->memory);
-        free(sequence);
+    if (status != TMB_OK) {
+        tmb_cuda_sequence_destroy(lm, &sequence);
         return status;
     }
     *out = sequence;
-    return status;
-}
-
-/* Room for positions [0, positions). */
-static tmb_status reserve(tmb_cuda_lm *lm, tmb_net_sequence *sequence, size_t positions, tmb_error *error) {
-    size_t wanted = pages_of(lm, positions);
-    if (wanted <= sequence->page_count) {
-        return TMB_OK;
-    }
-    size_t count = wanted - sequence->page_count;
-    tmb_gpu_address memory = 0;
-    tmb_status status =
-        tmb_gpu_allocate(lm->gpu, count * lm->talker.page_bytes, "a sequence that grows", &memory, error);
-    if (status != TMB_OK) {
-        return status;
-    }
-    sequence->more[sequence->more_count++] = memory;
-    for (size_t i = 0; i < count; i++) {
-        sequence->pages[sequence->page_count + i] = memory + i * lm->talker.page_bytes;
-    }
-    status = tmb_gpu_upload(lm->gpu, lm->stream, sequence->table + sequence->page_count * sizeof(tmb_gpu_address),
-                            sequence->pages + sequence->page_count, count * sizeof *sequence->pages, error);
-    sequence->page_count = wanted;
-    return status;
+    return TMB_OK;
 }
 
 /* Whole pages: what lies behind `count` in the last one is never read. */
@@ -267,17 +273,18 @@ static tmb_status project_trailing(tmb_cuda_lm *lm, tmb_net_sequence *sequence, 
                                    tmb_error *error) {
     size_t width = lm->talker.config.hidden_size;
     tmb_status status = TMB_OK;
-    if (sequence->trailing != 0) { /* the talker may still be at the last frame of the text before */
+    if (sequence->longer != 0) { /* the talker may still be at the last frame of the text before */
         status = tmb_gpu_synchronize(lm->gpu, lm->stream, error);
-        tmb_gpu_free(lm->gpu, sequence->trailing);
-        sequence->trailing = 0;
+        tmb_gpu_free(lm->gpu, sequence->longer);
+        sequence->longer = 0;
     }
     sequence->trailing_count = prompt->later_count;
-    if (status != TMB_OK) {
-        return status;
+    sequence->trailing = sequence->memory + layout_of(lm).text;
+    if (status == TMB_OK && prompt->later_count >= sequence->text_rows) {
+        status = tmb_gpu_take(lm->gpu, text_bytes(lm, prompt->later_count + 1), "a sequence's text", &sequence->longer,
+                              error);
+        sequence->trailing = sequence->longer;
     }
-    status = tmb_gpu_allocate(lm->gpu, trailing_bytes(lm, prompt->later_count + 1), "a sequence's text",
-                              &sequence->trailing, error);
     for (size_t done = 0; done <= prompt->later_count && status == TMB_OK;) {
         int32_t ids[TMB_CUDA_PREFILL_ROWS];
         size_t left = prompt->later_count + 1 - done;
