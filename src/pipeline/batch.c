@@ -415,6 +415,13 @@ static bool go_home(tmb_lane *lane, size_t index, const tmb_error *error) {
     return returns;
 }
 
+/* The item's share of the device's pool grows with its sequence, if there is room for it now. */
+static void grow(tmb_lane *lane, tmb_item *item, tmb_engine_growth *growth) {
+    growth->status = tmb_budget_grow(&lane->scheduler->context->device_budget, growth->bytes,
+                                     "speech that is longer than was expected", &growth->error);
+    item->device_reserved += growth->status == TMB_OK ? growth->bytes : 0;
+}
+
 static void take_event(void *user, const tmb_engine_event *event) {
     tmb_lane *lane = user;
     tmb_scheduler *scheduler = lane->scheduler;
@@ -423,6 +430,10 @@ static void take_event(void *user, const tmb_engine_event *event) {
         return;
     }
     tmb_item *item = lane->live[index];
+    if (event->kind == TMB_ENGINE_GROWS) {
+        grow(lane, item, event->growth);
+        return;
+    }
     if (event->kind == TMB_ENGINE_FAILED && go_home(lane, index, &event->error)) {
         return;
     }

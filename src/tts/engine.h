@@ -66,8 +66,16 @@ typedef enum tmb_finish_reason {
 typedef enum tmb_engine_event_kind {
     TMB_ENGINE_AUDIO, /* samples are valid during the callback */
     TMB_ENGINE_FINISHED,
-    TMB_ENGINE_FAILED
+    TMB_ENGINE_FAILED,
+    TMB_ENGINE_GROWS /* the sequence goes on longer than was expected */
 } tmb_engine_event_kind;
+
+/* Device memory that a sequence needs in addition to what was reserved for it. */
+typedef struct tmb_engine_growth {
+    uint64_t bytes;
+    tmb_status status; /* TMB_OK; otherwise the sink refuses, and the sequence fails with `error` */
+    tmb_error error;
+} tmb_engine_growth;
 
 typedef struct tmb_engine_event {
     tmb_engine_event_kind kind;
@@ -83,6 +91,7 @@ typedef struct tmb_engine_event {
     tmb_error error;             /* FAILED */
     const tmb_segment *segments; /* FINISHED: the pieces of a long text and where they lie, or NULL */
     size_t segment_count;
+    tmb_engine_growth *growth; /* GROWS */
 } tmb_engine_event;
 
 typedef void (*tmb_engine_sink)(void *user, const tmb_engine_event *event);

@@ -3,7 +3,9 @@
 #include "test.h"
 
 #include "fakecuda.h"
+#include "golden.h"
 #include "gpu_net.h"
+#include "tts/qwen3/qwen3.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -11,7 +13,7 @@
 
 enum { SEQUENCES = 12, TURNS = 300, LONGEST = 3000 };
 
-static uint64_t allocated(void) {
+static tmb_fake_cuda_counts counts(void) {
     static void *fake;
     tmb_fake_cuda_counts now;
     void (*read)(tmb_fake_cuda_counts *);
@@ -20,8 +22,10 @@ static uint64_t allocated(void) {
     void *address = dlsym(fake, "tmb_fake_cuda_read");
     memcpy(&read, &address, sizeof read);
     read(&now);
-    return now.allocated;
+    return now;
 }
+
+static uint64_t allocated(void) { return counts().allocated; }
 
 static void check_counts(uint64_t pool, const char *precision) {
     gpu_net f;
@@ -66,7 +70,131 @@ static void test_counts(void **state) {
     check_counts((uint64_t)16 << 30, "f32");
 }
 
+/* ---- A sequence that goes on longer than was expected ---- */
+
+/* A step allocates nothing: it says before what it needs, and fails without. */
+static void check_steps(bool grows) {
+    enum { STEPS = 120 };
+    gpu_net f;
+    tmb_prompt prompt;
+    tmb_error error = {0};
+    int16_t codes[TMB_QWEN3_CODE_GROUPS_MAX];
+    tmb_lm_outcome outcome = TMB_LM_FRAME;
+    const tmb_sampling sampling = {.temperature = 50, .top_p = 1};
+    const tmb_lm_sampling both = {
+        .talker = sampling, .predictor = sampling, .repetition_penalty = 1, .seed = 4, .max_new_tokens = STEPS};
+    gpu_net_open(&f, "sample-g", "f32", 1);
+    gpu_net_prompt(&f, 1, &prompt);
+    tmb_net_sequence *sequence = gpu_net_start(&f, &prompt, &both, 1);
+    size_t grown = 0, frames = 0,
+           page = gpu_backend->sequence_bytes(f.net, 129).device - gpu_backend->sequence_bytes(f.net, 128).device;
+    while (outcome == TMB_LM_FRAME && frames < STEPS) {
+        size_t needs = gpu_backend->sequence_needs(f.net, sequence);
+        bool full = gpu_backend->sequence_positions(sequence) % 64 == 0;
+        assert_true(needs == 0 || (full && needs <= page));
+        if (needs > 0 && grows) {
+            const uint64_t before = allocated();
+            assert_ok(gpu_backend->sequence_grow(f.net, sequence, &error), error);
+            assert_int_equal(allocated() - before, needs);
+            grown++;
+        }
+        const tmb_fake_cuda_counts before = counts();
+        gpu_backend->step(f.net, &sequence, 1, codes, &outcome);
+        assert_int_equal(counts().allocations, before.allocations);
+        frames += outcome == TMB_LM_FRAME;
+    }
+    if (grows) {
+        assert_true(grown >= 1 && outcome != TMB_LM_FAILED);
+    } else { /* the frame that was begun, and no other */
+        assert_int_equal(outcome, TMB_LM_FAILED);
+        assert_int_equal(prompt.count + frames, 65);
+    }
+    gpu_backend->sequence_destroy(f.net, &sequence);
+    tmb_prompt_free(&prompt);
+    gpu_net_close(&f);
+}
+
+static void test_steps(void **state) {
+    (void)state;
+    check_steps(true);
+    check_steps(false);
+}
+
+static void take(void *user, const tmb_clone_result *result) { *(tmb_error *)user = result->error; }
+
+/* Says more than the text lets expect in a pool of so many bytes; returns what the model alone has reserved. */
+static uint64_t speak(uint64_t pool, tmb_error *outcome) {
+    tmb_options options;
+    tmb_clone_request request;
+    tmb_statistics statistics;
+    tmb_error error = {0};
+    tmb_context *context = NULL;
+    uint64_t number = 0;
+    tmb_options_default(&options);
+    options.engine = "qwen3";
+    options.model = golden_path("qwen/sample-g/model");
+    options.precision = "f32";
+    options.device = "cuda";
+    options.gpu_memory = pool;
+    options.threads = 1;
+    options.max_batch = 1;
+    assert_ok(tmb_open(&options, &context, &error), error);
+    tmb_clone_request_default(&request);
+    request.text = "So.";
+    request.speaker = "mira";
+    request.has_seed = true;
+    request.seed = 4;
+    request.temperature = 10;
+    request.max_frames = 150;
+    request.guard_runaway = false;
+    request.run_pre_processing = request.run_post_processing = false;
+    const tmb_clone_callbacks callbacks = {.user = outcome, .result = take};
+    assert_ok(tmb_clone_submit(context, &request, &callbacks, &number, &error), error);
+    tmb_clone_wait(context);
+    tmb_get_statistics(context, &statistics);
+    tmb_close(&context);
+    return statistics.device_memory_reserved;
+}
+
+/* Bytes of the device that are reserved for what speak says. */
+static uint64_t item_bytes(void) {
+    tmb_error error = {0};
+    tmb_engine *engine = NULL;
+    tmb_qwen3_options options;
+    tmb_speak_request request;
+    tmb_qwen3_options_default(&options);
+    options.model = golden_path("qwen/sample-g/model");
+    options.precision = "f32";
+    options.device = "cuda";
+    options.threads = 1;
+    options.pack_directory = "";
+    assert_ok(tmb_qwen3_engine_create(&options, &engine, &error), error);
+    tmb_speak_request_default(&request);
+    request.text = "So.";
+    request.speaker = "mira";
+    request.max_frames = 150;
+    request.guard_runaway = false;
+    uint64_t bytes = engine->operations->device_needed(engine, &request, NULL);
+    engine->operations->destroy(engine);
+    return bytes;
+}
+
+static void test_growth(void **state) {
+    (void)state;
+    enum { PAGES = 128 << 10 };
+    tmb_error outcome = {0};
+    uint64_t model = speak((uint64_t)256 << 20, &outcome);
+    assert_ok(outcome.status, outcome);
+    assert_int_equal(speak(model + item_bytes(), &outcome), model);
+    assert_int_equal(outcome.status, TMB_ERROR_MEMORY);
+    assert_non_null(strstr(outcome.message, "speech that is longer than was expected needs"));
+    assert_int_equal(speak(model + item_bytes() + PAGES, &outcome), model);
+    assert_ok(outcome.status, outcome);
+    assert_int_equal(allocated(), 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts), cmocka_unit_test(test_steps),
+                                       cmocka_unit_test(test_growth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,7 @@ void take_event(void *user, const tmb_engine_event *event) {
         memcpy(item->segments, event->segments, event->segment_count * sizeof *event->segments);
         item->segment_count = event->segment_count;
         break;
+    case TMB_ENGINE_GROWS: break; /* it may */
     default:
         item->failed = true;
         item->error = event->error;

@@ -118,6 +118,19 @@ typedef struct said {
     size_t frames;
 } said;
 
+/* One step, with device memory for it. */
+static void step(const fixture *f, tmb_net_sequence *const *sequences, size_t count, int16_t *codes,
+                 tmb_lm_outcome *outcomes) {
+    tmb_error error = {0};
+    for (size_t i = 0; i < count && f->backend->sequence_needs != NULL; i++) {
+        if (f->backend->sequence_needs(f->net, sequences[i]) > 0) {
+            assert_ok(f->backend->sequence_grow(f->net, sequences[i], &error), error);
+            assert_int_equal(f->backend->sequence_needs(f->net, sequences[i]), 0);
+        }
+    }
+    f->backend->step(f->net, sequences, count, codes, outcomes);
+}
+
 /* Steps all of them until each has ended; the sequences are destroyed. */
 static void speak(const fixture *f, tmb_net_sequence **sequences, size_t count, said *out) {
     tmb_net_sequence *live[SEQUENCES];
@@ -130,7 +143,7 @@ static void speak(const fixture *f, tmb_net_sequence **sequences, size_t count, 
         which[i] = i;
     }
     while (live_count > 0) {
-        f->backend->step(f->net, live, live_count, codes, outcomes);
+        step(f, live, live_count, codes, outcomes);
         size_t kept = 0;
         for (size_t i = 0; i < live_count; i++) {
             said *to = &out[which[i]];
@@ -274,7 +287,7 @@ static void check_coming_and_going(const fixture *f) {
                 live[count++] = others[i];
             }
         }
-        f->backend->step(f->net, live, count, codes, outcomes);
+        step(f, live, count, codes, outcomes);
         assert_int_equal(outcomes[0], TMB_LM_FRAME);
         assert_memory_equal(codes, expected.codes + frame * f->groups, f->groups * sizeof *codes);
         for (size_t i = 0; i < SEQUENCES - 1; i++) {

@@ -97,7 +97,7 @@ typedef struct tmb_qwen3_backend {
 
     /* Bytes of one with `positions`. */
     tmb_net_bytes (*sequence_bytes)(const tmb_net *net, size_t positions);
-    /* A sequence without prompt; room for `positions` (more are allocated when they are needed). */
+    /* A sequence without prompt; room for `positions` (fork and prefill allocate more if they need them). */
     tmb_status (*sequence_create)(tmb_net *net, size_t positions, tmb_net_sequence **out, tmb_error *error);
     void (*sequence_destroy)(tmb_net *net, tmb_net_sequence **sequence);
     size_t (*sequence_positions)(const tmb_net_sequence *sequence);
@@ -112,6 +112,10 @@ typedef struct tmb_qwen3_backend {
     /* Ends the prompt: how codes are picked, and the text that is added to later frames. */
     tmb_status (*begin)(tmb_net *net, tmb_net_sequence *sequence, const tmb_lm_sampling *sampling,
                         const tmb_prompt *prompt, tmb_error *error);
+    /* Device bytes that the sequence needs before it is stepped, in addition to what it has, and taking them: a step
+     * allocates nothing on a device, and a sequence that lacks them FAILED. Errors as prefill. NULL: there is none. */
+    size_t (*sequence_needs)(const tmb_net *net, const tmb_net_sequence *sequence);
+    tmb_status (*sequence_grow)(tmb_net *net, tmb_net_sequence *sequence, tmb_error *error);
     /* One frame for each sequence: codes [count, code groups], outcomes [count]. A sequence whose outcome is not a
      * frame must not be stepped again. What becomes of a sequence does not depend on those that are stepped with it. */
     void (*step)(tmb_net *net, tmb_net_sequence *const *sequences, size_t count, int16_t *codes,

@@ -269,6 +269,26 @@ static bool grow_codes(const tmb_qwen3_engine *engine, tmb_speech *speech) {
     return true;
 }
 
+/* Device memory for one more frame, reserved before it is allocated: nothing is while a step runs. */
+static bool grow_sequence(const step *s, tmb_speech *speech) {
+    const tmb_qwen3_engine *engine = s->engine;
+    const tmb_qwen3_backend *backend = engine->backend;
+    tmb_engine_growth growth = {.status = TMB_OK};
+    growth.bytes = backend->sequence_needs == NULL ? 0 : backend->sequence_needs(engine->net, speech->sequence);
+    if (growth.bytes == 0) {
+        return true;
+    }
+    tmb_engine_event event = {.kind = TMB_ENGINE_GROWS, .sequence = speech->id, .growth = &growth};
+    s->sink(s->user, &event);
+    if (growth.status == TMB_OK) {
+        growth.status = backend->sequence_grow(engine->net, speech->sequence, &growth.error);
+    }
+    if (growth.status != TMB_OK) {
+        fail(speech, &growth.error);
+    }
+    return growth.status == TMB_OK;
+}
+
 /* The piece is complete: on to the next that has words. */
 static void end_piece(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_finish_reason reason) {
     if (reason != TMB_FINISH_STOP && speech->reason != TMB_FINISH_RUNAWAY) {
@@ -344,7 +364,8 @@ static bool step_language_model(const step *s) {
     size_t count = 0;
     for (size_t i = 0; i < engine->count; i++) {
         tmb_speech *speech = engine->speeches[i];
-        if (!speech->finished && !speech->held && !speech->cancelled && grow_codes(engine, speech)) {
+        if (!speech->finished && !speech->held && !speech->cancelled && grow_codes(engine, speech) &&
+            grow_sequence(s, speech)) {
             engine->stepped[count] = speech;
             engine->sequences[count++] = speech->sequence;
         }

@@ -224,6 +224,15 @@ static tmb_status begin(tmb_net *net, tmb_net_sequence *sequence, const tmb_lm_s
     return status == TMB_OK ? tmb_cuda_begin(net->lm, sequence, sampling, prompt, error) : status;
 }
 
+static size_t sequence_needs(const tmb_net *net, const tmb_net_sequence *sequence) {
+    return tmb_cuda_sequence_needs(net->lm, sequence);
+}
+
+static tmb_status sequence_grow(tmb_net *net, tmb_net_sequence *sequence, tmb_error *error) {
+    tmb_status status = tmb_gpu_enter(net->gpu, error);
+    return status == TMB_OK ? tmb_cuda_sequence_grow(net->lm, sequence, error) : status;
+}
+
 static void step(tmb_net *net, tmb_net_sequence *const *sequences, size_t count, int16_t *codes,
                  tmb_lm_outcome *outcomes) {
     tmb_error error = {0};
@@ -361,6 +370,8 @@ const tmb_qwen3_backend tmb_qwen3_cuda_backend = {
     .sequence_fork = sequence_fork,
     .prefill = prefill,
     .begin = begin,
+    .sequence_needs = sequence_needs,
+    .sequence_grow = sequence_grow,
     .step = step,
     .stream_bytes = stream_bytes,
     .stream_create = stream_create,

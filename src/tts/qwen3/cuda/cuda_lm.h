@@ -148,6 +148,9 @@ tmb_status tmb_cuda_prefill(tmb_cuda_lm *lm, tmb_net_sequence *sequence, const t
                             size_t count, tmb_error *error);
 tmb_status tmb_cuda_begin(tmb_cuda_lm *lm, tmb_net_sequence *sequence, const tmb_lm_sampling *sampling,
                           const tmb_prompt *prompt, tmb_error *error);
+/* Bytes of the next positions' page if the next step needs one; 0: it does not. */
+size_t tmb_cuda_sequence_needs(const tmb_cuda_lm *lm, const tmb_net_sequence *sequence);
+tmb_status tmb_cuda_sequence_grow(tmb_cuda_lm *lm, tmb_net_sequence *sequence, tmb_error *error);
 /* Fails as a whole only if the device does. */
 tmb_status tmb_cuda_step(tmb_cuda_lm *lm, tmb_net_sequence *const *sequences, size_t count, int16_t *codes,
                          tmb_lm_outcome *outcomes, tmb_error *error);

@@ -138,6 +138,15 @@ tmb_status tmb_cuda_sequence_create(tmb_cuda_lm *lm, size_t positions, tmb_net_s
     return TMB_OK;
 }
 
+size_t tmb_cuda_sequence_needs(const tmb_cuda_lm *lm, const tmb_net_sequence *sequence) {
+    bool full = pages_of(lm, sequence->positions + 1) > sequence->page_count;
+    return full && sequence->next_outcome == TMB_LM_FRAME ? page_bytes(lm, 1) : 0;
+}
+
+tmb_status tmb_cuda_sequence_grow(tmb_cuda_lm *lm, tmb_net_sequence *sequence, tmb_error *error) {
+    return reserve(lm, sequence, sequence->positions + 1, error);
+}
+
 /* Whole pages: what lies behind `count` in the last one is never read. */
 tmb_status tmb_cuda_sequence_fork(tmb_cuda_lm *lm, tmb_net_sequence *sequence, const tmb_net_sequence *from,
                                   size_t count, tmb_error *error) {
@@ -359,12 +368,12 @@ static pinned pinned_of(const tmb_cuda_lm *lm) {
 }
 
 /* Whether the talker can go over the frame that is about to be made; otherwise the next step has no frame. */
-static bool prepare_talk(tmb_cuda_lm *lm, tmb_net_sequence *sequence) {
+static bool prepare_talk(const tmb_cuda_lm *lm, tmb_net_sequence *sequence) {
     if (sequence->positions >= lm->talker.positions) {
         sequence->next_outcome = TMB_LM_LIMIT;
         return false;
     }
-    if (reserve(lm, sequence, sequence->positions + 1, NULL) != TMB_OK) {
+    if (tmb_cuda_sequence_needs(lm, sequence) > 0) {
         sequence->next_outcome = TMB_LM_FAILED;
         return false;
     }
