@@ -107,8 +107,15 @@ static void drop_stopped(tmb_lane *lane) {
     }
 }
 
-/* Other work comes before what this lane waits to admit, and may wait for the memory of this lane's model: the item
- * gives its place in the queue for memory up, and is the next to be admitted. Returns true if it did. */
+void tmb_lane_withdraw(tmb_lane *lane) {
+    tmb_item *item = lane->admitting;
+    withdraw(lane, item);
+    tmb_scheduler_phase(lane->scheduler, item, TMB_PHASE_READY);
+    lane->returned = item;
+}
+
+/* Other work comes before what this lane waits to admit, and may wait for the memory of this lane's model. Returns true
+ * if the item gave its place up. */
 static bool yield_memory(tmb_lane *lane) {
     tmb_scheduler *scheduler = lane->scheduler;
     tmb_item *item = lane->admitting;
@@ -118,9 +125,7 @@ static bool yield_memory(tmb_lane *lane) {
     (void)pthread_mutex_lock(&scheduler->lock);
     bool yields = tmb_lane_is_in_the_way(lane);
     if (yields) {
-        withdraw(lane, item);
-        tmb_scheduler_phase(scheduler, item, TMB_PHASE_READY);
-        lane->returned = item;
+        tmb_lane_withdraw(lane);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
     return yields;

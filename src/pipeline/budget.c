@@ -194,6 +194,13 @@ bool tmb_budget_waits(tmb_budget *budget) {
     return waits;
 }
 
+bool tmb_budget_is_first(tmb_budget *budget, const tmb_ticket *ticket) {
+    (void)pthread_mutex_lock(&budget->lock);
+    bool first = budget->first == ticket;
+    (void)pthread_mutex_unlock(&budget->lock);
+    return first;
+}
+
 bool tmb_budget_is_behind(tmb_budget *budget, const tmb_ticket *ticket) {
     (void)pthread_mutex_lock(&budget->lock);
     bool behind = ticket->waiting && budget->first != ticket;

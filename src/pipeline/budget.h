@@ -63,8 +63,9 @@ void tmb_budget_release(tmb_budget *budget, uint64_t bytes);
 /* Ends the wait of a ticket; false if it was not waiting (then its callback is over, its bytes are held). */
 bool tmb_budget_withdraw(tmb_budget *budget, tmb_ticket *ticket);
 
-/* Whether any ticket waits; whether this one waits and is not the first that does. */
+/* Whether any ticket waits; whether this one is the first that does; whether it waits and is not. */
 bool tmb_budget_waits(tmb_budget *budget);
+bool tmb_budget_is_first(tmb_budget *budget, const tmb_ticket *ticket);
 bool tmb_budget_is_behind(tmb_budget *budget, const tmb_ticket *ticket);
 
 /* Tries again to make room if tickets wait and something may have become idle. */

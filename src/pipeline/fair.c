@@ -32,21 +32,36 @@ void tmb_fair_leave(tmb_fair_group **groups, tmb_fair_group *group) {
     free(group);
 }
 
+/* Before another one; NULL: as the last. */
+static void insert(tmb_fair_queue *queue, tmb_fair_entry *before, tmb_fair_entry *entry) {
+    entry->next = before;
+    entry->previous = before != NULL ? before->previous : queue->last;
+    if (entry->previous != NULL) {
+        entry->previous->next = entry;
+    } else {
+        queue->first = entry;
+    }
+    if (before != NULL) {
+        before->previous = entry;
+    } else {
+        queue->last = entry;
+    }
+    queue->count++;
+}
+
 void tmb_fair_push(tmb_fair_queue *queue, tmb_fair_entry *entry) {
     tmb_fair_group *group = entry->group;
     /* A new group starts in the next turn; otherwise a stream of new groups would starve the old ones. */
     if (group->queued[queue->kind]++ == 0 && group->turns[queue->kind] <= queue->now) {
         group->turns[queue->kind] = queue->now + 1;
     }
-    entry->next = NULL;
-    entry->previous = queue->last;
-    if (queue->last != NULL) {
-        queue->last->next = entry;
-    } else {
-        queue->first = entry;
-    }
-    queue->last = entry;
-    queue->count++;
+    insert(queue, NULL, entry);
+}
+
+void tmb_fair_return(tmb_fair_queue *queue, tmb_fair_entry *entry) {
+    entry->group->queued[queue->kind]++;
+    entry->group->turns[queue->kind]--; /* that was counted when it was taken */
+    insert(queue, queue->first, entry);
 }
 
 void tmb_fair_remove(tmb_fair_queue *queue, tmb_fair_entry *entry) {

@@ -44,6 +44,8 @@ tmb_fair_group *tmb_fair_join(tmb_fair_group **groups, uint64_t id);
 void tmb_fair_leave(tmb_fair_group **groups, tmb_fair_group *group);
 
 void tmb_fair_push(tmb_fair_queue *queue, tmb_fair_entry *entry);
+/* Gives back an entry whose turn came and could not be used: it is the first one again. */
+void tmb_fair_return(tmb_fair_queue *queue, tmb_fair_entry *entry);
 /* Takes an entry out without a turn (it was cancelled). */
 void tmb_fair_remove(tmb_fair_queue *queue, tmb_fair_entry *entry);
 /* Takes out whose turn it is among those that `eligible` (NULL: all) accepts; NULL if there is none. */

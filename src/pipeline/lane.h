@@ -4,6 +4,9 @@
  * Models that do not fit into the memory budget together take turns. A lane whose model finds no room is blocked; then
  * every other lane may begin a bounded number of further items, ends what it has begun, and lets its model go. So no
  * lane starves, and a model is loaded again only after its predecessor had its share.
+ *
+ * Models may fit together when what their items need besides does not. If nothing is spoken, and all that a lane has
+ * begun waits for memory behind somebody else's, its items wait to begin once more and its model goes.
  */
 #ifndef TMB_PIPELINE_LANE_H
 #define TMB_PIPELINE_LANE_H
@@ -51,6 +54,9 @@ struct tmb_lane {
 /* Drops what was stopped, admits what waits and fits, holds whose callers are behind; on the scheduler's thread.
  * Returns how many sequences take part in a step. *wait: seconds until something more may enter. */
 size_t tmb_lane_fill(tmb_lane *lane, double *wait);
+/* The item that waits to be admitted gives its place in the queue for memory up, and is the next one. With the lock
+ * held. */
+void tmb_lane_withdraw(tmb_lane *lane);
 /* One frame for each of lane->active; `hurried`: other lanes' turns come next. */
 void tmb_lane_step(tmb_lane *lane, bool hurried);
 

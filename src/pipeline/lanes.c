@@ -145,7 +145,61 @@ bool tmb_lane_is_in_the_way(const tmb_lane *lane) {
     if (another(lane, admits_into_nothing)) {
         return true;
     }
-    return lane->live_count == 0 && !another(lane, is_live) && tmb_budget_waits(&scheduler->context->budget);
+    tmb_context *context = scheduler->context;
+    return lane->live_count == 0 && !another(lane, is_live) &&
+           (tmb_budget_waits(&context->budget) || tmb_budget_waits(&context->device_budget));
+}
+
+/* How a lane's items wait for memory. */
+typedef struct waiting {
+    size_t count;
+    bool first; /* one is the first of all: of those that wait for the host's memory, or of the device's if none does */
+} waiting;
+
+static bool waits_to_read(const tmb_lane *lane, const tmb_item *item) {
+    tmb_budget *budget = &lane->scheduler->context->budget;
+    return item->lane == lane && item->phase == TMB_PHASE_READING &&
+           (tmb_budget_is_first(budget, &item->ticket) || tmb_budget_is_behind(budget, &item->ticket));
+}
+
+static waiting count_waiting(const tmb_lane *lane) {
+    tmb_context *context = lane->scheduler->context;
+    waiting out = {0};
+    for (const tmb_item *item = lane->scheduler->items; item != NULL; item = item->next) {
+        if (waits_to_read(lane, item)) {
+            out.count++;
+            out.first |= tmb_budget_is_first(&context->budget, &item->ticket);
+        }
+    }
+    const tmb_item *item = lane->admitting;
+    if (item != NULL) {
+        out.count++;
+        out.first |= item->device_asked ? !tmb_budget_waits(&context->budget) &&
+                                              tmb_budget_is_first(&context->device_budget, &item->device_ticket)
+                                        : tmb_budget_is_first(&context->budget, &item->ticket);
+    }
+    return out;
+}
+
+/* All that a lane has begun waits for memory, behind others, who may wait for the memory of this lane's model: its
+ * items begin again later. Otherwise two lanes whose references wait would keep both models, for ever. */
+static void give_way(tmb_lane *lane) {
+    tmb_scheduler *scheduler = lane->scheduler;
+    if (scheduler->lane_count < 2 || !is_loaded(lane) || lane->busy == 0 || !tmb_lane_is_in_the_way(lane)) {
+        return;
+    }
+    const waiting waits = count_waiting(lane);
+    if (waits.first || waits.count < lane->busy) {
+        return;
+    }
+    for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
+        if (waits_to_read(lane, item)) {
+            (void)tmb_prepare_give_way(scheduler, item);
+        }
+    }
+    if (lane->admitting != NULL) {
+        tmb_lane_withdraw(lane);
+    }
 }
 
 /* Whether a lane's model is nobody's for now. What was begun before another lane was blocked is ended first. */
@@ -164,6 +218,7 @@ static bool may_go(const tmb_lane *lane) {
 void tmb_lanes_let_go(tmb_scheduler *scheduler) {
     for (size_t i = 0; i < scheduler->lane_count; i++) {
         tmb_lane *lane = &scheduler->lanes[i];
+        give_way(lane);
         if (may_go(lane)) {
             lane->state = TMB_USE_NONE;
             lane->engine = NULL;

@@ -8,7 +8,7 @@
 static const unsigned ways[] = {
     /* Without a reference there is nothing to read. An item of the overflow lane goes back to wait for its own. */
     [TMB_PHASE_WAITING] = TO(WAITING) | TO(READING) | TO(READY) | TO(OVER),
-    /* A saved voice that cannot be used is given up for its reference: the item begins again. */
+    /* A saved voice that cannot be used is given up for its reference, or its lane gives way: it begins again. */
     [TMB_PHASE_READING] = TO(BUILDING) | TO(READY) | TO(WAITING) | TO(OVER),
     [TMB_PHASE_BUILDING] = TO(READY) | TO(WAITING) | TO(OVER),
     [TMB_PHASE_READY] = TO(ADMITTING) | TO(OVER),

@@ -14,7 +14,9 @@ typedef struct tmb_item tmb_item;
 
 typedef struct tmb_item_preparation {
     tmb_reading reading;
-    bool open; /* `reading` is */
+    bool open;        /* `reading` is */
+    uint64_t samples; /* that it promises */
+    bool asked;       /* the ticket was used: its memory is granted, or comes with it */
     tmb_work work;
 
     /* Under the scheduler's lock. */

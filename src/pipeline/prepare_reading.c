@@ -52,30 +52,29 @@ static uint64_t reference_bytes(const tmb_item *item, uint64_t samples, int rate
     return tmb_add_u64(bytes, encoding, &bytes) ? bytes : UINT64_MAX;
 }
 
-/* Opens the reference and reserves what stages 1 and 2 will take. *now false: the ticket goes on with it. */
-static tmb_status open_reading(tmb_item *item, bool *now, tmb_error *error) {
-    tmb_context *context = item->scheduler->context;
-    tmb_audio_limits limits = {.max_seconds = context->options.max_input_seconds,
-                               .max_bytes = context->options.max_input_bytes,
+static tmb_status open_reading(tmb_item *item, tmb_error *error) {
+    const tmb_options *options = &item->scheduler->context->options;
+    tmb_audio_limits limits = {.max_seconds = options->max_input_seconds,
+                               .max_bytes = options->max_input_bytes,
                                .salvage = item->request.public.salvage,
-                               .no_ffmpeg = context->options.no_ffmpeg};
-    uint64_t samples = 0;
-    *now = true;
+                               .no_ffmpeg = options->no_ffmpeg};
     item->preparation.open = true;
-    tmb_status status = tmb_reading_open(&item->preparation.reading, &item->request, &limits, &samples, error);
-    if (status != TMB_OK) {
-        return status;
-    }
+    return tmb_reading_open(&item->preparation.reading, &item->request, &limits, &item->preparation.samples, error);
+}
+
+/* Reserves what stages 1 and 2 will take. *now false: the ticket goes on with it. */
+static tmb_status reserve_reading(tmb_item *item, bool *now, tmb_error *error) {
+    tmb_context *context = item->scheduler->context;
     int rate = item->preparation.reading.rate != 0 ? item->preparation.reading.rate : 1;
-    if (samples == 0) {
-        samples = (uint64_t)rate * ASSUMED_SECONDS;
-    }
+    uint64_t samples = item->preparation.samples != 0 ? item->preparation.samples : (uint64_t)rate * ASSUMED_SECONDS;
+    item->preparation.asked = true;
     item->ticket.granted = reading_granted;
     item->ticket.user = item;
     item->reserved = reference_bytes(item, samples, rate);
     uint64_t bytes = item->reserved;
-    status = tmb_budget_request(&context->budget, &item->ticket, bytes,
-                                tmb_registry_bytes(&context->registry, item->lane->index), "the reference", now, error);
+    tmb_status status =
+        tmb_budget_request(&context->budget, &item->ticket, bytes,
+                           tmb_registry_bytes(&context->registry, item->lane->index), "the reference", now, error);
     if (status != TMB_OK) {
         item->reserved = 0;
     }
@@ -162,9 +161,13 @@ static void run_reading(void *argument) {
     }
     double start = tmb_now();
     if (!item->preparation.open) {
-        status = open_reading(item, &now, &error);
+        status = open_reading(item, &error);
+    }
+    if (status == TMB_OK && !item->preparation.asked) {
+        status = reserve_reading(item, &now, &error);
         if (status == TMB_OK && !now) {
-            return; /* the ticket has the task's reference */
+            tmb_scheduler_wake(scheduler); /* another lane may give way */
+            return;                        /* the ticket has the task's reference */
         }
     }
     if (status == TMB_OK) {
@@ -182,6 +185,19 @@ static void run_reading(void *argument) {
     } else {
         tmb_pool_post(scheduler->resample, &item->preparation.work, run_reading, item);
     }
+}
+
+bool tmb_prepare_give_way(tmb_scheduler *scheduler, tmb_item *item) {
+    if (!tmb_budget_withdraw(&scheduler->context->budget, &item->ticket)) {
+        return false; /* it is being read, or will be in this instant */
+    }
+    tmb_item *task = item;
+    item->reserved = 0;
+    item->preparation.asked = false;
+    tmb_scheduler_phase(scheduler, item, TMB_PHASE_WAITING);
+    tmb_fair_return(&scheduler->waiting, &item->entry);
+    tmb_item_release(&task);
+    return true;
 }
 
 void tmb_prepare_read(tmb_scheduler *scheduler, tmb_item *item) {

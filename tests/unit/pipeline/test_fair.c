@@ -110,6 +110,30 @@ static bool is_odd(tmb_fair_entry *entry, void *user) {
     return ((test_entry *)entry)->number % 2 == 1;
 }
 
+/* What is given back is served as if its turn had not come yet. */
+static void test_return(void **state) {
+    (void)state;
+    test_desk desk;
+    memset(&desk, 0, sizeof desk);
+    for (int i = 0; i < 6; i++) {
+        (void)arrive(&desk, 1 + (uint64_t)i % 2, 0); /* 0, 2, 4 and 1, 3, 5 */
+    }
+    for (int times = 0; times < 3; times++) {
+        tmb_fair_entry *entry = tmb_fair_take(&desk.queue, NULL, NULL);
+        assert_int_equal(((test_entry *)entry)->number, 0);
+        tmb_fair_return(&desk.queue, entry);
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(serve(&desk), i);
+    }
+    tmb_fair_entry *last = tmb_fair_take(&desk.queue, NULL, NULL);
+    tmb_fair_return(&desk.queue, last); /* into an empty queue */
+    assert_int_equal(desk.queue.count, 1);
+    assert_int_equal(serve(&desk), 5);
+    assert_int_equal(serve(&desk), -1);
+    assert_null(desk.groups);
+}
+
 static void test_eligible_and_remove(void **state) {
     (void)state;
     test_desk desk;
@@ -132,9 +156,8 @@ static void test_eligible_and_remove(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups_take_turns),
-        cmocka_unit_test(test_newcomers_do_not_starve),
-        cmocka_unit_test(test_priority_first),
+        cmocka_unit_test(test_groups_take_turns),   cmocka_unit_test(test_newcomers_do_not_starve),
+        cmocka_unit_test(test_priority_first),      cmocka_unit_test(test_return),
         cmocka_unit_test(test_eligible_and_remove),
     };
     return cmocka_run_group_tests_name("fair", tests, NULL, NULL);

@@ -1,0 +1,177 @@
+/* Two models fit into the memory budget, and what their items need does not fit beside both: the lane whose items wait
+ * behind the other's gives way. Both would wait for ever otherwise. */
+#include "scheduler_fixture.h"
+
+#include "golden.h"
+#include "pipeline/scheduler_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { LANES = 2 };
+
+static const size_t megabyte = 1000000;
+static const char *const names[LANES] = {"a", "b"};
+
+/* Both lanes have their model and an item in the batch that does not come to its end. There are `room` bytes beside
+ * the models. */
+static tmb_context *open_lanes(size_t room) {
+    const char *folder = golden_path("qwen/sample-c/model");
+    const tmb_model_spec specs[LANES] = {{names[0], folder}, {names[1], folder}};
+    tmb_options options;
+    tmb_options_default(&options);
+    options.engine = "qwen3";
+    options.models = specs;
+    options.model_count = LANES;
+    options.max_batch = 1;
+    fake.model_bytes = 10 * megabyte;
+    options.memory_budget = 100 * megabyte;
+    tmb_context *context = fake_context(&options);
+    fake_pause();
+    for (int i = 0; i < LANES; i++) {
+        tmb_clone_request request = clone_request("3", i);
+        request.model = names[i];
+        submit(context, &request, &outcomes[i]);
+    }
+    wait_for(context, LANES, 0);
+    uint64_t total = 0, reserved = 0;
+    tmb_budget_read(&context->budget, &total, &reserved);
+    total = LANES * fake.model_bytes + room;
+    assert_true(reserved < total);
+    tmb_budget_resize(&context->budget, total);
+    return context;
+}
+
+/* A minute: 6 MB while it is read. */
+static tmb_clone_request long_reference(int voice) {
+    enum { TIMES = 120 };
+    static float *samples[LANES];
+    tmb_clone_request request = clone_request("2", voice);
+    if (samples[voice] == NULL) {
+        samples[voice] = calloc(TIMES * request.ref_sample_count, sizeof(float));
+        assert_non_null(samples[voice]);
+        for (size_t i = 0; i < TIMES * request.ref_sample_count; i++) {
+            samples[voice][i] = request.ref_samples[i % request.ref_sample_count];
+        }
+    }
+    request.ref_samples = samples[voice];
+    request.ref_sample_count *= TIMES;
+    request.model = names[voice];
+    return request;
+}
+
+static size_t waiting_tickets(tmb_budget *budget) {
+    size_t count = 0;
+    (void)pthread_mutex_lock(&budget->lock);
+    for (const tmb_ticket *ticket = budget->first; ticket != NULL; ticket = ticket->next) {
+        count++;
+    }
+    (void)pthread_mutex_unlock(&budget->lock);
+    return count;
+}
+
+static void wait_for_tickets(tmb_context *context, size_t count) {
+    while (waiting_tickets(&context->budget) != count) {
+        (void)usleep(500);
+    }
+}
+
+/* Until an item of the second lane has its voice and no place in the batch. */
+static void wait_until_ready(tmb_scheduler *scheduler) {
+    for (bool found = false; !found;) {
+        (void)usleep(500);
+        (void)pthread_mutex_lock(&scheduler->lock);
+        found = scheduler->lanes[1].ready.count == 1;
+        (void)pthread_mutex_unlock(&scheduler->lock);
+    }
+}
+
+/* The paused items end, and then all others do. */
+static void finish(tmb_context *context, int count) {
+    fake_allow(-1);
+    for (int i = 0; i < count; i++) {
+        assert_success(&outcomes[i]);
+    }
+    close_context(context);
+}
+
+static void test_references_of_both(void **state) {
+    (void)state;
+    tmb_context *context = open_lanes(4 * megabyte);
+    for (int i = 0; i < LANES; i++) {
+        const tmb_clone_request request = long_reference(i);
+        submit(context, &request, &outcomes[LANES + i]);
+        wait_for_tickets(context, (size_t)i + 1);
+    }
+    finish(context, 2 * LANES);
+}
+
+static void cancel(tmb_context *context, int number) {
+    tmb_clone_cancel(context, outcomes[number].item);
+    assert_failure(&outcomes[number], TMB_ERROR_CANCELLED);
+}
+
+/* One's reference waits behind the sequence of the other. */
+static void test_a_reference_behind_a_sequence(void **state) {
+    (void)state;
+    tmb_context *context = open_lanes(4 * megabyte);
+    fake.sequence_bytes = 6 * megabyte;
+    tmb_clone_request request = clone_request("3", 1);
+    request.model = names[1];
+    submit(context, &request, &outcomes[2]);
+    wait_until_ready(context->scheduler);
+    cancel(context, 1);
+    wait_for_tickets(context, 1);
+    request = long_reference(0);
+    submit(context, &request, &outcomes[3]);
+    wait_for_tickets(context, 2);
+    cancel(context, 0);
+    fake_allow(-1);
+    assert_success(&outcomes[2]);
+    assert_success(&outcomes[3]);
+    close_context(context);
+}
+
+/* One's sequence waits behind the reference of the other. */
+static void test_a_sequence_behind_a_reference(void **state) {
+    (void)state;
+    tmb_context *context = open_lanes(4 * megabyte);
+    tmb_clone_request request = clone_request("3", 1);
+    request.model = names[1];
+    submit(context, &request, &outcomes[2]);
+    wait_until_ready(context->scheduler);
+    request = long_reference(0);
+    submit(context, &request, &outcomes[3]);
+    wait_for_tickets(context, 1);
+    finish(context, 4);
+}
+
+/* Several of each, and cancelled ones among them: nothing is lost, and nobody waits for ever. */
+static void test_many_references(void **state) {
+    (void)state;
+    enum { COUNT = 12 };
+    tmb_context *context = open_lanes(4 * megabyte);
+    for (int i = 0; i < COUNT; i++) {
+        const tmb_clone_request request = long_reference(i % LANES);
+        submit(context, &request, &outcomes[LANES + i]);
+    }
+    wait_for_tickets(context, 6); /* as many as are read at once */
+    tmb_clone_cancel(context, outcomes[LANES].item);
+    tmb_clone_cancel(context, outcomes[LANES + COUNT - 1].item);
+    fake_allow(-1);
+    for (int i = 0; i < LANES + COUNT; i++) {
+        if (i == LANES || i == LANES + COUNT - 1) {
+            assert_failure(&outcomes[i], TMB_ERROR_CANCELLED);
+        } else {
+            assert_success(&outcomes[i]);
+        }
+    }
+    close_context(context);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {TEST(test_references_of_both), TEST(test_a_reference_behind_a_sequence),
+                                       TEST(test_a_sequence_behind_a_reference), TEST(test_many_references)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
