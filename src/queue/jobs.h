@@ -143,19 +143,31 @@ typedef struct tmb_call_piece {
     char kind[16];    /* the sender's word; at last "done" or "failed", with the result */
     int64_t delivery; /* that sent it */
     char *data;       /* [size] and a 0; free() */
+    uint64_t number;  /* among those of the delivery, from 1; 0 = the last one, with the result */
     size_t size;
 } tmb_call_piece;
 
 /* How far a call was read; all zero at first. */
+/* A piece to be sent. */
+typedef struct tmb_call_words {
+    uint64_t number; /* among those of the delivery, from 1 */
+    const char *kind;
+    const void *data; /* [size] */
+    size_t size;
+    /* It does not wait for the queue's disk. If the queue's server dies before the piece is read, it is lost, and the
+     * numbers of what comes then say so. */
+    bool hurries;
+} tmb_call_words;
+
 typedef struct tmb_call_place {
     char entry[40];
     unsigned kept; /* pieces that were read and are there still */
 } tmb_call_place;
 
-/* Pieces of a delivery are sent in order, `piece` counts them from 1: one that is sent again is there once.
+/* Pieces of a delivery are sent in order: one that is sent again is there once.
  * TMB_STORE_NOT_FOUND: the delivery is over, or nobody waits any more. *waiting: pieces that nobody has read yet. */
-tmb_store_status tmb_store_call_send(tmb_store *store, const tmb_delivery *delivery, uint64_t piece, const char *kind,
-                                     const void *data, size_t size, size_t *waiting);
+tmb_store_status tmb_store_call_send(tmb_store *store, const tmb_delivery *delivery, const tmb_call_words *words,
+                                     size_t *waiting);
 /* The piece after `place`, which moves on, within `seconds`. TMB_STORE_NOT_FOUND: none came. */
 tmb_store_status tmb_store_call_receive(tmb_store *store, const char *job, tmb_call_place *place, double seconds,
                                         tmb_call_piece *out);
@@ -180,8 +192,8 @@ typedef struct tmb_job_operations {
     tmb_store_status (*bury)(tmb_store *store, const tmb_delivery *delivery, const char *result, const char *reason);
     tmb_store_status (*dead_list)(tmb_store *store, size_t limit, tmb_dead_letter **out, size_t *count);
     tmb_store_status (*dead_end)(tmb_store *store, const char *id, bool retry);
-    tmb_store_status (*send)(tmb_store *store, const tmb_delivery *delivery, uint64_t piece, const char *kind,
-                             const void *data, size_t size, size_t *waiting);
+    tmb_store_status (*send)(tmb_store *store, const tmb_delivery *delivery, const tmb_call_words *words,
+                             size_t *waiting);
     tmb_store_status (*receive)(tmb_store *store, const char *job, tmb_call_place *place, double seconds,
                                 tmb_call_piece *out);
 } tmb_job_operations;

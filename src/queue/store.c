@@ -199,10 +199,9 @@ tmb_store_status tmb_store_dead_end(tmb_store *store, const char *id, bool retry
     return store->jobs->dead_end ? store->jobs->dead_end(store, id, retry) : TMB_STORE_NOT_FOUND;
 }
 
-tmb_store_status tmb_store_call_send(tmb_store *store, const tmb_delivery *delivery, uint64_t piece, const char *kind,
-                                     const void *data, size_t size, size_t *waiting) {
-    return store->jobs->send ? store->jobs->send(store, delivery, piece, kind, data, size, waiting)
-                             : TMB_STORE_NOT_FOUND;
+tmb_store_status tmb_store_call_send(tmb_store *store, const tmb_delivery *delivery, const tmb_call_words *words,
+                                     size_t *waiting) {
+    return store->jobs->send ? store->jobs->send(store, delivery, words, waiting) : TMB_STORE_NOT_FOUND;
 }
 
 tmb_store_status tmb_store_call_receive(tmb_store *store, const char *job, tmb_call_place *place, double seconds,

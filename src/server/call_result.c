@@ -48,7 +48,7 @@ static char *to_text(json_t *object) {
 
 char *tmb_call_reference_write(const tmb_reference_info *info) { return to_text(write_reference(info)); }
 
-char *tmb_call_result_write(const tmb_clone_result *result) {
+char *tmb_call_result_write(const tmb_clone_result *result, uint64_t pieces) {
     const tmb_error *error = &result->error;
     json_t *timings = json_array();
     json_t *segments = json_array();
@@ -67,6 +67,7 @@ char *tmb_call_result_write(const tmb_clone_result *result) {
         result->instruct_dropped, "finish_reason", result->finish_reason, "seed", (json_int_t)result->seed,
         "sample_rate", result->sample_rate, "duration", result->duration, "first_audio", result->first_audio, "total",
         result->total, "voice_unusable", result->voice_unusable, "timings", timings, "segments", segments);
+    (void)json_object_set_new(object, "pieces", json_integer((json_int_t)pieces));
     if (object != NULL && error->status != TMB_OK) {
         (void)json_object_set_new(object, "message", tmb_json_text(error->message));
     }
@@ -148,6 +149,7 @@ bool tmb_call_result_read(const char *text, tmb_call_result *out) {
     const json_t *timings = json_object_get(object, "timings");
     tmb_clone_result *result = &out->result;
     read_error(object, &result->error);
+    out->pieces = (uint64_t)json_integer_value(json_object_get(object, "pieces"));
     result->engine = json_string_value(json_object_get(object, "engine"));
     result->model = json_string_value(json_object_get(object, "model"));
     result->finish_reason = json_string_value(json_object_get(object, "finish_reason"));

@@ -6,8 +6,8 @@
 
 #include <jansson.h>
 
-/* A text to be freed; NULL: out of memory. */
-char *tmb_call_result_write(const tmb_clone_result *result);
+/* A text to be freed; NULL: out of memory. `pieces` were sent before it. */
+char *tmb_call_result_write(const tmb_clone_result *result, uint64_t pieces);
 
 /* What was measured of a reference, likewise. */
 char *tmb_call_reference_write(const tmb_reference_info *info);
@@ -18,7 +18,8 @@ bool tmb_call_reference_read(const char *text, tmb_reference_info *out);
 typedef struct tmb_call_result {
     tmb_clone_result result;
     tmb_reference_info reference;
-    json_t *object; /* has the texts */
+    uint64_t pieces; /* that were sent before */
+    json_t *object;  /* has the texts */
     tmb_segment *segments;
 } tmb_call_result;
 

@@ -27,6 +27,7 @@ typedef struct call {
     /* The thread's own. */
     tmb_call_place place;
     int64_t delivery; /* that speaks; 0 = none yet */
+    uint64_t pieces;  /* of this delivery that came */
     bool heard;       /* audio has come */
 } call;
 
@@ -110,6 +111,25 @@ static void fail_call(call *at, tmb_status status, const char *message) {
     give_result(at, &result);
 }
 
+/* A queue's server that died has kept what was on its disk, and what hurried was not. */
+static bool lose(call *at) {
+    fail_call(at, TMB_ERROR_IO, "the queue lost what was spoken");
+    return true;
+}
+
+static bool end_of_call(call *at, const tmb_call_piece *piece) {
+    tmb_call_result result;
+    (void)tmb_call_result_read(piece->data, &result);
+    result.result.item = at->number;
+    if (result.result.error.status == TMB_OK && result.pieces > at->pieces) {
+        (void)lose(at);
+    } else {
+        give_result(at, &result.result);
+    }
+    tmb_call_result_free(&result);
+    return true;
+}
+
 /* True: the call is over, its result was given. */
 static bool take_piece(call *at, const tmb_call_piece *piece) {
     if (piece->delivery < at->delivery) {
@@ -119,14 +139,16 @@ static bool take_piece(call *at, const tmb_call_piece *piece) {
         fail_call(at, TMB_ERROR_IO, "the worker was lost while it spoke");
         return true;
     }
+    at->pieces = piece->delivery == at->delivery ? at->pieces : 0;
     at->delivery = piece->delivery;
     if (strcmp(piece->kind, "done") == 0 || strcmp(piece->kind, "failed") == 0) {
-        tmb_call_result result;
-        (void)tmb_call_result_read(piece->data, &result);
-        result.result.item = at->number;
-        give_result(at, &result.result);
-        tmb_call_result_free(&result);
-        return true;
+        return end_of_call(at, piece);
+    }
+    if (piece->number <= at->pieces && piece->number > 0) {
+        return false; /* sent again, because the server that had it died before it said so */
+    }
+    if (piece->number != ++at->pieces && piece->number > 0) { /* workers of an older version do not count them */
+        return lose(at);
     }
     if (strcmp(piece->kind, "progress") == 0) {
         take_progress(at, piece->data);

@@ -37,10 +37,12 @@ static const size_t most_waiting = 64;
 /* False: nobody waits any more. */
 static bool send_piece(job_item *item, const char *kind, const void *data, size_t size) {
     tmb_store *store = item->run.server->store;
-    item->pieces++;
+    /* What a stream begins with comes soon: it is read long before a server that dies could take it along. */
+    tmb_call_words words = {
+        .number = ++item->pieces, .kind = kind, .data = data, .size = size, .hurries = item->stream && !item->sent};
     for (;;) {
         size_t waiting = 0;
-        tmb_store_status status = tmb_store_call_send(store, &item->delivery, item->pieces, kind, data, size, &waiting);
+        tmb_store_status status = tmb_store_call_send(store, &item->delivery, &words, &waiting);
         if (status == TMB_STORE_OK && waiting <= most_waiting) {
             return true;
         }
@@ -49,8 +51,8 @@ static bool send_piece(job_item *item, const char *kind, const void *data, size_
             return false;
         }
         if (status == TMB_STORE_OK) {
-            kind = ""; /* it was sent: from now on only ask how many wait */
-            size = 0;
+            words.kind = ""; /* it was sent: from now on only ask how many wait */
+            words.size = 0;
         }
         (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
@@ -66,8 +68,8 @@ static bool on_call_audio(tmb_item_run *run, const float *samples, size_t count,
     }
     memcpy(piece, &head, sizeof head);
     memcpy(piece + sizeof head, samples, count * sizeof *samples);
-    item->sent = true;
     bool good = send_piece(item, "audio", piece, size);
+    item->sent = true; /* also if nobody knows: its answer may have been lost */
     free(piece);
     return good;
 }
@@ -106,7 +108,7 @@ static void on_call_ended(tmb_item_run *run, const tmb_clone_result *result) {
     if ((end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_TOO_LARGE) && item->sent) {
         end = TMB_WORK_FAILED; /* nobody says the same twice */
     }
-    item->text = tmb_call_result_write(result);
+    item->text = tmb_call_result_write(result, item->pieces);
     tmb_worker_ended(item->taken, end);
 }
 
@@ -256,7 +258,7 @@ static const char *audio(void *user, void *state, tmb_file_info *info) {
 static char *describe_failed_call(const char *message) {
     tmb_clone_result result = {.item = 0};
     (void)tmb_fail(&result.error, TMB_ERROR_ARGUMENT, "%s", message);
-    return tmb_call_result_write(&result);
+    return tmb_call_result_write(&result, 0);
 }
 
 static char *describe_dead(void *user, const tmb_delivery *delivery, const char *problem) {
@@ -265,7 +267,7 @@ static char *describe_dead(void *user, const tmb_delivery *delivery, const char 
     if (delivery->is_call) {
         tmb_clone_result result = {.item = 0};
         (void)tmb_fail(&result.error, TMB_ERROR_INTERNAL, "%s", problem);
-        return tmb_call_result_write(&result);
+        return tmb_call_result_write(&result, 0);
     }
     json_t *arguments = json_loads(delivery->request, 0, NULL);
     json_t *object = tmb_item_json(&nothing, tmb_item_custom_id(arguments, 0), 0, 0, problem);

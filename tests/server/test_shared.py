@@ -110,6 +110,21 @@ def test_requests_are_answered_through_the_queue(redis, blobs):
         assert len(blobs_of(blobs)) == 1  # the same bytes
 
 
+def test_stream_that_lost_its_beginning(redis):
+    """What comes up to the first audio is not on Redis' disk: if it dies with it, the client is told."""
+    with front(redis.url) as server:
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(server.post(
+            API + "/voice-clone", {"text": "Hello.", "ref_audio": SHORT, "stream": True, "response_format": "pcm"})))
+        asking.start()
+        (job,) = wait_for(lambda: redis.keys("job:*"), PATIENCE)
+        redis.cli("xadd", job.replace("job:", "live:"), "*", "kind", "audio", "delivery", "1", "data", "12345678",
+                  "piece", "2")
+        asking.join()
+        assert answers[0].status == 503 and int(answers[0].headers["Retry-After"]) > 0, answers
+        wait_for(lambda: redis.keys("job:*") == [], PATIENCE)
+
+
 def test_nobody_takes_a_request(redis):
     with front(redis.url, "--job-deadline", "1") as server:
         answer = server.post(API + "/voice-clone", {"text": "Hello.", "ref_audio": SHORT})

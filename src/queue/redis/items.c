@@ -172,14 +172,14 @@ tmb_store_status tmb_shared_dead_end(tmb_store *base, const char *id, bool retry
 
 /* ---- Calls ---- */
 
-tmb_store_status tmb_shared_send(tmb_store *base, const tmb_delivery *delivery, uint64_t piece, const char *kind,
-                                 const void *data, size_t size, size_t *waiting) {
+tmb_store_status tmb_shared_send(tmb_store *base, const tmb_delivery *delivery, const tmb_call_words *words,
+                                 size_t *waiting) {
     redisReply *reply = NULL;
     tmb_arguments arguments = {.count = 0};
     *waiting = 0;
-    tmb_arguments_list(&arguments, "siiis", delivery->job, (int64_t)delivery->position, delivery->number,
-                       (int64_t)piece, kind);
-    tmb_arguments_add(&arguments, data, size);
+    tmb_arguments_list(&arguments, "siiisi", delivery->job, (int64_t)delivery->position, delivery->number,
+                       (int64_t)words->number, words->kind, (int64_t)words->hurries);
+    tmb_arguments_add(&arguments, words->data, words->size);
     tmb_store_status status = tmb_redis_eval(tmb_shared_of(base)->redis, TMB_SCRIPT_CALL_SEND, &arguments, &reply);
     if (status == TMB_STORE_OK) {
         int64_t length = tmb_reply_integer(reply);
@@ -193,7 +193,7 @@ tmb_store_status tmb_shared_send(tmb_store *base, const tmb_delivery *delivery, 
 /* Pieces that were read stay for a while: each removal is one more question. */
 static const unsigned kept_pieces = 8;
 
-/* [[stream, [[entry, [kind, K, delivery, D, data, X]]]]] */
+/* [[stream, [[entry, [kind, K, delivery, D, data, X, piece, N]]]]]; the last one has no N */
 static tmb_store_status read_piece(const redisReply *reply, tmb_call_place *place, tmb_call_piece *out) {
     const redisReply *entry = tmb_reply_at(tmb_reply_at(tmb_reply_at(reply, 0), 1), 0);
     const redisReply *fields = tmb_reply_at(entry, 1);
@@ -206,6 +206,7 @@ static tmb_store_status read_piece(const redisReply *reply, tmb_call_place *plac
     (void)snprintf(out->kind, sizeof out->kind, "%s", tmb_reply_text(tmb_reply_at(fields, 1), ""));
     out->delivery = tmb_reply_integer(tmb_reply_at(fields, 3));
     out->size = data->len;
+    out->number = (uint64_t)tmb_reply_integer(tmb_reply_at(fields, 7));
     out->data = tmb_calloc(out->size + 1, 1);
     if (!out->data) {
         return TMB_STORE_BUSY;

@@ -50,8 +50,8 @@ tmb_store_status tmb_shared_finish(tmb_store *base, const tmb_delivery *delivery
 tmb_store_status tmb_shared_bury(tmb_store *base, const tmb_delivery *delivery, const char *result, const char *reason);
 tmb_store_status tmb_shared_dead_list(tmb_store *base, size_t limit, tmb_dead_letter **out, size_t *count);
 tmb_store_status tmb_shared_dead_end(tmb_store *base, const char *id, bool retry);
-tmb_store_status tmb_shared_send(tmb_store *base, const tmb_delivery *delivery, uint64_t piece, const char *kind,
-                                 const void *data, size_t size, size_t *waiting);
+tmb_store_status tmb_shared_send(tmb_store *base, const tmb_delivery *delivery, const tmb_call_words *words,
+                                 size_t *waiting);
 tmb_store_status tmb_shared_receive(tmb_store *base, const char *job, tmb_call_place *place, double seconds,
                                     tmb_call_piece *out);
 

@@ -107,8 +107,10 @@ static void test_calls(void **state) {
     tmb_delivery other;
     assert_int_equal(tmb_store_item_take(at->store, &how, &other), TMB_STORE_NOT_FOUND);
     size_t waiting = 0;
-    assert_int_equal(tmb_store_call_send(at->store, &item, 1, "audio", "a\0b", 3, &waiting), TMB_STORE_OK);
-    assert_int_equal(tmb_store_call_send(at->store, &item, 2, "audio", "c", 1, &waiting), TMB_STORE_OK);
+    tmb_call_words first = {.number = 1, .kind = "audio", .data = "a\0b", .size = 3};
+    tmb_call_words second = {.number = 2, .kind = "audio", .data = "c", .size = 1};
+    assert_int_equal(tmb_store_call_send(at->store, &item, &first, &waiting), TMB_STORE_OK);
+    assert_int_equal(tmb_store_call_send(at->store, &item, &second, &waiting), TMB_STORE_OK);
     /* What was sent already is not there twice. */
     assert_int_equal(tmb_store_call_send(at->store, &item, 2, "audio", "c", 1, &waiting), TMB_STORE_OK);
     assert_int_equal(waiting, 2);
@@ -122,13 +124,43 @@ static void test_calls(void **state) {
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(tmb_store_call_receive(at->store, call.id, &place, 1, &piece), TMB_STORE_OK);
         assert_string_equal(piece.kind, expected[i].kind);
+        assert_int_equal(piece.number, i < 2 ? i + 1 : 0);
         assert_int_equal(piece.size, expected[i].size);
         assert_memory_equal(piece.data, expected[i].data, expected[i].size);
         free(piece.data);
     }
     assert_int_equal(tmb_store_call_receive(at->store, call.id, &place, 0.01, &piece), TMB_STORE_NOT_FOUND);
     assert_int_equal(tmb_store_job_remove(at->store, call.id), TMB_STORE_OK);
-    assert_int_equal(tmb_store_call_send(at->store, &item, 3, "audio", "late", 4, &waiting), TMB_STORE_NOT_FOUND);
+    tmb_call_words late = {.number = 3, .kind = "audio", .data = "late", .size = 4};
+    assert_int_equal(tmb_store_call_send(at->store, &item, &late, &waiting), TMB_STORE_NOT_FOUND);
+    free(item.request);
+}
+
+/* What hurries is not on the disk: a server that dies before it is read has lost it, and the numbers say so. */
+static void test_calls_that_hurry(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"request"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .count = 1, .call_seconds = 100};
+    tmb_job_info call;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &call), TMB_STORE_OK);
+    tmb_delivery item = take_one(at);
+    tmb_call_place place = {.kept = 0};
+    tmb_call_piece piece;
+    size_t waiting = 0;
+    for (uint64_t number = 1; number <= 4; number++) {
+        tmb_call_words words = {.number = number, .kind = "audio", .data = "a", .size = 1, .hurries = number <= 2};
+        assert_int_equal(tmb_store_call_send(at->store, &item, &words, &waiting), TMB_STORE_OK);
+    }
+    kill_redis();
+    start_redis();
+    uint64_t heard = 0;
+    while (tmb_store_call_receive(at->store, call.id, &place, 0.01, &piece) == TMB_STORE_OK) {
+        assert_true(piece.number == heard + 1 || (heard == 0 && piece.number == 3));
+        heard = piece.number;
+        free(piece.data);
+    }
+    assert_int_equal(heard, 4);
+    assert_int_equal(tmb_store_job_remove(at->store, call.id), TMB_STORE_OK);
     free(item.request);
 }
 
@@ -362,3 +394,4 @@ static const store_test tests[] = {
 int main(int argc, char **argv) {
     return run_store_tests(argc, argv, "redis-folder", tests, sizeof tests / sizeof tests[0]);
 }
+    {.name = "test_calls_that_hurry", .run = test_calls_that_hurry, .alone = true},

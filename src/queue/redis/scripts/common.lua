@@ -14,6 +14,10 @@ local function now()
 end
 
 local function text(number) return string.format('%.6f', number) end
+-- What the script changes from here on does not go into the append-only file, so nobody waits for the disk, and it is
+-- gone with the server.
+local function unwritten() redis.set_repl(redis.REPL_NONE) end
+
 
 -- What `work` returns. The same question may come again, because its answer was lost on its way: it has the same answer
 -- then, and nothing is done a second time.
