@@ -127,6 +127,17 @@ bool tmb_error_is_full(const tmb_error *error) {
     return error->status != TMB_OK && (error->system == ENOSPC || error->system == EDQUOT || error->system == EFBIG);
 }
 
+bool tmb_error_never_fits(const tmb_error *error) {
+    return error->status == TMB_ERROR_MEMORY && error->system == EOVERFLOW;
+}
+
+tmb_status tmb_error_set_never_fits(tmb_error *error) {
+    if (error != NULL) {
+        error->system = EOVERFLOW;
+    }
+    return TMB_ERROR_MEMORY;
+}
+
 const char *tmb_status_name(tmb_status status) {
     static const char *const names[] = {"ok",          "argument", "memory",    "io",      "format",  "model",
                                         "unsupported", "limit",    "cancelled", "timeout", "internal"};

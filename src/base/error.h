@@ -33,6 +33,9 @@ tmb_status tmb_fail_named(tmb_error *error, tmb_status status, const char *name,
 /* What tells causes apart by error->system: no room on the disk, in the quota or in the largest file; no descriptors,
  * memory or processes at the moment. */
 bool tmb_error_is_full(const tmb_error *error);
+/* More than the whole memory budget: it never fits here. Every other lack of memory may pass. */
+bool tmb_error_never_fits(const tmb_error *error);
+tmb_status tmb_error_set_never_fits(tmb_error *error);
 bool tmb_error_is_exhausted(const tmb_error *error);
 bool tmb_errno_is_exhausted(int code);
 

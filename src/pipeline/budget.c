@@ -16,6 +16,7 @@ void tmb_budget_init(tmb_budget *budget, uint64_t total, tmb_reclaim reclaim, vo
 void tmb_budget_name(tmb_budget *budget, const char *name, const char *option) {
     budget->name = name;
     budget->option = option;
+    budget->changes = true;
 }
 
 void tmb_budget_deinit(tmb_budget *budget) {
@@ -63,13 +64,16 @@ static tmb_status refuse(tmb_budget *budget, uint64_t bytes, uint64_t together, 
     char need[24];
     char total[24];
     char beside[24];
+    tmb_status status = TMB_ERROR_MEMORY;
     if (together == 0) {
-        return tmb_fail(error, TMB_ERROR_MEMORY, "%s needs %s, the %s is %s: raise it (%s)", what, human(bytes, need),
-                        budget->name, human(budget->total, total), budget->option);
+        (void)tmb_fail(error, status, "%s needs %s, the %s is %s: raise it (%s)", what, human(bytes, need),
+                       budget->name, human(budget->total, total), budget->option);
+    } else {
+        (void)tmb_fail(error, status, "%s needs %s beside %s of models, the %s is %s: raise it (%s)", what,
+                       human(bytes, need), human(together, beside), budget->name, human(budget->total, total),
+                       budget->option);
     }
-    return tmb_fail(error, TMB_ERROR_MEMORY, "%s needs %s beside %s of models, the %s is %s: raise it (%s)", what,
-                    human(bytes, need), human(together, beside), budget->name, human(budget->total, total),
-                    budget->option);
+    return budget->changes ? status : tmb_error_set_never_fits(error);
 }
 
 tmb_status tmb_budget_request(tmb_budget *budget, tmb_ticket *ticket, uint64_t bytes, uint64_t together,

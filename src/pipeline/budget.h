@@ -31,6 +31,7 @@ typedef struct tmb_budget {
     pthread_mutex_t lock;
     pthread_cond_t changed;    /* a ticket was granted */
     const char *name, *option; /* "memory budget", "--memory": for messages */
+    bool changes;              /* the total may grow again: what does not fit now may fit later */
     uint64_t total, reserved;
     tmb_ticket *first, *last;
     tmb_reclaim reclaim;
@@ -38,7 +39,7 @@ typedef struct tmb_budget {
 } tmb_budget;
 
 void tmb_budget_init(tmb_budget *budget, uint64_t total, tmb_reclaim reclaim, void *user);
-/* What messages call it. Static storage. */
+/* What messages call it, in static storage, for one whose total changes. */
 void tmb_budget_name(tmb_budget *budget, const char *name, const char *option);
 void tmb_budget_deinit(tmb_budget *budget);
 

@@ -94,8 +94,9 @@ typedef struct tmb_taking {
 tmb_store_status tmb_store_item_take(tmb_store *store, const tmb_taking *how, tmb_delivery *out);
 /* Extends the lease. TMB_STORE_NOT_FOUND: the delivery is over. */
 tmb_store_status tmb_store_item_renew(tmb_store *store, const tmb_delivery *delivery, double lease_seconds);
-/* Puts the item back into the queue. TMB_STORE_NOT_FOUND: the delivery was over. */
-tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery);
+/* Puts the item back into the queue. `counts`: among its lost deliveries; one process alone counts none.
+ * TMB_STORE_NOT_FOUND: the delivery was over. */
+tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery, bool counts);
 /* Leaves an item that never fits into this worker's `memory` (bytes) to one that has more. TMB_STORE_FULL: nobody has,
  * and the item is still the caller's. TMB_STORE_NOT_FOUND: the delivery was over. */
 tmb_store_status tmb_store_item_pass_on(tmb_store *store, const tmb_delivery *delivery, uint64_t memory);
@@ -142,12 +143,11 @@ tmb_store_status tmb_store_dead_end(tmb_store *store, const char *id, bool retry
 typedef struct tmb_call_piece {
     char kind[16];    /* the sender's word; at last "done" or "failed", with the result */
     int64_t delivery; /* that sent it */
-    char *data;       /* [size] and a 0; free() */
     uint64_t number;  /* among those of the delivery, from 1; 0 = the last one, with the result */
+    char *data;       /* [size] and a 0; free() */
     size_t size;
 } tmb_call_piece;
 
-/* How far a call was read; all zero at first. */
 /* A piece to be sent. */
 typedef struct tmb_call_words {
     uint64_t number; /* among those of the delivery, from 1 */
@@ -159,6 +159,7 @@ typedef struct tmb_call_words {
     bool hurries;
 } tmb_call_words;
 
+/* How far a call was read; all zero at first. */
 typedef struct tmb_call_place {
     char entry[40];
     unsigned kept; /* pieces that were read and are there still */
@@ -182,7 +183,7 @@ typedef struct tmb_job_operations {
     tmb_store_status (*items)(tmb_store *store, const char *job, tmb_job_item **out, size_t *count);
     tmb_store_status (*take)(tmb_store *store, const tmb_taking *how, tmb_delivery *out);
     tmb_store_status (*renew)(tmb_store *store, const tmb_delivery *delivery, double lease_seconds);
-    tmb_store_status (*give_back)(tmb_store *store, const tmb_delivery *delivery);
+    tmb_store_status (*give_back)(tmb_store *store, const tmb_delivery *delivery, bool counts);
     tmb_store_status (*finish)(tmb_store *store, const tmb_delivery *delivery, tmb_item_state state, const char *result,
                                const char *audio);
     tmb_store_status (*counts)(tmb_store *store, size_t *queued, size_t *running);

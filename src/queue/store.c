@@ -170,8 +170,8 @@ tmb_store_status tmb_store_item_renew(tmb_store *store, const tmb_delivery *deli
     return store->jobs->renew(store, delivery, lease_seconds);
 }
 
-tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery) {
-    return store->jobs->give_back(store, delivery);
+tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery, bool counts) {
+    return store->jobs->give_back(store, delivery, counts);
 }
 
 tmb_store_status tmb_store_item_pass_on(tmb_store *store, const tmb_delivery *delivery, uint64_t memory) {

@@ -163,7 +163,8 @@ unsigned tmb_store_problem(tmb_store_status status, const char *what, char *mess
         {TMB_STORE_NO_SPACE, 507, "There is no room left for the ", ""},
         {TMB_STORE_TOO_LARGE, 413, "The ", " is too large"},
         {TMB_STORE_DAMAGED, 500, "The ", " is damaged on the server's disk"},
-        {TMB_STORE_BUSY, 503, "The server is busy", NULL},
+        {TMB_STORE_BUSY, 503, "The ", " cannot be stored or read at the moment"},
+        {TMB_STORE_FAILED, 500, "The ", " cannot be stored or read: the server's log says why"},
         {TMB_STORE_FULL, 503, "The queue is full", NULL},
     };
     for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {

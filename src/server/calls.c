@@ -266,6 +266,8 @@ static json_t *item_fields(const json_t *arguments, size_t index, const tmb_item
     if (item == NULL) {
         return NULL;
     }
+    json_t *wanted = json_object_get(arguments, TMB_MODEL_IF_THERE);
+    (void)(wanted != NULL && json_object_set(item, TMB_MODEL_IF_THERE, wanted));
     (void)json_object_del(item, "ref_audio");
     (void)json_object_del(item, "response_format");
     (void)json_object_del(item, "custom_id");

@@ -237,7 +237,7 @@ bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bo
 
 char *tmb_item_need(const tmb_server *server, const json_t *arguments, size_t index) {
     const char *need = server->config->need;
-    const char *model = tmb_text_at(arguments, "model", index, "");
+    const char *model = tmb_text_at(arguments, "model", index, tmb_text_at(arguments, TMB_MODEL_IF_THERE, 0, ""));
     /* A label with a comma cannot be. */
     bool asks = model[0] != 0 && strchr(model, ',') == NULL;
     return asks ? tmb_asprintf("%s%s?model=%s", need, need[0] != 0 ? "," : "", model) : tmb_strdup(need);

@@ -68,6 +68,8 @@ const char *tmb_item_custom_id(const json_t *arguments, size_t index);
 /* What a worker must have to run an item, and whose voice it is, as tmb_new_job has them. `file` is the id of the
  * item's own reference; NULL or "": it names a stored `voice` (NULL or "": neither). New texts; NULL without memory. */
 char *tmb_item_need(const tmb_server *server, const json_t *arguments, size_t index);
+/* The argument that a call has in place of "model" if any worker may speak it when none has a model of this name. */
+#define TMB_MODEL_IF_THERE "model_if_there"
 char *tmb_item_whose(const char *file, const char *voice);
 
 #endif

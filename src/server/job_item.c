@@ -88,16 +88,13 @@ static void on_call_reference(tmb_item_run *run, const tmb_reference_info *refer
 
 /* ---- The end ---- */
 
-/* The library says so of its budget, and of an allocation that failed: a worker with more memory is the better one for
- * that, too. A system call that failed for lack of memory has an errno, and is tried again. */
-static bool never_fits(const tmb_error *error) { return error->status == TMB_ERROR_MEMORY && error->system == 0; }
-
 static tmb_work_end end_of(const tmb_error *error, bool cancelled) {
     return error->status == TMB_OK                             ? TMB_WORK_DONE
            : error->status == TMB_ERROR_CANCELLED && cancelled ? TMB_WORK_CANCELLED
            : error->system == EFBIG                            ? TMB_WORK_FAILED /* it never fits */
            : tmb_error_is_full(error)                          ? TMB_WORK_NO_ROOM
-           : never_fits(error)                                 ? TMB_WORK_TOO_LARGE
+           : tmb_error_never_fits(error)                       ? TMB_WORK_TOO_LARGE
+           : error->status == TMB_ERROR_MEMORY                 ? TMB_WORK_NO_MEMORY
            : tmb_error_is_exhausted(error)                     ? TMB_WORK_LATER
                                                                : TMB_WORK_FAILED;
 }
@@ -108,6 +105,9 @@ static void on_call_ended(tmb_item_run *run, const tmb_clone_result *result) {
     if ((end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_TOO_LARGE) && item->sent) {
         end = TMB_WORK_FAILED; /* nobody says the same twice */
     }
+    if (end == TMB_WORK_NO_MEMORY) {
+        end = TMB_WORK_FAILED; /* whoever waits may ask again */
+    }
     item->text = tmb_call_result_write(result, item->pieces);
     tmb_worker_ended(item->taken, end);
 }
@@ -116,7 +116,7 @@ static void on_ended(tmb_item_run *run, const tmb_clone_result *result) {
     job_item *item = (job_item *)run;
     tmb_work_end end = end_of(&run->error, tmb_item_run_is_cancelled(run));
     tmb_item_run_describe(run, result);
-    if (end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM) {
+    if (end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_NO_MEMORY) {
         tmb_log(&run->server->logger, TMB_LOG_WARNING, "item %zu of a job waits: %s", item->position,
                 run->error.message);
     }
@@ -152,8 +152,15 @@ static bool fill(job_item *item, tmb_item_inputs *inputs, tmb_work_end *end) {
     tmb_item_run *run = &item->run;
     tmb_item_problem problem = {.status = 0, .message = ""};
     if (!tmb_item_fill(run->server, item->arguments, 0, true, TMB_WHO_AUTO, item->references, inputs, &problem)) {
-        (void)snprintf(run->message, sizeof run->message, "Invalid Input: %s: %s", problem.field, problem.message);
-        *end = problem.status == 503 ? TMB_WORK_LATER : TMB_WORK_FAILED;
+        bool own = problem.status >= 500; /* a file that is there, and that this worker cannot have */
+        (void)snprintf(run->message, sizeof run->message, "%s%s: %s", own ? "" : "Invalid Input: ", problem.field,
+                       problem.message);
+        *end = problem.status == 503 ? TMB_WORK_LATER : own ? TMB_WORK_ELSEWHERE : TMB_WORK_FAILED;
+        if (own && item->is_call) {
+            tmb_clone_result result = {.item = 0};
+            (void)tmb_fail(&result.error, TMB_ERROR_IO, "%s", run->message);
+            item->text = tmb_call_result_write(&result, 0);
+        }
         return false;
     }
     return true;
@@ -188,15 +195,26 @@ static void submit(job_item *item, const tmb_delivery *delivery, tmb_item_inputs
     tmb_status status = tmb_item_run_submit(run, inputs, &error);
     if (status != TMB_OK) {
         (void)tmb_item_error(run->server, &error, run->message);
-        bool later = status == TMB_ERROR_LIMIT || tmb_error_is_exhausted(&error);
-        tmb_worker_ended(item->taken, later                ? TMB_WORK_LATER
-                                      : never_fits(&error) ? TMB_WORK_TOO_LARGE
-                                                           : TMB_WORK_FAILED);
+        tmb_work_end end = status == TMB_ERROR_LIMIT ? TMB_WORK_LATER : end_of(&error, false);
+        if (item->is_call && end != TMB_WORK_LATER) {
+            tmb_clone_result result = {.error = error};
+            item->text = tmb_call_result_write(&result, 0);
+            end = end == TMB_WORK_NO_MEMORY ? TMB_WORK_FAILED : end;
+        }
+        tmb_worker_ended(item->taken, end);
     }
 }
 
+static void find_model(job_item *item, const tmb_server *server) {
+    const char *name = tmb_text_at(item->arguments, TMB_MODEL_IF_THERE, 0, NULL);
+    if (name != NULL && tmb_server_models_find(&server->models, name) != NULL) {
+        (void)json_object_set_new(item->arguments, "model", json_string(name));
+    }
+    (void)json_object_del(item->arguments, TMB_MODEL_IF_THERE);
+}
+
 /* What tmb_call_write wrote. */
-static void read_call(job_item *item) {
+static void read_call(job_item *item, const tmb_server *server) {
     json_t *call = item->arguments;
     item->is_call = true;
     item->stream = item->run.wants_reference = json_is_true(json_object_get(call, "stream"));
@@ -204,6 +222,7 @@ static void read_call(job_item *item) {
     item->deadline = json_number_value(json_object_get(call, "deadline"));
     item->arguments = json_incref(json_object_get(call, "item"));
     json_decref(call);
+    find_model(item, server);
 }
 
 static void start(void *user, tmb_worker_run *taken, const tmb_delivery *delivery, void **state) {
@@ -219,7 +238,7 @@ static void start(void *user, tmb_worker_run *taken, const tmb_delivery *deliver
     item->delivery.request = NULL;
     item->arguments = json_loads(delivery->request, 0, NULL);
     if (delivery->is_call) {
-        read_call(item);
+        read_call(item, user);
     }
     tmb_item_run_init(&item->run, user, item->is_call ? &call_owner : &job_owner, item->arguments, 0);
     tmb_item_inputs inputs;

@@ -142,6 +142,10 @@ static json_t *translate(tmb_server *server, const json_t *asked, speech *out) {
     if (arguments != NULL && json_object_get(arguments, "ref_audio") == NULL) {
         *out = find_voice(server, asked, arguments);
     }
+    /* A worker may have a model of this name. */
+    if (arguments != NULL && model != NULL && server->calls != NULL && json_object_get(arguments, "model") == NULL) {
+        (void)json_object_set_new(arguments, TMB_MODEL_IF_THERE, json_string(model));
+    }
     return arguments;
 }
 

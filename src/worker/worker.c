@@ -39,7 +39,7 @@ struct tmb_worker {
     /* The worker thread's own. Times are of the monotonic clock. */
     double rest_until, renew_at;
     double look_at;               /* there may be something that nobody will tell; 0 = not so */
-    double full_since, full_seen; /* the disk: first and last time of this shortage; 0 = never */
+    double full_since, full_seen; /* where audio goes: first and last time of this shortage; 0 = never */
     int64_t last_job;             /* the job that the last item came from */
 };
 
@@ -63,6 +63,41 @@ void tmb_worker_ended(tmb_worker_run *run, tmb_work_end end) {
     worker->awake = true;
     (void)pthread_cond_broadcast(&worker->changed);
     (void)pthread_mutex_unlock(&worker->lock);
+}
+
+/* ---- Leases ---------------------------------------------------------------------------------- */
+
+/* With the lock held. */
+static void cancel(tmb_worker_run *run) {
+    run->cancelled = true;
+    if (run->waiting && !run->ended) {
+        run->ended = true;
+        run->end = TMB_WORK_CANCELLED;
+        run->worker->awake = true;
+    } else if (run->started && !run->ended) {
+        run->worker->trade.cancel(run->worker->trade.user, run->state);
+    }
+}
+
+/* False: a lease could not be renewed now; nothing is taken before it is. */
+static bool renew(tmb_worker *worker) {
+    if (tmb_now() < worker->renew_at) {
+        return true;
+    }
+    /* Only this thread changes the list. */
+    for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
+        tmb_store_status status = tmb_store_item_renew(worker->store, &run->delivery, worker->options.lease_seconds);
+        if (status == TMB_STORE_NOT_FOUND) {
+            (void)pthread_mutex_lock(&worker->lock);
+            cancel(run);
+            (void)pthread_mutex_unlock(&worker->lock);
+        } else if (status != TMB_STORE_OK) {
+            rest(worker);
+            return false;
+        }
+    }
+    worker->renew_at = tmb_now() + worker->options.lease_seconds / 3;
+    return true;
 }
 
 /* ---- Storing what ended ---------------------------------------------------------------------- */
@@ -90,9 +125,11 @@ static tmb_store_status store_audio(tmb_worker_run *run) {
         return TMB_STORE_OK;
     }
     tmb_store_status status = tmb_store_result_adopt(worker->store, path, &run->audio);
-    if (status == TMB_STORE_NO_SPACE && is_full_for_long(worker)) {
+    bool refused = status == TMB_STORE_NO_SPACE || status == TMB_STORE_FAILED;
+    if (refused && is_full_for_long(worker)) {
         (void)unlink(path); /* what it leaves is room for the text that says so */
-        fail(run, "There is no room left for the audio");
+        fail(run, status == TMB_STORE_NO_SPACE ? "There is no room left for the audio"
+                                               : "The audio cannot be stored: the worker's log says why");
         return TMB_STORE_OK;
     }
     if (status == TMB_STORE_NOT_FOUND) {
@@ -142,6 +179,20 @@ static tmb_store_status settle(tmb_worker_run *run) {
             run->end = TMB_WORK_LATER;
         }
     }
+    if (run->end == TMB_WORK_NO_MEMORY) {
+        if (run->alone) {
+            fail(run, NULL);
+        } else {
+            run->end = TMB_WORK_LATER; /* the worker ends: another tries it */
+        }
+    }
+    if (run->end == TMB_WORK_ELSEWHERE) {
+        if (tmb_store_is_shared(worker->store) && run->delivery.attempts + 1 < worker->options.max_deliveries) {
+            rest(worker);
+            return tmb_store_item_give_back(worker->store, &run->delivery, true);
+        }
+        fail(run, NULL);
+    }
     if (run->end == TMB_WORK_TOO_LARGE) {
         tmb_store_status status = tmb_store_item_pass_on(worker->store, &run->delivery, worker->options.memory);
         if (status != TMB_STORE_FULL) {
@@ -155,7 +206,7 @@ static tmb_store_status settle(tmb_worker_run *run) {
     if (run->end == TMB_WORK_LATER) {
         rest(worker);
     }
-    return tmb_store_item_give_back(worker->store, &run->delivery);
+    return tmb_store_item_give_back(worker->store, &run->delivery, false);
 }
 
 static void remove_run(tmb_worker_run *gone) {
@@ -191,9 +242,28 @@ static tmb_worker_run *next_ended(tmb_worker *worker) {
     return run;
 }
 
+/* What others had may be what it lacked: it waits until it is alone, and begins again. */
+static void begin_again_alone(tmb_worker_run *run) {
+    tmb_worker *worker = run->worker;
+    void *state = run->state;
+    (void)pthread_mutex_lock(&worker->lock);
+    run->started = false;
+    run->state = NULL;
+    run->alone = run->waiting = true;
+    run->ended = run->cancelled;
+    run->end = TMB_WORK_CANCELLED;
+    (void)pthread_mutex_unlock(&worker->lock);
+    worker->trade.release(worker->trade.user, state);
+    rest(worker);
+}
+
 /* False: something could not be written, and is tried again after a rest. */
 static bool settle_ended(tmb_worker *worker) {
     for (tmb_worker_run *run = NULL; (run = next_ended(worker)) != NULL;) {
+        if (run->end == TMB_WORK_NO_MEMORY && !run->alone) {
+            begin_again_alone(run);
+            continue;
+        }
         tmb_store_status status = settle(run);
         if (status != TMB_STORE_OK && status != TMB_STORE_NOT_FOUND) {
             tmb_log(worker->options.logger, TMB_LOG_WARNING,
@@ -203,42 +273,10 @@ static bool settle_ended(tmb_worker *worker) {
             return false;
         }
         remove_run(run);
-    }
-    return true;
-}
-
-/* ---- Leases ---------------------------------------------------------------------------------- */
-
-/* With the lock held. */
-static void cancel(tmb_worker_run *run) {
-    run->cancelled = true;
-    if (run->waiting && !run->ended) {
-        run->ended = true;
-        run->end = TMB_WORK_CANCELLED;
-        run->worker->awake = true;
-    } else if (run->started && !run->ended) {
-        run->worker->trade.cancel(run->worker->trade.user, run->state);
-    }
-}
-
-/* False: a lease could not be renewed now; nothing is taken before it is. */
-static bool renew(tmb_worker *worker) {
-    if (tmb_now() < worker->renew_at) {
-        return true;
-    }
-    /* Only this thread changes the list. */
-    for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
-        tmb_store_status status = tmb_store_item_renew(worker->store, &run->delivery, worker->options.lease_seconds);
-        if (status == TMB_STORE_NOT_FOUND) {
-            (void)pthread_mutex_lock(&worker->lock);
-            cancel(run);
-            (void)pthread_mutex_unlock(&worker->lock);
-        } else if (status != TMB_STORE_OK) {
-            rest(worker);
+        if (!renew(worker)) { /* storing may have taken long */
             return false;
         }
     }
-    worker->renew_at = tmb_now() + worker->options.lease_seconds / 3;
     return true;
 }
 
@@ -270,20 +308,24 @@ static void add_run(tmb_worker *worker, tmb_worker_run *run) {
 /* An item that has lost a worker runs alone: if it was to blame, it takes nobody else down with it again, and if
  * another was, it is not counted as if it had been. True: there is one, and nothing else is taken. */
 static bool attend_to_alone(tmb_worker *worker) {
+    tmb_worker_run *next = NULL;
+    bool some = false;
+    bool busy = false;
     (void)pthread_mutex_lock(&worker->lock);
-    tmb_worker_run *run = worker->runs;
-    while (run != NULL && !run->alone) {
-        run = run->next;
+    for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
+        some = some || run->alone;
+        busy = busy || !run->waiting;
+        next = run->waiting && !run->ended ? run : next; /* the oldest */
     }
-    bool ready = run != NULL && run->waiting && !run->ended && worker->running == 1;
+    bool ready = next != NULL && !busy;
     if (ready) {
-        run->waiting = false;
+        next->waiting = false;
     }
     (void)pthread_mutex_unlock(&worker->lock);
     if (ready) {
-        start(worker, run);
+        start(worker, next);
     }
-    return run != NULL;
+    return some;
 }
 
 /* An item that took down everybody who ran it is not run again. If it cannot be buried now, that is done after its
@@ -306,7 +348,7 @@ static void bury(tmb_worker_run *run) {
 
 /* Takes and starts items while there is room. */
 static void take_some(tmb_worker *worker) {
-    while (!attend_to_alone(worker)) {
+    while (!attend_to_alone(worker) && renew(worker)) {
         (void)pthread_mutex_lock(&worker->lock);
         size_t most = worker->options.capacity + worker->options.call_capacity;
         bool room = !worker->draining && !worker->stopping && worker->running < most;

@@ -18,6 +18,8 @@ typedef enum tmb_work_end {
     TMB_WORK_FAILED,    /* for good: the description says why */
     TMB_WORK_LATER,     /* something that all share ran out: it is tried again */
     TMB_WORK_TOO_LARGE, /* it never fits into this worker's memory: it is left to a larger one, or fails */
+    TMB_WORK_NO_MEMORY, /* there was too little at the moment: tried again with nothing else running, then it fails */
+    TMB_WORK_ELSEWHERE, /* this worker cannot have what it needs: another tries it, a few times, then it fails */
     TMB_WORK_NO_ROOM,   /* the disk is full: tried again for a while, then it fails */
     TMB_WORK_CANCELLED, /* as it was asked to */
 } tmb_work_end;

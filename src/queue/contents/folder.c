@@ -26,6 +26,19 @@ static void path_of(const tmb_folder *folder, const char *sum, char path[TMB_STO
     (void)snprintf(path, TMB_STORE_PATH, "%s/%.2s/%s", folder->path, sum, sum);
 }
 
+/* What errno says, and whose folder it is. */
+static tmb_store_status fail(const tmb_folder *folder, const char *path) {
+    int code = errno;
+    if (code == ENOSPC || code == EDQUOT || code == EFBIG) {
+        tmb_log(folder->base.logger, TMB_LOG_ERROR, "--blobs %s: %s", folder->path, strerror(code));
+    } else if (code == EACCES || code == EPERM || code == EROFS) {
+        tmb_log(folder->base.logger, TMB_LOG_ERROR, "--blobs %s: every server and worker must be able to write there",
+                folder->path);
+    }
+    errno = code;
+    return tmb_contents_errno(folder->base.logger, path);
+}
+
 static bool copy_bytes(int from, int to) {
     char block[65536];
     for (;;) {
@@ -66,17 +79,17 @@ static tmb_store_status put(tmb_contents *contents, const char *path, const char
     int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     int to = from < 0 ? -1 : open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
     bool good = to >= 0 && copy_bytes(from, to);
-    tmb_store_status status = good ? TMB_STORE_OK : tmb_contents_errno(contents->logger, temporary);
+    tmb_store_status status = good ? TMB_STORE_OK : fail(folder, temporary);
     (void)(from >= 0 && close(from));
     if (to >= 0 && close(to) && good) {
-        status = tmb_contents_errno(contents->logger, temporary);
+        status = fail(folder, temporary);
     }
     if (status == TMB_STORE_OK) {
         char parent[TMB_STORE_PATH];
         (void)snprintf(parent, sizeof parent, "%s/%.2s", folder->path, sum);
         (void)mkdir(parent, 0770);
         if (rename(temporary, target) || !flush_folder(target)) {
-            status = tmb_contents_errno(contents->logger, target);
+            status = fail(folder, target);
         }
     }
     if (status != TMB_STORE_OK && to >= 0) {
@@ -107,7 +120,7 @@ static tmb_store_status remove_content(tmb_contents *contents, const char *sum) 
     if (unlink(path) == 0 || errno == ENOENT) {
         return TMB_STORE_OK;
     }
-    return tmb_contents_errno(contents->logger, path);
+    return fail((const tmb_folder *)contents, path);
 }
 
 static void sweep(tmb_contents *contents) {

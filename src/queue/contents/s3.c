@@ -15,6 +15,9 @@
 #include <unistd.h>
 
 static const double retry_seconds = 8;
+/* A server that is slower than that for so long is one that does not answer. */
+static const long slowest_bytes_a_second = 32 * 1024;
+static const long slowest_seconds = 10;
 static const char nothing_sum[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 typedef struct tmb_bucket {
@@ -27,11 +30,27 @@ typedef struct tmb_bucket {
 
 typedef enum tmb_verb { GET, HEAD, PUT, DELETE } tmb_verb;
 
+/* What comes back: a content, or the reason why there is none. */
+typedef struct tmb_answer_body {
+    CURL *curl;
+    int descriptor; /* of the content, or -1 */
+    char reason[1024];
+    size_t reason_size;
+} tmb_answer_body;
+
 static size_t write_bytes(char *data, size_t size, size_t count, void *user) {
-    const int *descriptor = user;
+    tmb_answer_body *body = user;
     size_t left = size * count;
+    long status = 0;
+    (void)curl_easy_getinfo(body->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status >= 300) {
+        size_t room = sizeof body->reason - 1 - body->reason_size;
+        memcpy(body->reason + body->reason_size, data, left < room ? left : room);
+        body->reason_size += left < room ? left : room;
+        return size * count;
+    }
     while (left) {
-        ssize_t written = *descriptor < 0 ? (ssize_t)left : write(*descriptor, data, left);
+        ssize_t written = body->descriptor < 0 ? (ssize_t)left : write(body->descriptor, data, left);
         if (written < 0 && errno != EINTR) {
             return 0;
         }
@@ -63,14 +82,28 @@ static void set_verb(CURL *curl, tmb_verb verb, uint64_t bytes, int *descriptor)
     }
 }
 
+/* What the server calls it: "AccessDenied". For people, and only if it is a word. */
+static void describe(long status, const tmb_answer_body *body, char problem[200]) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static const char mark[] = "<Code>";
+    const char *code = strstr(body->reason, mark);
+    int length = code != NULL ? (int)strspn(code + sizeof mark - 1, letters) : 0;
+    const char *advice = status == 401 || status == 403 ? ": see to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the "
+                                                          "clock; get, put, delete and list must be allowed"
+                         : status == 404                ? ": is there such a bucket?"
+                                                        : "";
+    (void)snprintf(problem, 200, "HTTP status %ld%s%.*s%s%s", status, length > 0 ? " (" : "", length < 40 ? length : 40,
+                   length > 0 ? code + sizeof mark - 1 : "", length > 0 ? ")" : "", advice);
+}
+
 /* The HTTP status, or 0 if there was no answer (`problem` says why). */
 static long ask(const tmb_bucket *bucket, tmb_verb verb, const char *sum, uint64_t bytes, int *descriptor,
                 char problem[200]) {
     char url[900];
     char hash[128];
-    int nowhere = -1;
     long status = 0;
     CURL *curl = curl_easy_init();
+    tmb_answer_body body = {.curl = curl, .descriptor = verb == GET ? *descriptor : -1};
     (void)snprintf(url, sizeof url, "%s/%s", bucket->place, sum);
     (void)snprintf(hash, sizeof hash, "x-amz-content-sha256: %s", verb == PUT ? sum : nothing_sum);
     struct curl_slist *headers = curl_slist_append(NULL, hash);
@@ -88,15 +121,15 @@ static long ask(const tmb_bucket *bucket, tmb_verb verb, const char *sum, uint64
     (void)curl_easy_setopt(curl, CURLOPT_USERPWD, bucket->credentials);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
-    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1024L);
-    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 10L);
+    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, slowest_bytes_a_second);
+    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, slowest_seconds);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, write_bytes);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, verb == GET ? descriptor : &nowhere);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
     set_verb(curl, verb, bytes, descriptor);
     CURLcode code = curl_easy_perform(curl);
     if (code == CURLE_OK) {
         (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-        (void)snprintf(problem, 200, "HTTP status %ld", status);
+        describe(status, &body, problem);
     } else {
         (void)snprintf(problem, 200, "%s", curl_easy_strerror(code));
     }
@@ -105,10 +138,11 @@ static long ask(const tmb_bucket *bucket, tmb_verb verb, const char *sum, uint64
     return status;
 }
 
-/* Tries for a while. The descriptor is read, or written, from its beginning each time. */
+/* Tries for a while; a removal only once, because the sweep comes again. The descriptor is read, or written, from its
+ * beginning each time. */
 static tmb_store_status request(tmb_contents *contents, tmb_verb verb, const char *sum, uint64_t bytes,
                                 int *descriptor) {
-    double end = tmb_now() + retry_seconds;
+    double end = tmb_now() + (verb == DELETE ? 0 : retry_seconds);
     long wait = 50;
     for (;;) {
         char problem[200] = "";
@@ -119,13 +153,13 @@ static tmb_store_status request(tmb_contents *contents, tmb_verb verb, const cha
         if (status >= 200 && status < 300) {
             return TMB_STORE_OK;
         }
-        if (status == 404) {
+        if (status == 404 && verb != PUT) {
             return TMB_STORE_NOT_FOUND;
         }
         bool passing = status == 0 || status == 408 || status == 429 || status >= 500;
         if (!passing || tmb_now() + 0.001 * (double)wait > end) {
-            tmb_log(contents->logger, TMB_LOG_ERROR, "%s: %s", ((const tmb_bucket *)contents)->place, problem);
-            return passing ? TMB_STORE_BUSY : status == 507 ? TMB_STORE_NO_SPACE : TMB_STORE_FAILED;
+            tmb_log(contents->logger, TMB_LOG_ERROR, "--blobs %s: %s", ((const tmb_bucket *)contents)->place, problem);
+            return status == 507 ? TMB_STORE_NO_SPACE : passing ? TMB_STORE_BUSY : TMB_STORE_FAILED;
         }
         (void)nanosleep(&(struct timespec){.tv_sec = wait / 1000, .tv_nsec = wait % 1000 * 1000000L}, NULL);
         wait = wait < 1000 ? 2 * wait : wait;
@@ -145,7 +179,7 @@ static tmb_store_status put(tmb_contents *contents, const char *path, const char
     }
     status = request(contents, PUT, sum, bytes, &descriptor);
     (void)close(descriptor);
-    return status == TMB_STORE_NOT_FOUND ? TMB_STORE_FAILED : status; /* there is no such bucket */
+    return status;
 }
 
 static tmb_store_status open_content(tmb_contents *contents, const char *sum, const char *scratch, int *descriptor) {

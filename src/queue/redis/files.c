@@ -47,13 +47,16 @@ static tmb_store_status announce(tmb_shared *store, const char *sum) {
     return simple(store, &arguments);
 }
 
-void tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first) {
+bool tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first) {
     const redisReply *sum = NULL;
     for (size_t i = first; (sum = tmb_reply_at(reply, i)) != NULL; i++) {
         char claim[128];
         const char *text = tmb_reply_text(sum, "");
-        if (strlen(text) != TMB_SUM_SIZE - 1 || store->contents->remove(store->contents, text) != TMB_STORE_OK) {
-            continue; /* the sweep tries it again */
+        if (strlen(text) != TMB_SUM_SIZE - 1) {
+            continue;
+        }
+        if (store->contents->remove(store->contents, text) != TMB_STORE_OK) {
+            return false; /* each may take seconds to fail */
         }
         tmb_arguments arrived = {.count = 0};
         tmb_arguments_list(&arrived, "sss", "ZREM", TMB_REDIS_PREFIX "arriving", text);
@@ -63,6 +66,7 @@ void tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first)
         tmb_arguments_list(&release, "ss", "DEL", claim);
         (void)simple(store, &release);
     }
+    return true;
 }
 
 static void copy_arguments(tmb_arguments *to, const tmb_arguments *from) {
@@ -99,7 +103,7 @@ tmb_store_status tmb_shared_put(tmb_shared *store, const char *path, const char 
     if (status != TMB_STORE_OK && *reply != NULL) {
         redisReply *gone = NULL;
         if (tmb_redis_run(store->redis, TMB_SCRIPT_ABANDON, &gone, "s", sum) == TMB_STORE_OK) {
-            tmb_shared_delete(store, gone, 0);
+            (void)tmb_shared_delete(store, gone, 0);
         }
         free_reply(&gone);
     }
@@ -207,7 +211,7 @@ static tmb_store_status remove_file(tmb_store *base, const char *id) {
     tmb_store_status status = tmb_redis_run(store->redis, TMB_SCRIPT_FILE_REMOVE, &reply, "s", id);
     status = status == TMB_STORE_OK ? tmb_reply_status(reply) : status;
     if (status == TMB_STORE_OK) {
-        tmb_shared_delete(store, reply, 1);
+        (void)tmb_shared_delete(store, reply, 1);
     }
     free_reply(&reply);
     return status;

@@ -89,10 +89,11 @@ tmb_store_status tmb_shared_renew(tmb_store *base, const tmb_delivery *delivery,
     return yes_or_no(status, reply);
 }
 
-tmb_store_status tmb_shared_give_back(tmb_store *base, const tmb_delivery *delivery) {
+tmb_store_status tmb_shared_give_back(tmb_store *base, const tmb_delivery *delivery, bool counts) {
     redisReply *reply = NULL;
-    tmb_store_status status = tmb_redis_run(tmb_shared_of(base)->redis, TMB_SCRIPT_GIVE_BACK, &reply, "sii",
-                                            delivery->job, (int64_t)delivery->position, delivery->number);
+    tmb_store_status status =
+        tmb_redis_run(tmb_shared_of(base)->redis, TMB_SCRIPT_GIVE_BACK, &reply, "siii", delivery->job,
+                      (int64_t)delivery->position, delivery->number, (int64_t)counts);
     return yes_or_no(status, reply);
 }
 
@@ -205,8 +206,8 @@ static tmb_store_status read_piece(const redisReply *reply, tmb_call_place *plac
     place->kept++;
     (void)snprintf(out->kind, sizeof out->kind, "%s", tmb_reply_text(tmb_reply_at(fields, 1), ""));
     out->delivery = tmb_reply_integer(tmb_reply_at(fields, 3));
-    out->size = data->len;
     out->number = (uint64_t)tmb_reply_integer(tmb_reply_at(fields, 7));
+    out->size = data->len;
     out->data = tmb_calloc(out->size + 1, 1);
     if (!out->data) {
         return TMB_STORE_BUSY;

@@ -99,7 +99,7 @@ static tmb_store_status remove_job(tmb_store *base, const char *id) {
         status = TMB_STORE_NOT_FOUND;
     }
     if (status == TMB_STORE_OK) {
-        tmb_shared_delete(store, reply, 0);
+        (void)tmb_shared_delete(store, reply, 0);
     }
     free_reply(&reply);
     return status;

@@ -156,6 +156,13 @@ static void keep_wire(tmb_redis *redis, tmb_redis_wire *wire) {
     }
 }
 
+bool tmb_redis_is_away(tmb_redis *redis) {
+    (void)pthread_mutex_lock(&redis->lock);
+    bool away = redis->away;
+    (void)pthread_mutex_unlock(&redis->lock);
+    return away;
+}
+
 /* Says once that the server went away, and once that it is back. */
 static void note_reach(tmb_redis *redis, bool away, const char *message) {
     (void)pthread_mutex_lock(&redis->lock);

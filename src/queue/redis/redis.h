@@ -13,6 +13,8 @@ typedef struct tmb_redis tmb_redis;
 
 tmb_status tmb_redis_open(const tmb_redis_address *address, tmb_logger *logger, tmb_redis **out, tmb_error *error);
 void tmb_redis_close(tmb_redis **redis);
+/* Whether the last command did not reach the server. */
+bool tmb_redis_is_away(tmb_redis *redis);
 
 /* Arguments that grow; freed by whatever they are given to. */
 typedef struct tmb_arguments {

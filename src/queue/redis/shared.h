@@ -43,7 +43,7 @@ extern const tmb_job_operations tmb_shared_jobs;
 /* items.c */
 tmb_store_status tmb_shared_take(tmb_store *base, const tmb_taking *how, tmb_delivery *out);
 tmb_store_status tmb_shared_renew(tmb_store *base, const tmb_delivery *delivery, double lease_seconds);
-tmb_store_status tmb_shared_give_back(tmb_store *base, const tmb_delivery *delivery);
+tmb_store_status tmb_shared_give_back(tmb_store *base, const tmb_delivery *delivery, bool counts);
 tmb_store_status tmb_shared_pass_on(tmb_store *base, const tmb_delivery *delivery, uint64_t memory);
 tmb_store_status tmb_shared_finish(tmb_store *base, const tmb_delivery *delivery, tmb_item_state state,
                                    const char *result, const char *audio);
@@ -72,8 +72,9 @@ void tmb_shared_unbook(tmb_store *base, uint64_t bytes);
  * as long as somebody is deleting the same content. The reply is the caller's. */
 tmb_store_status tmb_shared_put(tmb_shared *store, const char *path, const char *sum, uint64_t bytes,
                                 tmb_redis_script script, tmb_arguments *arguments, redisReply **reply);
-/* Deletes the contents that a script's reply names from element `first` on. */
-void tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first);
+/* Deletes the contents that a script's reply names from element `first` on. False: one cannot be deleted now; the sweep
+ * comes back to it and those behind it. */
+bool tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first);
 tmb_store_status tmb_shared_open_content(tmb_shared *store, const char *sum, uint64_t bytes, int *descriptor);
 /* Whether Redis has so little memory left that nothing new should come. */
 tmb_store_status tmb_shared_check_room(tmb_shared *store, size_t bytes);

@@ -28,8 +28,18 @@ static void free_reply(redisReply **reply) {
     }
 }
 
+/* A worker that ends is not counted on. If the server is away, it sees that by the silence. */
+static void say_goodbye(tmb_shared *store) {
+    redisReply *reply = NULL;
+    if (store->labels != NULL && store->labels[0] && store->redis != NULL && !tmb_redis_is_away(store->redis)) {
+        (void)tmb_redis_run(store->redis, TMB_SCRIPT_LEAVE, &reply, "s", store->consumer);
+    }
+    free_reply(&reply);
+}
+
 static void close_store(tmb_store *base) {
     tmb_shared *store = tmb_shared_of(base);
+    say_goodbye(store);
     tmb_shared_stop_listening(store);
     if (store->contents != NULL) {
         store->contents->close(store->contents);
@@ -47,7 +57,8 @@ static void close_store(tmb_store *base) {
 /* Says what this worker can do, and has the streams made that everybody looks at. */
 static tmb_store_status introduce(tmb_shared *store) {
     redisReply *reply = NULL;
-    tmb_store_status status = tmb_redis_run(store->redis, TMB_SCRIPT_OPEN, &reply, "s", store->labels);
+    tmb_store_status status =
+        tmb_redis_run(store->redis, TMB_SCRIPT_OPEN, &reply, "ss", store->labels, store->consumer);
     free_reply(&reply);
     return status;
 }
@@ -62,11 +73,9 @@ static void expire(tmb_store *base) {
             tmb_redis_run(store->redis, TMB_SCRIPT_EXPIRE, &reply, "ddi", store->job_seconds,
                           grace > least_grace_seconds ? grace : least_grace_seconds, (int64_t)expired_most);
         size_t count = status == TMB_STORE_OK && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-        if (status == TMB_STORE_OK) {
-            tmb_shared_delete(store, reply, 0);
-        }
+        bool deleted = status == TMB_STORE_OK && tmb_shared_delete(store, reply, 0);
         free_reply(&reply);
-        if (count < expired_most) {
+        if (!deleted || count < expired_most) {
             break;
         }
     }

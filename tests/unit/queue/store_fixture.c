@@ -34,7 +34,12 @@ const char *redis_socket(void) {
 void redis_cli(const char *arguments) {
     char line[512];
     (void)snprintf(line, sizeof line, "redis-cli -s %s %s >/dev/null 2>&1", redis_socket(), arguments);
-    assert_int_equal(system(line), 0);
+    int result = system(line);
+    for (int i = 0; i < 500 && result != 0; i++) { /* it may be just starting again */
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        result = system(line);
+    }
+    assert_int_equal(result, 0);
 }
 
 void start_redis(void) {

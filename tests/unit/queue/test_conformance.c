@@ -189,8 +189,8 @@ static void test_job(void **state) {
     /* Twice is as good as once. */
     assert_int_equal(tmb_store_item_finish(at->store, &items[0], TMB_ITEM_FAILED, "again", NULL), TMB_STORE_OK);
     assert_int_equal(tmb_store_bytes(at->store), 5);
-    assert_int_equal(tmb_store_item_give_back(at->store, &items[1]), TMB_STORE_OK);
-    assert_int_equal(tmb_store_item_give_back(at->store, &items[1]), TMB_STORE_NOT_FOUND);
+    assert_int_equal(tmb_store_item_give_back(at->store, &items[1], false), TMB_STORE_OK);
+    assert_int_equal(tmb_store_item_give_back(at->store, &items[1], false), TMB_STORE_NOT_FOUND);
     finish(at, &items[1], "not running", TMB_STORE_NOT_FOUND);
     check_counts(at, job.id, 1, 0, 1, 0);
     tmb_delivery again = take(at, 100);
@@ -224,7 +224,7 @@ static void test_leases(void **state) {
     second = take(at, 100);
     assert_int_equal(second.position, first.position);
     assert_int_equal(tmb_store_item_renew(at->store, &first, 100), TMB_STORE_NOT_FOUND);
-    assert_int_equal(tmb_store_item_give_back(at->store, &first), TMB_STORE_NOT_FOUND);
+    assert_int_equal(tmb_store_item_give_back(at->store, &first, false), TMB_STORE_NOT_FOUND);
     finish(at, &first, "late", TMB_STORE_NOT_FOUND);
     assert_int_equal(tmb_store_item_renew(at->store, &second, 100), TMB_STORE_OK);
     finish(at, &second, "audio", TMB_STORE_OK);
@@ -276,7 +276,7 @@ static void test_watch(void **state) {
     tmb_job_info job = add_job(at, 1);
     wait_count(&seen.work, 1);
     tmb_delivery item = take(at, 100);
-    assert_int_equal(tmb_store_item_give_back(at->store, &item), TMB_STORE_OK);
+    assert_int_equal(tmb_store_item_give_back(at->store, &item, false), TMB_STORE_OK);
     wait_count(&seen.work, 2);
     assert_int_equal(tmb_store_job_remove(at->store, job.id), TMB_STORE_OK);
     wait_count(&seen.removed, 1);

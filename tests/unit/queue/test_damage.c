@@ -250,7 +250,7 @@ static void use(damage *to) {
     }
     tmb_delivery item;
     if (tmb_store_item_take(store, &(tmb_taking){.lease_seconds = 100}, &item) == TMB_STORE_OK) {
-        (void)tmb_store_item_give_back(store, &item);
+        (void)tmb_store_item_give_back(store, &item, false);
         free(item.request);
     }
     tmb_store_expire(store);

@@ -61,7 +61,7 @@ static void test_dead_letters(void **state) {
     }
     tmb_delivery item = take_one(at);
     /* To give it back says nothing against it. */
-    assert_int_equal(tmb_store_item_give_back(at->store, &item), TMB_STORE_OK);
+    assert_int_equal(tmb_store_item_give_back(at->store, &item, false), TMB_STORE_OK);
     free(item.request);
     item = take_one(at);
     assert_int_equal(item.attempts, 3);
@@ -112,7 +112,7 @@ static void test_calls(void **state) {
     assert_int_equal(tmb_store_call_send(at->store, &item, &first, &waiting), TMB_STORE_OK);
     assert_int_equal(tmb_store_call_send(at->store, &item, &second, &waiting), TMB_STORE_OK);
     /* What was sent already is not there twice. */
-    assert_int_equal(tmb_store_call_send(at->store, &item, 2, "audio", "c", 1, &waiting), TMB_STORE_OK);
+    assert_int_equal(tmb_store_call_send(at->store, &item, &second, &waiting), TMB_STORE_OK);
     assert_int_equal(waiting, 2);
     assert_int_equal(tmb_store_item_finish(at->store, &item, TMB_ITEM_DONE, "result", NULL), TMB_STORE_OK);
     static const struct {
@@ -271,6 +271,34 @@ static tmb_store *second_worker(fixture *at, double patience) {
     return second;
 }
 
+/* A larger worker that has ended is not counted on, and what it had been left does not wait for it for ever. */
+static void test_memory_that_left(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"large"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .count = 1};
+    tmb_job_info job;
+    tmb_taking how = {.lease_seconds = 100};
+    tmb_delivery item;
+    at->labels = "memory=1000";
+    reopen(at);
+    at->labels = "memory=2000";
+    tmb_store *larger = second_worker(at, 0);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    item = take_one(at);
+    assert_int_equal(tmb_store_item_pass_on(at->store, &item, 1000), TMB_STORE_OK);
+    free(item.request);
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_NOT_FOUND);
+    tmb_store_close(&larger);
+    /* It may come back. */
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_NOT_FOUND);
+    redis_cli("zadd {timbre}:workers 1 memory=2000");
+    item = take_one(at);
+    assert_string_equal(item.request, "large");
+    assert_int_equal(tmb_store_item_pass_on(at->store, &item, 1000), TMB_STORE_FULL);
+    assert_int_equal(tmb_store_item_finish(at->store, &item, TMB_ITEM_FAILED, "{}", NULL), TMB_STORE_OK);
+    free(item.request);
+}
+
 /* An item goes to the worker that knows its voice if that has nothing to do, and only once; otherwise to any. */
 static void test_voices_that_are_known(void **state) {
     fixture *at = *state;
@@ -306,6 +334,29 @@ static void test_voices_that_are_known(void **state) {
     tmb_store_close(&other);
 }
 
+/* What the worker that knows the voice may not have is not put aside for it. */
+static void test_known_voice_and_another_need(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"a"};
+    static const char *const voices[] = {"voice:anna"};
+    static const char *const needs[] = {"gpu"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .voices = voices, .count = 1};
+    tmb_job_info job;
+    tmb_delivery item;
+    at->labels = "gpu";
+    tmb_store *other = second_worker(at, 1000);
+    add_voice(at, "anna", "voice");
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    end(at->store, &item);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_NOT_FOUND);
+    wanted.needs = needs;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(other, &item), TMB_STORE_OK);
+    end(other, &item);
+    tmb_store_close(&other);
+}
+
 /* Two were put aside for a worker that cannot take them: the one that another took does not hide the second. */
 static void test_voices_one_behind_the_other(void **state) {
     fixture *at = *state;
@@ -316,6 +367,7 @@ static void test_voices_one_behind_the_other(void **state) {
     tmb_job_info job;
     tmb_delivery items[2];
     at->labels = "gpu";
+    reopen(at);
     tmb_store *other = second_worker(at, 0);
     add_voice(at, "anna", "voice");
     assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
@@ -323,7 +375,9 @@ static void test_voices_one_behind_the_other(void **state) {
     end(at->store, &items[0]);
     wanted.needs = needs;
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(take_from(at->store, &items[0]), TMB_STORE_NOT_FOUND);
+        /* It has nothing to do, and takes nothing: somebody stopped it there. */
+        redis_cli("eval \"redis.call('zadd', '{timbre}:idle', redis.call('time')[1], "
+                  "redis.call('get', redis.call('keys', '{timbre}:knows:*')[1]))\" 0");
         assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
     }
     for (int i = 0; i < 2; i++) {
@@ -381,12 +435,15 @@ static void test_voices_whose_worker_is_gone(void **state) {
 static const store_test tests[] = {
     STORE_TEST(test_dead_letters),
     STORE_TEST(test_calls),
+    STORE_TEST(test_memory_that_left),
+    STORE_TEST(test_known_voice_and_another_need),
     STORE_TEST(test_needs),
     STORE_TEST(test_models),
     STORE_TEST(test_memory),
     STORE_TEST(test_voices_that_are_known),
     STORE_TEST(test_voices_one_behind_the_other),
     STORE_TEST(test_voices_whose_worker_is_gone),
+    {.name = "test_calls_that_hurry", .run = test_calls_that_hurry, .alone = true},
     {.name = "test_silence", .run = test_silence, .alone = true},
     {.name = "test_full_memory", .run = test_full_memory, .alone = true},
 };
@@ -394,4 +451,3 @@ static const store_test tests[] = {
 int main(int argc, char **argv) {
     return run_store_tests(argc, argv, "redis-folder", tests, sizeof tests / sizeof tests[0]);
 }
-    {.name = "test_calls_that_hurry", .run = test_calls_that_hurry, .alone = true},

@@ -27,13 +27,14 @@ int clock_gettime(clockid_t clock, struct timespec *out) {
 }
 
 /* What an item does. */
-typedef enum deed { SPEAK, FAIL, LATER_TWICE, UNTIL_CANCELLED, WHEN_TOLD, FULL } deed;
+typedef enum deed { SPEAK, FAIL, LATER_TWICE, UNTIL_CANCELLED, WHEN_TOLD, FULL, SHORT, SHORT_ONCE } deed;
 
 typedef struct workshop {
     fixture *at;
     tmb_worker *worker;
     atomic_int deed; /* a `deed` */
     atomic_int started, spoken, cancelled, released, later;
+    atomic_int tried[8], together;    /* by position; those that began next to another for the second time */
     tmb_worker_run *_Atomic asked[8]; /* to end */
     struct work_state *waiting[4];    /* of WHEN_TOLD */
 } workshop;
@@ -44,6 +45,24 @@ typedef struct work_state {
     size_t position;
     char path[TMB_STORE_PATH];
 } work_state;
+
+static void speak_now(work_state *item) {
+    write_temporary(item->shop->at, "audio", item->path);
+    atomic_fetch_add(&item->shop->spoken, 1);
+    tmb_worker_ended(item->run, TMB_WORK_DONE);
+}
+
+/* The first time there is no memory; the second time nobody else may have begun. */
+static void speak_the_second_time(work_state *item) {
+    if (atomic_fetch_add(&item->shop->tried[item->position], 1) == 0) {
+        tmb_worker_ended(item->run, TMB_WORK_NO_MEMORY);
+        return;
+    }
+    if (atomic_load(&item->shop->started) - atomic_load(&item->shop->released) != 1) {
+        atomic_fetch_add(&item->shop->together, 1);
+    }
+    speak_now(item);
+}
 
 static void start(void *user, tmb_worker_run *run, const tmb_delivery *delivery, void **state) {
     workshop *shop = user;
@@ -56,11 +75,9 @@ static void start(void *user, tmb_worker_run *run, const tmb_delivery *delivery,
         atomic_fetch_add(&shop->started, 1);
     }
     switch ((deed)atomic_load(&shop->deed)) {
-    case SPEAK:
-        write_temporary(shop->at, "audio", item->path);
-        atomic_fetch_add(&shop->spoken, 1);
-        tmb_worker_ended(run, TMB_WORK_DONE);
-        break;
+    case SPEAK: speak_now(item); break;
+    case SHORT: tmb_worker_ended(run, TMB_WORK_NO_MEMORY); break;
+    case SHORT_ONCE: speak_the_second_time(item); break;
     case WHEN_TOLD: shop->waiting[atomic_fetch_add(&shop->started, 1)] = item; break;
     case FAIL: tmb_worker_ended(run, TMB_WORK_FAILED); break;
     case LATER_TWICE:
@@ -289,6 +306,24 @@ static void test_cancel(void **state) {
     tmb_worker_stop(&shop.worker);
 }
 
+/* Too little memory at the moment: an item is tried again when nothing else runs. */
+static void test_short_of_memory(void **state) {
+    workshop shop = {.at = *state, .deed = SHORT_ONCE};
+    begin_work(&shop, 10);
+    tmb_job_info job = add_job(shop.at, 6);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_DONE], 6);
+    assert_int_equal(atomic_load(&shop.started), 12);
+    assert_int_equal(atomic_load(&shop.together), 0);
+    /* It is still too little then. */
+    atomic_store(&shop.deed, SHORT);
+    atomic_store(&shop.started, 0);
+    job = add_job(shop.at, 2);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_FAILED], 2);
+    assert_int_equal(atomic_load(&shop.started), 4);
+    tmb_worker_stop(&shop.worker);
+    assert_int_equal(atomic_load(&shop.released), 16);
+}
+
 /* The clock on the wall is set back by an hour while the worker rests. */
 static void test_clock_that_jumps(void **state) {
     workshop shop = {.at = *state, .deed = LATER_TWICE};
@@ -312,6 +347,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_full_database, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_that_stays_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_short_of_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clock_that_jumps, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

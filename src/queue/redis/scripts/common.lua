@@ -4,6 +4,7 @@
 local P = KEYS[1]
 local GROUP = 'workers'
 local OWN = '@' .. string.rep('%x', 32) .. '$' -- of a worker's own stream: @CONSUMER after the need
+local SILENT = 120 -- s; a worker that has said nothing for so long is not there
 local LONGEST = 3600000 -- ms; an entry that is idle for so long may be taken by others
 
 local function call(...) return redis.call(...) end
@@ -13,11 +14,11 @@ local function now()
   return tonumber(time[1]) + tonumber(time[2]) / 1e6
 end
 
-local function text(number) return string.format('%.6f', number) end
 -- What the script changes from here on does not go into the append-only file, so nobody waits for the disk, and it is
 -- gone with the server.
 local function unwritten() redis.set_repl(redis.REPL_NONE) end
 
+local function text(number) return string.format('%.6f', number) end
 
 -- What `work` returns. The same question may come again, because its answer was lost on its way: it has the same answer
 -- then, and nothing is done a second time.
@@ -73,12 +74,37 @@ local function make_stream(class, need)
   if answer.err and not string.find(answer.err, 'BUSYGROUP') then error(answer) end -- otherwise it is there
 end
 
--- A worker that knows the item's voice and had nothing to do a moment ago. It gets one item by that.
-local function knower(id, position)
+local function leave(consumer)
+  call('ZREM', P .. 'here', consumer)
+  call('ZREM', P .. 'idle', consumer)
+  call('HDEL', P .. 'labels', consumer)
+end
+
+-- Whether one of the workers that are there now has what an item needs.
+local function is_somebodys(need)
+  for _, consumer in ipairs(call('ZRANGEBYSCORE', P .. 'here', text(now() - SILENT), '+inf')) do
+    if suits(need, labels_of(call('HGET', P .. 'labels', consumer) or '')) then return true end
+  end
+  return false
+end
+
+-- The need without a memory.
+local function without_memory(need)
+  local labels = {}
+  for label in string.gmatch(need, '[^,]+') do
+    if not string.match(label, '^memory=%d+$') then labels[#labels + 1] = label end
+  end
+  return labels
+end
+
+-- A worker that knows the item's voice, has what the item needs and had nothing to do a moment ago. It gets one item by
+-- that.
+local function knower(need, id, position)
   local voice = call('HGET', items_key(id), 'v' .. position)
   local who = voice and call('GET', P .. 'knows:' .. voice)
   local since = who and call('ZSCORE', P .. 'idle', who)
   if not since or tonumber(since) < now() - 10 then return nil end
+  if not suits(need, labels_of(call('HGET', P .. 'labels', who) or '')) then return nil end
   call('ZREM', P .. 'idle', who)
   return who
 end
@@ -86,7 +112,7 @@ end
 -- Puts an item on the stream, or aside for a worker that knows its voice, on one of its own. Returns whether it is on
 -- the stream.
 local function offer(class, need, id, position)
-  local who = knower(id, position)
+  local who = knower(need, id, position)
   local own = who and need .. '@' .. who or need
   if who then
     make_stream(class, own)

@@ -4,17 +4,10 @@ return once(function()
   local id, position, memory = ARGV[1], ARGV[2], tonumber(ARGV[4])
   local item = held(id, position, ARGV[3])
   if not item then return 'NOT_FOUND' end
-  local need = {string.format('memory=%.0f', memory + 1)}
-  for label in string.gmatch(item.need, '[^,]+') do
-    if not string.match(label, '^memory=%d+$') then table.insert(need, #need, label) end
-  end
+  local need = without_memory(item.need)
+  need[#need + 1] = string.format('memory=%.0f', memory + 1)
   need = table.concat(need, ',')
-  -- Whoever says nothing for two minutes is not there.
-  local able = false
-  for _, labels in ipairs(call('ZRANGEBYSCORE', P .. 'workers', text(now() - 120), '+inf')) do
-    able = able or suits(need, labels_of(labels))
-  end
-  if not able then return 'FULL' end
+  if not is_somebodys(need) then return 'FULL' end
   call('HSET', items_key(id), 's' .. position, 0, 'n' .. position, need)
   call('HDEL', items_key(id), 'e' .. position)
   local voice = call('HGET', items_key(id), 'v' .. position)

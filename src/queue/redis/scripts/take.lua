@@ -88,6 +88,16 @@ local function steal(class)
   end
 end
 
+-- Whether nothing but memory is lacking and no worker with so much has been there for a while: who takes the item then
+-- finds that it does not fit, and says so.
+local function is_lost(need)
+  if not suits(table.concat(without_memory(need), ','), labels) then return false end
+  for _, list in ipairs(call('ZRANGEBYSCORE', P .. 'workers', text(now() - SILENT), '+inf')) do
+    if suits(need, labels_of(list)) then return false end
+  end
+  return true
+end
+
 local streams = call('SMEMBERS', P .. 'streams')
 table.sort(streams)
 -- Items with the same need take turns; streams with different needs are tried from another one each time.
@@ -100,10 +110,13 @@ for _, class in ipairs(ARGV[4] == 'calls' and {'calls'} or {'calls', 'jobs'}) do
     local name = streams[(i + turn - 1) % #streams + 1]
     if string.sub(name, 1, #class + 1) == class .. ':' then
       local need = string.sub(name, #class + 2)
-      if suits(need, labels) then
+      local fits = suits(need, labels)
+      local waits = not fits and
+                    (call('EXISTS', ring_key(class, need)) == 1 or call('XLEN', stream_key(class, need)) > 0)
+      if fits or waits and is_lost(need) then
         local taken = take(class, need)
         if taken then return taken end
-      elseif call('EXISTS', ring_key(class, need)) == 1 or call('XLEN', stream_key(class, need)) > 0 then
+      elseif waits then
         left[#left + 1] = need
       end
     end
