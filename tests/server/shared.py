@@ -1,10 +1,14 @@
 """A queue that several processes share: a Redis server of our own, workers, and servers that use it."""
+import contextlib
+import http.client
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -22,10 +26,38 @@ def need_redis():
         pytest.skip("this timbre was built without Redis")
 
 
-class Redis:
-    """A server with its own folder, on a socket in it."""
+def free_port():
+    """One that nobody has at the moment: whoever takes it may find that another was faster."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    def __init__(self, *options, password=""):
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def on_free_port(start):
+    """(port, process) of start(port), again with another port if the program ends instead of listening there."""
+    for _ in range(20):
+        port = free_port()
+        process = start(port)
+        end = time.monotonic() + PATIENCE
+        while process.poll() is None and not listens(port):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        if process.poll() is None:
+            return port, process
+    raise RuntimeError(f"{process.args} ends with every port")
+
+
+class Redis:
+    """A server with its own folder, on a socket in it, and on a port of its own if an option `listens` names it."""
+
+    def __init__(self, *options, password="", listens=None):
+        self.listens = listens
+        self.port = None
         self.environment = {**os.environ, **({"REDISCLI_AUTH": password} if password else {})}
         self.folder = tempfile.TemporaryDirectory(prefix="timbre-redis-")
         self.socket = f"{self.folder.name}/redis.sock"
@@ -33,12 +65,18 @@ class Redis:
         self.options = options
         self.start()
 
-    def start(self):
+    def launch(self, *options):
         # appendfsync always: what was acknowledged survives a kill.
-        self.process = subprocess.Popen(
+        return subprocess.Popen(
             ["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.folder.name,
-             "--appendonly", "yes", "--appendfsync", "always", "--save", "", *self.options],
+             "--appendonly", "yes", "--appendfsync", "always", "--save", "", *self.options, *options],
             stdout=subprocess.DEVNULL)
+
+    def start(self):
+        if self.listens:
+            self.port, self.process = on_free_port(lambda port: self.launch(self.listens, str(port)))
+        else:
+            self.process = self.launch()
         end = time.monotonic() + PATIENCE
         while self.cli("ping", check=False).strip() != "PONG":
             assert time.monotonic() < end and self.process.poll() is None
@@ -119,6 +157,22 @@ class Worker:
         self.close()
 
 
+@contextlib.contextmanager
+def worker_on_a_port(queue, *options):
+    """A worker and the port at which it says how it is."""
+    for left in range(20, 0, -1):
+        port = free_port()
+        try:
+            worker = Worker(queue, *options, "--port", port)
+        except RuntimeError:
+            if left == 1:
+                raise
+            continue
+        break
+    with worker:
+        yield worker, port
+
+
 class Proxy:
     """Between a client and a unix socket: `fault(number, direction, data)` may return other bytes, None to cut both
     ways, or "half" to close only this direction."""
@@ -169,6 +223,29 @@ class Proxy:
 
     def close(self):
         self.listener.close()
+
+
+@contextlib.contextmanager
+def bucket_server():
+    """An S3 server (moto) with a bucket: the environment by which timbre finds it."""
+    port, process = on_free_port(lambda port: subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL))
+    try:
+        client = http.client.HTTPConnection("127.0.0.1", port)
+        client.request("PUT", "/sounds")
+        assert client.getresponse().status == 200
+        yield {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1",
+               "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def objects(bucket):
+    client = http.client.HTTPConnection(bucket["AWS_ENDPOINT_URL"].removeprefix("http://"))
+    client.request("GET", "/sounds?list-type=2")
+    return re.findall(r"<Key>(.*?)</Key>", client.getresponse().read().decode())
 
 
 def front(queue, *options, **settings):

@@ -16,7 +16,7 @@ import threading
 import time
 
 import pytest
-from shared import Proxy, Redis, Worker, blobs_of, front, need_redis
+from shared import Proxy, Redis, Worker, blobs_of, bucket_server, front, need_redis, objects, worker_on_a_port
 from support import API, FULL, PATIENCE, REFERENCE, TIMBRE, Server, data_uri, wait_for, wav
 
 TEXT = "A sentence that takes a moment to say. "
@@ -193,6 +193,12 @@ def test_models_are_needs(redis, blobs):
         with Worker(redis.url, "--blobs", blobs, "--engine", "qwen3", "--model", f"Small={QWEN}"):
             assert server.wait_job(job)["done"] == 3
             assert [entry["engine"] for entry in items_of(server, job)][0] == "qwen3"
+            # OpenAI's clients name a model that may be nobody's.
+            said = {"input": "Hi.", "ref_audio": data_uri(), "ref_text": "hello", "max_seconds": 0.5, "stream": False}
+            assert server.post("/v1/audio/speech", {**said, "model": "tts-1"}).status == 200
+            assert "{timbre}:work:calls:model=Small" not in redis.keys("work:calls*")
+            assert server.post("/v1/audio/speech", {**said, "model": "SMALL"}).status == 200
+            assert "{timbre}:work:calls:model=Small" in redis.keys("work:calls*")
             assert [server.post(API + "/voice-clone", {**item, "model": model}).json()["items"][0]["engine"]
                     for model in ("SMALL", "preview")] == ["qwen3", "preview"]
 
@@ -306,15 +312,8 @@ def results_of(server, job):
     return server.get(f"{API}/queue/results/{job}?audio=url").json()["items"]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_metrics(redis, blobs):
-    own = free_port()
-    with front(redis.url, "--blobs", blobs) as server, Worker(redis.url, "--blobs", blobs, "--port", own) as worker:
+    with front(redis.url, "--blobs", blobs) as server, worker_on_a_port(redis.url, "--blobs", blobs) as (worker, own):
         assert worker.line == f"listening on http://127.0.0.1:{own}\n"
         server.wait_job(server.job([{"text": "Hi.", "ref_audio": SHORT}] * 2))
         assert server.metric("timbre_queue_deliveries_total") >= 2
@@ -353,9 +352,7 @@ def test_redis_that_forgets_is_refused(blobs):
 
 
 def test_password(blobs, tmp_path):
-    port = free_port()
-    with Redis("--requirepass", "open sesame", "--port", str(port), password="open sesame") as redis:
-        redis.port = port
+    with Redis("--requirepass", "open sesame", password="open sesame", listens="--port") as redis:
         arguments = [TIMBRE, "queue", "dead", "--queue", redis.url]
         assert subprocess.run(arguments, capture_output=True).returncode == 2
         (tmp_path / "password").write_text("open sesame\n")
@@ -414,11 +411,11 @@ def test_servers_that_talk_nonsense():
 
 def test_user_without_permission(blobs):
     """A Redis user that lacks a command or a key is told at the start, not with the first item."""
-    with Redis("--port", str(port := free_port())) as redis:
+    with Redis() as redis:
         for rules in ("~* &* +@all -evalsha", "~* &* +@all -xgroup", "~other:* &* +@all", "~* &* +@all -info",
                       "~* &* +@all -ping"):
             redis.cli("acl", "setuser", "poor", "reset", "on", ">secret", *rules.split())
-            result = subprocess.run([TIMBRE, "queue", "dead", "--queue", f"redis://poor:secret@127.0.0.1:{port}"],
+            result = subprocess.run([TIMBRE, "queue", "dead", "--queue", f"unix:poor:secret@{redis.socket}"],
                                     capture_output=True, text=True, timeout=PATIENCE)
             assert result.returncode != 0 and re.search("NOPERM|can't run", result.stderr), (rules, result)
 
@@ -437,16 +434,16 @@ def test_tls(blobs, tmp_path):
     """rediss:// reaches whoever has a certificate that is trusted and has the right name, and nobody else."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
-    port = free_port()
     trusted, key = certificate(tmp_path, "IP:127.0.0.1,DNS:localhost")
     environment = {**os.environ, "SSL_CERT_FILE": str(trusted)}
-    options = ("--tls-port", port, "--tls-cert-file", trusted, "--tls-key-file", key, "--tls-ca-cert-file", trusted,
+    options = ("--tls-cert-file", trusted, "--tls-key-file", key, "--tls-ca-cert-file", trusted,
                "--tls-auth-clients", "no")
 
     def dead(url, environment):
         command = [TIMBRE, "queue", "dead", "--queue", url]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    with Redis(*map(str, options)):
+    with Redis(*map(str, options), listens="--tls-port") as redis:
+        port = redis.port
         url = f"rediss://127.0.0.1:{port}"
         with (front(url, "--blobs", blobs, environment=environment) as server,
               Worker(url, "--blobs", blobs, "--port", "0", environment=environment)):
@@ -462,60 +459,11 @@ def test_tls(blobs, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     trusted, key = certificate(other, "DNS:elsewhere.example")
-    options = ("--tls-port", port, "--tls-cert-file", trusted, "--tls-key-file", key, "--tls-ca-cert-file", trusted,
+    options = ("--tls-cert-file", trusted, "--tls-key-file", key, "--tls-ca-cert-file", trusted,
                "--tls-auth-clients", "no")
-    with Redis(*map(str, options)):
-        wrong = dead(url, {**os.environ, "SSL_CERT_FILE": str(trusted)})
+    with Redis(*map(str, options), listens="--tls-port") as redis:
+        wrong = dead(f"rediss://127.0.0.1:{redis.port}", {**os.environ, "SSL_CERT_FILE": str(trusted)})
         assert wrong.returncode == 1 and "certificate" in wrong.stderr, wrong
-
-
-def test_deployment_page(tmp_path):
-    """The commands of "From one machine to several", as they stand there but for names, ports and the preview voice."""
-    page = (pathlib.Path(__file__).parents[2] / "docs/deployment.md").read_text()
-    section = re.search(r"^## From one machine to several\n(.*?)^## ", page, re.M | re.S).group(1)
-    blocks = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
-    assert len(blocks) == 4
-    (tmp_path / "blobs").mkdir()
-    (tmp_path / "keys").write_text("team " + "k" * 64 + "\n")
-    queue, worker, server = free_port(), free_port(), free_port()
-    stands_for = {"queue.example": "127.0.0.1", "6379": str(queue), "9090": str(worker),
-                  "/mnt/timbre": str(tmp_path / "blobs"),
-                  "0.0.0.0": "127.0.0.1"}
-    environment = {**os.environ, "PATH": f"{pathlib.Path(TIMBRE).resolve().parent}:{os.environ['PATH']}",
-                   "TIMBRE_ENGINE": "preview",
-                   "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path)}
-    started = []
-    try:
-        for block in blocks:
-            for line in block.replace("\\\n", " ").splitlines():
-                for name, value in stands_for.items():
-                    line = line.replace(name, value)
-                own = {**environment, "TIMBRE_PORT": str(server)} if line.startswith("timbre serve") else environment
-                if line.endswith("&"):
-                    started.append(subprocess.Popen(["bash", "-c", "exec " + line[:-1]], cwd=tmp_path, env=own,
-                                                    stdout=subprocess.DEVNULL))
-                    port = queue if line.startswith("redis") else server if line.startswith("timbre serve") else worker
-                    wait_for(lambda: listens(port) or started[-1].poll() is not None, PATIENCE)
-                    assert started[-1].poll() is None, line
-                else:
-                    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=tmp_path, env=own,
-                                          capture_output=True, text=True)
-                    assert done.returncode == 0, (line, done.stderr)
-        client = Server(wait=False)
-        client.port = server
-        answer = client.post(API + "/voice-clone", {"text": "Hello.", "ref_audio": SHORT},
-                             headers={"x-api-key": "k" * 64})
-        assert answer.status == 200, answer
-        client.folder.cleanup()
-    finally:
-        for process in reversed(started):
-            process.terminate()
-            process.wait(PATIENCE)
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_while_it_moves(server, job):
@@ -628,27 +576,8 @@ def test_streams_through_a_network_that_fails(blobs, seed):
 
 @pytest.fixture(scope="module")
 def bucket():
-    """An S3 server (moto) with a bucket, and the environment by which timbre finds it."""
-    port = free_port()
-    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-    process = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: listens(port), PATIENCE)
-        client = http.client.HTTPConnection("127.0.0.1", port)
-        client.request("PUT", "/sounds")
-        assert client.getresponse().status == 200
+    with bucket_server() as keys:
         yield keys
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def objects(bucket):
-    client = http.client.HTTPConnection(bucket["AWS_ENDPOINT_URL"].removeprefix("http://"))
-    client.request("GET", "/sounds?list-type=2")
-    return re.findall(r"<Key>(.*?)</Key>", client.getresponse().read().decode())
 
 
 def test_bucket(redis, bucket):
