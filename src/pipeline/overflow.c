@@ -48,6 +48,7 @@ bool tmb_overflow_take(tmb_scheduler *scheduler, tmb_item *item) {
     }
     item->home = item->lane;
     if (item->request.source == TMB_SOURCE_VOICE) { /* what was prepared for one engine says nothing to another */
+        tmb_prepare_forget(item);                   /* the voice may be open: the item's lane gave way */
         item->request.source = TMB_SOURCE_FILE;
         item->was_voice = true;
     }
@@ -76,8 +77,7 @@ bool tmb_overflow_return(tmb_scheduler *scheduler, tmb_item *item, const tmb_err
     item->reserved = 0;
     tmb_voice_release(&item->preparation.voice);
     tmb_clean_release(&item->preparation.clean);
-    item->preparation.reading = (tmb_reading){0};
-    item->preparation.open = false;
+    tmb_prepare_forget(item);
     if (item->was_voice) {
         item->request.source = TMB_SOURCE_VOICE;
     }

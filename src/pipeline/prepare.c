@@ -139,8 +139,7 @@ static bool fall_back(tmb_scheduler *scheduler, tmb_item *item, const tmb_error 
     }
     tmb_budget_release(&scheduler->context->budget, item->reserved);
     item->reserved = 0;
-    item->preparation.reading = (tmb_reading){0};
-    item->preparation.open = item->preparation.asked = false;
+    tmb_prepare_forget(item);
     item->request.source = TMB_SOURCE_FILE;
     item->preparation.voice_unusable = true;
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_WAITING);

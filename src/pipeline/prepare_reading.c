@@ -126,12 +126,14 @@ static void find_voice(tmb_item *item) {
     }
     uint64_t reserved = status == TMB_OK ? item->reserved : 0;
     item->reserved -= reserved;
+    if (status == TMB_OK) { /* behind the lock a build that fails may have let the item begin again */
+        tmb_reading_close(&item->preparation.reading);
+    }
     (void)pthread_mutex_unlock(&scheduler->lock);
     if (status != TMB_OK) {
         end_reading(item, &error);
         return;
     }
-    tmb_reading_close(&item->preparation.reading);
     tmb_budget_release(&scheduler->context->budget, reserved);
     if (found && pre) {
         tmb_item_progress(item, TMB_STAGE_RESAMPLE_REFERENCE, 1);
@@ -185,6 +187,13 @@ static void run_reading(void *argument) {
     } else {
         tmb_pool_post(scheduler->resample, &item->preparation.work, run_reading, item);
     }
+}
+
+void tmb_prepare_forget(tmb_item *item) {
+    tmb_item_preparation *preparation = &item->preparation;
+    tmb_reading_close(&preparation->reading);
+    preparation->reading = (tmb_reading){0};
+    preparation->open = preparation->asked = false;
 }
 
 bool tmb_prepare_give_way(tmb_scheduler *scheduler, tmb_item *item) {

@@ -84,6 +84,9 @@ void tmb_prepare_read(tmb_scheduler *scheduler, tmb_item *item);
 /* An item in phase READING that waits for memory waits to begin once more, with its reference open; false if it does
  * not wait. With the lock held. */
 bool tmb_prepare_give_way(tmb_scheduler *scheduler, tmb_item *item);
+/* What an item that is in no phase of reading has read counts for nothing: it begins with its source anew. With the
+ * lock held. */
+void tmb_prepare_forget(tmb_item *item);
 /* Nobody has built this voice: the item's reading becomes a build, with the item as its first waiter. With the lock
  * held. */
 tmb_status tmb_prepare_build(tmb_scheduler *scheduler, tmb_item *item, tmb_error *error);
