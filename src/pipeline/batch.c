@@ -234,14 +234,6 @@ static tmb_item *next_item(tmb_lane *lane, double *wait) {
     return item;
 }
 
-/* The item waits for memory. */
-static void await_memory(tmb_lane *lane, tmb_item *item) {
-    lane->admitting = item;
-    if (lane->scheduler->lane_count > 1) {
-        tmb_scheduler_wake(lane->scheduler); /* another turn, in which one lane may give way to another */
-    }
-}
-
 /* Reserves the device's memory, behind the host's; false if it was refused or comes later. */
 static bool reserve_device(tmb_lane *lane, tmb_item *item) {
     tmb_context *context = lane->scheduler->context;
@@ -268,7 +260,7 @@ static bool reserve_device(tmb_lane *lane, tmb_item *item) {
         return false;
     }
     if (!now) {
-        await_memory(lane, item);
+        lane->admitting = item;
     }
     return now;
 }
@@ -285,7 +277,7 @@ static bool reserve_item(tmb_lane *lane, tmb_item *item) {
         return false;
     }
     if (!now) {
-        await_memory(lane, item);
+        lane->admitting = item;
         return false;
     }
     return reserve_device(lane, item);

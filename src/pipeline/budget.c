@@ -19,6 +19,8 @@ void tmb_budget_name(tmb_budget *budget, const char *name, const char *option) {
     budget->changes = true;
 }
 
+void tmb_budget_tell(tmb_budget *budget, void (*began_to_wait)(void *user)) { budget->began_to_wait = began_to_wait; }
+
 void tmb_budget_deinit(tmb_budget *budget) {
     (void)pthread_cond_destroy(&budget->changed);
     (void)pthread_mutex_destroy(&budget->lock);
@@ -103,6 +105,9 @@ tmb_status tmb_budget_request(tmb_budget *budget, tmb_ticket *ticket, uint64_t b
     (void)pthread_mutex_unlock(&budget->lock);
     if (!*now && budget->reclaim != NULL) {
         budget->reclaim(budget->reclaim_user);
+    }
+    if (!*now && budget->began_to_wait != NULL) {
+        budget->began_to_wait(budget->reclaim_user);
     }
     return TMB_OK;
 }

@@ -35,12 +35,16 @@ typedef struct tmb_budget {
     uint64_t total, reserved;
     tmb_ticket *first, *last;
     tmb_reclaim reclaim;
+    void (*began_to_wait)(void *user); /* or NULL */
     void *reclaim_user;
 } tmb_budget;
 
 void tmb_budget_init(tmb_budget *budget, uint64_t total, tmb_reclaim reclaim, void *user);
 /* What messages call it, in static storage, for one whose total changes. */
 void tmb_budget_name(tmb_budget *budget, const char *name, const char *option);
+/* Called whenever a ticket has begun to wait, after `reclaim` and with its user; without the budget's lock. Whoever
+ * could free what `reclaim` cannot looks again. */
+void tmb_budget_tell(tmb_budget *budget, void (*began_to_wait)(void *user));
 void tmb_budget_deinit(tmb_budget *budget);
 
 /* Reserves `bytes`, now (*now = true, no callback) or later. `together` is what must stay reserved in

@@ -131,16 +131,30 @@ static void free_strings(tmb_context *context) {
     }
 }
 
-/* Room is made by forgetting prepared voices and by unloading what is idle. */
-static void reclaim(void *user) {
-    tmb_context *context = user;
+static tmb_scheduler *scheduler_of(tmb_context *context) {
     (void)pthread_mutex_lock(&context->lock);
     tmb_scheduler *scheduler = context->scheduler;
     (void)pthread_mutex_unlock(&context->lock);
+    return scheduler;
+}
+
+/* Room is made by forgetting prepared voices and by unloading what is idle. */
+static void reclaim(void *user) {
+    tmb_context *context = user;
+    tmb_scheduler *scheduler = scheduler_of(context);
     if (scheduler != NULL) {
         tmb_scheduler_reclaim(scheduler);
     }
     (void)tmb_registry_unload(&context->registry, 0);
+}
+
+/* Models that are in use are the scheduler's to let go: a model's load or an item waits for memory, and the scheduler
+ * may be asleep. */
+static void look_again(void *user) {
+    tmb_scheduler *scheduler = scheduler_of(user);
+    if (scheduler != NULL) {
+        tmb_scheduler_wake(scheduler);
+    }
 }
 
 /* Bytes of the GPU that may be used: none if the CPU computes, or if there is no GPU, which whoever loads a model finds
@@ -267,6 +281,8 @@ tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *er
                     reclaim, context);
     tmb_budget_init(&context->device_budget, device_memory(&context->options), reclaim, context);
     tmb_budget_name(&context->device_budget, "GPU memory budget", "--gpu-memory");
+    tmb_budget_tell(&context->budget, look_again);
+    tmb_budget_tell(&context->device_budget, look_again);
     context->device_memory = context->device_budget.total;
     status = open_models(context, options, &settings, error);
     if (status == TMB_OK && options->idle_unload > 0) {
@@ -334,9 +350,7 @@ void tmb_get_statistics(tmb_context *context, tmb_statistics *out) {
     out->is_clone = out->engine != NULL && (kind == NULL || kind->clones_voice);
     out->engine_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_ENGINE, NULL, NULL);
     out->denoiser_loaded = tmb_registry_loaded(&context->registry, TMB_MODEL_DENOISER, NULL, NULL);
-    (void)pthread_mutex_lock(&context->lock);
-    tmb_scheduler *scheduler = context->scheduler;
-    (void)pthread_mutex_unlock(&context->lock);
+    tmb_scheduler *scheduler = scheduler_of(context);
     if (scheduler != NULL) {
         tmb_scheduler_count(scheduler, out);
     }
@@ -344,9 +358,7 @@ void tmb_get_statistics(tmb_context *context, tmb_statistics *out) {
 
 void tmb_each_model_statistics(tmb_context *context, void (*each)(void *user, const tmb_model_statistics *statistics),
                                void *user) {
-    (void)pthread_mutex_lock(&context->lock);
-    tmb_scheduler *scheduler = context->scheduler;
-    (void)pthread_mutex_unlock(&context->lock);
+    tmb_scheduler *scheduler = scheduler_of(context);
     for (size_t i = 0; i < context->model_count; i++) {
         const tmb_model_description *description = NULL;
         tmb_model_statistics statistics = {0};

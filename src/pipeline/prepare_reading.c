@@ -168,8 +168,7 @@ static void run_reading(void *argument) {
     if (status == TMB_OK && !item->preparation.asked) {
         status = reserve_reading(item, &now, &error);
         if (status == TMB_OK && !now) {
-            tmb_scheduler_wake(scheduler); /* another lane may give way */
-            return;                        /* the ticket has the task's reference */
+            return; /* the ticket has the task's reference */
         }
     }
     if (status == TMB_OK) {

@@ -252,6 +252,7 @@ static void *scheduler_main(void *argument) {
         tmb_scheduler_drop_cleaned(scheduler);
         bool stepped = speak(scheduler, &wait);
         tmb_budget_retry(&scheduler->context->budget);
+        tmb_budget_retry(&scheduler->context->device_budget);
         if (!stepped) {
             sleep_until_woken(scheduler, tmb_scheduler_sooner(wait, unload_idle(scheduler)));
         }

@@ -19,6 +19,7 @@ typedef struct fake_sequence {
 
 typedef struct fake_engine {
     tmb_engine engine; /* first */
+    fake_sizes sizes;
     uint64_t last;
     fake_sequence sequences[FAKE_MOST];
 } fake_engine;
@@ -137,9 +138,14 @@ static tmb_status fake_prepare_voice(tmb_engine *engine, const tmb_reference *re
 
 static size_t fake_memory_needed(tmb_engine *engine, const tmb_speak_request *request, const tmb_voice *voice) {
     (void)engine;
-    (void)request;
     (void)voice;
-    return fake.sequence_bytes;
+    return fake.sequence_bytes + fake.frame_bytes * strtoul(request->text, NULL, 10);
+}
+
+static size_t fake_device_needed(tmb_engine *engine, const tmb_speak_request *request, const tmb_voice *voice) {
+    (void)engine;
+    (void)voice;
+    return fake.device_frame_bytes * strtoul(request->text, NULL, 10);
 }
 
 static tmb_status fake_admit(tmb_engine *engine, const tmb_speak_request *request, tmb_voice *voice, uint64_t *id,
@@ -154,7 +160,8 @@ static tmb_status fake_admit(tmb_engine *engine, const tmb_speak_request *reques
             char word[16] = "";
             unsigned long frames = 0;
             (void)sscanf(request->text, "%lu %15s", &frames, word);
-            *sequence = (fake_sequence){.id = ++self->last, .frames = frames, .voice = tmb_voice_retain(voice)};
+            *sequence = (fake_sequence){.id = ++self->last, .frames = frames};
+            sequence->voice = voice != NULL ? tmb_voice_retain(voice) : NULL;
             sequence->fails = strcmp(word, "fail") == 0;
             *id = sequence->id;
             lock();
@@ -275,10 +282,9 @@ static void fake_hold(tmb_engine *engine, uint64_t id, bool held) {
     }
 }
 
-static size_t fake_model_bytes(const tmb_engine *engine) {
-    (void)engine;
-    return fake.model_bytes;
-}
+static size_t fake_model_bytes(const tmb_engine *engine) { return ((const fake_engine *)engine)->sizes.bytes; }
+
+static size_t fake_device_bytes(const tmb_engine *engine) { return ((const fake_engine *)engine)->sizes.device_bytes; }
 
 static void fake_destroy(tmb_engine *engine) {
     for (size_t i = 0; i < FAKE_MOST; i++) {
@@ -314,6 +320,8 @@ static tmb_engine_operations operations = {
     .max_sequences = fake_max_sequences,
     .prepare_voice = fake_prepare_voice,
     .memory_needed = fake_memory_needed,
+    .device_needed = fake_device_needed,
+    .device_bytes = fake_device_bytes,
     .admit = fake_admit,
     .step = fake_step,
     .cancel = fake_cancel,
@@ -322,18 +330,29 @@ static tmb_engine_operations operations = {
     .hold = fake_hold,
 };
 
+static fake_sizes sizes_of(const tmb_engine_settings *settings) {
+    return fake.sizes != NULL ? fake.sizes[strtoul(settings->model, NULL, 10)]
+                              : (fake_sizes){.estimate = fake.model_bytes, .bytes = fake.model_bytes};
+}
+
 static tmb_status fake_estimate(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes,
                                 tmb_error *error) {
-    (void)settings;
     (void)folder;
     (void)error;
-    *bytes = fake.model_bytes;
+    *bytes = sizes_of(settings).estimate;
+    return TMB_OK;
+}
+
+static tmb_status fake_estimate_device(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes,
+                                       tmb_error *error) {
+    (void)folder;
+    (void)error;
+    *bytes = sizes_of(settings).device_estimate;
     return TMB_OK;
 }
 
 static tmb_status fake_create(const tmb_engine_settings *settings, const char *folder, tmb_engine **out,
                               tmb_error *error) {
-    (void)settings;
     (void)folder;
     *out = NULL;
     if (fake.creation_fails) {
@@ -345,7 +364,9 @@ static tmb_status fake_create(const tmb_engine_settings *settings, const char *f
     }
     operations.voice_serialize = fake.has_saved_voices ? fake_serialize : NULL;
     operations.voice_deserialize = fake.has_saved_voices ? fake_deserialize : NULL;
+    operations.own_voices = fake.own_voices;
     engine->engine.operations = &operations;
+    engine->sizes = sizes_of(settings);
     lock();
     fake.created++;
     unlock();
@@ -354,7 +375,12 @@ static tmb_status fake_create(const tmb_engine_settings *settings, const char *f
 }
 
 const tmb_engine_kind fake_kind = {
-    .name = "fake", .clones_voice = true, .estimate = fake_estimate, .create = fake_create};
+    .name = "fake",
+    .clones_voice = true,
+    .estimate = fake_estimate,
+    .estimate_device = fake_estimate_device,
+    .create = fake_create,
+};
 
 tmb_context *fake_context(tmb_options *options) {
     tmb_error error = {0};

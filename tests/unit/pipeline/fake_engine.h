@@ -10,6 +10,11 @@
 #define FAKE_FRAME 1920
 #define FAKE_MOST 64
 
+/* What a model takes: what is said before it is loaded, and what it turns out to hold. */
+typedef struct fake_sizes {
+    size_t estimate, bytes, device_estimate, device_bytes;
+} fake_sizes;
+
 typedef struct fake_engine_state {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -21,7 +26,10 @@ typedef struct fake_engine_state {
     size_t most;      /* sequences */
     size_t sequence_bytes;
     size_t model_bytes;
-    bool has_saved_voices;
+    const fake_sizes *sizes; /* of the models "0", "1" and so on, or NULL: all hold model_bytes */
+    size_t frame_bytes;      /* that a sequence takes for each frame of its text, in addition */
+    size_t device_frame_bytes;
+    bool has_saved_voices, own_voices;
     /* What happened. */
     int created, destroyed, prepared, preparing;
     size_t steps, most_live;

@@ -138,6 +138,28 @@ static void wait_for_waiter(tmb_budget *budget) {
     }
 }
 
+/* Whoever could make room hears of every ticket that waits, and of none that does not. */
+static void test_tells_that_a_ticket_waits(void **state) {
+    (void)state;
+    tmb_error error = {0};
+    tmb_budget budget;
+    int told = 0;
+    tmb_budget_init(&budget, 100, NULL, &told);
+    tmb_budget_tell(&budget, count_grant);
+    tmb_ticket first = {0};
+    tmb_ticket second = {0};
+    bool now = false;
+    assert_ok(tmb_budget_request(&budget, &first, 70, 0, "a model", &now, &error), error);
+    assert_int_equal(told, 0);
+    assert_ok(tmb_budget_request(&budget, &second, 60, 0, "a sequence", &now, &error), error);
+    assert_int_equal(told, 1);
+    assert_true(tmb_budget_withdraw(&budget, &second));
+    const atomic_bool stop = true;
+    assert_int_equal(tmb_budget_reserve(&budget, 40, 0, "a model", &stop, &error), TMB_ERROR_CANCELLED);
+    assert_int_equal(told, 2);
+    tmb_budget_deinit(&budget);
+}
+
 static void test_blocking_reservation(void **state) {
     (void)state;
     tmb_error error = {0};
@@ -207,6 +229,7 @@ int main(void) {
         cmocka_unit_test(test_withdraw_lets_the_next_in),
         cmocka_unit_test(test_grow_never_waits),
         cmocka_unit_test(test_reclaim),
+        cmocka_unit_test(test_tells_that_a_ticket_waits),
         cmocka_unit_test(test_blocking_reservation),
         cmocka_unit_test(test_shrinks_below_what_waits),
         cmocka_unit_test(test_default),

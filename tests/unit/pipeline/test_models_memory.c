@@ -14,20 +14,30 @@ enum { LANES = 2 };
 static const size_t megabyte = 1000000;
 static const char *const names[LANES] = {"a", "b"};
 
-/* Both lanes have their model and an item in the batch that does not come to its end. There are `room` bytes beside
- * the models. */
-static tmb_context *open_lanes(size_t room) {
-    const char *folder = golden_path("qwen/sample-c/model");
-    const tmb_model_spec specs[LANES] = {{names[0], folder}, {names[1], folder}};
+static size_t device_bytes; /* of the device's pool */
+
+/* With so large a budget. */
+static tmb_context *open_context_of(uint64_t budget) {
+    const tmb_model_spec specs[LANES] = {{names[0], "0"}, {names[1], "1"}};
     tmb_options options;
     tmb_options_default(&options);
     options.engine = "qwen3";
     options.models = specs;
     options.model_count = LANES;
     options.max_batch = 1;
-    fake.model_bytes = 10 * megabyte;
-    options.memory_budget = 100 * megabyte;
+    options.denoiser = golden_path("dfn/small.tar.gz");
+    options.memory_budget = budget;
     tmb_context *context = fake_context(&options);
+    context->device_memory = context->registry.device_memory = device_bytes;
+    tmb_budget_resize(&context->device_budget, device_bytes);
+    return context;
+}
+
+/* Both lanes have their model and an item in the batch that does not come to its end. There are `room` bytes beside
+ * the models. */
+static tmb_context *open_lanes(size_t room) {
+    fake.model_bytes = 10 * megabyte;
+    tmb_context *context = open_context_of(100 * megabyte);
     fake_pause();
     for (int i = 0; i < LANES; i++) {
         tmb_clone_request request = clone_request("3", i);
@@ -170,8 +180,76 @@ static void test_many_references(void **state) {
     close_context(context);
 }
 
+/* A device's memory waits for a model to go as the host's does, also if nobody waits for the host's. */
+static void test_a_sequence_on_a_device(void **state) {
+    (void)state;
+    const fake_sizes sizes[LANES] = {{megabyte, megabyte, 10 * megabyte, 10 * megabyte},
+                                     {megabyte, megabyte, 10 * megabyte, 10 * megabyte}};
+    fake.sizes = sizes;
+    fake.device_frame_bytes = megabyte;
+    device_bytes = 24 * megabyte; /* what is spoken next takes 6 MB, and beside both models there are 4 */
+    tmb_context *context = open_context_of(100 * megabyte);
+    fake_pause();
+    for (int i = 0; i < LANES; i++) {
+        tmb_clone_request request = clone_request("1", i);
+        request.model = names[i];
+        submit(context, &request, &outcomes[i]);
+    }
+    wait_for(context, LANES, 0);
+    for (int i = 0; i < LANES; i++) {
+        tmb_clone_request request = clone_request("6", i);
+        request.model = names[i];
+        submit(context, &request, &outcomes[LANES + i]);
+    }
+    finish(context, 2 * LANES);
+    device_bytes = 0;
+}
+
+static void set_denoiser_loading(tmb_registry *registry, bool loading) {
+    tmb_model_slot *slot = &registry->slots[TMB_MODEL_DENOISER];
+    (void)pthread_mutex_lock(&registry->lock);
+    slot->loading = loading;
+    slot->attempt += !loading;
+    (void)pthread_cond_broadcast(&registry->changed);
+    (void)pthread_mutex_unlock(&registry->lock);
+}
+
+/* The first lane has its model, and the scheduler has looked and sleeps, or will at once. */
+static void wait_until_asleep(tmb_scheduler *scheduler) {
+    for (bool asleep = false; !asleep;) {
+        (void)usleep(2000);
+        (void)pthread_mutex_lock(&scheduler->lock);
+        asleep = scheduler->lanes[0].state == TMB_USE_READY;
+        (void)pthread_mutex_unlock(&scheduler->lock);
+        (void)pthread_mutex_lock(&scheduler->wake_lock);
+        asleep &= !scheduler->woken;
+        (void)pthread_mutex_unlock(&scheduler->wake_lock);
+    }
+}
+
+/* The denoiser begins to wait for memory when the scheduler sleeps: the lane's model goes for it, since all of its
+ * items need the denoiser first. */
+static void test_the_denoiser_comes_late(void **state) {
+    (void)state;
+    fake.model_bytes = 10 * megabyte;
+    tmb_context *context = open_context_of(30 * megabyte);
+    set_denoiser_loading(&context->registry, true);
+    tmb_clone_request request = clone_request("2", 0);
+    request.model = names[0];
+    request.run_post_processing = true;
+    submit(context, &request, &outcomes[0]);
+    wait_until_asleep(context->scheduler);
+    set_denoiser_loading(&context->registry, false);
+    assert_success(&outcomes[0]);
+    close_context(context);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_references_of_both), TEST(test_a_reference_behind_a_sequence),
-                                       TEST(test_a_sequence_behind_a_reference), TEST(test_many_references)};
+    const struct CMUnitTest tests[] = {TEST(test_references_of_both),
+                                       TEST(test_a_reference_behind_a_sequence),
+                                       TEST(test_a_sequence_behind_a_reference),
+                                       TEST(test_many_references),
+                                       TEST(test_a_sequence_on_a_device),
+                                       TEST(test_the_denoiser_comes_late)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
