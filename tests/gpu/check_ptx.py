@@ -16,6 +16,9 @@ import sys
 TEXTS = (("7.0", "sm_80", ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")),
          ("7.8", "sm_90", ("sm_90", "sm_100", "sm_120")))
 SHARED_BYTES = 48 << 10
+# Threads of a block, of kernels with more than most have; a multiprocessor has so many registers.
+THREADS = {"tmb_attend_linear": 512, "tmb_attend_linear_mma": 512}
+USUAL_THREADS, REGISTERS = 256, 64 << 10
 
 
 def find_assembler():
@@ -53,6 +56,9 @@ def assemble(assembler, path, architecture):
     registers = [int(n) for n in re.findall(r"Used (\d+) registers", report)]
     if result.returncode != 0 or any(spilled) or max(shared) > SHARED_BYTES:
         sys.exit(f"{path}, {architecture}: {report}")
+    for name, used in re.findall(r"Compiling entry function '(\w+)'.*?Used (\d+) registers", report, re.S):
+        if (int(used) + 7) // 8 * 8 * THREADS.get(name, USUAL_THREADS) > REGISTERS:
+            sys.exit(f"{path}, {architecture}: a block of {name} needs more registers than there are: {used} a thread")
     print(f"{architecture}: at most {max(registers)} registers, {max(shared)} bytes of shared memory")
     return True
 

@@ -48,7 +48,7 @@ void tmb_fiber_switch(void **save, void *to);
 #include <ucontext.h>
 #endif
 
-enum { MOST_THREADS = 256, MOST_WARPS = MOST_THREADS / 32, STACK_BYTES = 1 << 16, SHARED_BYTES = 48 << 10 };
+enum { MOST_THREADS = 512, MOST_WARPS = MOST_THREADS / 32, STACK_BYTES = 1 << 16, SHARED_BYTES = 48 << 10 };
 typedef enum state { READY, AT_BARRIER, AT_EXCHANGE, DONE } state;
 
 struct tmb_emulation tmb_emulation;

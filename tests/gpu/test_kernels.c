@@ -257,8 +257,15 @@ static void check_attention(int heads, int key_heads, int size, int page, bool h
     }
 }
 
+/* Threads that only make ready what others multiply; few where ThreadSanitizer makes a fiber of each. */
+#if defined(TMB_TEST_BARRIERS)
+enum { MANY_THREADS = 128 };
+#else
+enum { MANY_THREADS = TMB_FEW_THREADS };
+#endif
+
 /* Attention as a part of the product behind it: what the two kernels come to one after the other. */
-static void check_few(int type, bool rounded, int heads, int key_heads, int size, int before, int rows) {
+static void check_few(int type, bool rounded, int heads, int key_heads, int size, int before, int rows, int threads) {
     enum { PAGE = 17, SEQUENCES = 5, OUTS = 40 };
     const int width = (heads + 2 * key_heads) * size, k = heads * size, columns = SEQUENCES * rows;
     const size_t page_floats = (size_t)(2 * key_heads * PAGE * size);
@@ -306,9 +313,10 @@ static void check_few(int type, bool rounded, int heads, int key_heads, int size
     run(rounded ? run_tmb_linear_mma : run_tmb_linear, (OUTS + 31) / 32, (unsigned)(columns + 7) / 8, 64, &a.linear);
     a.linear.x = NULL;
     a.linear.out = two;
+    a.linear.warps = threads > 64 ? 2 : 0;
     a.attend.cache.page = (uint8_t *)(void *)copy;
-    run(rounded ? run_tmb_attend_linear_mma : run_tmb_attend_linear, (OUTS + 31) / 32, (unsigned)(columns + 7) / 8, 64,
-        &a);
+    run(rounded ? run_tmb_attend_linear_mma : run_tmb_attend_linear, (OUTS + 31) / 32, (unsigned)(columns + 7) / 8,
+        threads, &a);
     for (int i = 0; i < columns * OUTS; i++) {
         expected[i] = one[i];
     }
@@ -431,10 +439,11 @@ static void check_all(void) {
     check_attention(6, 2, 10, 17, true, 5, 20, 23);
     check_attention(2, 2, 12, 9, false, 16, 17, 20);
     check_attention(8, 1, 20, 64, true, 2, 3, 1);
-    check_few(TMB_GPU_F32, false, 4, 2, 10, 0, 2);
-    check_few(TMB_GPU_BF16, false, 6, 2, 12, 15, 1);
-    check_few(TMB_GPU_Q8, true, 4, 4, 20, 3, 1);
-    check_few(TMB_GPU_BF16, true, 2, 1, 34, 0, 2);
+    check_few(TMB_GPU_F32, false, 4, 2, 10, 0, 2, 64);
+    check_few(TMB_GPU_F32, false, 4, 2, 10, 15, 1, MANY_THREADS);
+    check_few(TMB_GPU_BF16, false, 6, 2, 12, 15, 1, 64);
+    check_few(TMB_GPU_Q8, true, 4, 4, 20, 3, 1, MANY_THREADS);
+    check_few(TMB_GPU_BF16, true, 2, 1, 34, 0, 2, 128);
     for (int book = 0; book < 3; book++) {
         check_picks(true, 1.0, 0, book);
         check_picks(false, 1.0, 50, book);

@@ -54,8 +54,11 @@
 #define TMB_ATTEND_ROWS_QUERIES 16
 /* Most positions in a page. */
 #define TMB_ATTEND_PAGE 64
-/* Most heads, positions and new rows of a sequence that tmb_attend_linear takes. */
+/* Most heads, values of one, positions and new rows of a sequence that tmb_attend_linear takes, and threads of a block.
+ */
 #define TMB_FEW_HEADS 32
+#define TMB_FEW_HEAD 128
+#define TMB_FEW_THREADS 512
 #define TMB_FEW_POSITIONS 17
 #define TMB_FEW_ROWS 2
 
@@ -112,7 +115,7 @@ typedef struct tmb_linear_arguments {
     int32_t columns, columns_each, x_stride, out_stride;
     int32_t mode, wanted; /* wanted: rows of `out` that there are (GATE), otherwise = rows */
     float eps;
-    int32_t padding;
+    int32_t warps; /* that share the sum over k; the block's others only make ready what they multiply. 0: all */
 } tmb_linear_arguments;
 typedef tmb_linear_arguments tmb_linear_mma_arguments; /* by tensor cores: the vectors are rounded */
 

@@ -1,24 +1,29 @@
 /* Attention over the few positions of a frame's codes, as the input of a product: each block makes the attended values
  * of its columns itself, so that no kernel goes before it. */
-#define FEW_WARPS 4
+#define FEW_WARPS (TMB_FEW_THREADS / 32)
 
 typedef struct attend_few {
     float weight[TMB_LINEAR_COLUMNS * TMB_FEW_HEADS * TMB_FEW_POSITIONS]; /* [column][head][position] */
-    float query[FEW_WARPS * TMB_ATTEND_HEAD];
-    float keys[FEW_WARPS * TMB_FEW_ROWS * TMB_ATTEND_HEAD]; /* of the rows that are new */
 } attend_few;
 
+/* Needed for the weights alone. */
+typedef struct few_scratch {
+    float query[FEW_WARPS * TMB_FEW_HEAD];
+    float keys[FEW_WARPS * TMB_FEW_ROWS * TMB_FEW_HEAD]; /* of the rows that are new */
+} few_scratch;
+
 /* Weights of one column's head, by one warp. */
-DEVICE void few_weigh(const tmb_attend_arguments *a, attend_few *t, int column, int local, int head) {
+DEVICE void few_weigh(const tmb_attend_arguments *a, attend_few *t, few_scratch *scratch, int column, int local,
+                      int head) {
     const int lane = THREAD % 32, warp = THREAD / 32, size = a->head_dim, page = a->cache.page_positions;
     const int group = a->heads / a->key_heads, key_head = head / group;
     const int sequence = column / a->rows_each, row = column % a->rows_each, before = a->cache.position;
-    float *query = t->query + warp * TMB_ATTEND_HEAD, *keys = t->keys + warp * TMB_FEW_ROWS * TMB_ATTEND_HEAD;
+    float *query = scratch->query + warp * TMB_FEW_HEAD, *keys = scratch->keys + warp * TMB_FEW_ROWS * TMB_FEW_HEAD;
     float *weight = t->weight + (local * TMB_FEW_HEADS + head) * TMB_FEW_POSITIONS;
     attend_prepare(a, a->qkv + (int64_t)column * a->qkv_stride + head * size, a->query_norm, before + row, query, 1);
     for (int r = 0; r <= row; r++) {
         const float *from = a->qkv + (int64_t)(column - row + r) * a->qkv_stride + (a->heads + key_head) * size;
-        attend_prepare(a, from, a->key_norm, before + r, keys + r * TMB_ATTEND_HEAD, 1);
+        attend_prepare(a, from, a->key_norm, before + r, keys + r * TMB_FEW_HEAD, 1);
     }
     WARP_BARRIER();
     const uint8_t *kept = attend_page(a, sequence, 0, key_head);
@@ -27,7 +32,7 @@ DEVICE void few_weigh(const tmb_attend_arguments *a, attend_few *t, int column, 
         float dot = 0;
         for (int k = 0; k < size; k++) {
             const float key =
-                lane < before ? attend_load(a, kept, k * page + lane) : keys[(lane - before) * TMB_ATTEND_HEAD + k];
+                lane < before ? attend_load(a, kept, k * page + lane) : keys[(lane - before) * TMB_FEW_HEAD + k];
             dot = FMA(query[k], key, dot);
         }
         score = dot * a->scale;
@@ -42,7 +47,7 @@ DEVICE void few_weigh(const tmb_attend_arguments *a, attend_few *t, int column, 
         uint8_t *to = attend_page(a, sequence, 0, key_head);
         const float *value = a->qkv + (int64_t)column * a->qkv_stride + (a->heads + a->key_heads + key_head) * size;
         for (int k = lane; k < size; k += 32) {
-            attend_store(a, to, k * page + before + row, keys[row * TMB_ATTEND_HEAD + k]);
+            attend_store(a, to, k * page + before + row, keys[row * TMB_FEW_HEAD + k]);
             attend_store(a, to + attend_values(a), (before + row) * size + k, value[k]);
         }
     }
@@ -50,9 +55,9 @@ DEVICE void few_weigh(const tmb_attend_arguments *a, attend_few *t, int column, 
 }
 
 /* Weights of columns [first, first + here); a barrier must follow. */
-DEVICE void few_prepare(const tmb_attend_arguments *a, attend_few *t, int first, int here) {
+DEVICE void few_prepare(const tmb_attend_arguments *a, attend_few *t, few_scratch *scratch, int first, int here) {
     for (int i = THREAD / 32; i < here * a->heads; i += THREADS / 32) {
-        few_weigh(a, t, first + i / a->heads, i / a->heads, i % a->heads);
+        few_weigh(a, t, scratch, first + i / a->heads, i / a->heads, i % a->heads);
     }
 }
 

@@ -73,13 +73,16 @@ DEVICE void linear_finish(const tmb_linear_arguments *a, int column, int strip, 
     out[row] = a->mode == TMB_LINEAR_ADD ? out[row] + sum : a->mode == TMB_LINEAR_SILU ? SILU(sum) : sum;
 }
 
-/* The sums of all warps, in their order, and what becomes of them. `partial` is written, a barrier comes first. */
+/* Warps that share the sum over k. */
+DEVICE int linear_warps(const tmb_linear_arguments *a) { return a->warps != 0 ? a->warps : THREADS / 32; }
+
+/* Those warps' sums, in their order, and what becomes of them. `partial` is written, a barrier comes first. */
 DEVICE void linear_end(const tmb_linear_arguments *a, const float *partial, float *done, int first, int here) {
     const int lane = THREAD % 32, warp = THREAD / 32, warps = THREADS / 32;
     BARRIER();
     for (int c = warp; c < here; c += warps) {
         float all = 0;
-        for (int w = 0; w < warps; w++) {
+        for (int w = 0; w < linear_warps(a); w++) {
             all += partial[(w * TMB_LINEAR_COLUMNS + c) * TMB_LINEAR_ROWS + lane];
         }
         done[c * TMB_LINEAR_ROWS + lane] = all;
@@ -102,19 +105,17 @@ DEVICE float linear_input(const tmb_linear_arguments *a, const tmb_attend_argume
     return attend != 0 ? few_value(attend, t, column, local, k) : linear_value(a, column, k, scale);
 }
 
+/* With `attend`, its weights are in `t`. */
 DEVICE void linear_run(const tmb_linear_arguments *a, linear_shared *s, const tmb_attend_arguments *attend,
-                       attend_few *t) {
-    const int lane = THREAD % 32, warp = THREAD / 32, warps = THREADS / 32;
+                       const attend_few *t) {
+    const int lane = THREAD % 32, warp = THREAD / 32, warps = linear_warps(a);
     const int columns = linear_columns(a);
     const int first = BLOCK_Y * TMB_LINEAR_COLUMNS;
     if (first >= columns) {
         return;
     }
     const int here = MIN_OF(columns - first, TMB_LINEAR_COLUMNS);
-    if (attend != 0) {
-        few_prepare(attend, t, first, here);
-        BARRIER();
-    } else if (a->norm != 0) {
+    if (attend == 0 && a->norm != 0) {
         linear_scales(a, first, here, s->scale);
         BARRIER();
     }
@@ -131,7 +132,8 @@ DEVICE void linear_run(const tmb_linear_arguments *a, linear_shared *s, const tm
             }
         }
         BARRIER();
-        if (here == 1) {
+        if (warp >= warps) { /* no part of the sum */
+        } else if (here == 1) {
             for (int k = warp; k < count; k += warps) {
                 sum[0] = FMA(linear_weight(a, panel, row % 16, base + k), s->x[k * TMB_LINEAR_COLUMNS], sum[0]);
             }
@@ -150,7 +152,7 @@ DEVICE void linear_run(const tmb_linear_arguments *a, linear_shared *s, const tm
     }
     UNROLL
     for (int c = 0; c < TMB_LINEAR_COLUMNS; c++) {
-        if (c < here) {
+        if (c < here && warp < warps) {
             s->partial[(warp * TMB_LINEAR_COLUMNS + c) * TMB_LINEAR_ROWS + lane] = sum[c];
         }
     }
@@ -164,8 +166,18 @@ KERNEL(tmb_linear) {
     linear_run(&a, s, 0, 0);
 }
 
+/* The block's weights of attention, before its product: neither needs what the other has in between. */
+DEVICE void few_begin(const tmb_attend_linear_arguments *a, attend_few *t, few_scratch *scratch) {
+    const int first = BLOCK_Y * TMB_LINEAR_COLUMNS;
+    few_prepare(&a->attend, t, scratch, first, MIN_OF(linear_columns(&a->linear) - first, TMB_LINEAR_COLUMNS));
+    BARRIER();
+}
+
 typedef struct attend_linear_shared {
-    linear_shared linear;
+    union {
+        linear_shared linear;
+        few_scratch scratch;
+    } of;
     attend_few few;
 } attend_linear_shared;
 
@@ -173,7 +185,8 @@ KERNEL(tmb_attend_linear) {
     SHARED(attend_linear_shared, s);
     linear_prefetch(&a.linear);
     AWAIT();
-    linear_run(&a.linear, &s->linear, &a.attend, &s->few);
+    few_begin(&a, &s->few, &s->of.scratch);
+    linear_run(&a.linear, &s->of.linear, &a.attend, &s->few);
 }
 
 /* slots[c].hidden = RMS norm of x[c]; one block a column. */

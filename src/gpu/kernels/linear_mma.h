@@ -152,19 +152,17 @@ DEVICE void mma_block(const tmb_linear_arguments *a, const linear_mma_shared *s,
     mma_multiply(a->type, &w, values, scales, sum);
 }
 
+/* With `attend`, its weights are in `t`. */
 DEVICE void linear_mma_run(const tmb_linear_arguments *a, linear_mma_shared *s, const tmb_attend_arguments *attend,
-                           attend_few *t) {
-    const int lane = THREAD % 32, warp = THREAD / 32, warps = THREADS / 32;
+                           const attend_few *t) {
+    const int lane = THREAD % 32, warp = THREAD / 32, warps = linear_warps(a);
     const int columns = linear_columns(a);
     const int first = BLOCK_Y * TMB_LINEAR_COLUMNS;
     if (first >= columns) {
         return;
     }
     const int here = MIN_OF(columns - first, TMB_LINEAR_COLUMNS);
-    if (attend != 0) {
-        few_prepare(attend, t, first, here);
-        BARRIER();
-    } else if (a->norm != 0) {
+    if (attend == 0 && a->norm != 0) {
         linear_scales(a, first, here, s->scale);
         BARRIER();
     }
@@ -176,14 +174,14 @@ DEVICE void linear_mma_run(const tmb_linear_arguments *a, linear_mma_shared *s, 
     float sum[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
     for (int base = 0; base < a->k; base += MMA_CHUNK) {
         const int blocks = (MIN_OF(a->k - base, MMA_CHUNK) + 31) / 32;
-        for (int i = warp; i < here * blocks; i += warps) {
+        for (int i = warp; i < here * blocks; i += THREADS / 32) {
             const int column = i / blocks, k = base + i % blocks * 32 + lane;
             const float scale = attend == 0 && a->norm != 0 ? s->scale[column] : 1.0f;
             const float value = k < a->k ? linear_input(a, attend, t, first + column, column, k, scale) : 0.0f;
             mma_prepare(a, s, column, i % blocks, value);
         }
         BARRIER();
-        for (int block = warp; block < blocks; block += warps) {
+        for (int block = warp; block < blocks && warp < warps; block += warps) {
             mma_block(a, s, panel[0], base / 32 + block, block, sum[0]);
             mma_block(a, s, panel[1], base / 32 + block, block, sum[1]);
         }
@@ -194,7 +192,9 @@ DEVICE void linear_mma_run(const tmb_linear_arguments *a, linear_mma_shared *s, 
         UNROLL
         for (int i = 0; i < 4; i++) {
             const int row = p * 16 + lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-            s->partial[(warp * TMB_LINEAR_COLUMNS + column) * TMB_LINEAR_ROWS + row] = sum[p][i];
+            if (warp < warps) {
+                s->partial[(warp * TMB_LINEAR_COLUMNS + column) * TMB_LINEAR_ROWS + row] = sum[p][i];
+            }
         }
     }
     linear_end(a, s->partial, s->done, first, here);
@@ -208,7 +208,10 @@ KERNEL(tmb_linear_mma) {
 }
 
 typedef struct attend_linear_mma_shared {
-    linear_mma_shared linear;
+    union {
+        linear_mma_shared linear;
+        few_scratch scratch;
+    } of;
     attend_few few;
 } attend_linear_mma_shared;
 
@@ -216,5 +219,6 @@ KERNEL(tmb_attend_linear_mma) {
     SHARED(attend_linear_mma_shared, s);
     linear_prefetch(&a.linear);
     AWAIT();
-    linear_mma_run(&a.linear, &s->linear, &a.attend, &s->few);
+    few_begin(&a, &s->few, &s->of.scratch);
+    linear_mma_run(&a.linear, &s->of.linear, &a.attend, &s->few);
 }

@@ -141,7 +141,8 @@ static void attend(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_
 /* Whether attention is a part of the product behind it: where there are few positions. */
 static bool is_few(const tmb_cuda_stack *stack, tmb_cuda_columns columns, tmb_cuda_place place) {
     return place.slots == 0 && stack->config.attention_heads <= TMB_FEW_HEADS &&
-           stack->page_positions <= TMB_FEW_POSITIONS && columns.each <= TMB_FEW_ROWS;
+           stack->config.head_dim <= TMB_FEW_HEAD && stack->page_positions <= TMB_FEW_POSITIONS &&
+           columns.each <= TMB_FEW_ROWS;
 }
 
 /* x += the output layer's product of what attention makes of lm->qkv. */
@@ -159,10 +160,15 @@ static void attend_and_add(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, co
         tmb_cuda_multiply(lm, recorder, &product, columns);
         return;
     }
-    const tmb_attend_linear_arguments arguments = {.linear = product_arguments(lm, &product, columns),
-                                                   .attend = attend_arguments(lm, stack, layer, columns, place)};
-    tmb_gpu_kernel(recorder, matrix->rounded ? TMB_KERNEL_tmb_attend_linear_mma : TMB_KERNEL_tmb_attend_linear,
-                   product_grid(matrix, columns), &arguments);
+    tmb_attend_linear_arguments arguments = {.linear = product_arguments(lm, &product, columns),
+                                             .attend = attend_arguments(lm, stack, layer, columns, place)};
+    tmb_gpu_grid grid = product_grid(matrix, columns);
+    if (grid.threads > 32) { /* attention is the longer part of it, and is shared by more warps */
+        arguments.linear.warps = (int32_t)(grid.threads / 32);
+        grid.threads = TMB_FEW_THREADS;
+    }
+    tmb_gpu_kernel(recorder, matrix->rounded ? TMB_KERNEL_tmb_attend_linear_mma : TMB_KERNEL_tmb_attend_linear, grid,
+                   &arguments);
 }
 
 void tmb_cuda_stack_forward(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_stack *stack,
