@@ -303,9 +303,7 @@ void tmb_close(tmb_context **context_address) {
         return;
     }
     *context_address = NULL;
-    atomic_store(&context->registry.stop, true);
-    tmb_budget_wake(&context->budget);
-    tmb_budget_wake(&context->device_budget);
+    tmb_registry_stop(&context->registry);
     tmb_scheduler_destroy(&context->scheduler);
     tmb_registry_deinit(&context->registry);
     tmb_models_free(context);

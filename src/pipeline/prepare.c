@@ -193,13 +193,14 @@ static bool transcribes(const tmb_scheduler *scheduler, const tmb_item *item) {
            item->request.source != TMB_SOURCE_VOICE;
 }
 
-/* Whether this item may begin: no group fills the memory with what it prepared ahead. */
+/* Whether this item may begin: no group fills the memory with what it prepared ahead. What is ready may wait for a
+ * model that has no room beside this lane's, so a lane that has nothing begun may always begin. */
 static bool may_begin(tmb_fair_entry *entry, void *user) {
     tmb_scheduler *scheduler = user;
     const tmb_options *options = &scheduler->context->options;
     const tmb_item *item = (const tmb_item *)entry;
     size_t ahead = item->lane->max_batch + (size_t)options->resample_workers + (size_t)options->enhance_workers;
-    return tmb_lane_may_begin(item->lane) && entry->group->preparing < ahead &&
+    return tmb_lane_may_begin(item->lane) && (entry->group->preparing < ahead || item->lane->begun == 0) &&
            !tmb_overflow_holds_back(scheduler, item) &&
            (scheduler->denoiser_state == TMB_USE_READY || !needs_denoiser(item));
 }

@@ -60,6 +60,18 @@ static void destroy_model(size_t slot, void *model) {
     }
 }
 
+void tmb_registry_stop(tmb_registry *registry) {
+    if (registry->slots == NULL) {
+        return;
+    }
+    atomic_store(&registry->stop, true);
+    for (size_t i = 0; i < registry->slot_count; i++) {
+        atomic_store(&registry->slots[i].again, true);
+    }
+    tmb_budget_wake(registry->budget);
+    tmb_budget_wake(registry->device_budget);
+}
+
 void tmb_registry_deinit(tmb_registry *registry) {
     if (registry->slots == NULL) {
         return;
@@ -174,11 +186,23 @@ typedef struct loading {
     bool no_room; /* not now: another engine must be unloaded first */
 } loading;
 
+/* A model that came into use while this one waited may leave too little for it, for ever: then it fails. */
+static tmb_status await_host(tmb_registry *registry, size_t slot, uint64_t bytes, const char *what, tmb_error *error) {
+    atomic_bool *again = &registry->slots[slot].again;
+    tmb_status status;
+    do {
+        atomic_store(again, false);
+        status = tmb_budget_reserve(registry->budget, bytes, stays(registry, slot), what,
+                                    atomic_load(&registry->stop) ? &registry->stop : again, error);
+    } while (status == TMB_ERROR_CANCELLED && !atomic_load(&registry->stop));
+    return status;
+}
+
 /* Reserves `bytes` for a slot, waiting for them, or now or not at all. */
 static tmb_status reserve_host(tmb_registry *registry, size_t slot, uint64_t bytes, const char *what, loading *how,
                                tmb_error *error) {
     if (how->waits) {
-        return tmb_budget_reserve(registry->budget, bytes, stays(registry, slot), what, &registry->stop, error);
+        return await_host(registry, slot, bytes, what, error);
     }
     tmb_status status = tmb_budget_grow(registry->budget, bytes, what, error);
     how->no_room = status != TMB_OK && will_fit(registry, slot, bytes);
@@ -355,6 +379,21 @@ static tmb_status load_slot(tmb_registry *registry, size_t index, loading *how) 
     return status;
 }
 
+/* A model is in use that was not: `stays` is another for those that load. With the lock held; true if there are any. */
+static bool came_into_use(tmb_registry *registry, size_t index) {
+    bool any = false;
+    if (index != TMB_MODEL_DENOISER && registry->slot_count != TMB_MODEL_ENGINE + 1) {
+        return false; /* one of several engines does not stay */
+    }
+    for (size_t i = 0; i < registry->slot_count; i++) {
+        if (i != index && registry->slots[i].loading) {
+            atomic_store(&registry->slots[i].again, true);
+            any = true;
+        }
+    }
+    return any;
+}
+
 static tmb_status use(tmb_registry *registry, size_t index, loading *how, void **out, tmb_error *error) {
     tmb_model_slot *slot = &registry->slots[index];
     tmb_status status = TMB_OK;
@@ -373,14 +412,18 @@ static tmb_status use(tmb_registry *registry, size_t index, loading *how, void *
     if (status == TMB_OK && slot->model == NULL) {
         status = load_slot(registry, index, how);
     }
+    bool wake = false;
     if (status == TMB_OK) {
-        slot->users++;
+        wake = slot->users++ == 0 && came_into_use(registry, index);
         slot->last_use = tmb_now();
         *out = slot->model;
     } else if (error != NULL) {
         *error = slot->error;
     }
     (void)pthread_mutex_unlock(&registry->lock);
+    if (wake) {
+        tmb_budget_wake(registry->budget);
+    }
     return status;
 }
 

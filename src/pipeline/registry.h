@@ -22,6 +22,7 @@ typedef struct tmb_model_slot {
     uint64_t reserved;                        /* bytes */
     uint64_t device_reserved;                 /* bytes of the device's memory */
     size_t users;
+    atomic_bool again; /* its load waits for memory, and should look again at whether there can be enough */
     double last_use;
     uint64_t attempt; /* counts the attempts to load, so that those who wait for one see its end */
     tmb_error error;  /* of the last attempt */
@@ -45,6 +46,8 @@ typedef struct tmb_registry {
 tmb_status tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_budget *device_budget, tmb_logger *logger,
                              const char *denoiser_path, const tmb_engine_settings *settings, size_t engine_count,
                              tmb_error *error);
+/* Loads that wait for memory give up; no other will wait. */
+void tmb_registry_stop(tmb_registry *registry);
 /* No users may be left. */
 void tmb_registry_deinit(tmb_registry *registry);
 

@@ -366,7 +366,8 @@ void tmb_scheduler_reclaim(tmb_scheduler *scheduler) {
     (void)pthread_mutex_lock(&scheduler->lock);
     tmb_voice_cache_clear(&scheduler->cache);
     for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
-        if (item->phase == TMB_PHASE_READY) {
+        /* Also of one that waits for memory itself: it would wait for its own. */
+        if (item->phase == TMB_PHASE_READY || item->phase == TMB_PHASE_ADMITTING) {
             tmb_clean_release(&item->preparation.clean);
         }
     }

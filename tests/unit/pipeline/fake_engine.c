@@ -59,7 +59,7 @@ void fake_allow(long count) {
 
 void fake_open_gate(void) {
     lock();
-    fake.gate_closed = false;
+    fake.gate_closed = fake.load_closed = false;
     unlock();
 }
 
@@ -351,6 +351,17 @@ static tmb_status fake_estimate_device(const tmb_engine_settings *settings, cons
     return TMB_OK;
 }
 
+/* Others may read them: they are written when a test has changed its mind. */
+static void choose_operations(void) {
+    lock();
+    if ((operations.voice_serialize != NULL) != fake.has_saved_voices || operations.own_voices != fake.own_voices) {
+        operations.voice_serialize = fake.has_saved_voices ? fake_serialize : NULL;
+        operations.voice_deserialize = fake.has_saved_voices ? fake_deserialize : NULL;
+        operations.own_voices = fake.own_voices;
+    }
+    unlock();
+}
+
 static tmb_status fake_create(const tmb_engine_settings *settings, const char *folder, tmb_engine **out,
                               tmb_error *error) {
     (void)folder;
@@ -362,12 +373,16 @@ static tmb_status fake_create(const tmb_engine_settings *settings, const char *f
     if (engine == NULL) {
         return tmb_fail_memory(error, "an engine", 0);
     }
-    operations.voice_serialize = fake.has_saved_voices ? fake_serialize : NULL;
-    operations.voice_deserialize = fake.has_saved_voices ? fake_deserialize : NULL;
-    operations.own_voices = fake.own_voices;
+    choose_operations();
     engine->engine.operations = &operations;
     engine->sizes = sizes_of(settings);
     lock();
+    fake.loading++;
+    (void)pthread_cond_broadcast(&fake.changed);
+    while (fake.load_closed) {
+        wait_change();
+    }
+    fake.loading--;
     fake.created++;
     unlock();
     *out = &engine->engine;

@@ -23,6 +23,7 @@ typedef struct fake_engine_state {
     bool creation_fails;
     bool step_fails;
     bool gate_closed; /* preparing a voice waits */
+    bool load_closed; /* loading waits, when its memory is reserved */
     size_t most;      /* sequences */
     size_t sequence_bytes;
     size_t model_bytes;
@@ -31,7 +32,7 @@ typedef struct fake_engine_state {
     size_t device_frame_bytes;
     bool has_saved_voices, own_voices;
     /* What happened. */
-    int created, destroyed, prepared, preparing;
+    int loading, created, destroyed, prepared, preparing;
     size_t steps, most_live;
     char admitted[512][16]; /* the texts' beginnings, in order */
     size_t admissions;

@@ -87,12 +87,12 @@ static void wait_for_tickets(tmb_context *context, size_t count) {
     }
 }
 
-/* Until an item of the second lane has its voice and no place in the batch. */
-static void wait_until_ready(tmb_scheduler *scheduler) {
+/* Until so many items of a lane have their voice and no place in the batch. */
+static void wait_until_ready(tmb_scheduler *scheduler, int lane, size_t count) {
     for (bool found = false; !found;) {
         (void)usleep(500);
         (void)pthread_mutex_lock(&scheduler->lock);
-        found = scheduler->lanes[1].ready.count == 1;
+        found = scheduler->lanes[lane].ready.count == count;
         (void)pthread_mutex_unlock(&scheduler->lock);
     }
 }
@@ -130,7 +130,7 @@ static void test_a_reference_behind_a_sequence(void **state) {
     tmb_clone_request request = clone_request("3", 1);
     request.model = names[1];
     submit(context, &request, &outcomes[2]);
-    wait_until_ready(context->scheduler);
+    wait_until_ready(context->scheduler, 1, 1);
     cancel(context, 1);
     wait_for_tickets(context, 1);
     request = long_reference(0);
@@ -150,7 +150,7 @@ static void test_a_sequence_behind_a_reference(void **state) {
     tmb_clone_request request = clone_request("3", 1);
     request.model = names[1];
     submit(context, &request, &outcomes[2]);
-    wait_until_ready(context->scheduler);
+    wait_until_ready(context->scheduler, 1, 1);
     request = long_reference(0);
     submit(context, &request, &outcomes[3]);
     wait_for_tickets(context, 1);
@@ -244,12 +244,115 @@ static void test_the_denoiser_comes_late(void **state) {
     close_context(context);
 }
 
+/* The bytes that an item's clean reference holds and those that it takes in the batch. */
+static void measure(tmb_scheduler *scheduler, uint64_t number, uint64_t *clean, uint64_t *speaking) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
+        if (item->number == number) {
+            *clean = item->preparation.clean != NULL ? item->preparation.clean->reserved : 0;
+            *speaking = item->reserved + item->finishing.reserved;
+        }
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+/* An item that waits for memory does not wait for its own clean reference's. */
+static void test_its_own_clean_reference(void **state) {
+    (void)state;
+    fake.model_bytes = 10 * megabyte;
+    fake.frame_bytes = megabyte;
+    tmb_context *context = open_context_of(100 * megabyte);
+    fake_pause();
+    for (int i = 0; i < 2; i++) {
+        tmb_clone_request request = clone_request(i == 0 ? "1" : "5", i);
+        request.model = names[0];
+        request.run_pre_processing = i == 1;
+        submit(context, &request, &outcomes[i]);
+        if (i == 0) {
+            wait_for(context, 1, 0);
+        }
+    }
+    wait_until_ready(context->scheduler, 0, 1);
+    uint64_t clean = 0, speaking = 0, nothing = 0;
+    measure(context->scheduler, outcomes[0].item, &clean, &speaking);
+    measure(context->scheduler, outcomes[1].item, &clean, &nothing);
+    assert_true(clean != 0 && clean < megabyte && speaking > megabyte && nothing == 0);
+    tmb_budget_resize(&context->budget,
+                      tmb_registry_bytes(&context->registry, 0) + speaking + 4 * fake.frame_bytes + clean / 2);
+    finish(context, 2);
+}
+
+/* A single model came into use while the denoiser, which has no room beside it, waited: that fails. */
+static void test_a_denoiser_that_will_not_fit(void **state) {
+    (void)state;
+    tmb_options options;
+    tmb_options_default(&options);
+    options.denoiser = golden_path("dfn/small.tar.gz");
+    options.memory_budget = 30 * megabyte;
+    fake.model_bytes = 10 * megabyte;
+    fake.load_closed = true;
+    tmb_context *context = fake_context(&options);
+    tmb_clone_request request = clone_request("2", 0);
+    submit(context, &request, &outcomes[0]);
+    FAKE_WAIT(fake.loading == 1);
+    request.run_post_processing = true;
+    submit(context, &request, &outcomes[1]);
+    wait_for_tickets(context, 1);
+    fake_open_gate();
+    assert_failure(&outcomes[1], TMB_ERROR_MEMORY);
+    assert_success(&outcomes[0]);
+    close_context(context);
+}
+
+static void note_grant(void *user) { atomic_store((atomic_bool *)user, true); }
+
+/* A group has prepared as much ahead as it may, for a model that has no room: the other lane's items begin. */
+static void test_a_group_that_prepared_ahead(void **state) {
+    (void)state;
+    enum { AHEAD = 1 + 3 + 3 };
+    const fake_sizes sizes[LANES] = {{5 * megabyte, 5 * megabyte, 0, 0}, {20 * megabyte, 20 * megabyte, 0, 0}};
+    fake.sizes = sizes;
+    tmb_context *context = open_context_of(100 * megabyte);
+    fake_pause();
+    tmb_clone_request request = clone_request("1", 0);
+    for (int i = 0; i <= AHEAD; i++) {
+        request.model = names[1];
+        submit(context, &request, &outcomes[i]);
+        if (i == 0) {
+            wait_for(context, 1, 0);
+        }
+    }
+    wait_until_ready(context->scheduler, 1, AHEAD);
+    atomic_bool granted = false;
+    bool now = true;
+    tmb_error error = {0};
+    tmb_ticket other = {.granted = note_grant, .user = &granted};
+    assert_ok(tmb_budget_request(&context->budget, &other, 90 * megabyte, 0, "a test", &now, &error), error);
+    assert_false(now);
+    request.model = names[0];
+    submit(context, &request, &outcomes[AHEAD + 1]);
+    tmb_clone_cancel(context, outcomes[0].item);
+    while (!atomic_load(&granted)) {
+        (void)usleep(500);
+    }
+    fake_allow(-1);
+    assert_success(&outcomes[AHEAD + 1]);
+    tmb_budget_release(&context->budget, 90 * megabyte);
+    for (int i = 1; i <= AHEAD; i++) {
+        assert_success(&outcomes[i]);
+    }
+    close_context(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {TEST(test_references_of_both),
                                        TEST(test_a_reference_behind_a_sequence),
                                        TEST(test_a_sequence_behind_a_reference),
                                        TEST(test_many_references),
                                        TEST(test_a_sequence_on_a_device),
-                                       TEST(test_the_denoiser_comes_late)};
+                                       TEST(test_the_denoiser_comes_late),
+                                       TEST(test_its_own_clean_reference),
+                                       TEST(test_a_denoiser_that_will_not_fit),
+                                       TEST(test_a_group_that_prepared_ahead)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
