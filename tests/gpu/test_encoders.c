@@ -2,48 +2,19 @@
  * memory comes to. */
 #include "test.h"
 
-#include "fakecuda.h"
+#include "fake_driver.h"
 #include "golden.h"
 #include "gpu_net.h"
 
-#include <dlfcn.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* On a GPU itself nothing is counted, and nothing faults. */
-static bool is_emulated(void) { return getenv("TIMBRE_CUDA_LIBRARY") != NULL; }
-
-static void *fake_symbol(const char *name) {
-    static void *fake;
-    fake = fake != NULL ? fake : dlopen(getenv("TIMBRE_CUDA_LIBRARY"), RTLD_NOW);
-    assert_non_null(fake);
-    return dlsym(fake, name);
-}
-
-static tmb_fake_cuda_counts counts(void) {
-    tmb_fake_cuda_counts now = {0};
-    if (is_emulated()) {
-        void (*read)(tmb_fake_cuda_counts *);
-        void *address = fake_symbol("tmb_fake_cuda_read");
-        memcpy(&read, &address, sizeof read);
-        read(&now);
-    }
-    return now;
-}
-
-static void set(const char *name, int64_t value) {
-    void (*change)(const char *, int64_t);
-    void *address = fake_symbol("tmb_fake_cuda_set");
-    memcpy(&change, &address, sizeof change);
-    change(name, value);
-}
-
 /* The device did something since then, and nothing was allocated for it. */
 static void assert_ran(const tmb_fake_cuda_counts *before) {
-    const tmb_fake_cuda_counts now = counts();
-    assert_true(!is_emulated() || now.kernels > before->kernels);
+    const tmb_fake_cuda_counts now = fake_counts();
+    assert_true(!fake_driver_is_there() || now.kernels > before->kernels);
     assert_int_equal(now.allocations, before->allocations);
 }
 
@@ -68,7 +39,7 @@ static void check_vector(const gpu_net *f, const char *model, const char *audio,
     float *samples = load_audio(audio, &count), *vector = calloc(vector_size(f), sizeof *vector);
     golden_array expected = golden_load("qwen/%s/%s", model, golden);
     assert_int_equal(expected.count, vector_size(f));
-    const tmb_fake_cuda_counts before = counts();
+    const tmb_fake_cuda_counts before = fake_counts();
     assert_ok(gpu_backend->embed_speaker(f->net, samples, count, vector, &error), error);
     assert_ran(&before);
     (void)golden_assert_close(golden, vector, expected.f32, expected.count, 1e-4);
@@ -93,7 +64,7 @@ static void test_official_vectors(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         gpu_net f;
         gpu_net_open(&f, cases[i].model, "f32", 1);
-        assert_int_equal(counts().background_streams, is_emulated());
+        assert_int_equal(fake_counts().background_streams, fake_driver_is_there());
         check_vector(&f, cases[i].model, cases[i].audio, cases[i].golden);
         gpu_net_close(&f);
     }
@@ -105,7 +76,7 @@ static void check_codes(const gpu_net *f, const char *model, const char *audio, 
     int16_t *codes = NULL;
     float *samples = load_audio(audio, &count);
     golden_array expected = golden_load("qwen/%s/%s", model, golden);
-    const tmb_fake_cuda_counts before = counts();
+    const tmb_fake_cuda_counts before = fake_counts();
     assert_ok(gpu_backend->encode(f->net, samples, count, &codes, &frames, &error), error);
     assert_ran(&before);
     assert_int_equal(frames, expected.dims[0]);
@@ -167,13 +138,13 @@ static void test_lengths(void **state) {
     samples[7] = NAN;
     assert_int_equal(gpu_backend->embed_speaker(f.net, samples, 24000, vector, &error), TMB_ERROR_ARGUMENT);
     samples[7] = 0;
-    const uint64_t before = counts().kernels;
+    const uint64_t before = fake_counts().kernels;
     assert_ok(gpu_backend->embed_speaker(f.net, samples, LONGEST + 1, vector, &error), error);
-    assert_int_equal(counts().kernels, before);
+    assert_int_equal(fake_counts().kernels, before);
     int16_t *codes = NULL;
     size_t frames = 0;
     assert_ok(gpu_backend->encode(f.net, samples, LONGEST + 1, &codes, &frames, &error), error);
-    assert_int_equal(counts().kernels, before);
+    assert_int_equal(fake_counts().kernels, before);
     assert_int_equal(frames, LONGEST / 1920 + 1);
     free(codes);
     assert_int_equal(gpu_backend->encode(f.net, samples, 0, &codes, &frames, &error), TMB_ERROR_ARGUMENT);
@@ -202,7 +173,7 @@ static void check_same_codes(tmb_net *net, tmb_net *on_host, const float *sample
     size_t frames = 0, expected_frames = 0;
     enum { BOOKS = 16 };
     assert_ok(gpu_backend->encode(on_host, samples, count, &expected, &expected_frames, &error), error);
-    const tmb_fake_cuda_counts before = counts();
+    const tmb_fake_cuda_counts before = fake_counts();
     assert_ok(gpu_backend->encode(net, samples, count, &codes, &frames, &error), error);
     assert_ran(&before);
     assert_int_equal(frames, expected_frames);
@@ -252,7 +223,7 @@ static void free_encoded(encoded *e) {
 static void test_fault(void **state) {
     (void)state;
     enum { COUNT = 30000 };
-    if (!is_emulated()) {
+    if (!fake_driver_is_there()) {
         skip();
     }
     float *samples = noise(COUNT);
@@ -262,14 +233,14 @@ static void test_fault(void **state) {
         tmb_error error = {0};
         encoded usual, failed, other;
         gpu_net_open(&f, "sample-f", "f32", 1);
-        const uint64_t before = counts().queued;
+        const uint64_t before = fake_counts().queued;
         assert_ok(encode_both(&f, samples, COUNT, &usual, &error), error);
-        kernels = (int64_t)(counts().queued - before);
-        set("FAULT_KERNEL", 1 + (kernels - 1) * part / 3);
+        kernels = (int64_t)(fake_counts().queued - before);
+        fake_set("FAULT_KERNEL", 1 + (kernels - 1) * part / 3);
         assert_int_equal(encode_both(&f, samples, COUNT, &failed, &error), TMB_ERROR_INTERNAL);
         assert_non_null(strstr(error.message, "ILLEGAL_ADDRESS"));
         assert_null(failed.codes);
-        set("FAULT_KERNEL", 0);
+        fake_set("FAULT_KERNEL", 0);
         assert_true(gpu_backend->lost(f.net, &error));
         assert_ok(encode_both(&f, samples, COUNT, &other, &error), error);
         assert_int_equal(other.frames, usual.frames);
@@ -282,7 +253,7 @@ static void test_fault(void **state) {
         free_encoded(&failed);
         free_encoded(&other);
         gpu_net_close(&f);
-        const tmb_fake_cuda_counts left = counts();
+        const tmb_fake_cuda_counts left = fake_counts();
         assert_true(left.allocated == 0 && left.streams == 0 && left.contexts == 0 && left.pinned == 0);
     }
     free(samples);
@@ -301,12 +272,12 @@ static void test_bytes(void **state) {
             .precisions = f.precisions, .threads = 1, .sequences = 1, .encoders_on_host = on_host != 0};
         tmb_net_bytes estimate;
         tmb_net *net = NULL;
-        const uint64_t before = counts().allocated;
+        const uint64_t before = fake_counts().allocated;
         assert_ok(gpu_backend->estimate(&files, &options, &estimate, &error), error);
         assert_ok(gpu_backend->load(&files, &options, &net, &error), error);
         device[on_host] = gpu_backend->bytes(net).device;
         assert_int_equal(estimate.device, device[on_host]);
-        assert_true(counts().allocated - before <= device[on_host]);
+        assert_true(fake_counts().allocated - before <= device[on_host]);
         gpu_backend->destroy(&net);
     }
     assert_true(device[0] > device[1]);

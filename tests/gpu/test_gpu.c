@@ -3,13 +3,12 @@
  */
 #include "test.h"
 
-#include "fakecuda.h"
+#include "fake_driver.h"
 #include "golden.h"
 #include "gpu/gpu.h"
 #include "tts/qwen3/backend.h"
 #include "tts/qwen3/qwen3.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,31 +61,8 @@ static void in_process(void (*body)(void), const char *const *variables) {
         }                                                                                                              \
     } while (0)
 
-static void *fake;
-
-static tmb_fake_cuda_counts counts(void) {
-    tmb_fake_cuda_counts now;
-    void (*read)(tmb_fake_cuda_counts *);
-    void *address = dlsym(fake, "tmb_fake_cuda_read");
-    memcpy(&read, &address, sizeof read);
-    read(&now);
-    return now;
-}
-
-static void set(const char *name, int64_t value) {
-    void (*change)(const char *, int64_t);
-    void *address = dlsym(fake, "tmb_fake_cuda_set");
-    memcpy(&change, &address, sizeof change);
-    change(name, value);
-}
-
-static void open_fake(void) {
-    fake = dlopen(getenv("TIMBRE_CUDA_LIBRARY"), RTLD_NOW);
-    EXPECT(fake != NULL);
-}
-
 static void expect_nothing_left(void) {
-    const tmb_fake_cuda_counts left = counts();
+    const tmb_fake_cuda_counts left = fake_counts();
     EXPECT(left.allocated == 0 && left.pinned == 0 && left.contexts == 0 && left.streams == 0 && left.events == 0 &&
            left.graphs == 0 && left.modules == 0);
 }
@@ -121,9 +97,8 @@ static bool begins_early;
 static void open_graph(void) {
     tmb_error error = {0};
     tmb_gpu *gpu = NULL;
-    open_fake();
     EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK);
-    const uint64_t before = counts().programmatic_edges;
+    const uint64_t before = fake_counts().programmatic_edges;
     const tmb_norm_rows_arguments arguments = {0};
     tmb_gpu_graph *graph = NULL;
     tmb_gpu_recorder recorder = tmb_gpu_recording(gpu);
@@ -131,7 +106,7 @@ static void open_graph(void) {
         tmb_gpu_kernel(&recorder, TMB_KERNEL_tmb_norm_rows, (tmb_gpu_grid){1, 1, 1, 32}, &arguments);
     }
     EXPECT(tmb_gpu_recorder_end(&recorder, &graph, &error) == TMB_OK && tmb_gpu_graph_kernels(graph) == 3);
-    EXPECT(counts().programmatic_edges - before == (begins_early ? 2 : 0));
+    EXPECT(fake_counts().programmatic_edges - before == (begins_early ? 2 : 0));
     tmb_gpu_graph_destroy(gpu, &graph);
     tmb_gpu_close(&gpu);
     expect_nothing_left();
@@ -180,7 +155,6 @@ static void slabs(void) {
     tmb_gpu *gpu = NULL;
     uint32_t random = 5;
     size_t small = 0, most = 0, large = 0;
-    open_fake();
     plan_units();
     EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK);
     tmb_gpu_use_units(gpu, &units);
@@ -205,22 +179,22 @@ static void slabs(void) {
             EXPECT(k == i || pieces[k].address == 0 || pieces[k].address + pieces[k].bytes <= pieces[i].address ||
                    pieces[i].address + pieces[i].bytes <= pieces[k].address);
         }
-        EXPECT(tmb_gpu_allocated(gpu) == small + large && counts().allocated == tmb_gpu_held());
-        EXPECT(counts().allocated <= most + tmb_gpu_slack(gpu) + large);
+        EXPECT(tmb_gpu_allocated(gpu) == small + large && fake_counts().allocated == tmb_gpu_held());
+        EXPECT(fake_counts().allocated <= most + tmb_gpu_slack(gpu) + large);
     }
-    EXPECT(counts().allocations < TURNS / 8);
+    EXPECT(fake_counts().allocations < TURNS / 8);
     for (size_t i = 0; i < PIECES; i++) {
         tmb_gpu_free(gpu, pieces[i].address);
     }
-    EXPECT(tmb_gpu_allocated(gpu) == 0 && counts().allocated == SLAB); /* one is kept */
+    EXPECT(tmb_gpu_allocated(gpu) == 0 && fake_counts().allocated == SLAB); /* one is kept */
     tmb_gpu_address address = 0, other = 0;
-    set("MEMORY", SLAB + SLAB / 4);
+    fake_set("MEMORY", SLAB + SLAB / 4);
     /* It is given back if there is no room beside it. */
     EXPECT(tmb_gpu_allocate(gpu, SLAB, "a piece", &address, &error) == TMB_OK);
     tmb_gpu_free(gpu, address);
     /* What is left of the device may be less than a slab; then it is all that is asked for. */
     EXPECT(tmb_gpu_allocate(gpu, SLAB / 2, "a piece", &address, &error) == TMB_OK);
-    EXPECT(tmb_gpu_take(gpu, UNIT, "a piece", &other, &error) == TMB_OK && counts().allocated < SLAB);
+    EXPECT(tmb_gpu_take(gpu, UNIT, "a piece", &other, &error) == TMB_OK && fake_counts().allocated < SLAB);
     EXPECT(tmb_gpu_take(gpu, SLAB, "a piece", &other, &error) == TMB_ERROR_MEMORY && other == 0);
     tmb_gpu_close(&gpu);
     EXPECT(tmb_gpu_held() == 0);
@@ -296,7 +270,7 @@ static tmb_context *open_context(const char *device, uint64_t gpu_memory, int ma
 /* The first item is at its first frame until all have been submitted. */
 static void speak(tmb_context *context, size_t count, outcomes *all) {
     static item items[MOST_ITEMS];
-    set("HOLD", count > 1);
+    fake_set("HOLD", count > 1);
     *all = (outcomes){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     for (size_t i = 0; i < count; i++) {
         tmb_clone_request request;
@@ -313,7 +287,7 @@ static void speak(tmb_context *context, size_t count, outcomes *all) {
         const tmb_clone_callbacks callbacks = {.user = &items[i], .result = take};
         EXPECT(tmb_clone_submit(context, &request, &callbacks, &number, &error) == TMB_OK);
     }
-    set("HOLD", 0);
+    fake_set("HOLD", 0);
     (void)pthread_mutex_lock(&all->lock);
     while (all->over < count) {
         (void)pthread_cond_wait(&all->changed, &all->lock);
@@ -347,7 +321,6 @@ static uint64_t item_bytes(void) {
 /* 32 items on a GPU that holds 8: they wait for each other, and what is allocated stays within the budget. */
 static void crowd(void) {
     outcomes all;
-    open_fake();
     tmb_context *probe = open_context("cuda", (uint64_t)256 << 20, 16); /* without slabs, as the next */
     tmb_statistics model, statistics;
     speak(probe, 1, &all);
@@ -356,8 +329,8 @@ static void crowd(void) {
     EXPECT(model.device != NULL && strcmp(model.device, "cuda") == 0 && model.device_memory_reserved > 0);
     tmb_close(&probe);
     uint64_t limit = model.device_memory_reserved + 8 * item_bytes();
-    set("MEMORY", (int64_t)(limit * 2));
-    tmb_fake_cuda_counts before = counts();
+    fake_set("MEMORY", (int64_t)(limit * 2));
+    tmb_fake_cuda_counts before = fake_counts();
     tmb_context *context = open_context("cuda", limit, 16);
     speak(context, MOST_ITEMS, &all);
     EXPECT(all.finished == MOST_ITEMS);
@@ -365,7 +338,7 @@ static void crowd(void) {
     EXPECT(statistics.device_memory_budget == limit && statistics.device_memory_reserved <= limit);
     tmb_close(&context);
     EXPECT(before.allocated == 0);
-    EXPECT(counts().most_allocated > before.most_allocated && counts().most_allocated <= limit);
+    EXPECT(fake_counts().most_allocated > before.most_allocated && fake_counts().most_allocated <= limit);
     expect_nothing_left();
     /* A model that can never fit: told with both numbers, or left to the CPU. */
     context = open_context("cuda", 100000, 16);
@@ -415,7 +388,6 @@ static void fall_back(void) {
     enum { SEQUENCES = 4 };
     outcomes all;
     uint64_t bytes[3];
-    open_fake();
     all_chosen_bytes("sample-g", SEQUENCES, bytes);
     EXPECT(bytes[0] == bytes[1] && bytes[1] > bytes[2]);
     const struct {
@@ -434,7 +406,7 @@ static void fall_back(void) {
         tmb_get_statistics(context, &statistics);
         EXPECT(all.finished == 2 && strcmp(statistics.device, cases[i].device) == 0);
         EXPECT(cases[i].limit == 0 || statistics.device_memory_reserved <= cases[i].limit);
-        EXPECT(counts().streams == (cases[i].device[1] == 'p' ? 0 : cases[i].codec ? 2 : 1));
+        EXPECT(fake_counts().streams == (cases[i].device[1] == 'p' ? 0 : cases[i].codec ? 2 : 1));
         tmb_close(&context);
     }
     expect_nothing_left();
@@ -461,7 +433,6 @@ static tmb_engine *open_cloning(const char *device, uint64_t gpu_memory, uint64_
 /* The same of a model that clones. */
 static void fall_back_encoders(void) {
     uint64_t bytes[3], device = 0;
-    open_fake();
     all_chosen_bytes("sample-f", 2, bytes);
     EXPECT(bytes[0] > bytes[1] && bytes[1] > bytes[2]);
     const struct {
@@ -470,20 +441,20 @@ static void fall_back_encoders(void) {
                  {bytes[1] - 1, 1, 0}, {bytes[2], 1, 0},     {bytes[2] - 1, 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         tmb_engine *engine = open_cloning("auto", cases[i].limit, &device);
-        EXPECT(counts().streams == cases[i].streams && counts().background_streams == cases[i].background);
-        EXPECT(device == engine->operations->device_bytes(engine) && counts().allocated <= device);
+        EXPECT(fake_counts().streams == cases[i].streams && fake_counts().background_streams == cases[i].background);
+        EXPECT(device == engine->operations->device_bytes(engine) && fake_counts().allocated <= device);
         engine->operations->destroy(engine);
     }
     /* An allocation that fails although there is room. */
-    const uint64_t before = counts().allocations;
+    const uint64_t before = fake_counts().allocations;
     tmb_engine *engine = open_cloning("auto", bytes[0], &device);
-    const int64_t allocations = (int64_t)(counts().allocations - before);
+    const int64_t allocations = (int64_t)(fake_counts().allocations - before);
     engine->operations->destroy(engine);
     for (int64_t n = 1; n <= allocations; n += STRIDE) {
-        set("FAIL_ALLOCATION", n);
+        fake_set("FAIL_ALLOCATION", n);
         engine = open_cloning("auto", bytes[0], &device);
-        EXPECT(counts().background_streams == 0 && counts().streams > 0);
-        set("FAIL_ALLOCATION", 0);
+        EXPECT(fake_counts().background_streams == 0 && fake_counts().streams > 0);
+        fake_set("FAIL_ALLOCATION", 0);
         engine->operations->destroy(engine);
     }
     expect_nothing_left();
@@ -507,18 +478,17 @@ static void test_crowd(void **state) {
  * behind. */
 static void shortage(void) {
     outcomes all;
-    open_fake();
     tmb_context *context = open_context("cuda", WITHOUT_SLABS, 4);
     speak(context, 2, &all);
     EXPECT(all.finished == 2);
     tmb_close(&context);
-    const int64_t allocations = (int64_t)counts().allocations;
+    const int64_t allocations = (int64_t)fake_counts().allocations;
     for (int64_t n = 1; n <= allocations; n += STRIDE) {
-        set("FAIL_ALLOCATION", n);
+        fake_set("FAIL_ALLOCATION", n);
         context = open_context("cuda", WITHOUT_SLABS, 4);
         speak(context, 2, &all);
         EXPECT(all.finished == 2);
-        set("FAIL_ALLOCATION", 0);
+        fake_set("FAIL_ALLOCATION", 0);
         tmb_close(&context);
         expect_nothing_left();
     }
@@ -530,26 +500,25 @@ static void neighbour(void) {
     enum { MANY = 12 };
     outcomes all;
     tmb_statistics before, after;
-    open_fake();
     tmb_context *context = open_context("cuda", WITHOUT_SLABS, 8);
     speak(context, 1, &all);
     EXPECT(all.finished == 1);
     tmb_get_statistics(context, &before);
     const int64_t usual = (int64_t)1 << 30, one = (int64_t)item_bytes();
-    set("MEMORY", (int64_t)counts().allocated + 2 * one);
+    fake_set("MEMORY", (int64_t)fake_counts().allocated + 2 * one);
     speak(context, MANY, &all);
     EXPECT(all.finished == MANY);
     tmb_get_statistics(context, &after);
     EXPECT(after.device_memory_budget < before.device_memory_budget);
     EXPECT(after.device_memory_budget >= after.device_memory_reserved);
     /* Nothing is left at all, not even of what voices have. */
-    set("MEMORY", 0);
+    fake_set("MEMORY", 0);
     speak(context, 2, &all);
     EXPECT(all.finished == 0);
     for (size_t i = 0; i < 2; i++) {
         EXPECT(all.errors[i].status == TMB_ERROR_MEMORY && strstr(all.errors[i].message, "this item needs ") != NULL);
     }
-    set("MEMORY", usual);
+    fake_set("MEMORY", usual);
     speak(context, MANY, &all);
     EXPECT(all.finished == MANY);
     tmb_get_statistics(context, &after);
@@ -558,15 +527,15 @@ static void neighbour(void) {
     expect_nothing_left();
     /* A model: the same, when it is loaded. */
     context = open_context("cuda", WITHOUT_SLABS, 8);
-    set("MEMORY", 100000);
+    fake_set("MEMORY", 100000);
     speak(context, 1, &all);
     EXPECT(all.finished == 0 && all.errors[0].status == TMB_ERROR_MEMORY);
     EXPECT(strstr(all.errors[0].message, "the GPU memory budget is 97.7 KiB") != NULL);
-    set("MEMORY", usual);
+    fake_set("MEMORY", usual);
     speak(context, 1, &all);
     EXPECT(all.finished == 1);
     tmb_close(&context);
-    set("MEMORY", 100000);
+    fake_set("MEMORY", 100000);
     context = open_context("auto", 0, 8);
     speak(context, 1, &all);
     EXPECT(all.finished == 1);
@@ -589,24 +558,23 @@ static void test_shortage(void **state) {
 static void fault(void) {
     enum { PARTS = 4 };
     outcomes all;
-    open_fake();
     for (int64_t part = 0; part<PARTS; part += STRIDE> 1 ? 2 : 1) {
         tmb_context *context = open_context("cuda", 0, 4);
         tmb_statistics statistics;
         speak(context, 1, &all);
         EXPECT(all.finished == 1);
-        const uint64_t before = counts().queued;
+        const uint64_t before = fake_counts().queued;
         speak(context, 1, &all);
         EXPECT(all.finished == 1);
-        const int64_t n = 1 + (int64_t)(counts().queued - before) * part / PARTS;
+        const int64_t n = 1 + (int64_t)(fake_counts().queued - before) * part / PARTS;
         for (int round = 0; round < 2; round++) {
-            set("FAULT_KERNEL", n);
+            fake_set("FAULT_KERNEL", n);
             speak(context, 2, &all);
             EXPECT(all.finished < 2);
             for (size_t i = 0; i < 2; i++) {
                 EXPECT(all.errors[i].status == TMB_OK || strstr(all.errors[i].message, "ILLEGAL_ADDRESS") != NULL);
             }
-            set("FAULT_KERNEL", 0);
+            fake_set("FAULT_KERNEL", 0);
             speak(context, 2, &all);
             EXPECT(all.finished == 2);
             tmb_get_statistics(context, &statistics);
@@ -636,7 +604,6 @@ static tmb_status prepare(tmb_engine *engine, const float *samples, size_t count
 static void fault_encoding(void) {
     enum { COUNT = 12000 };
     static float samples[COUNT];
-    open_fake();
     for (size_t i = 0; i < COUNT; i++) {
         samples[i] = (float)(i * 7919 % 1024) / 4096 - 0.125f;
     }
@@ -651,17 +618,17 @@ static void fault_encoding(void) {
     tmb_voice *voice = NULL;
     EXPECT(engine->operations->prepare_voice(engine, &reference, true, &voice, &error) == TMB_OK);
     for (int64_t n = 1; n < 100; n += 60) {
-        set("FAULT_KERNEL", n);
+        fake_set("FAULT_KERNEL", n);
         EXPECT(prepare(engine, samples, COUNT, &error) == TMB_ERROR_INTERNAL);
         EXPECT(strstr(error.message, "ILLEGAL_ADDRESS") != NULL);
-        set("FAULT_KERNEL", 0);
-        uint64_t before = counts().queued;
-        EXPECT(prepare(engine, samples, COUNT, &error) == TMB_OK && counts().queued == before);
+        fake_set("FAULT_KERNEL", 0);
+        uint64_t before = fake_counts().queued;
+        EXPECT(prepare(engine, samples, COUNT, &error) == TMB_OK && fake_counts().queued == before);
         EXPECT(engine->operations->admit(engine, &request, voice, &sequence, &error) == TMB_OK);
         engine->operations->cancel(engine, sequence);
         EXPECT(strcmp(engine->operations->device(engine), n == 1 ? "cuda" : "cpu") == 0);
-        before = counts().queued;
-        EXPECT(prepare(engine, samples, COUNT, &error) == TMB_OK && (counts().queued > before) == (n == 1));
+        before = fake_counts().queued;
+        EXPECT(prepare(engine, samples, COUNT, &error) == TMB_OK && (fake_counts().queued > before) == (n == 1));
     }
     tmb_voice_release(&voice);
     engine->operations->destroy(engine);

@@ -2,24 +2,11 @@
  * the released models' sizes. */
 #include "test.h"
 
-#include "fakecuda.h"
+#include "fake_driver.h"
 #include "gpu_net.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
-
-static tmb_fake_cuda_counts counts(void) {
-    static void *fake;
-    tmb_fake_cuda_counts now;
-    void (*read)(tmb_fake_cuda_counts *);
-    fake = fake != NULL ? fake : dlopen(getenv("TIMBRE_CUDA_LIBRARY"), RTLD_NOW);
-    assert_non_null(fake);
-    void *address = dlsym(fake, "tmb_fake_cuda_read");
-    memcpy(&read, &address, sizeof read);
-    read(&now);
-    return now;
-}
 
 static tmb_net_sequence *start(const gpu_net *f) {
     tmb_prompt prompt;
@@ -47,10 +34,10 @@ static void check_prompt(const gpu_net *f, bool rounded) {
     gpu_net_prompt(f, 11, &prompt);
     assert_in_range(prompt.count, 16, 64);
     assert_ok(gpu_backend->sequence_create(f->net, prompt.count, &sequence, &error), error);
-    const tmb_fake_cuda_counts before = counts();
+    const tmb_fake_cuda_counts before = fake_counts();
     assert_ok(gpu_backend->prefill(f->net, sequence, &prompt, 0, prompt.count, &error), error);
     size_t layers = f->config.talker.transformer.layers;
-    assert_int_equal(counts().queued - before.queued, 3 + layers * (rounded ? 10 : 8) + 1);
+    assert_int_equal(fake_counts().queued - before.queued, 3 + layers * (rounded ? 10 : 8) + 1);
     gpu_backend->sequence_destroy(f->net, &sequence);
     tmb_prompt_free(&prompt);
 }
@@ -63,9 +50,9 @@ static void check_steps(const gpu_net *f) {
     /* A frame is picked while the talker goes over the one before: from the second step on that is a whole frame. */
     gpu_backend->step(f->net, &sequence, 1, codes, &outcome);
     gpu_backend->step(f->net, &sequence, 1, codes, &outcome);
-    const tmb_fake_cuda_counts before = counts();
+    const tmb_fake_cuda_counts before = fake_counts();
     gpu_backend->step(f->net, &sequence, 1, codes, &outcome);
-    const tmb_fake_cuda_counts after = counts();
+    const tmb_fake_cuda_counts after = fake_counts();
     bool projects = f->config.talker.transformer.hidden_size != f->config.predictor.transformer.hidden_size;
     assert_int_equal(after.kernels - before.kernels,
                      talker_kernels(f->config.talker.transformer.layers, projects) +
@@ -84,12 +71,12 @@ static void check_codec(const gpu_net *f) {
     tmb_net_stream *stream = NULL;
     int16_t codes[TMB_QWEN3_CODE_GROUPS_MAX] = {0};
     assert_ok(gpu_backend->stream_create(f->net, &stream, &error), error);
-    const tmb_fake_cuda_counts before = counts();
+    const tmb_fake_cuda_counts before = fake_counts();
     gpu_backend->decode_add(f->net, &(tmb_decode_request){.stream = stream, .codes = codes, .frames = 1});
     gpu_backend->decode_start(f->net);
     while (!gpu_backend->decode_done(f->net, 1)) {
     }
-    const tmb_fake_cuda_counts after = counts();
+    const tmb_fake_cuda_counts after = fake_counts();
     assert_int_equal(after.kernels - before.kernels,
                      codec_kernels(codec->layers, codec->upsample_stages, codec->decoder_stages));
     assert_int_equal(after.launches, before.launches);

@@ -2,30 +2,17 @@
  * without, whatever comes and goes. */
 #include "test.h"
 
-#include "fakecuda.h"
+#include "fake_driver.h"
 #include "golden.h"
 #include "gpu_net.h"
 #include "tts/qwen3/qwen3.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SEQUENCES = 12, TURNS = 300, LONGEST = 3000 };
 
-static tmb_fake_cuda_counts counts(void) {
-    static void *fake;
-    tmb_fake_cuda_counts now;
-    void (*read)(tmb_fake_cuda_counts *);
-    fake = fake != NULL ? fake : dlopen(getenv("TIMBRE_CUDA_LIBRARY"), RTLD_NOW);
-    assert_non_null(fake);
-    void *address = dlsym(fake, "tmb_fake_cuda_read");
-    memcpy(&read, &address, sizeof read);
-    read(&now);
-    return now;
-}
-
-static uint64_t allocated(void) { return counts().allocated; }
+static uint64_t allocated(void) { return fake_counts().allocated; }
 
 static void check_counts(uint64_t pool, const char *precision) {
     gpu_net f;
@@ -98,9 +85,9 @@ static void check_steps(bool grows) {
             assert_int_equal(allocated() - before, needs);
             grown++;
         }
-        const tmb_fake_cuda_counts before = counts();
+        const tmb_fake_cuda_counts before = fake_counts();
         gpu_backend->step(f.net, &sequence, 1, codes, &outcome);
-        assert_int_equal(counts().allocations, before.allocations);
+        assert_int_equal(fake_counts().allocations, before.allocations);
         frames += outcome == TMB_LM_FRAME;
     }
     if (grows) {
@@ -193,8 +180,71 @@ static void test_growth(void **state) {
     assert_int_equal(allocated(), 0);
 }
 
+/* ---- Pages of which some come and others do not ---- */
+
+static tmb_net_sequence *create(const gpu_net *f, size_t positions) {
+    tmb_error error = {0};
+    tmb_net_sequence *sequence = NULL;
+    assert_ok(gpu_backend->sequence_create(f->net, positions, &sequence, &error), error);
+    return sequence;
+}
+
+/* The codes of a frame behind what the sequence has and the prompt. */
+static void say(const gpu_net *f, tmb_net_sequence *sequence, const tmb_prompt *prompt, int16_t *codes) {
+    const tmb_sampling sampling = {.greedy = true, .temperature = 1, .top_p = 1};
+    const tmb_lm_sampling both = {
+        .talker = sampling, .predictor = sampling, .repetition_penalty = 1, .max_new_tokens = 10};
+    tmb_error error = {0};
+    tmb_lm_outcome outcome = TMB_LM_FAILED;
+    assert_ok(gpu_backend->prefill(f->net, sequence, prompt, 0, prompt->count, &error), error);
+    assert_ok(gpu_backend->begin(f->net, sequence, &both, prompt, &error), error);
+    gpu_backend->step(f->net, &sequence, 1, codes, &outcome);
+    assert_int_equal(outcome, TMB_LM_FRAME);
+}
+
+/* The device has room for some of the pages: when there is room for all, those that came count as well. */
+static void test_some_pages(void **state) {
+    (void)state;
+    enum { WANTED = 400, FILLERS = 400 };
+    gpu_net f;
+    tmb_prompt prompt;
+    tmb_error error = {0};
+    int16_t expected[TMB_QWEN3_CODE_GROUPS_MAX], codes[TMB_QWEN3_CODE_GROUPS_MAX];
+    tmb_net_sequence *fillers[FILLERS] = {NULL};
+    gpu_net_open_within(&f, "sample-g", "f32", 1, (uint64_t)1 << 30);
+    gpu_net_prompt(&f, 1, &prompt);
+    tmb_net_sequence *from = create(&f, WANTED), *whole = create(&f, WANTED + 64), *some = create(&f, 1);
+    while (gpu_backend->sequence_positions(from) + prompt.count <= WANTED) {
+        assert_ok(gpu_backend->prefill(f.net, from, &prompt, 0, prompt.count, &error), error);
+    }
+    size_t count = gpu_backend->sequence_positions(from);
+    assert_true(count > 320);
+    assert_ok(gpu_backend->sequence_fork(f.net, whole, from, count, &error), error);
+    say(&f, whole, &prompt, expected);
+    fake_set("MEMORY", (int64_t)allocated());
+    size_t filled = 0;
+    while (gpu_backend->sequence_create(f.net, 1, &fillers[filled], &error) == TMB_OK) {
+        filled++;
+        assert_in_range(filled, 1, FILLERS - 1);
+    }
+    gpu_backend->sequence_destroy(f.net, &fillers[--filled]); /* room for two pages or three; five are wanted */
+    assert_int_equal(gpu_backend->sequence_fork(f.net, some, from, count, &error), TMB_ERROR_MEMORY);
+    fake_set("MEMORY", (int64_t)1 << 30);
+    assert_ok(gpu_backend->sequence_fork(f.net, some, from, count, &error), error);
+    say(&f, some, &prompt, codes);
+    assert_memory_equal(codes, expected, f.config.talker.code_groups * sizeof *codes);
+    while (filled > 0) {
+        gpu_backend->sequence_destroy(f.net, &fillers[--filled]);
+    }
+    gpu_backend->sequence_destroy(f.net, &from);
+    gpu_backend->sequence_destroy(f.net, &whole);
+    gpu_backend->sequence_destroy(f.net, &some);
+    tmb_prompt_free(&prompt);
+    gpu_net_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts), cmocka_unit_test(test_steps),
-                                       cmocka_unit_test(test_growth)};
+                                       cmocka_unit_test(test_some_pages), cmocka_unit_test(test_growth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

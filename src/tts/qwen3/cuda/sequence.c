@@ -95,11 +95,11 @@ static tmb_status reserve(tmb_cuda_lm *lm, tmb_net_sequence *sequence, size_t po
             sequence->pages[sequence->page_count++] = memory + i * lm->talker.page_bytes;
         }
     }
-    size_t count = sequence->page_count - first;
-    return count == 0 || status != TMB_OK
-               ? status
-               : tmb_gpu_upload(lm->gpu, lm->stream, sequence->table + first * sizeof(tmb_gpu_address),
-                                sequence->pages + first, count * sizeof *sequence->pages, error);
+    /* Also if the device had no room for all: those that came are the sequence's, and it may try again. */
+    tmb_status listed =
+        tmb_gpu_upload(lm->gpu, lm->stream, sequence->table + first * sizeof(tmb_gpu_address), sequence->pages + first,
+                       (sequence->page_count - first) * sizeof(tmb_gpu_address), status == TMB_OK ? error : NULL);
+    return status == TMB_OK ? listed : status;
 }
 
 static tmb_status take_first(tmb_cuda_lm *lm, tmb_net_sequence *sequence, size_t positions, tmb_error *error) {
