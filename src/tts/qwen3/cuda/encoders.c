@@ -92,10 +92,27 @@ static tmb_status allocate(tmb_cuda_encoders *encoders, const tmb_qwen3_config *
     return status;
 }
 
+/* Waits for what is on the stream, whatever `status` it came to so far. */
+static tmb_status finish(tmb_cuda_encoders *encoders, tmb_status status, tmb_error *error) {
+    tmb_status done = tmb_gpu_synchronize(encoders->gpu, encoders->stream, status == TMB_OK ? error : NULL);
+    return status == TMB_OK ? done : status;
+}
+
+/* What is on the stream, and then its result: a copy to memory that is not pinned waits in the driver, where it might
+ * keep the other streams' threads out. */
+static tmb_status fetch(tmb_cuda_encoders *encoders, tmb_status status, tmb_gpu_address from, size_t bytes, void *to,
+                        tmb_error *error) {
+    status = finish(encoders, status, error);
+    if (status == TMB_OK) {
+        status = tmb_gpu_download(encoders->gpu, encoders->stream, to, from, bytes, error);
+    }
+    return status == TMB_OK ? finish(encoders, status, error) : status;
+}
+
 static tmb_status fill_speaker(tmb_cuda_encoders *encoders, tmb_error *error) {
     tmb_cuda_filling filling = {.gpu = encoders->gpu, .stream = encoders->stream, .error = error};
     tmb_cuda_speaker_fill(&encoders->speaker, &filling, encoders->on_host->speaker);
-    return filling.status == TMB_OK ? tmb_gpu_synchronize(encoders->gpu, encoders->stream, error) : filling.status;
+    return finish(encoders, filling.status, error);
 }
 
 tmb_status tmb_cuda_encoders_load(tmb_gpu *gpu, const tmb_qwen3_config *config, tmb_cpu_encoders *on_host,
@@ -160,12 +177,8 @@ static tmb_status embed(tmb_cuda_encoders *encoders, const float *mel, size_t ro
     tmb_gpu_recorder recorder = tmb_gpu_direct(gpu, encoders->stream);
     tmb_cuda_speaker_run(speaker, &recorder, rows);
     status = tmb_gpu_recorder_end(&recorder, NULL, error);
-    if (status == TMB_OK) {
-        status = tmb_gpu_download(gpu, encoders->stream, embedding, speaker->embedding,
-                                  speaker->config.embedding_size * sizeof *embedding, error);
-    }
-    tmb_status done = tmb_gpu_synchronize(gpu, encoders->stream, status == TMB_OK ? error : NULL);
-    return status == TMB_OK ? done : status;
+    return fetch(encoders, status, speaker->embedding, speaker->config.embedding_size * sizeof *embedding, embedding,
+                 error);
 }
 
 tmb_status tmb_cuda_embed_speaker(tmb_cuda_encoders *encoders, const float *samples, size_t count, float *embedding,
@@ -199,10 +212,7 @@ static tmb_status fill_codec(tmb_cuda_encoders *encoders, tmb_error *error) {
     if (status == TMB_OK) {
         tmb_cuda_filling filling = {.gpu = encoders->gpu, .stream = encoders->stream, .error = error};
         tmb_cuda_codec_encoder_fill(&encoders->codec, &filling, from);
-        status = filling.status;
-    }
-    if (status == TMB_OK) {
-        status = tmb_gpu_synchronize(encoders->gpu, encoders->stream, error);
+        status = finish(encoders, filling.status, error);
     }
     tmb_codec_encoder_destroy(&from);
     encoders->has_codec = status == TMB_OK;
@@ -221,13 +231,11 @@ static tmb_status encode(tmb_cuda_encoders *encoders, const float *samples, size
     if ((status = tmb_gpu_enter(gpu, error)) != TMB_OK || (status = fill_codec(encoders, error)) != TMB_OK) {
         return status;
     }
-    if ((status = tmb_gpu_upload(gpu, encoders->stream, codec->signal, samples, count * sizeof *samples, error)) ==
-            TMB_OK &&
-        (status = tmb_cuda_codec_encoder_run(codec, gpu, encoders->stream, count, error)) == TMB_OK) {
-        status = tmb_gpu_download(gpu, encoders->stream, codes, codec->codes, bytes, error);
+    status = tmb_gpu_upload(gpu, encoders->stream, codec->signal, samples, count * sizeof *samples, error);
+    if (status == TMB_OK) {
+        status = tmb_cuda_codec_encoder_run(codec, gpu, encoders->stream, count, error);
     }
-    tmb_status done = tmb_gpu_synchronize(gpu, encoders->stream, status == TMB_OK ? error : NULL);
-    return status == TMB_OK ? done : status;
+    return fetch(encoders, status, codec->codes, bytes, codes, error);
 }
 
 static size_t code_bytes(const tmb_cuda_encoders *encoders, size_t count) {
