@@ -7,14 +7,9 @@
 #define ENCODE_PITCH (TMB_ENCODE_ROWS + 4) /* so that neighbouring inputs of a row lie in different banks */
 #define ENCODE_NOWHERE (-0x7fffffff)
 
-/* Four neighbours, fetched together. */
-typedef struct __attribute__((aligned(16))) encode_four {
-    float v[4];
-} encode_four;
-
-typedef struct encode_shared {
-    encode_four x[ENCODE_DEPTH * ENCODE_PITCH / 4];       /* [depth][rows] */
-    encode_four w[ENCODE_DEPTH * TMB_ENCODE_OUTPUTS / 4]; /* [depth][outputs] */
+typedef struct __attribute__((aligned(16))) encode_shared {
+    float x[ENCODE_DEPTH * ENCODE_PITCH];       /* [depth][rows] */
+    float w[ENCODE_DEPTH * TMB_ENCODE_OUTPUTS]; /* [depth][outputs] */
 } encode_shared;
 
 /* tanh(x) for x >= 0. */
@@ -47,7 +42,6 @@ DEVICE int encode_row(const tmb_encode_convolve_arguments *a, int at) {
 /* Inputs [base, base + count) of the block's rows, and the weights of the block's outputs. */
 DEVICE void encode_fetch(const tmb_encode_convolve_arguments *a, encode_shared *s, int depth, int base, int count) {
     const int lane = THREAD % 32, warp = THREAD / 32, first = BLOCK_X * TMB_ENCODE_ROWS;
-    float *x = &s->x[0].v[0], *w = &s->w[0].v[0];
     if (lane < count) {
         const int tap = (base + lane) / a->in, i = (base + lane) % a->in;
         for (int r = warp; r < TMB_ENCODE_ROWS; r += ENCODE_THREADS / 32) {
@@ -59,12 +53,12 @@ DEVICE void encode_fetch(const tmb_encode_convolve_arguments *a, encode_shared *
                 value = a->x[(int64_t)at * a->x_pitch + i];
                 value += a->plus != 0 ? a->plus[(int64_t)at * a->x_pitch + i] : 0.0f;
             }
-            x[lane * ENCODE_PITCH + r] = value;
+            s->x[lane * ENCODE_PITCH + r] = value;
         }
     }
     const float *weights = a->weights + ((int64_t)BLOCK_Y * depth + base) * TMB_ENCODE_OUTPUTS;
     for (int k = warp; k < count; k += ENCODE_THREADS / 32) {
-        w[k * TMB_ENCODE_OUTPUTS + lane] = weights[k * TMB_ENCODE_OUTPUTS + lane];
+        s->w[k * TMB_ENCODE_OUTPUTS + lane] = weights[k * TMB_ENCODE_OUTPUTS + lane];
     }
 }
 
@@ -102,11 +96,11 @@ KERNEL(tmb_encode_convolve) {
         encode_fetch(&a, s, depth, base, count);
         BARRIER();
         for (int k = 0; k < count && busy; k++) {
-            const encode_four x = s->x[(k * ENCODE_PITCH + begin) / 4];
-            const encode_four w = s->w[(k * TMB_ENCODE_OUTPUTS + o) / 4];
+            const four_floats x = LOAD_FOUR(s->x + k * ENCODE_PITCH + begin);
+            const four_floats w = LOAD_FOUR(s->w + k * TMB_ENCODE_OUTPUTS + o);
             UNROLL
             for (int i = 0; i < 16; i++) {
-                sum[i] = FMA(x.v[i / 4], w.v[i % 4], sum[i]);
+                sum[i] = FMA(x.of[i / 4], w.of[i % 4], sum[i]);
             }
         }
         BARRIER();
