@@ -46,7 +46,7 @@ tmb_gpu_units tmb_slabs_plan(uint64_t pool, size_t unit) {
 }
 
 size_t tmb_slabs_counted(const tmb_gpu_units *units, size_t bytes) {
-    return bytes <= units->unit ? units->each : tmb_slabs_rounded(bytes);
+    return bytes <= units->unit && units->unit != 0 ? units->each : tmb_slabs_rounded(bytes);
 }
 
 /* ---- What the driver gave --------------------------------------------------------------------- */
@@ -141,7 +141,7 @@ tmb_cuda_result tmb_slabs_allocate(tmb_slabs *slabs, size_t bytes, uint64_t *add
 
 tmb_cuda_result tmb_slabs_take(tmb_slabs *slabs, size_t bytes, uint64_t *address) {
     *address = 0;
-    if (bytes > slabs->units.unit) {
+    if (bytes > slabs->units.unit || slabs->units.unit == 0) {
         return tmb_slabs_allocate(slabs, bytes, address);
     }
     tmb_slab *slab = find_room(slabs);

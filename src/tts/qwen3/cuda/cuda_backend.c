@@ -50,6 +50,14 @@ static tmb_status estimate_codec(const tmb_net_files *files, const tmb_net_optio
     return TMB_OK;
 }
 
+static bool add_parts(size_t *sum, const size_t *parts, size_t count) {
+    bool fits = true;
+    for (size_t i = 0; i < count && fits; i++) {
+        fits = tmb_add_size(*sum, parts[i], sum);
+    }
+    return fits;
+}
+
 static tmb_status estimate(const tmb_net_files *files, const tmb_net_options *options, tmb_net_bytes *bytes,
                            tmb_error *error) {
     tmb_net_bytes codec = {0, 0};
@@ -62,18 +70,12 @@ static tmb_status estimate(const tmb_net_files *files, const tmb_net_options *op
     if (status == TMB_OK && clones && !options->encoders_on_host) {
         status = tmb_cuda_encoders_estimate(files->config, &encoders, error);
     }
-    const size_t parts[] = {clones ? speaker_bytes(files->weights) : 0,
-                            clones ? tmb_codec_encoder_estimate(&files->config->codec) : 0, codec.host};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == TMB_OK; i++) {
-        if (!tmb_add_size(bytes->host, parts[i], &bytes->host)) {
-            status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
-        }
-    }
-    const size_t device_parts[] = {codec.device, encoders, tmb_cuda_lm_units(files, options).slab};
-    for (size_t i = 0; i < sizeof device_parts / sizeof device_parts[0] && status == TMB_OK; i++) {
-        if (!tmb_add_size(bytes->device, device_parts[i], &bytes->device)) {
-            status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
-        }
+    const size_t host[] = {clones ? speaker_bytes(files->weights) : 0,
+                           clones ? tmb_codec_encoder_estimate(&files->config->codec) : 0, codec.host};
+    const size_t device[] = {codec.device, encoders, tmb_cuda_lm_units(files, options).slab};
+    if (status == TMB_OK && (!add_parts(&bytes->host, host, sizeof host / sizeof host[0]) ||
+                             !add_parts(&bytes->device, device, sizeof device / sizeof device[0]))) {
+        status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
     }
     return status;
 }
