@@ -4,6 +4,7 @@ nothing, and nobody else notices."""
 
 import collections
 import random
+import re
 import threading
 import time
 
@@ -20,6 +21,7 @@ TOO_MUCH = [b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n" for targe
 TOO_MUCH += [
     b"GET / HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n" for name, head in LARGE_HEADS.items() if name != "cookies"
 ]
+STATUS_LINE = re.compile(rb"HTTP/1\.1 \d{3} ")  # a refusal's words have "HTTP/1.1", too
 BEGUN = [
     b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: ",
     f"POST {API}/voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length:"
@@ -66,9 +68,8 @@ class Strangers:
 
     def refused(self, data):
         answer = self.ask(data)
-        if answer and (
-            not answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501", b"HTTP/1.1 503")) or answer.count(b"HTTP/1.1 ") > 1
-        ):
+        is_refusal = answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501", b"HTTP/1.1 503"))
+        if answer and (not is_refusal or len(STATUS_LINE.findall(answer)) > 1):
             self.wrong.append((data[:300], answer[:300]))
 
     def leave(self, dice):
