@@ -52,8 +52,8 @@ static void print_tickets(tmb_budget *budget, const char *name) {
 }
 
 static void print_state(tmb_context *context) {
-    static const char *const phases[] = {"waiting", "reading", "building", "ready", "admitting", "live", "cleaning",
-                                         "over"};
+    static const char *const phases[] = {"waiting",   "reading", "building", "ready",
+                                         "admitting", "live",    "cleaning", "over"};
     tmb_scheduler *scheduler = context->scheduler;
     print_tickets(&context->budget, "host");
     print_tickets(&context->device_budget, "device");
@@ -74,9 +74,10 @@ static void print_state(tmb_context *context) {
         (void)fprintf(stderr, "  item %llu group %llu lane %zu %s%s%s%s reserved %llu ticket %llu%s clean %d\n",
                       (unsigned long long)item->number, (unsigned long long)item->entry.group->id, item->lane->index,
                       phases[item->phase], item->request.public.run_pre_processing ? " pre" : "",
-                      item->request.public.run_post_processing ? " post" : "", atomic_load((atomic_bool *)&item->stop) ? " stop" : "",
-                      (unsigned long long)item->reserved, (unsigned long long)item->ticket.bytes,
-                      item->ticket.waiting ? " waits" : "", item->preparation.clean != NULL);
+                      item->request.public.run_post_processing ? " post" : "",
+                      atomic_load((atomic_bool *)&item->stop) ? " stop" : "", (unsigned long long)item->reserved,
+                      (unsigned long long)item->ticket.bytes, item->ticket.waiting ? " waits" : "",
+                      item->preparation.clean != NULL);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
