@@ -198,14 +198,25 @@ static tmb_status await_host(tmb_registry *registry, size_t slot, uint64_t bytes
     return status;
 }
 
+/* A load that does not wait goes behind what does: two models that come and go in turn would otherwise take the memory
+ * again and again that somebody waits for. */
+static tmb_status behind_others(const char *what, loading *how, tmb_error *error) {
+    how->no_room = true;
+    return tmb_fail(error, TMB_ERROR_MEMORY, "%s: others wait for memory before it", what);
+}
+
 /* Reserves `bytes` for a slot, waiting for them, or now or not at all. */
 static tmb_status reserve_host(tmb_registry *registry, size_t slot, uint64_t bytes, const char *what, loading *how,
                                tmb_error *error) {
     if (how->waits) {
         return await_host(registry, slot, bytes, what, error);
     }
+    const bool fits = will_fit(registry, slot, bytes);
+    if (fits && tmb_budget_waits(registry->budget)) {
+        return behind_others(what, how, error);
+    }
     tmb_status status = tmb_budget_grow(registry->budget, bytes, what, error);
-    how->no_room = status != TMB_OK && will_fit(registry, slot, bytes);
+    how->no_room = status != TMB_OK && fits;
     return status;
 }
 
@@ -219,6 +230,9 @@ static tmb_status reserve_device(tmb_registry *registry, uint64_t bytes, const c
     }
     uint64_t total = 0, reserved = 0;
     tmb_budget_read(registry->device_budget, &total, &reserved);
+    if (bytes <= total && tmb_budget_waits(registry->device_budget)) {
+        return behind_others(what, how, error);
+    }
     tmb_status status = tmb_budget_grow(registry->device_budget, bytes, what, error);
     how->no_room = status != TMB_OK && bytes <= total;
     return status;
@@ -291,6 +305,8 @@ static tmb_status load_once(tmb_registry *registry, size_t slot, const tmb_engin
             status = choice->kind->estimate_device(&settings, choice->folder, &estimate.device, error);
         }
         status = choice->folder != NULL ? as_model_error(status, error) : status;
+        const uint64_t known = registry->slots[slot].known;
+        estimate.host = known > estimate.host ? known : estimate.host;
     }
     if (status == TMB_OK) {
         status = reserve(registry, slot, &estimate, how, reserved, error);
@@ -312,6 +328,7 @@ static tmb_status load_once(tmb_registry *registry, size_t slot, const tmb_engin
     }
     if (status == TMB_OK) {
         uint64_t bytes = model_bytes(slot, *out);
+        registry->slots[slot].known = bytes;
         status = settle(registry, slot, *out, reserved, error);
         if (status != TMB_OK && registry->slot_count > TMB_MODEL_ENGINE + 1) {
             how->no_room = will_fit(registry, slot, bytes); /* it is larger than it looked */

@@ -21,6 +21,7 @@ typedef struct tmb_model_slot {
     uint64_t loads;                           /* that succeeded */
     uint64_t reserved;                        /* bytes */
     uint64_t device_reserved;                 /* bytes of the device's memory */
+    uint64_t known; /* bytes that it turned out to hold when it was last loaded; whoever loads it has this */
     size_t users;
     atomic_bool again; /* its load waits for memory, and should look again at whether there can be enough */
     double last_use;

@@ -306,6 +306,68 @@ static void test_a_denoiser_that_will_not_fit(void **state) {
 
 static void note_grant(void *user) { atomic_store((atomic_bool *)user, true); }
 
+static void wait_until_tried(tmb_scheduler *scheduler, size_t lane) {
+    for (bool tried = false; !tried;) {
+        (void)usleep(500);
+        (void)pthread_mutex_lock(&scheduler->lock);
+        assert_int_not_equal(scheduler->lanes[lane].state, TMB_USE_READY);
+        tried = scheduler->lanes[lane].blocked;
+        (void)pthread_mutex_unlock(&scheduler->lock);
+    }
+}
+
+/* A model that would fit is not loaded into memory that a reference waits for. */
+static void test_a_model_behind_a_reference(void **state) {
+    (void)state;
+    static const fake_sizes sizes[LANES] = {{10000000, 10000000, 0, 0}, {3000000, 3000000, 0, 0}};
+    fake.sizes = sizes;
+    tmb_context *context = open_context_of(100 * megabyte);
+    fake_pause();
+    tmb_clone_request request = clone_request("3", 0);
+    request.model = names[0];
+    submit(context, &request, &outcomes[0]);
+    wait_for(context, 1, 0);
+    uint64_t total = 0, reserved = 0;
+    tmb_budget_read(&context->budget, &total, &reserved);
+    tmb_budget_resize(&context->budget, reserved + 5 * megabyte);
+    request = long_reference(0);
+    submit(context, &request, &outcomes[1]);
+    wait_for_tickets(context, 1);
+    request = clone_request("3", 1);
+    request.model = names[1];
+    submit(context, &request, &outcomes[2]);
+    wait_until_tried(context->scheduler, 1);
+    finish(context, 3);
+}
+
+/* A model turns out to be larger than it looked, and there is no room for it even when it is alone: its load waits for
+ * all of it, instead of being tried again and again. */
+static void test_a_size_that_is_known(void **state) {
+    (void)state;
+    static const fake_sizes sizes[LANES] = {{3000000, 3000000, 0, 0}, {1000000, 10000000, 0, 0}};
+    tmb_error error = {0};
+    fake.sizes = sizes;
+    tmb_context *context = open_context_of(15 * megabyte);
+    fake_pause();
+    tmb_clone_request request = clone_request("3", 0);
+    request.model = names[0];
+    submit(context, &request, &outcomes[0]);
+    wait_for(context, 1, 0);
+    assert_ok(tmb_budget_grow(&context->budget, 6 * megabyte, "something else", &error), error);
+    request = clone_request("3", 1);
+    request.model = names[1];
+    submit(context, &request, &outcomes[1]);
+    wait_until_tried(context->scheduler, 1);
+    fake_allow(-1);
+    assert_success(&outcomes[0]);
+    wait_for_tickets(context, 1);
+    assert_int_equal(FAKE(created), 2);
+    tmb_budget_release(&context->budget, 6 * megabyte);
+    assert_success(&outcomes[1]);
+    assert_int_equal(FAKE(created), 3);
+    close_context(context);
+}
+
 /* A group has prepared as much ahead as it may, for a model that has no room: the other lane's items begin. */
 static void test_a_group_that_prepared_ahead(void **state) {
     (void)state;
@@ -353,6 +415,8 @@ int main(void) {
                                        TEST(test_the_denoiser_comes_late),
                                        TEST(test_its_own_clean_reference),
                                        TEST(test_a_denoiser_that_will_not_fit),
+                                       TEST(test_a_model_behind_a_reference),
+                                       TEST(test_a_size_that_is_known),
                                        TEST(test_a_group_that_prepared_ahead)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
