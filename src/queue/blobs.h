@@ -35,8 +35,6 @@ tmb_store_status tmb_store_result_adopt(tmb_store *store, const char *path, tmb_
 /* Opens for reading; the descriptor is the caller's and stays readable when the file expires. TMB_STORE_DAMAGED if it
  * has not as many bytes as it had. */
 tmb_store_status tmb_store_file_open(tmb_store *store, const char *id, int *descriptor, tmb_file_info *info);
-/* What is known of a file, without opening it. */
-tmb_store_status tmb_store_file_get(tmb_store *store, const char *id, tmb_file_info *info);
 tmb_store_status tmb_store_file_remove(tmb_store *store, const char *id);
 
 /* ---- For those who implement it --------------------------------------------------------------- */
@@ -46,7 +44,6 @@ typedef struct tmb_blob_operations {
      * it fails, and the file stays. `pending`: an item's audio, which is removed if no result ever names it. */
     tmb_store_status (*adopt)(tmb_store *store, const char *path, bool pending, uint64_t booked, tmb_file_info *info);
     tmb_store_status (*open)(tmb_store *store, const char *id, int *descriptor, tmb_file_info *info);
-    tmb_store_status (*get)(tmb_store *store, const char *id, tmb_file_info *info);
     tmb_store_status (*remove)(tmb_store *store, const char *id);
 } tmb_blob_operations;
 

@@ -84,10 +84,6 @@ tmb_store_status tmb_store_file_open(tmb_store *store, const char *id, int *desc
     return store->blobs->open(store, id, descriptor, info);
 }
 
-tmb_store_status tmb_store_file_get(tmb_store *store, const char *id, tmb_file_info *info) {
-    return store->blobs->get(store, id, info);
-}
-
 tmb_store_status tmb_store_file_remove(tmb_store *store, const char *id) { return store->blobs->remove(store, id); }
 
 /* ---- Voices ---- */

@@ -165,11 +165,6 @@ static tmb_store_status look_up(tmb_shared *store, const char *id, tmb_file_info
     return status;
 }
 
-static tmb_store_status get(tmb_store *base, const char *id, tmb_file_info *info) {
-    char sum[TMB_SUM_SIZE];
-    return look_up(tmb_shared_of(base), id, info, sum);
-}
-
 tmb_store_status tmb_shared_open_content(tmb_shared *store, const char *sum, uint64_t bytes, int *descriptor) {
     char scratch[TMB_STORE_PATH];
     struct stat found;
@@ -217,4 +212,4 @@ static tmb_store_status remove_file(tmb_store *base, const char *id) {
     return status;
 }
 
-const tmb_blob_operations tmb_shared_blobs = {.adopt = adopt, .open = open_file, .get = get, .remove = remove_file};
+const tmb_blob_operations tmb_shared_blobs = {.adopt = adopt, .open = open_file, .remove = remove_file};

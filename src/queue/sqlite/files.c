@@ -174,4 +174,4 @@ static tmb_store_status remove_blob(tmb_store *base, const char *id) {
     return status;
 }
 
-const tmb_blob_operations tmb_sqlite_blobs = {.adopt = adopt, .open = open_blob, .get = get, .remove = remove_blob};
+const tmb_blob_operations tmb_sqlite_blobs = {.adopt = adopt, .open = open_blob, .remove = remove_blob};
