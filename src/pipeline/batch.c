@@ -141,8 +141,7 @@ static void admission_granted(void *user) {
 static void refuse(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
     (void)pthread_mutex_lock(&scheduler->lock);
     if (!tmb_overflow_return(scheduler, item, error)) {
-        tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
-        tmb_item_fail(item, error);
+        tmb_prepare_end(scheduler, item, error);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
 }

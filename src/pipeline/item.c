@@ -106,7 +106,8 @@ void tmb_item_add_seconds(tmb_item *item, tmb_stage stage, double seconds) {
 
 void tmb_item_fail(tmb_item *item, const tmb_error *error) {
     (void)pthread_mutex_lock(&item->lock);
-    if (!item->failed && !item->delivery.result_given) {
+    const bool fails = !item->failed && !item->delivery.result_given;
+    if (fails) {
         item->failed = true;
         item->failure = *error;
         atomic_store(&item->stop, true);
@@ -115,7 +116,9 @@ void tmb_item_fail(tmb_item *item, const tmb_error *error) {
         }
     }
     (void)pthread_mutex_unlock(&item->lock);
-    item->host->news(item->scheduler);
+    if (fails) { /* whoever closes stops every item in each turn, and would wake itself */
+        item->host->news(item->scheduler);
+    }
 }
 
 void tmb_item_voice_done(tmb_item *item) {

@@ -8,6 +8,7 @@
 void tmb_prepare_end(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
     tmb_scheduler_phase(scheduler, item, TMB_PHASE_OVER);
     tmb_item_fail(item, error);
+    tmb_scheduler_retire(scheduler, item);
 }
 
 void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error) {
@@ -58,7 +59,8 @@ static bool needs_denoiser(const tmb_item *item) {
 /* ---- Models ---- */
 
 void tmb_scheduler_fail_waiting(tmb_scheduler *scheduler, const tmb_lane *lane, const tmb_error *error) {
-    for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
+    for (tmb_item *item = scheduler->items, *next = NULL; item != NULL; item = next) {
+        next = item->next;
         bool waits = item->phase == TMB_PHASE_WAITING || (lane != NULL && item->phase == TMB_PHASE_READY);
         if (!waits || (lane != NULL ? item->lane != lane : !needs_denoiser(item))) {
             continue;

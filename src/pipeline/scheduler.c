@@ -166,7 +166,8 @@ void tmb_scheduler_wait(tmb_scheduler *scheduler) {
 static void stop_all(tmb_scheduler *scheduler) {
     tmb_error error = {0};
     (void)tmb_fail(&error, TMB_ERROR_CANCELLED, "cancelled: the context was closed");
-    for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
+    for (tmb_item *item = scheduler->items, *next = NULL; item != NULL; item = next) {
+        next = item->next;
         tmb_scheduler_stop(scheduler, item, &error);
     }
 }
@@ -175,7 +176,8 @@ static void stop_all(tmb_scheduler *scheduler) {
 static double check_deadlines(tmb_scheduler *scheduler) {
     double now = tmb_now();
     double next = -1;
-    for (tmb_item *item = scheduler->items; item != NULL; item = item->next) {
+    for (tmb_item *item = scheduler->items, *behind = NULL; item != NULL; item = behind) {
+        behind = item->next;
         if (item->deadline_at == 0 || atomic_load(&item->stop)) {
             continue;
         }

@@ -72,7 +72,7 @@ void tmb_scheduler_stop(tmb_scheduler *scheduler, tmb_item *item, const tmb_erro
 void tmb_prepare_ready(tmb_scheduler *scheduler, tmb_item *item);
 /* Its reference or saved voice cannot be used: it begins again with what the voice was made from, or fails. */
 void tmb_prepare_reference_failed(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error);
-/* It fails. */
+/* It fails. If its result was given before (it was cancelled in the batch's hands), it is gone when this returns. */
 void tmb_prepare_end(tmb_scheduler *scheduler, tmb_item *item, const tmb_error *error);
 
 /* ---- prepare_reading.c, prepare_voice.c: stages 1 and 2, on pools ---- */
