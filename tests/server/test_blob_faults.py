@@ -207,8 +207,8 @@ def test_bucket_that_stays_away(redis, bucket):
             assert store(server, LARGE).status == 503 and "HTTP status 503 (SlowDown)" in server.log()
             gate.never()
             job = server.job([{"text": "Hi.", "ref_audio": file}])
+            gate.always(503, "GET")
             with Worker(redis.url, *blobs, "--max-deliveries", 1, environment=gate.environment) as worker:
-                gate.always(503, "GET")
                 wait_for(lambda: worker.log().count("HTTP status 503") >= 1, PATIENCE)
                 gate.never()
                 assert server.wait_job(job)["done"] == 1
