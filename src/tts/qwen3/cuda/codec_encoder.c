@@ -8,8 +8,6 @@
 
 #include <math.h>
 
-static size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
-
 /* Rows that go into stage `index` for each that comes out of the last one. */
 static size_t rate_of(const tmb_qwen3_codec_encoder_config *config, size_t index) {
     size_t rate = 1;
@@ -117,7 +115,7 @@ static void lay_out_transformer(tmb_cuda_codec_encoder *encoder, tmb_cuda_stretc
 }
 
 static size_t entry_panels(const tmb_cuda_codec_encoder *encoder) {
-    return ceil_div(encoder->config.codebook_size, TMB_ENCODE_OUTPUTS);
+    return tmb_ceil_div(encoder->config.codebook_size, TMB_ENCODE_OUTPUTS);
 }
 
 void tmb_cuda_codec_encoder_lay_out(tmb_cuda_codec_encoder *encoder, const tmb_qwen3_codec_config *codec,
@@ -127,8 +125,8 @@ void tmb_cuda_codec_encoder_lay_out(tmb_cuda_codec_encoder *encoder, const tmb_q
     encoder->books = codec->valid_quantizers;
     encoder->hop = rate_of(config, 0);
     encoder->samples = TMB_CUDA_REFERENCE_SECONDS * (size_t)codec->sample_rate;
-    encoder->rows = ceil_div(encoder->samples, encoder->hop);
-    size_t frames = ceil_div(encoder->rows, config->downsample);
+    encoder->rows = tmb_ceil_div(encoder->samples, encoder->hop);
+    size_t frames = tmb_ceil_div(encoder->rows, config->downsample);
     encoder->signal = tmb_cuda_take(scratch, encoder->samples, 1);
     lay_out_convolutions(encoder, weights, scratch);
     lay_out_transformer(encoder, weights, scratch);
@@ -140,7 +138,7 @@ void tmb_cuda_codec_encoder_lay_out(tmb_cuda_codec_encoder *encoder, const tmb_q
     encoder->lengths = tmb_cuda_take(weights, encoder->books, config->codebook_size);
     encoder->latent = tmb_cuda_take(scratch, frames, config->hidden_size);
     encoder->residuals = tmb_cuda_take(scratch, 2 * frames, config->codebook_dim);
-    encoder->codes = tmb_cuda_take(scratch, frames, ceil_div(encoder->books, 2));
+    encoder->codes = tmb_cuda_take(scratch, frames, tmb_ceil_div(encoder->books, 2));
 }
 
 /* ---- Weights ---------------------------------------------------------------------------------- */
@@ -256,7 +254,7 @@ static size_t run_stage(const pass *p, size_t index, size_t rows) {
                                                              .rows = (int32_t)rows,
                                                              .becomes = TMB_ENCODE_ELU});
     }
-    size_t outputs = ceil_div(rows, stage->ratio);
+    size_t outputs = tmb_ceil_div(rows, stage->ratio);
     convolve(p, &stage->down, &stage->in, rows, outputs,
              (tmb_encode_convolve_arguments){.sum = index + 1 < encoder->config.stages ? encoder->raw : 0,
                                              .out = rows_of(input_of(encoder, index + 1)),
@@ -354,7 +352,7 @@ static void attend(const pass *p, size_t rows) {
                                            .scale = 1 / sqrtf((float)config->head_dim)};
     tmb_gpu_kernel(p->recorder, TMB_KERNEL_tmb_encode_rotate, (tmb_gpu_grid){(unsigned)rows, 1, 1, 32}, &rotate);
     tmb_gpu_kernel(p->recorder, TMB_KERNEL_tmb_encode_attend,
-                   (tmb_gpu_grid){(unsigned)ceil_div(rows, 4), (unsigned)config->attention_heads, 1, 128}, &a);
+                   (tmb_gpu_grid){(unsigned)tmb_ceil_div(rows, 4), (unsigned)config->attention_heads, 1, 128}, &a);
 }
 
 static void run_transformer(const pass *p, size_t rows) {
@@ -375,7 +373,7 @@ static void run_transformer(const pass *p, size_t rows) {
 static void quantize(const pass *p, size_t rows) {
     const tmb_cuda_codec_encoder *encoder = p->encoder;
     const tmb_qwen3_codec_encoder_config *config = &encoder->config;
-    size_t frames = ceil_div(rows, config->downsample);
+    size_t frames = tmb_ceil_div(rows, config->downsample);
     tmb_cuda_filter_run(p->recorder, &encoder->downsample,
                         &(tmb_encode_convolve_arguments){.x = encoder->x,
                                                          .before = (int32_t)config->downsample,
@@ -396,11 +394,11 @@ static void quantize(const pass *p, size_t rows) {
                                              .size = (int32_t)config->codebook_size,
                                              .width = (int32_t)config->codebook_dim};
     tmb_gpu_kernel(p->recorder, TMB_KERNEL_tmb_encode_quantize,
-                   (tmb_gpu_grid){(unsigned)ceil_div(frames, TMB_ENCODE_FRAMES), 2, 1, 256}, &a);
+                   (tmb_gpu_grid){(unsigned)tmb_ceil_div(frames, TMB_ENCODE_FRAMES), 2, 1, 256}, &a);
 }
 
 size_t tmb_cuda_codec_encoder_frames(const tmb_cuda_codec_encoder *encoder, size_t count) {
-    return ceil_div(ceil_div(count, encoder->hop), encoder->config.downsample);
+    return tmb_ceil_div(tmb_ceil_div(count, encoder->hop), encoder->config.downsample);
 }
 
 /* Long slices begin at whole rows of every layer: only the last may be ragged. */
@@ -427,7 +425,7 @@ static tmb_status run_convolutions(pass *p, tmb_error *error) {
 tmb_status tmb_cuda_codec_encoder_run(const tmb_cuda_codec_encoder *encoder, tmb_gpu *gpu, tmb_gpu_stream *stream,
                                       size_t count, tmb_error *error) {
     pass p = {.encoder = encoder, .gpu = gpu, .stream = stream, .count = count};
-    size_t rows = ceil_div(count, encoder->hop);
+    size_t rows = tmb_ceil_div(count, encoder->hop);
     tmb_status status = run_convolutions(&p, error);
     if (status == TMB_OK) {
         tmb_gpu_recorder recorder = tmb_gpu_direct(gpu, stream);

@@ -1,6 +1,8 @@
 /* The kernels of some frames of the codec decoder, recorded once for each number of columns. */
 #include "tts/qwen3/cuda/cuda_codec.h"
 
+#include "base/sizes.h"
+
 /* Layers with so many rows a frame and more have one warp for each output's sum, and several panels in a block. */
 #define MANY_ROWS 32
 /* Sums of so many products and fewer are one warp's. */
@@ -12,8 +14,6 @@ typedef struct recording {
     size_t columns;
     tmb_gpu_frames frames;
 } recording;
-
-static unsigned parts(size_t count, size_t size) { return (unsigned)((count + size - 1) / size); }
 
 /* What becomes of a convolution; see tmb_convolve_arguments. */
 typedef struct product {
@@ -48,7 +48,7 @@ static void convolve(const recording *r, const tmb_cuda_conv *conv, const tmb_gp
         a.gain = p->snake->gain;
         a.channels = (int32_t)p->snake->channels;
     }
-    size_t panels = conv->gate ? parts(conv->out, 16) : parts(conv->out, conv->panel_outputs);
+    size_t panels = tmb_ceil_div(conv->out, conv->gate ? 16 : conv->panel_outputs);
     size_t rows = 32 / conv->panel_outputs * TMB_CONVOLVE_ROWS;
     unsigned threads = 32;
     if (from->rate >= MANY_ROWS) {
@@ -57,9 +57,10 @@ static void convolve(const recording *r, const tmb_cuda_conv *conv, const tmb_gp
     } else if (conv->taps * conv->in > ALONE_DEPTH) {
         threads = 128;
     }
-    tmb_gpu_kernel(
-        r->recorder, TMB_KERNEL_tmb_convolve,
-        (tmb_gpu_grid){parts(panels, (size_t)a.across), parts(r->columns * (size_t)from->rate, rows), 1, threads}, &a);
+    tmb_gpu_kernel(r->recorder, TMB_KERNEL_tmb_convolve,
+                   (tmb_gpu_grid){(unsigned)tmb_ceil_div(panels, (size_t)a.across),
+                                  (unsigned)tmb_ceil_div(r->columns * (size_t)from->rate, rows), 1, threads},
+                   &a);
 }
 
 static tmb_gpu_plane plain(tmb_gpu_address rows, size_t width, size_t rate) {

@@ -3,14 +3,12 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
 #include "kernels/matmul.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-static size_t round16(size_t value) { return (value + 15) / 16 * 16; }
 
 /* ---- What the kernels take -------------------------------------------------------------------- */
 
@@ -56,18 +54,19 @@ static void lay_out(tmb_cuda_lm *lm, const tmb_net_files *files, const tmb_net_o
     lm->predictor.bf16 = options->precisions.predictor == TMB_LM_BF16;
     set_stack(&lm->predictor, &config->predictor.transformer, config->talker.code_groups + 1,
               config->talker.code_groups + 1, false);
-    lm->rows = most(TMB_CUDA_PREFILL_ROWS, 2 * lm->sequences);
-    lm->stride = round16(most(config->talker.transformer.hidden_size, config->predictor.transformer.hidden_size));
-    lm->scores_stride = round16(most(config->talker.vocab_size, config->predictor.vocab_size));
+    lm->rows = tmb_max_size(TMB_CUDA_PREFILL_ROWS, 2 * lm->sequences);
+    lm->stride = tmb_round_up(
+        tmb_max_size(config->talker.transformer.hidden_size, config->predictor.transformer.hidden_size), 16);
+    lm->scores_stride = tmb_round_up(tmb_max_size(config->talker.vocab_size, config->predictor.vocab_size), 16);
     const tmb_qwen3_transformer_config *stacks[] = {&config->talker.transformer, &config->predictor.transformer};
     for (size_t i = 0; i < 2; i++) {
         size_t heads = stacks[i]->attention_heads * stacks[i]->head_dim;
         size_t keys = stacks[i]->key_value_heads * stacks[i]->head_dim;
-        lm->qkv_stride = most(lm->qkv_stride, round16(heads + 2 * keys));
-        lm->attended_stride = most(lm->attended_stride, round16(heads));
-        lm->hidden_stride = most(lm->hidden_stride, round16(stacks[i]->intermediate_size));
+        lm->qkv_stride = tmb_max_size(lm->qkv_stride, tmb_round_up(heads + 2 * keys, 16));
+        lm->attended_stride = tmb_max_size(lm->attended_stride, tmb_round_up(heads, 16));
+        lm->hidden_stride = tmb_max_size(lm->hidden_stride, tmb_round_up(stacks[i]->intermediate_size, 16));
     }
-    lm->text_stride = round16(config->talker.text_hidden_size);
+    lm->text_stride = tmb_round_up(config->talker.text_hidden_size, 16);
     lm->units = tmb_slabs_plan(options->device_memory, lm->talker.page_bytes);
 }
 
@@ -82,7 +81,8 @@ enum { BUFFERS = 26, BUFFER_UNIT = 512 };
 
 /* Floats of lm->wide: whole tiles of 8 vectors, whole blocks of 32 values. */
 static size_t wide_floats(const tmb_cuda_lm *lm) {
-    size_t widest = most(most(lm->stride, lm->attended_stride), most(lm->hidden_stride, lm->text_stride));
+    size_t widest =
+        tmb_max_size(tmb_max_size(lm->stride, lm->attended_stride), tmb_max_size(lm->hidden_stride, lm->text_stride));
     return (lm->rows + 7) / 8 * 8 * ((widest + 31) / 32 * 32);
 }
 

@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
 
 #include <stdlib.h>
 
@@ -35,8 +36,6 @@ tmb_cuda_filter tmb_cuda_take_filter(tmb_cuda_stretch *stretch, size_t taps, siz
 
 static int32_t or_else(int32_t value, size_t other) { return value != 0 ? value : (int32_t)other; }
 
-static unsigned parts(size_t count, size_t size) { return (unsigned)((count + size - 1) / size); }
-
 void tmb_cuda_filter_run(tmb_gpu_recorder *recorder, const tmb_cuda_filter *filter,
                          const tmb_encode_convolve_arguments *run) {
     tmb_encode_convolve_arguments a = *run;
@@ -50,10 +49,10 @@ void tmb_cuda_filter_run(tmb_gpu_recorder *recorder, const tmb_cuda_filter *filt
     a.x_pitch = or_else(a.x_pitch, filter->in);
     a.out_pitch = or_else(a.out_pitch, filter->out);
     a.end = or_else(a.end, (size_t)a.rows);
-    tmb_gpu_kernel(
-        recorder, TMB_KERNEL_tmb_encode_convolve,
-        (tmb_gpu_grid){parts((size_t)a.rows, TMB_ENCODE_ROWS), parts((size_t)a.outputs, TMB_ENCODE_OUTPUTS), 1, 128},
-        &a);
+    tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_encode_convolve,
+                   (tmb_gpu_grid){(unsigned)tmb_ceil_div((size_t)a.rows, TMB_ENCODE_ROWS),
+                                  (unsigned)tmb_ceil_div((size_t)a.outputs, TMB_ENCODE_OUTPUTS), 1, 128},
+                   &a);
 }
 
 /* ---- Weights ---- */

@@ -1,11 +1,11 @@
 #include "tts/qwen3/cuda/cuda_lm.h"
 
+#include "base/sizes.h"
+
 /* Up to so many columns of weights the sum of a row is one warp's; more are shared by four. */
 #define ALONE_COLUMNS 256
 /* From so many vectors on wide tiles take a product. */
 #define WIDE_COLUMNS 16
-
-static unsigned parts(size_t count, size_t size) { return (unsigned)((count + size - 1) / size); }
 
 static tmb_linear_arguments product_arguments(const tmb_cuda_lm *lm, const tmb_cuda_product *product,
                                               tmb_cuda_columns columns) {
@@ -33,8 +33,8 @@ static tmb_linear_arguments product_arguments(const tmb_cuda_lm *lm, const tmb_c
 static unsigned product_threads(const tmb_cuda_matrix *matrix) { return matrix->columns <= ALONE_COLUMNS ? 32 : 128; }
 
 static tmb_gpu_grid product_grid(const tmb_cuda_matrix *matrix, tmb_cuda_columns columns) {
-    return (tmb_gpu_grid){parts((size_t)matrix->rows, TMB_LINEAR_ROWS), parts(columns.count, TMB_LINEAR_COLUMNS), 1,
-                          product_threads(matrix)};
+    return (tmb_gpu_grid){(unsigned)tmb_ceil_div((size_t)matrix->rows, TMB_LINEAR_ROWS),
+                          (unsigned)tmb_ceil_div(columns.count, TMB_LINEAR_COLUMNS), 1, product_threads(matrix)};
 }
 
 /* Norm and rounding of the vectors once, in a kernel of their own, then the product: what comes out is the same. */
@@ -56,11 +56,11 @@ static void multiply_wide(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, con
         tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_wide_rows,
                        (tmb_gpu_grid){(unsigned)columns.count, 1, 1, product_threads(matrix)}, &rows);
         arguments.x = lm->wide;
-        arguments.x_stride = (int32_t)(parts((size_t)matrix->columns, 32) * 32);
+        arguments.x_stride = (int32_t)tmb_round_up((size_t)matrix->columns, 32);
     }
     tmb_gpu_kernel(recorder, matrix->rounded ? TMB_KERNEL_tmb_linear_wide_mma : TMB_KERNEL_tmb_linear_wide,
-                   (tmb_gpu_grid){parts((size_t)matrix->rows, TMB_WIDE_ROWS), parts(columns.count, TMB_WIDE_COLUMNS), 1,
-                                  product_threads(matrix)},
+                   (tmb_gpu_grid){(unsigned)tmb_ceil_div((size_t)matrix->rows, TMB_WIDE_ROWS),
+                                  (unsigned)tmb_ceil_div(columns.count, TMB_WIDE_COLUMNS), 1, product_threads(matrix)},
                    &arguments);
 }
 
@@ -117,9 +117,10 @@ static void attend_prompt(tmb_gpu_recorder *recorder, const tmb_qwen3_transforme
                           const tmb_attend_arguments *arguments) {
     unsigned heads = (unsigned)config->key_value_heads;
     tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_store_keys, (tmb_gpu_grid){heads, (unsigned)rows, 1, 32}, arguments);
-    tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_attend_rows,
-                   (tmb_gpu_grid){heads, parts(rows, rows_tile(config)), 1, config->head_dim < 64 ? 64 : 128},
-                   arguments);
+    tmb_gpu_kernel(
+        recorder, TMB_KERNEL_tmb_attend_rows,
+        (tmb_gpu_grid){heads, (unsigned)tmb_ceil_div(rows, rows_tile(config)), 1, config->head_dim < 64 ? 64 : 128},
+        arguments);
 }
 
 static void attend(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_stack *stack, size_t layer,

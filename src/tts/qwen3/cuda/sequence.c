@@ -3,31 +3,33 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- What a sequence has ---------------------------------------------------------------------- */
 
+/* Bytes that each part begins at a multiple of. */
+enum { APART = 256 };
+
 typedef struct layout {
     size_t hidden, next, picker, seen, table, text;
 } layout;
-
-static size_t round_up(size_t value) { return (value + 255) / 256 * 256; }
 
 static size_t seen_words(const tmb_cuda_lm *lm) { return tmb_picker_words(lm->talker_config.vocab_size); }
 static size_t pages_of(const tmb_cuda_lm *lm, size_t positions) {
     size_t limit = lm->talker.positions;
     positions = positions < limit ? positions : limit;
-    return (positions + lm->talker.page_positions - 1) / lm->talker.page_positions;
+    return tmb_ceil_div(positions, lm->talker.page_positions);
 }
 
 static layout layout_of(const tmb_cuda_lm *lm) {
-    size_t row = round_up(lm->talker.config.hidden_size * sizeof(float));
+    size_t row = tmb_round_up(lm->talker.config.hidden_size * sizeof(float), APART);
     layout l = {.hidden = 0, .next = row, .picker = 2 * row};
-    l.seen = l.picker + round_up(sizeof(tmb_gpu_picker));
-    l.table = l.seen + round_up(seen_words(lm) * sizeof(uint64_t));
-    l.text = l.table + round_up(pages_of(lm, lm->talker.positions) * sizeof(tmb_gpu_address));
+    l.seen = l.picker + tmb_round_up(sizeof(tmb_gpu_picker), APART);
+    l.table = l.seen + tmb_round_up(seen_words(lm) * sizeof(uint64_t), APART);
+    l.text = l.table + tmb_round_up(pages_of(lm, lm->talker.positions) * sizeof(tmb_gpu_address), APART);
     return l;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sizes.h"
 #include "base/thread.h"
 
 #include <math.h>
@@ -11,8 +12,6 @@
 /* The longest reference: half an hour. Positions and sizes stay far from their types' limits. */
 #define SECONDS_MAX 1800
 #define RATE 24000
-
-static size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
 
 tmb_status tmb_codec_encode_check(const float *samples, size_t count, tmb_error *error) {
     if (count == 0) {
@@ -53,7 +52,7 @@ static tmb_status downsample(const tmb_codec_encoder *encoder, tmb_team *team, c
     const tmb_conv *conv = &encoder->downsample;
     size_t width = encoder->config.hidden_size;
     size_t before = conv->taps - conv->stride;
-    size_t frames = ceil_div(rows, conv->stride);
+    size_t frames = tmb_ceil_div(rows, conv->stride);
     size_t after = frames * conv->stride - rows;
     float *padded = tmb_alloc_aligned((before + rows + after) * width, sizeof(float));
     if (padded == NULL) {
@@ -82,8 +81,8 @@ tmb_status tmb_codec_encode_latent(const tmb_codec_encoder *encoder, tmb_team *t
     }
     unsigned denormals = tmb_denormals_flush();
     size_t width = encoder->config.hidden_size;
-    size_t rows = ceil_div(count, encoder->hop);
-    size_t outputs = ceil_div(rows, encoder->config.downsample);
+    size_t rows = tmb_ceil_div(count, encoder->hop);
+    size_t outputs = tmb_ceil_div(rows, encoder->config.downsample);
     float *x = tmb_alloc_aligned(rows * width, sizeof(float));
     float *out = tmb_alloc_aligned(outputs * width, sizeof(float));
     if (x == NULL || out == NULL) {
@@ -131,8 +130,8 @@ tmb_status tmb_codec_encode(const tmb_codec_encoder *encoder, tmb_team *team, co
 }
 
 size_t tmb_codec_encode_bytes(const tmb_codec_encoder *encoder, size_t count) {
-    size_t rows = ceil_div(count, encoder->hop);
-    size_t frames = ceil_div(rows, encoder->config.downsample);
+    size_t rows = tmb_ceil_div(count, encoder->hop);
+    size_t frames = tmb_ceil_div(rows, encoder->config.downsample);
     size_t attention = tmb_codec_cache_size(&encoder->transformer_config, rows) * sizeof(float) +
                        tmb_codec_transformer_buffers_bytes(&encoder->transformer_config, rows, rows, 256);
     size_t convolutions = tmb_codec_encoder_convolve_bytes(encoder);
