@@ -393,6 +393,8 @@ static void test_a_group_that_prepared_ahead(void **state) {
     assert_false(now);
     request.model = names[0];
     submit(context, &request, &outcomes[AHEAD + 1]);
+    /* It has tried first, so its load comes first: the other's would wait for what this test holds. */
+    wait_until_tried(context->scheduler, 0);
     tmb_clone_cancel(context, outcomes[0].item);
     while (!atomic_load(&granted)) {
         (void)usleep(500);
