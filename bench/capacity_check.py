@@ -2,13 +2,16 @@
 """What tools/capacity.py says of workers on this machine beside what they do: JSON on standard output.
 
     bench/capacity_check.py --service FILE [--build build] [--engine preview|qwen3] [--model DIR] [--cpus 0 ...]
-                            [--items 60]
+                            [--items 60] [--rounds 1]
 
 Each of --cpus is a worker (numbers with commas between are the processors that it may use), a `timbre serve` of its
 own with as many threads as the service times are for; this program is the queue in front of them. Workers with the
 same processors share them, and the model is told how much of them other programs, this one too, took meanwhile.
-Twice: all items at once, for the throughput; then in a Poisson process at --load of it, for the latencies. The model
-is given the same arrivals and the lengths of speech that came of it, nothing else of what was measured.
+A round has all items at once, for the throughput, then as many in a Poisson process at --load of it, for the
+latencies. The model is given the same arrivals and the lengths of speech that came of it, and how fast the processors
+were: a virtual machine's speed changes within minutes. For that, single items are spoken before, between and after,
+and how long they took beside what the model says of them is the factor for all service times of that half of the
+round. Nothing else of what was measured reaches the model.
 """
 import argparse
 import contextlib
@@ -28,6 +31,8 @@ options.add_argument("--engine", default="preview")
 options.add_argument("--model")
 options.add_argument("--cpus", nargs="+", default=["0"])
 options.add_argument("--items", type=int, default=60)
+options.add_argument("--rounds", type=int, default=1)
+options.add_argument("--probes", type=int, default=3, help="single items for each set of processors")
 options.add_argument("--load", type=float, default=0.6, help="of the throughput that the model says")
 options.add_argument("--nice", type=int, help="of the workers and of this; below 0 needs root")
 options.add_argument("--seed", type=int, default=1)
@@ -36,7 +41,7 @@ os.environ["TIMBRE"] = str(pathlib.Path(arguments.build) / "cli/timbre")
 sys.path.insert(0, str(root / "tests/server"))
 sys.path.insert(0, str(root / "tools"))
 from capacity import Item, System, percentile, read_kind  # noqa: E402
-from load import prefer  # noqa: E402
+from load import parallel, prefer  # noqa: E402
 from support import Server, wav  # noqa: E402
 
 KIND = read_kind(arguments.service)
@@ -50,13 +55,14 @@ class Workers:
         self.servers, self.count = servers, [0] * len(servers)
         self.references = [server.upload(wav(6)) for server in servers]
         self.changed = threading.Condition()
-        for server, reference in zip(self.servers, self.references):
-            self.speak(server, reference, 1)
+        for worker in range(len(servers)):
+            self.speak(worker, 1)
 
-    @staticmethod
-    def speak(server, reference, sentences):
-        answer = server.clone(SENTENCE * sentences, path="/voice-clone-enhanced", seed=1, max_seconds=3.2 * sentences,
-                              ref_audio=reference, timeout=600, ref_text="A reference of a few seconds.")
+    def speak(self, worker, sentences):
+        """Returns the seconds of speech."""
+        answer = self.servers[worker].clone(
+            SENTENCE * sentences, path="/voice-clone-enhanced", seed=1, max_seconds=3.2 * sentences,
+            ref_audio=self.references[worker], timeout=600, ref_text="A reference of a few seconds.")
         assert answer.status == 200 and "error" not in answer.json()["items"][0], answer
         return answer.json()["items"][0]["duration"]
 
@@ -65,7 +71,7 @@ class Workers:
         out, threads, start = [None] * len(arrivals), [], time.monotonic()
 
         def one(index, worker):
-            spoken = self.speak(self.servers[worker], self.references[worker], sentences[index])
+            spoken = self.speak(worker, sentences[index])
             out[index] = (time.monotonic() - start, spoken)
             with self.changed:
                 self.count[worker] -= 1
@@ -91,11 +97,42 @@ def machines():
     return list(out.items())
 
 
-def model(arrivals, spoken, others):
-    """The ends that the model says; `others`: of each set, the processors that were busy with something else."""
+def probe(workers):
+    """For each set of processors, by what all service times are to be multiplied now: all of them work, at one item
+    at a time."""
+    out = []
+
+    def one(members):
+        factors = []
+        for _ in range(arguments.probes):
+            start = time.monotonic()
+            spoken = workers.speak(members[0], 1)
+            took = time.monotonic() - start
+            item = Item(0.0, spoken, None)
+            System(KIND, 1).run([item])
+            factors.append(took / item.ended)
+        return sorted(factors)[len(factors) // 2]
+    sets = [members for _, members in machines()]
+    out = [1.0] * len(sets)
+
+    def keep(index):
+        out[index] = one(sets[index])
+    parallel(len(sets), keep)
+    return out
+
+
+def between(before, after):
+    return [(a + b) / 2 for a, b in zip(before, after)]
+
+
+def model(arrivals, spoken, others, factors):
+    """The ends that the model says. `others`: of each set, the processors that were busy with something else;
+    `factors`: of each set, by what service times are to be multiplied."""
     items = [Item(arrival, seconds, None) for arrival, seconds in zip(arrivals, spoken)]
-    shares = [(len(cpus.split(",")) - taken, members) for (cpus, members), taken in zip(machines(), others)]
-    System(KIND, len(arguments.cpus), machines=shares).run(items)
+    least = min(factors)
+    shares = [((len(cpus.split(",")) - taken) * least / factor, members)
+              for (cpus, members), taken, factor in zip(machines(), others, factors)]
+    System(KIND.slower(least), len(arguments.cpus), machines=shares).run(items)
     return [item.ended for item in items]
 
 
@@ -139,41 +176,71 @@ def compare(measured, said):
     return {"measured": round(measured, 4), "model": round(said, 4), "error": round(said / measured - 1, 4)}
 
 
+def at_once(workers, sentences, before):
+    """The seconds that the items took and those that the model says; what others took of the processors; factors."""
+    arrivals = [0.0] * len(sentences)
+    out, others, busy = attended(workers.servers, lambda: workers.run(arrivals, sentences))
+    after = probe(workers)
+    ends, spoken = zip(*out)
+    return max(ends), max(model(arrivals, spoken, others, between(before, after))), others, busy, after
+
+
+def poisson(workers, sentences, rate, others, before, rng):
+    """The latencies, and those that the model says. When the workers rest, others may have their processors at no
+    cost: what counts is what they took when all items were there at once."""
+    arrivals, now = [], 0.0
+    for _ in sentences:
+        now += rng.expovariate(rate)
+        arrivals.append(now)
+    ends, spoken = zip(*workers.run(arrivals, sentences))
+    after = probe(workers)
+    said = model(arrivals, spoken, others, between(before, after))
+    return latencies(arrivals, ends), latencies(arrivals, said), after
+
+
+def start_workers(stack):
+    more = ["--max-batch", KIND.max_batch, "--threads", KIND.cpus, "--rate-limit", 0, "--max-body-memory", "1G",
+            *(["--model", arguments.model] if arguments.model else [])]
+    servers = []
+    for cpus in arguments.cpus:
+        def settle(cpus=cpus):
+            os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
+            if arguments.nice is not None:
+                prefer(arguments.nice)
+        servers.append(stack.enter_context(Server(*more, engine=arguments.engine, preexec_fn=settle)))
+    return Workers(servers)
+
+
 def main():
     if arguments.nice is not None and os.getpid() != os.getsid(0):
         prefer(arguments.nice)
     rng = random.Random(arguments.seed)
-    sentences = [rng.choice((1, 1, 2, 3)) for _ in range(arguments.items)]
-    more = ["--max-batch", KIND.max_batch, "--threads", KIND.cpus, "--rate-limit", 0, "--max-body-memory", "1G",
-            *(["--model", arguments.model] if arguments.model else [])]
+    took = said_took = 0.0
+    measured, said, all_factors, all_others, all_busy = [], [], [], [], []
     with contextlib.ExitStack() as stack:
-        servers = []
-        for cpus in arguments.cpus:
-            def settle(cpus=cpus):
-                os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
-                if arguments.nice is not None:
-                    prefer(arguments.nice)
-            servers.append(stack.enter_context(Server(*more, engine=arguments.engine, preexec_fn=settle)))
-        workers = Workers(servers)
-        at_once = [0.0] * arguments.items
-        out, others, busy = attended(servers, lambda: workers.run(at_once, sentences))
-        ends, spoken = zip(*out)
-        throughput = compare(arguments.items / max(ends), arguments.items / max(model(at_once, spoken, others)))
-        rate = arguments.load * throughput["model"]
-        arrivals, now = [], 0.0
-        for _ in range(arguments.items):
-            now += rng.expovariate(rate)
-            arrivals.append(now)
-        # When the workers rest, others may have their processors at no cost: what counts is what they took before.
-        ends, spoken = zip(*workers.run(arrivals, sentences))
-    measured, said = latencies(arrivals, ends), latencies(arrivals, model(arrivals, spoken, others))
-    print(json.dumps({"kind": KIND.name, "workers": len(arguments.cpus), "cpus": arguments.cpus,
-                      "items": arguments.items,
-                      "throughput": throughput, "p50": compare(percentile(measured, 0.5), percentile(said, 0.5)),
-                      "p95": compare(percentile(measured, 0.95), percentile(said, 0.95)), "arrivals": round(rate, 3),
-                      "others": [round(one, 3) for one in others],
-                      "busy": [round(one, 3) for one in busy], "load_average": round(os.getloadavg()[0], 1),
-                      "nice": arguments.nice}))
+        workers = start_workers(stack)
+        factors = probe(workers)
+        for _ in range(arguments.rounds):
+            sentences = [rng.choice((1, 1, 2, 3)) for _ in range(arguments.items)]
+            all_factors.append(factors)
+            seconds, said_seconds, others, busy, factors = at_once(workers, sentences, factors)
+            took, said_took = took + seconds, said_took + said_seconds
+            all_factors.append(factors)
+            rate = arguments.load * arguments.items / said_seconds
+            these, those, factors = poisson(workers, sentences, rate, others, factors, rng)
+            measured, said = measured + these, said + those
+            all_others.append(others)
+            all_busy.append(busy)
+        all_factors.append(factors)
+    count = arguments.items * arguments.rounds
+    print(json.dumps({"kind": KIND.name, "workers": len(arguments.cpus), "cpus": arguments.cpus, "items": count,
+                      "throughput": compare(count / took, count / said_took),
+                      "p50": compare(percentile(measured, 0.5), percentile(said, 0.5)),
+                      "p95": compare(percentile(measured, 0.95), percentile(said, 0.95)),
+                      "factors": [[round(one, 3) for one in sets] for sets in zip(*all_factors)],
+                      "others": [round(sum(one) / len(one), 3) for one in zip(*all_others)],
+                      "busy": [round(sum(one) / len(one), 3) for one in zip(*all_busy)],
+                      "load_average": round(os.getloadavg()[0], 1), "nice": arguments.nice}))
 
 
 main()

@@ -21,6 +21,7 @@ class SpeechServer(http.server.ThreadingHTTPServer):
         self.healthy = True
         self.left = threading.Event()
         self.gate = threading.Event()  # for the scenario "gated"
+        self.company = None  # for the scenario "together": a barrier
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -65,13 +66,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.requests.append((self.path, dict(self.headers), body))
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
+        self.counted = True
         try:
             getattr(self, self.path.split("/")[1])(body)
         except OSError:
             self.close_connection = True  # the client has left
         finally:
-            with server.lock:
-                server.at_once -= 1
+            self.leave()
+
+    def leave(self):
+        """Before the last byte goes out: with it, the client may begin its next request."""
+        with self.server.lock:
+            self.server.at_once -= self.counted
+        self.counted = False
 
     def do_GET(self):
         """Its health."""
@@ -82,6 +89,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.begin_stream()
         for start in range(0, len(PCM), 4801):  # odd: samples are cut in halves
             self.chunk(PCM[start:start + 4801])
+        self.leave()
         self.chunk(b"")
 
     def secret(self, body):
@@ -131,6 +139,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def full_at_first(self, body):
         if len(self.server.requests) == 1:
             return self.full(body)
+        self.good(body)
+
+    def together(self, body):
+        self.server.company.wait(60)
         self.good(body)
 
     def gated(self, body):

@@ -34,6 +34,7 @@ class Kind:
     """Service times of one kind of worker."""
 
     def __init__(self, times):
+        self.times = times
         self.name = times.get("name", "worker")
         self.cpus = times["cpus"]
         self.max_batch = times["max_batch"]
@@ -58,6 +59,12 @@ class Kind:
 
     def _frame(self, batch):
         return self.step(batch) + batch * self.after / self.cpus if batch else 0
+
+    def slower(self, factor):
+        """The same worker on a processor on which everything takes `factor` times as long."""
+        seconds = ("overhead", "prefill", "stage1", "stage2", "stage4", "stage5", "voice", "latency", "load")
+        return Kind({**self.times, **{name: self.times.get(name, 0) * factor for name in seconds},
+                     "step": {size: step * factor for size, step in self.times["step"].items()}})
 
     def busiest(self, seconds):
         """Items a second that one worker can speak at most, without preparing voices."""

@@ -28,6 +28,7 @@ typedef struct call {
     tmb_call_place place;
     int64_t delivery; /* that speaks; 0 = none yet */
     uint64_t pieces;  /* of this delivery that came */
+    bool told;        /* who speaks */
     bool heard;       /* audio has come */
 } call;
 
@@ -100,6 +101,22 @@ static void take_reference(const call *at, const char *text) {
     }
 }
 
+static void tell_speaker(call *at, const char *engine, bool is_clone) {
+    if (at->callbacks.speaks != NULL && !at->told && engine != NULL) {
+        at->told = true;
+        at->callbacks.speaks(at->callbacks.user, at->number, engine, is_clone);
+    }
+}
+
+/* Workers of an older version leave it to the result. */
+static void take_speaker(call *at, const char *text) {
+    const char *engine = strchr(text, ' ');
+    if (engine != NULL && !at->heard) {
+        at->told = false; /* the delivery before this one may have told another */
+        tell_speaker(at, engine + 1, text[0] == '1');
+    }
+}
+
 static void give_result(call *at, const tmb_clone_result *result) { at->callbacks.result(at->callbacks.user, result); }
 
 static void fail_call(call *at, tmb_status status, const char *message) {
@@ -124,6 +141,7 @@ static bool end_of_call(call *at, const tmb_call_piece *piece) {
     if (result.result.error.status == TMB_OK && result.pieces > at->pieces) {
         (void)lose(at);
     } else {
+        tell_speaker(at, result.result.engine, result.result.is_clone);
         give_result(at, &result.result);
     }
     tmb_call_result_free(&result);
@@ -154,6 +172,8 @@ static bool take_piece(call *at, const tmb_call_piece *piece) {
         take_progress(at, piece->data);
     } else if (strcmp(piece->kind, "reference") == 0) {
         take_reference(at, piece->data);
+    } else if (strcmp(piece->kind, "speaks") == 0) {
+        take_speaker(at, piece->data);
     } else if (strcmp(piece->kind, "audio") == 0 && !take_audio(at, piece)) {
         fail_call(at, TMB_ERROR_CANCELLED, "cancelled");
         return true;

@@ -67,11 +67,13 @@ static void on_reference(tmb_item_run *run, const tmb_reference_info *reference)
     json_decref(told);
 }
 
-/* What the engine of the server is called is known before; whether the pool speaks for it is not. */
+/* With a pool behind its own engine or workers behind a queue, a server does not know before who will speak. */
+static bool speaks_itself(const tmb_server *server) { return !server->config->overflow && server->calls == NULL; }
+
 static void on_speaks(tmb_item_run *run, const char *engine, bool is_clone) {
     tmb_clone_item *item = (tmb_clone_item *)run;
-    if (run->server->config->overflow) {
-        item->engine = engine;
+    if (!speaks_itself(run->server)) {
+        (void)snprintf(item->engine, sizeof item->engine, "%s", engine);
         item->is_clone = is_clone;
     }
 }
@@ -299,7 +301,7 @@ static void tell_engine(tmb_request *request, const tmb_clone_request *first, si
     tmb_statistics statistics;
     tmb_get_statistics(server->timbre, &statistics);
     bool refers = first->ref_audio != NULL || first->voice != NULL;
-    if (!server->config->overflow) { /* otherwise tmb_clone_tell_speaker says it */
+    if (speaks_itself(server)) { /* otherwise tmb_clone_tell_speaker says it */
         tmb_request_header(request, "X-Engine", statistics.engine != NULL ? statistics.engine : server->config->engine);
         tmb_request_header(request, "X-Is-Clone", statistics.is_clone && refers ? "true" : "false");
     }

@@ -14,7 +14,7 @@ typedef struct tmb_clone_item {
      * EVENTS, SPEECH_EVENTS: to the client. */
     tmb_item_run run;
     tmb_clone_job *job;
-    const char *engine; /* that speaks, with --overflow and once it is known; or NULL */
+    char engine[32]; /* that speaks, unless it is this server's own for certain; "" until it is known */
     bool is_clone;
     json_t *warnings; /* of the reference, for the head of an answer that is streamed; or NULL */
     char file_id[TMB_STORE_ID];

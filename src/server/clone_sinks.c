@@ -18,14 +18,14 @@ void tmb_clone_tell_speaker(tmb_clone_job *job) {
     bool clones = true;
     for (size_t i = 0; i < job->count; i++) {
         const tmb_clone_item *at = &job->items[i];
-        if (at->engine) {
+        if (at->engine[0]) {
             first = first ? first : at;
             other = strcmp(at->engine, first->engine) == 0 ? other : at;
             clones = clones && at->is_clone;
         }
     }
     if (first) {
-        char names[64];
+        char names[80];
         (void)snprintf(names, sizeof names, "%s%s%s", first->engine, other ? ", " : "", other ? other->engine : "");
         tmb_request_header(job->request, "X-Engine", names);
         tmb_request_header(job->request, "X-Is-Clone", clones ? "true" : "false");

@@ -86,6 +86,15 @@ static void on_call_reference(tmb_item_run *run, const tmb_reference_info *refer
     free(text);
 }
 
+/* For the head of a stream; otherwise the result says it in time. */
+static void on_call_speaks(tmb_item_run *run, const char *engine, bool is_clone) {
+    char text[64];
+    if (((job_item *)run)->stream) {
+        int length = snprintf(text, sizeof text, "%d %s", is_clone, engine);
+        (void)send_piece((job_item *)run, "speaks", text, (size_t)length);
+    }
+}
+
 /* ---- The end ---- */
 
 static tmb_work_end end_of(const tmb_error *error, bool cancelled) {
@@ -128,6 +137,7 @@ static const tmb_item_owner call_owner = {.here = true,
                                           .audio = on_call_audio,
                                           .progress = on_call_progress,
                                           .reference = on_call_reference,
+                                          .speaks = on_call_speaks,
                                           .ended = on_call_ended};
 
 /* ---- The start ---- */

@@ -51,12 +51,15 @@ static json_t *models(tmb_server *server) {
 static json_t *health(tmb_server *server, const char *state) {
     tmb_statistics statistics;
     tmb_get_statistics(server->timbre, &statistics);
-    json_t *out = json_pack(
-        "{s:s, s:s, s:s, s:b, s:o, s:b, s:b, s:o, s:b, s:s}", "status", state, "version", tmb_version(), "engine",
-        statistics.engine != NULL ? statistics.engine : server->config->engine, "is_clone", statistics.is_clone,
-        "model", tmb_json_text(server->model_name), "engine_loaded", statistics.engine_loaded, "denoiser_loaded",
-        statistics.denoiser_loaded, "models", models(server), "transcribes", server->config->transcribe_url[0] != 0,
-        "device", statistics.device != NULL ? statistics.device : "");
+    /* What the workers of a queue have, a server that leaves all work to them does not know. */
+    const bool leaves = server->calls != NULL;
+    const char *engine = leaves ? "queue" : statistics.engine != NULL ? statistics.engine : server->config->engine;
+    json_t *out =
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:b, s:b, s:o, s:b, s:s}", "status", state, "version", tmb_version(),
+                  "engine", engine, "is_clone", leaves ? json_null() : json_boolean(statistics.is_clone), "model",
+                  tmb_json_text(server->model_name), "engine_loaded", statistics.engine_loaded, "denoiser_loaded",
+                  statistics.denoiser_loaded, "models", models(server), "transcribes",
+                  server->config->transcribe_url[0] != 0, "device", statistics.device != NULL ? statistics.device : "");
     server_list servers = {.list = json_array(), .with_urls = server->keys == NULL};
     tmb_each_server_statistics(server->timbre, add_server, &servers);
     if (json_array_size(servers.list) != 0) {

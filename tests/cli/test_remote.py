@@ -285,6 +285,14 @@ class Pool(Case):
             self.addCleanup(server.close)
         return made
 
+    def together(self, count, among):
+        """Servers of which none answers before so many requests are there: who is fast gets no more than the rest."""
+        made = self.servers(among)
+        company = threading.Barrier(count)
+        for server in made:
+            server.company = company
+        return made
+
     def down(self):
         """The URL of a server that is not there."""
         unused = socket.socket()
@@ -311,8 +319,8 @@ class Pool(Case):
     WHOLE = [s / 32768 for s in array.array("h", PCM)]
 
     def test_work_is_shared(self):
-        a, b, c = self.servers(3)
-        self.clone(OK, [a.url("good"), b.url("good"), c.url("good")], items=12)
+        a, b, c = self.together(12, among=3)
+        self.clone(OK, [a.url("together"), b.url("together"), c.url("together")], items=12)
         self.assertEqual([len(server.requests) for server in (a, b, c)], [4, 4, 4])
         texts = sorted(body["input"] for server in (a, b, c) for _, _, body in server.requests)
         self.assertEqual(texts, sorted(f"Text number {i}." for i in range(12)))
@@ -320,8 +328,8 @@ class Pool(Case):
             self.assertEqual(self.heard(f"out/{i}.wav"), self.WHOLE)
 
     def test_from_the_environment(self):
-        a, b = self.servers(2)
-        self.clone(OK, [], env={"TIMBRE_REMOTE_URL": f"{a.url('good')}, {b.url('good')}"}, items=4)
+        a, b = self.together(4, among=2)
+        self.clone(OK, [], env={"TIMBRE_REMOTE_URL": f"{a.url('together')}, {b.url('together')}"}, items=4)
         self.assertEqual((len(a.requests), len(b.requests)), (2, 2))
         self.clone(OK, [a.url("good")], env={"TIMBRE_REMOTE_URL": b.url("good")})
         self.assertEqual((len(a.requests), len(b.requests)), (3, 2))

@@ -19,6 +19,9 @@ import pytest
 from shared import Proxy, Redis, Worker, blobs_of, bucket_server, front, need_redis, objects, worker_on_a_port
 from support import API, FULL, PATIENCE, REFERENCE, TIMBRE, Server, data_uri, wait_for, wav
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from speech_server import SpeechServer  # noqa: E402
+
 TEXT = "A sentence that takes a moment to say. "
 SHORT = data_uri(wav(1.0))
 
@@ -108,6 +111,28 @@ def test_requests_are_answered_through_the_queue(redis, blobs):
         wait_for(lambda: redis.keys("job:*") == [], PATIENCE)
         assert redis.keys("live:*") == [] and len(redis.keys("file:*")) == 2
         assert len(blobs_of(blobs)) == 1  # the same bytes
+
+
+def test_the_worker_is_named(redis, blobs):
+    """X-Engine and X-Is-Clone are of the worker that spoke, whatever the server itself would speak with."""
+    body = {"text": "Good morning.", "ref_audio": SHORT}
+    audio = {"stream": True, "response_format": "pcm"}
+    with contextlib.closing(SpeechServer()) as speech, front(redis.url, "--blobs", blobs) as server:
+        for path in ("/health/live", "/health/ready"):
+            state = server.get(path).json()
+            assert (state["engine"], state["is_clone"]) == ("queue", None), state
+        assert server.process.stdout.readline() == "engine: workers that share the queue\n"
+        for options, who in (((), ("preview", "false")),
+                             (("--engine", "remote", "--remote-url", speech.url("good")), ("remote", "true"))):
+            with Worker(redis.url, "--blobs", blobs, *options):
+                for fields in ({}, audio, {"text": ["One.", "Two."]}):
+                    answer = server.post(API + "/voice-clone", {**body, **fields})
+                    assert answer.status == 200, answer
+                    assert (answer.headers["X-Engine"], answer.headers["X-Is-Clone"]) == who, (who, fields)
+                # Events have begun before anybody speaks; they say it themselves.
+                events = server.post(API + "/voice-clone", {**body, "stream": True, "stream_format": "sse"})
+                assert events.status == 200 and "X-Engine" not in events.headers
+                assert f'"engine":"{who[0]}"' in events.body.decode()
 
 
 def test_stream_that_lost_its_beginning(redis):

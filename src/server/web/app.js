@@ -4,10 +4,10 @@
 async function refresh() {
   try {
     const ready = await (await call("/health/ready")).json();
-    const whose = ready.is_clone ? "" : ": a voice of its own speaks, not yours";
-    $("server").textContent = `${ready.model}${whose}`;
+    const whose = ready.is_clone === false ? ": a voice of its own speaks, not yours" : "";
+    $("server").textContent = ready.engine === "queue" ? "workers behind a queue" : `${ready.model}${whose}`;
     state.transcribes = ready.transcribes;
-    if (!ready.is_clone) await loadModels();
+    if (ready.is_clone === false) await loadModels();
     await loadVoices();
     await loadOwnVoices();
     await loadQueue();
