@@ -10,8 +10,8 @@ same processors share them, and the model is told how much of them other program
 A round has all items at once, for the throughput, then as many in a Poisson process at --load of it, for the
 latencies. The model is given the same arrivals and the lengths of speech that came of it, and how fast the processors
 were: a virtual machine's speed changes within minutes. For that, single items are spoken before, between and after,
-and how long they took beside what the model says of them is the factor for all service times of that half of the
-round. Nothing else of what was measured reaches the model.
+and their processor time beside what the service times make of them is the factor for all service times of that half of
+the round. Nothing else of what was measured reaches the model.
 """
 import argparse
 import contextlib
@@ -32,7 +32,7 @@ options.add_argument("--model")
 options.add_argument("--cpus", nargs="+", default=["0"])
 options.add_argument("--items", type=int, default=60)
 options.add_argument("--rounds", type=int, default=1)
-options.add_argument("--probes", type=int, default=3, help="single items for each set of processors")
+options.add_argument("--probes", type=int, default=8, help="single items for each set of processors")
 options.add_argument("--load", type=float, default=0.6, help="of the throughput that the model says")
 options.add_argument("--nice", type=int, help="of the workers and of this; below 0 needs root")
 options.add_argument("--seed", type=int, default=1)
@@ -40,7 +40,7 @@ arguments = options.parse_args()
 os.environ["TIMBRE"] = str(pathlib.Path(arguments.build) / "cli/timbre")
 sys.path.insert(0, str(root / "tests/server"))
 sys.path.insert(0, str(root / "tools"))
-from capacity import Item, System, percentile, read_kind  # noqa: E402
+from capacity import FRAME, Item, System, percentile, read_kind  # noqa: E402
 from load import parallel, prefer  # noqa: E402
 from support import Server, wav  # noqa: E402
 
@@ -98,26 +98,20 @@ def machines():
 
 
 def probe(workers):
-    """For each set of processors, by what all service times are to be multiplied now: all of them work, at one item
-    at a time."""
-    out = []
-
-    def one(members):
-        factors = []
-        for _ in range(arguments.probes):
-            start = time.monotonic()
-            spoken = workers.speak(members[0], 1)
-            took = time.monotonic() - start
-            item = Item(0.0, spoken, None)
-            System(KIND, 1).run([item])
-            factors.append(took / item.ended)
-        return sorted(factors)[len(factors) // 2]
-    sets = [members for _, members in machines()]
+    """For each set of processors, by what all service times are to be multiplied now: the processor time of single
+    items beside what the service times make of them. All sets work meanwhile, as they do under a load."""
+    sets = [members[0] for _, members in machines()]
     out = [1.0] * len(sets)
 
-    def keep(index):
-        out[index] = one(sets[index])
-    parallel(len(sets), keep)
+    def measure(index):
+        server = workers.servers[sets[index]]
+        before, said = processor_time([server]), 0.0
+        for _ in range(arguments.probes):
+            frames = workers.speak(sets[index], 1) / FRAME
+            said += KIND.fixed + frames * KIND.frames[1] * KIND.cpus
+        server.wait_idle()
+        out[index] = (processor_time([server]) - before) / said
+    parallel(len(sets), measure)
     return out
 
 

@@ -145,8 +145,7 @@ class Worker:
     def rates(self):
         """Of one preparation, in CPU seconds a second; of the batch, in frames a second."""
         preparing, batch, cpus = len(self.preparing), len(self.live), self.kind.cpus
-        weight = 0 if not batch else 2 if self.kind.after else 1
-        one = min(1.0, cpus / (preparing + weight)) if preparing else 0.0
+        one = min(1.0, cpus / self.threads()) if preparing else 0.0
         left = (cpus - preparing * one) / cpus
         frame = self.kind.frames[batch]
         return one * self.share, (math.inf if batch and frame == 0 else left / frame * self.share if batch else 0.0)
@@ -155,6 +154,10 @@ class Worker:
         """Processors that it would keep busy now."""
         preparing = len(self.preparing)
         return self.kind.cpus if self.live else min(preparing, self.kind.cpus)
+
+    def threads(self):
+        """Those that have work: one for each item that is prepared, one for the batch, one for what cleans behind it."""
+        return len(self.preparing) + (0 if not self.live else 2 if self.kind.after else 1)
 
     def advance(self):
         now = self.system.env.now
@@ -252,16 +255,33 @@ class System:
 
     def share_out(self, changed):
         """After a worker's work changed: what each of them gets of the machine from now on."""
-        cpus, members = self.machines.get(changed.number, (math.inf, ()))
-        wanted = sum(self.workers[member].demand() for member in members)
-        share = min(1.0, cpus / wanted) if wanted else 1.0
-        if share == changed.share:
+        cpus, members = self.machines.get(changed.number, (math.inf, (changed.number,)))
+        workers = [self.workers[member] for member in members]
+        shares = self.divide(cpus, workers)
+        if all(worker.share == share for worker, share in zip(workers, shares)):
             changed.schedule()
             return
-        for worker in (self.workers[member] for member in members):
+        for worker, share in zip(workers, shares):
             worker.advance()
             worker.share = share
             worker.schedule()
+
+    @staticmethod
+    def divide(cpus, workers):
+        """Shares of their processors: every thread that has work gets as much as another, none more than it can use."""
+        got, left = dict.fromkeys(workers, 1.0), cpus
+        open_, weights = [worker for worker in workers if worker.demand()], 0
+        while open_:
+            weights = sum(worker.threads() for worker in open_)
+            sated = [worker for worker in open_ if left * worker.threads() / weights >= worker.demand()]
+            for worker in sated:
+                left -= worker.demand()
+            if not sated:
+                for worker in open_:
+                    got[worker] = left * worker.threads() / weights / worker.demand()
+                break
+            open_ = [worker for worker in open_ if worker not in sated]
+        return [got[worker] for worker in workers]
 
     def learn(self, worker, voice):
         self.holders.setdefault(voice, set()).add(worker)
