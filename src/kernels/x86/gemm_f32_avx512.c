@@ -19,7 +19,7 @@ static inline __attribute__((always_inline)) void tile(const tmb_gemm_f32 *produ
     /* Only the last panel can be narrow. */
     const size_t last = product->n - (panel + (size_t)panels - 1) * TMB_GEMM_PANEL;
     const __mmask16 all = (__mmask16)0xffff;
-    const __mmask16 last_lanes = last >= TMB_GEMM_PANEL ? all : (__mmask16)((1u << last) - 1);
+    const __mmask16 last_lanes = (__mmask16)(last >= TMB_GEMM_PANEL ? all : (1u << last) - 1);
     TMB_UNROLL
     for (int i = 0; i < rows * panels; i++) {
         const size_t r = row + (size_t)(i / panels);

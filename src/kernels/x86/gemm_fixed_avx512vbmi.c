@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) void tile(const tmb_gemm_f32 *produ
         if (product->relu) {
             result = _mm512_max_ps(result, _mm512_setzero_ps());
         }
-        const __mmask16 mask = p < panels - 1 || last >= PANEL ? (__mmask16)0xffff : (__mmask16)((1u << last) - 1);
+        const __mmask16 mask = (__mmask16)(p < panels - 1 || last >= PANEL ? 0xffffu : (1u << last) - 1);
         _mm512_mask_storeu_ps(c + (size_t)p * PANEL, mask, result);
     }
 }
