@@ -36,6 +36,7 @@ class SpeechServer(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    counted = False  # among those at once
 
     def log_message(self, *_):
         pass
