@@ -156,7 +156,7 @@ class Worker:
         return self.kind.cpus if self.live else min(preparing, self.kind.cpus)
 
     def threads(self):
-        """Those that have work: one for each item that is prepared, one for the batch, one for what cleans behind it."""
+        """With work: one for each item that is prepared, one for the batch, one for what cleans behind it."""
         return len(self.preparing) + (0 if not self.live else 2 if self.kind.after else 1)
 
     def advance(self):
