@@ -188,7 +188,7 @@ tmb_status tmb_conv_create(tmb_conv *conv, const tmb_conv_source *source, const 
     tmb_conv_half_kernels_init(&conv->half, tmb_cpu_flags());
     conv->width = conv->is_half ? conv->half.width : conv->kernels.width;
     conv->tile_rows = conv->is_half ? conv->half.rows : conv->kernels.rows;
-    conv->panels = tmb_conv_ceil_div(out, conv->width);
+    conv->panels = tmb_ceil_div(out, conv->width);
     conv->single = !conv->is_half && out == 1 && dilation == 1;
     conv->block_in = tmb_conv_even_piece(conv->run_in, TMB_CONV_DEPTH_MAX);
     conv->block_taps =
@@ -353,7 +353,7 @@ static void part_of_job(void *argument, int part, int parts) {
         return;
     }
     size_t piece = tmb_conv_even_piece(end - begin, TMB_CONV_ROWS_MAX);
-    piece = tmb_conv_ceil_div(piece, conv->tile_rows) * conv->tile_rows;
+    piece = tmb_round_up(piece, conv->tile_rows);
     for (size_t row = begin; row < end;) {
         size_t some = end - row < piece ? end - row : piece;
         if (conv->is_half) {

@@ -81,9 +81,7 @@ static uint16_t to_bf16(float value) {
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-static size_t padded_in(const tmb_conv *conv) {
-    return tmb_conv_ceil_div(conv->in, conv->half.depth_unit) * conv->half.depth_unit;
-}
+static size_t padded_in(const tmb_conv *conv) { return tmb_round_up(conv->in, conv->half.depth_unit); }
 
 /* The blocks of a tap: pairs of the block that begins with pair `begin`. */
 static size_t block_pairs(const tmb_conv *conv, size_t begin) {
@@ -273,7 +271,7 @@ bool tmb_conv_half_pack(tmb_conv *conv, const tmb_conv_source *source) {
  */
 static size_t scratch_rows(const tmb_conv *conv) {
     size_t rows = TMB_CONV_ROWS_MAX * conv->stride + 2 * tmb_conv_span(conv);
-    return tmb_conv_ceil_div(rows, TMB_ALIGNMENT) * TMB_ALIGNMENT; /* what follows the scales is aligned then */
+    return tmb_round_up(rows, TMB_ALIGNMENT); /* what follows the scales is aligned then */
 }
 
 size_t tmb_conv_scratch_bytes(const tmb_conv *conv) {

@@ -2,6 +2,7 @@
 #ifndef TMB_KERNELS_CONV_INTERNAL_H
 #define TMB_KERNELS_CONV_INTERNAL_H
 
+#include "base/sizes.h"
 #include "kernels/conv.h"
 
 /* Rows whose inputs (a depth block of each) stay in the L2 while all panels go by. */
@@ -29,11 +30,9 @@ typedef struct tmb_conv_position {
     size_t run, row;
 } tmb_conv_position;
 
-static inline size_t tmb_conv_ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
-
 /* Splits `total` into the fewest pieces of at most `limit` and returns the size of all but the last. */
 static inline size_t tmb_conv_even_piece(size_t total, size_t limit) {
-    return tmb_conv_ceil_div(total, tmb_conv_ceil_div(total, limit));
+    return tmb_ceil_div(total, tmb_ceil_div(total, limit));
 }
 
 /* Rows that `at` can still give from its run, at most `wanted`; skips runs that are used up. */

@@ -1,5 +1,5 @@
-/* A missing or old GPU, what its driver can, and where pieces of its memory lie: over the driver that runs kernels on the
- * CPU. Every case is a process of its own, since a process loads a driver once.
+/* A missing or old GPU, what its driver can, and where pieces of its memory lie: over the driver that runs kernels on
+ * the CPU. Every case is a process of its own, since a process loads a driver once.
  */
 #include "test.h"
 
