@@ -534,8 +534,11 @@ TMB_API tmb_status tmb_reference_measure(tmb_context *context, const char *path,
 
 /* What is said in a recording, after stages 1 and 2, by the service of tmb_options.transcribe_url: *text is allocated
  * (tmb_free), one line of UTF-8. TMB_ERROR_UNSUPPORTED: no service is set. TMB_ERROR_FORMAT with field "ref_audio": it
- * is no recording of speech. Otherwise the service's failure, without a field. Waits up to two minutes. Thread-safe. */
-TMB_API tmb_status tmb_transcribe(tmb_context *context, const char *path, char **text, tmb_error *error);
+ * is no recording of speech. Otherwise the service's failure, without a field. Waits up to two minutes; `cancelled`
+ * (may be NULL) is asked at least once a second meanwhile, on this thread, and true ends it with TMB_ERROR_CANCELLED.
+ * Thread-safe. */
+TMB_API tmb_status tmb_transcribe(tmb_context *context, const char *path, bool (*cancelled)(void *user), void *user,
+                                  char **text, tmb_error *error);
 
 typedef enum tmb_stage {
     TMB_STAGE_QUEUED = 0,

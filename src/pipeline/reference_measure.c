@@ -33,6 +33,8 @@ static tmb_status clean_all(tmb_context *context, tmb_build *build, tmb_error *e
 typedef struct wanted {
     tmb_reference_info *info;
     char **text; /* NULL: only the measures */
+    bool (*cancelled)(void *user);
+    void *user;
 } wanted;
 
 /* The denoiser is in use. */
@@ -55,7 +57,9 @@ static tmb_status measure(tmb_context *context, const tmb_item_request *request,
         error->field = "ref_audio";
     }
     if (status == TMB_OK && what->text != NULL) {
-        const tmb_transcriber transcriber = tmb_context_transcriber(context);
+        tmb_transcriber transcriber = tmb_context_transcriber(context);
+        transcriber.cancelled = what->cancelled;
+        transcriber.user = what->user;
         status = tmb_build_ask(build, &transcriber, &context->logger, NULL, what->text, error);
     }
     tmb_build_destroy(&build, &context->budget);
@@ -91,9 +95,10 @@ tmb_status tmb_reference_measure(tmb_context *context, const char *path, const c
     return measure_file(context, path, ref_text, &measures, error);
 }
 
-tmb_status tmb_transcribe(tmb_context *context, const char *path, char **text, tmb_error *error) {
+tmb_status tmb_transcribe(tmb_context *context, const char *path, bool (*cancelled)(void *user), void *user,
+                          char **text, tmb_error *error) {
     tmb_reference_info info;
-    const wanted both = {&info, text};
+    const wanted both = {&info, text, cancelled, user};
     *text = NULL;
     if (context->options.transcribe_url == NULL) {
         return tmb_fail(error, TMB_ERROR_UNSUPPORTED, "no transcription service is set");

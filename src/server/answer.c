@@ -1,5 +1,6 @@
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "base/utf8.h"
 #include "server/request.h"
 #include "server/rope.h"
@@ -43,20 +44,59 @@ void tmb_answer_empty(tmb_request *request, unsigned status) {
     tmb_answer(request, status, MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT), 0);
 }
 
+/* A rope on its way out. Its files may come from other machines: they are opened by a pool while the connection sleeps,
+ * since a thread of libmicrohttpd has other clients. */
+typedef struct rope_answer {
+    tmb_rope *rope;
+    tmb_request *request; /* not held: the answer is the request's */
+    tmb_work opening;
+    bool failed;
+} rope_answer;
+
+/* On the pool. */
+static void open_next(void *argument) {
+    rope_answer *answer = argument;
+    tmb_request *request = answer->request;
+    answer->failed = tmb_request_gone(request) || !tmb_rope_go_on(answer->rope);
+    tmb_request_wake(request);
+    tmb_request_release(request);
+}
+
 static ssize_t read_rope(void *argument, uint64_t position, char *out, size_t capacity) {
-    ssize_t got = tmb_rope_read(argument, position, out, capacity);
+    rope_answer *answer = argument;
+    tmb_request *request = answer->request;
+    const ssize_t got = answer->failed ? -1 : tmb_rope_read(answer->rope, position, out, capacity);
+    if (got == 0 && tmb_rope_waits(answer->rope)) {
+        tmb_request_retain(request);
+        if (tmb_request_sleep(request)) {
+            tmb_pool_post(request->server->opening, &answer->opening, open_next, answer);
+            return 0;
+        }
+        tmb_request_release(request);
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
     return got < 0 ? MHD_CONTENT_READER_END_WITH_ERROR : got == 0 ? MHD_CONTENT_READER_END_OF_STREAM : got;
 }
 
-static void free_rope(void *argument) { tmb_rope_destroy(argument); }
+static void free_rope(void *argument) {
+    rope_answer *answer = argument;
+    tmb_rope_destroy(answer->rope);
+    free(answer);
+}
 
 void tmb_answer_rope(tmb_request *request, unsigned status, const char *content_type, tmb_rope *rope) {
     uint64_t size = tmb_rope_size(rope);
-    struct MHD_Response *response = MHD_create_response_from_callback(size, 32 * 1024, read_rope, rope, free_rope);
+    struct MHD_Response *response = NULL;
+    rope_answer *answer = tmb_calloc(1, sizeof *answer);
+    if (answer != NULL) {
+        *answer = (rope_answer){.rope = rope, .request = request};
+        response = MHD_create_response_from_callback(size, 32 * 1024, read_rope, answer, free_rope);
+    }
     if (response != NULL) {
         tmb_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     } else {
         tmb_rope_destroy(rope);
+        free(answer);
     }
     tmb_answer(request, status, response, size);
 }

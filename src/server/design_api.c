@@ -1,5 +1,6 @@
 /* POST /api/v1/voices/design: a voice from a description, spoken once and kept to be cloned. */
 #include "base/error.h"
+#include "base/thread.h"
 #include "server/handlers.h"
 #include "server/item_run.h"
 #include "server/voice_store.h"
@@ -33,6 +34,9 @@ static void on_ended(tmb_item_run *run, const tmb_clone_result *result) {
 
 static const tmb_item_owner owner = {.here = true, .audio = on_audio, .ended = on_ended};
 
+/* How soon it is seen that the client has left. */
+static const double slice_seconds = 0.25;
+
 /* Speaks into a temporary file and waits for the end; run.error says how. */
 static bool speak(clip *c, const tmb_item_inputs *inputs) {
     tmb_item_run *run = &c->run;
@@ -41,8 +45,15 @@ static bool speak(clip *c, const tmb_item_inputs *inputs) {
         return false;
     }
     (void)pthread_mutex_lock(&c->lock);
-    while (!c->over) {
-        (void)pthread_cond_wait(&c->changed, &c->lock);
+    for (bool told = false; !c->over;) {
+        const struct timespec until = tmb_deadline(slice_seconds);
+        (void)pthread_cond_timedwait(&c->changed, &c->lock, &until);
+        if (!c->over && !told && tmb_request_gone(c->request)) {
+            told = true;
+            (void)pthread_mutex_unlock(&c->lock);
+            tmb_item_run_cancel(run);
+            (void)pthread_mutex_lock(&c->lock);
+        }
     }
     (void)pthread_mutex_unlock(&c->lock);
     return run->error.status == TMB_OK;
@@ -113,7 +124,8 @@ void tmb_handle_voice_design_store(tmb_request *request) {
         tmb_refuse(request, problem.status, problem.field[0] ? problem.field : NULL, "%s", problem.message);
         return;
     }
-    clip c = {.request = request, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    clip c = {.request = request, .lock = PTHREAD_MUTEX_INITIALIZER};
+    tmb_condition_init(&c.changed);
     inputs.request.split_length = 0; /* each piece would have a voice of its own */
     inputs.request.max_seconds = server->config->max_reference_seconds;
     inputs.request.group = atomic_fetch_add(&server->group, 1) + 1;
@@ -125,4 +137,5 @@ void tmb_handle_voice_design_store(tmb_request *request) {
     }
     tmb_item_run_free(&c.run);
     tmb_item_inputs_free(&inputs);
+    (void)pthread_cond_destroy(&c.changed);
 }

@@ -24,7 +24,8 @@ struct tmb_form {
     tmb_multipart *multipart;
     part parts[part_limit];
     size_t count;
-    part *open; /* the one whose bytes come */
+    part *open;          /* the one whose bytes come */
+    uint64_t text_bytes; /* of all texts */
     unsigned problem;
     char field[64], message[192];
 };
@@ -137,6 +138,7 @@ static bool on_data(void *user, const char *data, size_t size) {
     part *at = form->open;
     const char *name = at->field->name;
     if (!at->is_file) {
+        form->text_bytes += size;
         return tmb_buffer_append(&at->text, data, size) || fail(form, MHD_HTTP_BAD_REQUEST, name, "is too long");
     }
     tmb_store_status status = tmb_upload_write(at->upload, data, size);
@@ -196,6 +198,8 @@ bool tmb_form_write(tmb_form *form, const char *data, size_t size) {
     }
     return !form->problem;
 }
+
+uint64_t tmb_form_text_bytes(const tmb_form *form) { return form->text_bytes; }
 
 json_t *tmb_form_finish(tmb_form *form) {
     if (!form->problem && !tmb_multipart_finish(form->multipart)) {

@@ -101,10 +101,13 @@ static enum MHD_Result receive(tmb_request *request, const char *data, size_t si
 
 static void work(void *argument) {
     tmb_request *request = argument;
-    if (request->route->flags & TMB_ROUTE_SLOW) {
+    bool slow = request->route->flags & TMB_ROUTE_SLOW;
+    if (slow) {
         atomic_fetch_sub(&request->server->slow_waiting, 1);
     }
-    if (tmb_arguments_read(request)) {
+    if (slow && tmb_request_gone(request)) {
+        tmb_refuse_for_now(request, 503, 5, "The client has left"); /* while its turn did not come */
+    } else if (tmb_arguments_read(request)) {
         request->route->handle(request);
     }
     tmb_request_release(request);

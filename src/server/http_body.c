@@ -100,7 +100,8 @@ bool tmb_body_append(tmb_request *request, const char *data, size_t size) {
                        (unsigned long long)form_limit(config));
             return false;
         }
-        return tmb_form_write(request->form, data, size) || check_form(request);
+        return (tmb_form_write(request->form, data, size) || check_form(request)) &&
+               reserve_memory(request, tmb_form_text_bytes(request->form));
     }
     if (request->raw_upload != NULL) {
         tmb_store_status status = tmb_upload_write(request->raw_upload, data, size);

@@ -105,10 +105,10 @@ static bool fill_voice(tmb_server *server, const char *name, tmb_references *ref
     char *model = tmb_voice_model(server, request->model);
     int prepared = -1;
     if (model != NULL && tmb_store_prepared_open(server->store, &out->voice, model, &prepared) == TMB_STORE_OK) {
-        request->voice = tmb_references_hold(references, out->voice.id, prepared);
+        request->voice = tmb_references_hold(references, prepared);
     }
     free(model);
-    request->ref_audio = tmb_references_hold(references, name, descriptor);
+    request->ref_audio = tmb_references_hold(references, descriptor);
     request->ref_text = out->voice.ref_text;
     request->x_vector_only = out->voice.x_vector_only;
     /* A voice sounds as it was saved, whether what was prepared of it is there or is made anew of the recording. */

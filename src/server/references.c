@@ -24,6 +24,7 @@ typedef struct reference {
     char path[40]; /* /proc/self/fd/N: opens the same file even after its name is gone */
     uint64_t hash; /* of the key, which may be megabytes long */
     size_t key_size;
+    bool is_held; /* has no key */
 } reference;
 
 struct tmb_references {
@@ -32,6 +33,7 @@ struct tmb_references {
     void *user;
     reference *first;
     size_t count;
+    size_t stored; /* that became files of the store */
     bool salvage;
 };
 
@@ -181,8 +183,11 @@ static reference *add(tmb_references *references, const char *key, size_t key_si
     return added;
 }
 
-const char *tmb_references_hold(tmb_references *references, const char *key, int descriptor) {
-    reference *added = add(references, key, strlen(key), descriptor);
+const char *tmb_references_hold(tmb_references *references, int descriptor) {
+    reference *added = add(references, "", 0, descriptor);
+    if (added != NULL) {
+        added->is_held = true;
+    }
     return added != NULL ? added->path : NULL;
 }
 
@@ -325,12 +330,16 @@ static int open_reference(tmb_references *references, const char *text, tmb_refe
     return descriptor;
 }
 
+static bool may_add(const tmb_references *references, tmb_reference_problem *problem) {
+    const uint64_t most = references->server->config->max_references;
+    return references->count + references->stored < most ||
+           fail(problem, 400, "more than %llu different references in one request", (unsigned long long)most);
+}
+
 /* Takes the descriptor; the path, if it is audio. */
 static const char *keep(tmb_references *references, const char *key, int descriptor, tmb_reference_problem *problem) {
-    if (references->count >= references->server->config->max_references) {
+    if (!may_add(references, problem)) {
         (void)close(descriptor);
-        (void)fail(problem, 400, "more than %llu different references in one request",
-                   (unsigned long long)references->server->config->max_references);
         return NULL;
     }
     tmb_audio_info info;
@@ -350,7 +359,7 @@ const char *tmb_references_open(tmb_references *references, const char *ref_audi
     uint64_t hash = tmb_hash_name(ref_audio, size);
     *problem = (tmb_reference_problem){.status = 0};
     for (reference *at = references->first; at != NULL; at = at->next) {
-        if (at->hash == hash && at->key_size == size) {
+        if (!at->is_held && at->hash == hash && at->key_size == size) {
             return at->path;
         }
     }
@@ -380,6 +389,9 @@ bool tmb_reference_store(tmb_references *references, const char *ref_audio, char
             memcpy(id, ref_audio, TMB_STORE_ID);
         }
         return keep(references, ref_audio, named, problem) != NULL;
+    }
+    if (!problem->status && may_add(references, problem)) {
+        references->stored++;
     }
     tmb_upload *upload = problem->status ? NULL : obtain(references, ref_audio, problem);
     if (upload == NULL && !problem->status) {

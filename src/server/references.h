@@ -29,8 +29,8 @@ const char *tmb_references_open(tmb_references *references, const char *ref_audi
 const char *tmb_references_add(tmb_references *references, const char *key, tmb_upload *upload,
                                tmb_reference_problem *problem);
 
-/* Keeps the descriptor open as long as the references; returns its path or NULL. */
-const char *tmb_references_hold(tmb_references *references, const char *key, int descriptor);
+/* Keeps the descriptor open as long as the references; returns its path or NULL. No text names it. */
+const char *tmb_references_hold(tmb_references *references, int descriptor);
 
 /* Stores what is not a file of this server yet (data:, URL) as a file, for a job that outlives the
  * request: `id` gets a file's id, or "" if `ref_audio` is a path that stays one. `*fresh`: it was

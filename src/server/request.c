@@ -140,6 +140,23 @@ static void resume(tmb_request *request) {
     }
 }
 
+bool tmb_request_sleep(tmb_request *request) {
+    (void)pthread_mutex_lock(&request->lock);
+    bool sleeps = request->connection != NULL && !request->suspended;
+    if (sleeps) {
+        request->suspended = true;
+        MHD_suspend_connection(request->connection);
+    }
+    (void)pthread_mutex_unlock(&request->lock);
+    return sleeps;
+}
+
+void tmb_request_wake(tmb_request *request) {
+    (void)pthread_mutex_lock(&request->lock);
+    resume(request);
+    (void)pthread_mutex_unlock(&request->lock);
+}
+
 void tmb_request_leave(tmb_request *request) {
     (void)pthread_mutex_lock(&request->lock);
     request->gone = true;

@@ -91,6 +91,11 @@ void tmb_request_attach(tmb_request *request, void *user, void (*gone)(void *use
 /* Whether the client has left. */
 bool tmb_request_gone(tmb_request *request);
 
+/* In the reader of an answer, which has nothing to give now: the connection sleeps until it is woken. False: the client
+ * has left. */
+bool tmb_request_sleep(tmb_request *request);
+void tmb_request_wake(tmb_request *request);
+
 /* ---- Answers ------------------------------------------------------------------------------- */
 
 /* `bytes`: of the body, UINT64_MAX if that is not known. Takes the response. */

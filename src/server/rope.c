@@ -169,6 +169,10 @@ static bool read_file(const segment *at, uint64_t inside, char *out, size_t want
     return true;
 }
 
+bool tmb_rope_waits(const tmb_rope *rope) { return rope->at < rope->count && rope->segments[rope->at].open != NULL; }
+
+bool tmb_rope_go_on(tmb_rope *rope) { return open_segment(&rope->segments[rope->at]); }
+
 ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capacity) {
     bool once = rope->size == UINT64_MAX;
     size_t done = 0;
@@ -181,8 +185,8 @@ ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capac
     }
     while (done < capacity && rope->at < rope->count) {
         segment *at = &rope->segments[rope->at];
-        if (at->open != NULL && !open_segment(at)) {
-            return -1;
+        if (at->open != NULL) {
+            break;
         }
         uint64_t inside = position + done - rope->start;
         if (inside >= at->size) {

@@ -30,8 +30,14 @@ bool tmb_rope_audio(tmb_rope *rope, tmb_rope_open open, void *user, const char *
 /* UINT64_MAX: it is not known. */
 uint64_t tmb_rope_size(const tmb_rope *rope);
 
-/* Copies up to `capacity` bytes from `position`; returns how many, 0 at the end, -1 when a file cannot be read. If the
- * size is not known, what was copied is closed and freed, and nobody may go back to it. One thread at a time. */
+/* Whether the turn of a file has come that was not opened yet. tmb_rope_go_on opens it, for which it may wait as long
+ * as `open` does; false out of memory. */
+bool tmb_rope_waits(const tmb_rope *rope);
+bool tmb_rope_go_on(tmb_rope *rope);
+
+/* Copies up to `capacity` bytes from `position`; returns how many, 0 at the end and if tmb_rope_waits, -1 when a file
+ * cannot be read. If the size is not known, what was copied is closed and freed, and nobody may go back to it. One
+ * thread at a time. */
 ssize_t tmb_rope_read(tmb_rope *rope, uint64_t position, char *out, size_t capacity);
 
 #endif

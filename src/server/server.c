@@ -263,6 +263,9 @@ static tmb_status start_parts(tmb_server *server, tmb_error *error) {
         status = tmb_pool_create("tmb-file", (int)config->enhance_workers, 0, &server->slow, error);
     }
     if (status == TMB_OK) {
+        status = tmb_pool_create("tmb-open", 2, 0, &server->opening, error);
+    }
+    if (status == TMB_OK) {
         server->openapi = tmb_openapi_create(server);
         server->openapi_text =
             server->openapi != NULL ? json_dumps(server->openapi, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
@@ -286,6 +289,7 @@ static void stop_parts(tmb_server *server) {
     tmb_http_stop(server);
     tmb_pool_destroy(&server->workers);
     tmb_pool_destroy(&server->slow);
+    tmb_pool_destroy(&server->opening);
     tmb_voice_maker_destroy(&server->voice_maker);
     tmb_puller_destroy(&server->puller);
     tmb_connections_destroy(&server->connections);

@@ -36,6 +36,7 @@ struct tmb_server {
     tmb_puller *puller; /* NULL: --allow-pull was not given */
     tmb_pool *workers;  /* short work: checks, database, small files */
     tmb_pool *slow;     /* enhancing, preparing voices */
+    tmb_pool *opening;  /* files of answers, which may be on other machines */
     struct MHD_Daemon *daemon;
     struct MHD_Response *out_of_memory; /* an answer that needs none */
     json_t *openapi;

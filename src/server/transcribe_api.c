@@ -24,11 +24,12 @@ static void refuse(tmb_request *request, const tmb_error *error) {
     (void)tmb_utf8_clean(error->message, strlen(error->message), message, sizeof message);
     tmb_log(&request->server->logger, TMB_LOG_WARNING, "%s", error->message);
     if (error->status == TMB_ERROR_IO) {
-        /* Addresses inside the operator's network are nobody else's business. */
         (void)snprintf(message, sizeof message, "The transcription service failed or cannot be reached");
     }
     tmb_refuse(request, error->status == TMB_ERROR_TIMEOUT ? 504 : 502, NULL, "%s", message);
 }
+
+static bool request_is_gone(void *user) { return tmb_request_gone(user); }
 
 void tmb_handle_transcribe(tmb_request *request) {
     tmb_server *server = request->server;
@@ -54,7 +55,8 @@ void tmb_handle_transcribe(tmb_request *request) {
     if (!tmb_check_audio(server->config, tmb_upload_path(upload), server->config->max_reference_seconds, false, &audio,
                          &problem)) {
         tmb_refuse(request, problem.status, problem.status == 400 ? "audio" : NULL, "%s", problem.message);
-    } else if (tmb_transcribe(server->timbre, tmb_upload_path(upload), &text, &error) != TMB_OK) {
+    } else if (tmb_transcribe(server->timbre, tmb_upload_path(upload), request_is_gone, request, &text, &error) !=
+               TMB_OK) {
         refuse(request, &error);
     } else {
         tmb_answer_json(request, MHD_HTTP_OK, json_pack("{s:s}", "text", text));

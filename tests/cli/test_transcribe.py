@@ -244,7 +244,7 @@ class Transcribe(Case):
             ("novel", "limit"),
             ("flood", "larger than"),
             ("broken", "HTTP 500"),
-            ("cut", "transfer closed"),
+            ("cut", "partial file"),
             ("moved", "HTTP 302"),
             ("secret", "no key is set"),
         ):

@@ -316,11 +316,20 @@ class Transcriber(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), TranscriberAnswer)
         self.replies, self.keys = [], []
+        self.gate = None
         threading.Thread(target=self.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def answers(self, *replies):
         self.replies, self.keys = list(replies), []
+
+    @contextlib.contextmanager
+    def nobody_answers(self):
+        self.gate = threading.Event()
+        try:
+            yield
+        finally:
+            self.gate.set()
 
 
 class TranscriberAnswer(http.server.BaseHTTPRequestHandler):
@@ -331,6 +340,8 @@ class TranscriberAnswer(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert self.path == "/v1/audio/transcriptions" and b"RIFF" in body
         self.server.keys.append(self.headers.get("Authorization"))
+        if self.server.gate is not None and not self.server.gate.wait(PATIENCE):
+            return
         status, body = self.server.replies[0] if len(self.server.replies) == 1 else self.server.replies.pop(0)
         self.send_response(status)
         self.end_headers()

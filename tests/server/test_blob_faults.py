@@ -227,6 +227,30 @@ def test_bucket_that_says_nothing(redis, bucket):
         server.stop()
 
 
+def test_health_beside_results_that_do_not_come(redis, bucket):
+    """Results whose files do not come keep no thread from other clients."""
+    with Gate(bucket) as gate:
+        blobs = ("--blobs", "s3://sounds")
+        with front(redis.url, *blobs, "--http-threads", 2, environment=gate.environment) as server, \
+                Worker(redis.url, *blobs, environment=bucket):
+            jobs = [server.job([{"text": "Hi.", "ref_audio": SHORT}]) for _ in range(3)]
+            assert all(server.wait_job(job)["done"] == 1 for job in jobs)
+            gate.always("silent", "GET")
+            ended = []
+            asking = [threading.Thread(target=lambda job=job: ended.append(server.get(f"{API}/queue/results/{job}")))
+                      for job in jobs]
+            for thread in asking:
+                thread.start()
+            wait_for(lambda: gate.asked.count("GET") >= 2)
+            assert server.get("/health/live").status == 200 and not ended
+            gate.never()
+            gate.closing.set()
+            for thread in asking:
+                thread.join()
+            items = [answer.json()["items"][0] for answer in ended]
+            assert all(item["state"] == "done" and (item["audio_base64"] or item["error"]) for item in items), items
+
+
 def test_worker_without_access(redis, bucket):
     """What one worker may not read, another does; if none may, the item says so after its deliveries."""
     with Gate(bucket) as gate, front(redis.url, "--blobs", "s3://sounds", environment=bucket) as server:

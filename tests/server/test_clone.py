@@ -609,3 +609,12 @@ def test_bad_input_starts_nothing(server, ref):
 
 def test_still_alive(server, alive):
     pass
+
+
+def test_a_voice_is_no_reference_of_another_item(server):
+    """Its name names the voice, and no recording."""
+    server.add_voice("somebody")
+    body = {"text": ["Hi.", "Hi."], "voice": ["somebody", None], "ref_audio": [None, "somebody"]}
+    answer = server.post(API + "/voice-clone", body)
+    assert answer.status == 400 and answer.detail.startswith("Invalid Input: ref_audio: "), answer
+    server.delete(API + "/voices/somebody")

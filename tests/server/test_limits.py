@@ -151,6 +151,16 @@ def test_reference_count_limit(small):
     assert answer.status == 400 and "more than 2 different references" in answer.detail
 
 
+def test_reference_count_limit_of_jobs(small):
+    references = [data_uri(wav(0.5, 16000, seed=i)) for i in range(3)]
+
+    def submit(*used):
+        return small.post(API + "/queue/submit", {"items": [{"text": "a", "ref_audio": one} for one in used]})
+    assert submit(*references[:2], references[0]).status == 202
+    answer = submit(*references)
+    assert answer.status == 400 and "more than 2 different references" in answer.detail, answer
+
+
 def test_reference_length_limit(small):
     # 4 s at 8 kHz fit the upload limit.
     file = small.upload(wav(4.0, 8000))
@@ -301,6 +311,19 @@ def test_body_memory_limit():
         assert answer.status == 503 and int(answer.headers["Retry-After"]) >= 1
         wait_for(lambda: server.metric("timbre_body_memory_bytes") == 0)
         assert server.clone("Hi.", ref_audio=data_uri(wav(0.5))).status == 200
+
+
+def test_body_memory_of_forms():
+    """A form's texts are counted as they come, and given back when the client leaves."""
+    head = (f"POST {API}/voice-clone-file HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            "Content-Length: 10000000\r\n\r\n").encode()
+    part = b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n' + b"a" * 10000
+    with Server("--max-body-memory", "1M") as server:
+        used = lambda: server.metric("timbre_body_memory_bytes")  # noqa: E731
+        with server.raw() as first:
+            first.sendall(head + part)
+            wait_for(lambda: used() >= 10000)
+        wait_for(lambda: used() == 0)
 
 
 def test_reservations_come_back(server):

@@ -2,12 +2,14 @@
 said."""
 
 import base64
+import json
 import os
 import pathlib
+import socket
 import struct
 
 import pytest
-from support import API, REFERENCE, Server, Transcriber, run, says
+from support import API, REFERENCE, Server, Transcriber, data_uri, run, says, wait_for
 
 GOLDEN = pathlib.Path(os.environ.get("TIMBRE_GOLDEN", pathlib.Path(__file__).parent.parent / "golden")) / "qwen"
 SPOKEN = (GOLDEN / "references/ref_en.wav").read_bytes()
@@ -132,6 +134,35 @@ def test_the_words_alone(server, service):
         answer = server.post(API + "/transcribe", form={"audio": ("me.wav", SPOKEN)})
         assert answer.status == 502 and words in answer.detail and "sesame" not in answer.detail, answer
     assert server.get("/health").json()["transcribes"] is True
+
+
+def test_its_address_is_nobody_elses_business(server, service, tmp_path):
+    """Nor the password in it: neither answers nor warnings nor the log have them."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{unused.getsockname()[1]}"
+    with Server("--model", GOLDEN / "sample-c/model", "--precision", "f32", "--transcribe-url",
+                f"http://user:pa55word@{where}", engine="qwen3") as other:
+        answer = other.post(API + "/transcribe", form={"audio": ("me.wav", SPOKEN)})
+        assert answer.status == 502 and "cannot be reached" in answer.detail, answer
+        cloned = other.clone("Hello.", "/voice-clone-enhanced", ref_audio=data_uri(SPOKEN), language="en", **LENGTH)
+        item = only(cloned)
+        assert "transcript" in item["warnings"][0], item["warnings"]
+        for text in (str(answer.headers), answer.body.decode(), str(cloned.headers), json.dumps(item), other.log()):
+            assert "pa55word" not in text and where not in text
+
+
+def test_who_leaves_is_not_waited_for(service):
+    """A service that says nothing keeps no thread once the client has left."""
+    with Server("--transcribe-url", service.url, "--enhance-workers", 1) as server:
+        with service.nobody_answers():
+            head = f"POST {API}/transcribe HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: audio/wav\r\n"
+            for _ in range(2):  # the second one waits for the first one's thread
+                with server.raw() as connection:
+                    connection.sendall(f"{head}Content-Length: {len(SPOKEN)}\r\n\r\n".encode() + SPOKEN)
+                    wait_for(lambda: server.metric("timbre_requests_in_flight") == 2)
+            wait_for(lambda: server.metric("timbre_requests_in_flight") == 1)
+            assert server.post(API + "/enhance", body=REFERENCE, headers={"Content-Type": "audio/wav"}).status == 200
 
 
 def test_without_a_service():

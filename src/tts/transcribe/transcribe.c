@@ -31,7 +31,6 @@ typedef struct question {
     char *bytes; /* the answer [count] */
     size_t count, capacity;
     bool too_large, no_memory;
-    char message[CURL_ERROR_SIZE];
 } question;
 
 static bool ends_with(const char *text, size_t length, const char *end) {
@@ -91,7 +90,8 @@ static int on_progress(void *user, curl_off_t total, curl_off_t done, curl_off_t
     (void)done;
     (void)up_total;
     (void)up_done;
-    return q->stop != NULL && atomic_load(q->stop);
+    const tmb_transcriber *who = q->transcriber;
+    return (q->stop != NULL && atomic_load(q->stop)) || (who->cancelled != NULL && who->cancelled(who->user));
 }
 
 static bool add_text(const question *q, const char *name, const char *value) {
@@ -128,7 +128,6 @@ static bool set_options(question *q) {
         good = library->easy_setopt(q->curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER) == CURLE_OK &&
                library->easy_setopt(q->curl, CURLOPT_XOAUTH2_BEARER, q->transcriber->key) == CURLE_OK;
     }
-    (void)library->easy_setopt(q->curl, CURLOPT_ERRORBUFFER, q->message);
     (void)library->easy_setopt(q->curl, CURLOPT_NOSIGNAL, 1L);
     (void)library->easy_setopt(q->curl, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
     (void)library->easy_setopt(q->curl, CURLOPT_USERAGENT, "timbre/" TMB_VERSION);
@@ -154,8 +153,9 @@ static tmb_status fail_transfer(const question *q, CURLcode code, tmb_error *err
     if (q->no_memory || code == CURLE_OUT_OF_MEMORY) {
         return tmb_fail_memory(error, "a transcript", q->count);
     }
-    return tmb_fail(error, code == CURLE_OPERATION_TIMEDOUT ? TMB_ERROR_TIMEOUT : TMB_ERROR_IO, "%s: %s", q->endpoint,
-                    q->message[0] != '\0' ? q->message : q->library->easy_strerror(code));
+    /* Not curl's longer words: they name the service's host, and this text goes to whoever sent the recording. */
+    return tmb_fail(error, code == CURLE_OPERATION_TIMEDOUT ? TMB_ERROR_TIMEOUT : TMB_ERROR_IO,
+                    "the transcription service failed: %s", q->library->easy_strerror(code));
 }
 
 static tmb_status refuse(const question *q, long code, tmb_error *error) {

@@ -16,6 +16,9 @@ typedef struct tmb_transcriber {
     const char *key;   /* Bearer key, or NULL */
     const char *model; /* the service's name of its model; NULL: "whisper-1", which most take for their own */
     double seconds;    /* for the whole answer; 0 = 120 */
+    /* Asked at least once a second while it is waited for: true ends it like `stop`. Or NULL. */
+    bool (*cancelled)(void *user);
+    void *user;
 } tmb_transcriber;
 
 /* The URL that is asked, allocated: /v1/audio/transcriptions below a host or path, unless `url` ends in
