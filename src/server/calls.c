@@ -112,7 +112,6 @@ static void tell_speaker(call *at, const char *engine, bool is_clone) {
 static void take_speaker(call *at, const char *text) {
     const char *engine = strchr(text, ' ');
     if (engine != NULL && !at->heard) {
-        at->told = false; /* the delivery before this one may have told another */
         tell_speaker(at, engine + 1, text[0] == '1');
     }
 }
@@ -141,7 +140,9 @@ static bool end_of_call(call *at, const tmb_call_piece *piece) {
     if (result.result.error.status == TMB_OK && result.pieces > at->pieces) {
         (void)lose(at);
     } else {
-        tell_speaker(at, result.result.engine, result.result.is_clone);
+        if (result.result.error.status == TMB_OK) { /* otherwise nobody spoke */
+            tell_speaker(at, result.result.engine, result.result.is_clone);
+        }
         give_result(at, &result.result);
     }
     tmb_call_result_free(&result);
@@ -157,8 +158,11 @@ static bool take_piece(call *at, const tmb_call_piece *piece) {
         fail_call(at, TMB_ERROR_IO, "the worker was lost while it spoke");
         return true;
     }
-    at->pieces = piece->delivery == at->delivery ? at->pieces : 0;
-    at->delivery = piece->delivery;
+    if (piece->delivery != at->delivery) {
+        at->delivery = piece->delivery;
+        at->pieces = 0;
+        at->told = false; /* who had it before is not who speaks */
+    }
     if (strcmp(piece->kind, "done") == 0 || strcmp(piece->kind, "failed") == 0) {
         return end_of_call(at, piece);
     }

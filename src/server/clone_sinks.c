@@ -13,20 +13,21 @@ const char *tmb_clone_custom_id(const tmb_clone_item *item) {
 /* ---- Streams --------------------------------------------------------------------------------------- */
 
 void tmb_clone_tell_speaker(tmb_clone_job *job) {
-    const tmb_clone_item *first = NULL;
-    const tmb_clone_item *other = NULL; /* there are two: that of this machine and the pool */
+    char names[160] = ""; /* of all engines that there are */
+    size_t used = 0;
     bool clones = true;
     for (size_t i = 0; i < job->count; i++) {
         const tmb_clone_item *at = &job->items[i];
-        if (at->engine[0]) {
-            first = first ? first : at;
-            other = strcmp(at->engine, first->engine) == 0 ? other : at;
-            clones = clones && at->is_clone;
+        bool named = !at->engine[0];
+        for (size_t k = 0; k < i && !named; k++) {
+            named = strcmp(at->engine, job->items[k].engine) == 0;
+        }
+        clones = clones && (!at->engine[0] || at->is_clone);
+        if (!named && used + strlen(at->engine) + 3 <= sizeof names) {
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", at->engine);
         }
     }
-    if (first) {
-        char names[80];
-        (void)snprintf(names, sizeof names, "%s%s%s", first->engine, other ? ", " : "", other ? other->engine : "");
+    if (used) {
         tmb_request_header(job->request, "X-Engine", names);
         tmb_request_header(job->request, "X-Is-Clone", clones ? "true" : "false");
     }
@@ -42,9 +43,9 @@ void tmb_clone_begin_stream(const tmb_clone_item *item) {
             tmb_format_content_type(job->format, tmb_output_rate(item->run.stream), type);
         }
         tmb_request_warn(job->request, item->warnings);
-        /* Events say it themselves: most of them begin before anybody speaks, and a head that told it at times
-         * could not be relied on. */
-        if (job->count == 1 && !job->sink->stream_type) {
+        /* Events with progress say it themselves: most of them begin before anybody speaks, and a head that told it at
+         * times could not be relied on. */
+        if (job->count == 1 && job->sink->progress == NULL) {
             tmb_clone_tell_speaker(job);
         }
         if (job->sink->trailer) {

@@ -114,8 +114,41 @@ static bool leave(tmb_connection *connection, void (**gone)(void *user), void **
     return true;
 }
 
-/* Looks at one connection; true if somebody is to be told that its client left. With the lock held. */
-static bool look(tmb_connections *connections, tmb_connection *at, double now, void (**gone)(void *user), void **user) {
+/* A question to the kernel about a client, which reads the table of all sockets: without the lock. */
+typedef struct question {
+    int socket; /* a duplicate; -1 = nothing is asked */
+    uint64_t serial;
+    tmb_peer peer;
+} question;
+
+/* With the lock held. */
+static void prepare(question *out, const tmb_connection *at) {
+    out->socket = fcntl(tmb_connection_client(at), F_DUPFD_CLOEXEC, 0);
+    out->serial = at->serial;
+    out->peer = at->peer;
+}
+
+static tmb_peer_state ask(const question *about) {
+    const tmb_peer_state state = about->socket >= 0 ? tmb_peer_look(about->socket, &about->peer) : TMB_PEER_OPEN;
+    if (about->socket >= 0) {
+        (void)close(about->socket);
+    }
+    return state;
+}
+
+/* The connection that libmicrohttpd has, not what may still be in the table of its way there. NULL: it has ended
+ * meanwhile. With the lock held. */
+static tmb_connection *find(tmb_connections *connections, uint64_t serial) {
+    tmb_connection *at = connections->first;
+    while (at != NULL &&
+           (at->serial != serial || at->state == TMB_CONNECTION_GATE || at->state == TMB_CONNECTION_HANDED)) {
+        at = at->next;
+    }
+    return at;
+}
+
+/* Looks at one connection; true if the kernel is to be asked whether its client left. With the lock held. */
+static bool look(tmb_connections *connections, tmb_connection *at, double now) {
     if (at->state == TMB_CONNECTION_HEAD && at->since + 0.5 < now && !at->shut && at->deadline > 0 &&
         at->deadline - now > connections->limits.header_timeout &&
         tmb_peer_sent_within(tmb_connection_client(at), 0.3)) {
@@ -133,11 +166,9 @@ static bool look(tmb_connections *connections, tmb_connection *at, double now, v
     if (at->gone == NULL || !at->half_closed || at->left || at->remote || now < at->next_look) {
         return false;
     }
-    tmb_peer_state peer = tmb_peer_look(tmb_connection_client(at), &at->peer);
-    at->remote = peer == TMB_PEER_UNKNOWN;
     /* The table of all sockets is long: the longer a client stays, the more rarely it is looked for. */
     at->next_look = now + (now - at->since < 5 ? 0.2 : 2);
-    return peer == TMB_PEER_CLOSED && leave(at, gone, user);
+    return true;
 }
 
 static void sweep(tmb_connections *connections) {
@@ -146,18 +177,33 @@ static void sweep(tmb_connections *connections) {
         void (*gone)(void *) = NULL;
         void *user = NULL;
         double now = tmb_now();
+        question about = {.socket = -1};
+        bool asks = false;
         (void)pthread_mutex_lock(&connections->lock);
-        for (tmb_connection *at = connections->first; at != NULL && gone == NULL; at = at->next) {
+        for (tmb_connection *at = connections->first; at != NULL && !asks; at = at->next) {
             if (at->serial < after) {
                 after = at->serial;
-                (void)look(connections, at, now, &gone, &user);
+                asks = look(connections, at, now);
+                if (asks) {
+                    prepare(&about, at);
+                }
             }
         }
         (void)pthread_mutex_unlock(&connections->lock);
-        if (gone == NULL) {
+        if (!asks) {
             return;
         }
-        gone(user);
+        const tmb_peer_state peer = ask(&about);
+        (void)pthread_mutex_lock(&connections->lock);
+        tmb_connection *at = find(connections, about.serial);
+        if (at != NULL) {
+            at->remote = peer == TMB_PEER_UNKNOWN;
+            (void)(peer == TMB_PEER_CLOSED && leave(at, &gone, &user));
+        }
+        (void)pthread_mutex_unlock(&connections->lock);
+        if (gone != NULL) {
+            gone(user);
+        }
     }
 }
 
@@ -165,11 +211,11 @@ static void sweep(tmb_connections *connections) {
 static void report(tmb_connections *connections, uint64_t serial, short events) {
     void (*gone)(void *) = NULL;
     void *user = NULL;
+    question about = {.socket = -1};
+    bool asks = false;
     (void)pthread_mutex_lock(&connections->lock);
-    for (tmb_connection *at = connections->first; at != NULL; at = at->next) {
-        if (at->serial != serial || at->state == TMB_CONNECTION_GATE || at->state == TMB_CONNECTION_HANDED) {
-            continue;
-        }
+    tmb_connection *at = find(connections, serial);
+    if (at != NULL) {
         bool first = !at->half_closed;
         at->half_closed = true;
         if (first) {
@@ -183,15 +229,22 @@ static void report(tmb_connections *connections, uint64_t serial, short events) 
         if (events & (POLLERR | POLLHUP)) {
             (void)leave(at, &gone, &user);
         } else if (first && at->gone != NULL) {
-            tmb_peer_state peer = tmb_peer_look(tmb_connection_client(at), &at->peer);
             tmb_peer_keep_asking(tmb_connection_client(at));
-            if (peer == TMB_PEER_CLOSED || (peer == TMB_PEER_UNKNOWN && tmb_now() > at->since + half_close_seconds)) {
-                (void)leave(at, &gone, &user);
-            }
+            prepare(&about, at);
+            asks = true;
         }
-        break;
     }
     (void)pthread_mutex_unlock(&connections->lock);
+    if (asks) {
+        const tmb_peer_state peer = ask(&about);
+        (void)pthread_mutex_lock(&connections->lock);
+        at = find(connections, serial);
+        if (at != NULL &&
+            (peer == TMB_PEER_CLOSED || (peer == TMB_PEER_UNKNOWN && tmb_now() > at->since + half_close_seconds))) {
+            (void)leave(at, &gone, &user);
+        }
+        (void)pthread_mutex_unlock(&connections->lock);
+    }
     if (gone != NULL) {
         gone(user);
     }

@@ -315,8 +315,8 @@ def test_body_memory_limit():
 
 def test_body_memory_of_forms():
     """A form's texts are counted as they come, and given back when the client leaves."""
-    head = (f"POST {API}/voice-clone-file HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-            "Content-Length: 10000000\r\n\r\n").encode()
+    head = (f"POST {API}/voice-clone-file HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 10000000\r\n\r\n").encode()
     part = b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n' + b"a" * 10000
     with Server("--max-body-memory", "1M") as server:
         used = lambda: server.metric("timbre_body_memory_bytes")  # noqa: E731

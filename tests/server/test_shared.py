@@ -133,6 +133,10 @@ def test_the_worker_is_named(redis, blobs):
                 events = server.post(API + "/voice-clone", {**body, "stream": True, "stream_format": "sse"})
                 assert events.status == 200 and "X-Engine" not in events.headers
                 assert f'"engine":"{who[0]}"' in events.body.decode()
+                # OpenAI's events begin with the audio, and have no result.
+                spoken = {"input": "Good morning.", "ref_audio": SHORT, "stream_format": "sse"}
+                events = server.post("/v1/audio/speech", spoken)
+                assert events.status == 200 and events.headers["X-Engine"] == who[0], events
 
 
 def test_stream_that_lost_its_beginning(redis):
