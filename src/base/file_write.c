@@ -66,7 +66,7 @@ static bool write_in_place(const char *path, const void *data, size_t bytes) {
 }
 
 tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_error *error) {
-    struct stat status = {0};
+    struct stat status = {0}, link;
     const bool exists = stat(path, &status) == 0;
     bool written = false;
     if (exists && S_ISDIR(status.st_mode)) {
@@ -75,6 +75,8 @@ tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_
         written = false;
     } else if (exists && !S_ISREG(status.st_mode)) {
         written = write_in_place(path, data, bytes);
+    } else if (!exists && lstat(path, &link) == 0) {
+        errno = ENOENT; /* a link to nothing */
     } else {
         char *target = exists ? realpath(path, NULL) : tmb_strdup(path);
         written = target != NULL && replace(target, exists ? status.st_mode : 0644, data, bytes);

@@ -316,6 +316,12 @@ class WholeFiles(Case):
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
             self.assertTrue(path.read_bytes().startswith(begin))
 
+    def test_a_link_to_nothing_is_refused(self):
+        for words, _, path in self.each():
+            path.symlink_to("absent")
+            self.assertIn(b"file.png: cannot be written: No such file", run(*words, path, cwd=self.folder).stderr)
+            self.assertTrue(path.is_symlink())
+
     @unittest.skipIf(os.geteuid() == 0, "root may write everything")
     def test_a_file_that_may_not_be_written_stays(self):
         for words, _, path in self.each():
