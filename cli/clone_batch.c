@@ -86,21 +86,21 @@ static void release(running *r) {
 static void on_result(void *user, const tmb_clone_result *result) {
     running *r = user;
     tmb_clone_result shown = *result;
+    const char *codes = r->codes;
     bool good = cli_sink_end(&r->sink, result->error.status == TMB_OK, result->sample_rate);
     int status = cli_exit_of(result->error.status);
     if (!good && r->sink.error.status != TMB_OK) {
         shown.error = r->sink.error;
         status = CLI_EXIT_FAILED;
     }
-    if (good && r->codes != NULL &&
-        !cli_write_codes(r->codes, result->codes, result->code_frames, result->code_books)) {
+    if (good && !cli_write_codes(&codes, result, &shown.error)) {
         status = CLI_EXIT_FAILED;
     }
     if (!cli_interrupted()) {
         if (shown.error.status != TMB_OK) {
             cli_error("%s: %s", shown.custom_id, shown.error.message);
         }
-        cli_print_json(cli_result_json(&shown, r->codes, &r->sink));
+        cli_print_json(cli_result_json(&shown, codes, &r->sink));
         if (good) {
             cli_warn_result(r->audio, result);
         }

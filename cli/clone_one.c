@@ -56,7 +56,9 @@ static bool write_reference(const char *path, const clone_options *o, const tmb_
     if (written) {
         cli_warn_clipped(path, sink.clipped);
     }
-    *error = sink.error;
+    if (!written) {
+        *error = sink.error;
+    }
     return written;
 }
 
@@ -84,6 +86,7 @@ static void on_result(void *user, const tmb_clone_result *result) {
     single *s = user;
     const clone_options *o = s->options;
     tmb_error error = result->error;
+    const char *codes = o->codes;
     bool good = cli_sink_end(&s->sink, error.status == TMB_OK, result->sample_rate);
     s->status = error.status != TMB_OK ? cli_exit_of(error.status) : CLI_EXIT_OK;
     if (!good && s->sink.error.status != TMB_OK) { /* what the sink met comes before the cancelling that it caused */
@@ -91,11 +94,9 @@ static void on_result(void *user, const tmb_clone_result *result) {
         s->status = CLI_EXIT_FAILED;
     }
     cli_progress_clear();
-    if (good && o->codes != NULL &&
-        !cli_write_codes(o->codes, result->codes, result->code_frames, result->code_books)) {
+    if (good && !cli_write_codes(&codes, result, &error)) {
         s->status = CLI_EXIT_FAILED;
-    }
-    if (good && o->reference_out != NULL && !write_reference(o->reference_out, o, result, &error)) {
+    } else if (good && o->reference_out != NULL && !write_reference(o->reference_out, o, result, &error)) {
         s->status = CLI_EXIT_FAILED;
     }
     if (error.status != TMB_OK && !cli_interrupted() && !cli_reader_left(o->path, &error)) {
@@ -107,7 +108,7 @@ static void on_result(void *user, const tmb_clone_result *result) {
     if (o->common.json && !cli_interrupted()) {
         tmb_clone_result shown = *result;
         shown.error = error;
-        cli_print_json(cli_result_json(&shown, o->codes, &s->sink));
+        cli_print_json(cli_result_json(&shown, codes, &s->sink));
     } else if (good) {
         print_text(&s->sink, result);
     }

@@ -327,8 +327,9 @@ static int copy_stream(work *w, job *j, stream *s) {
         double fraction = s->info.length > 0 ? (double)s->heard / (double)s->info.length : 0;
         show_progress(w, j, count > 0 && fraction < 1 ? fraction : 1, seconds);
     }
-    if (status == CLI_EXIT_OK && s->heard == 0) {
-        cli_set_error(&j->error, TMB_ERROR_FORMAT, "it holds no audio");
+    if (status == CLI_EXIT_OK && s->written == 0) {
+        cli_set_error(&j->error, TMB_ERROR_FORMAT,
+                      s->heard == 0 ? "it holds no audio" : "it is so short that nothing is left of it at this rate");
         return CLI_EXIT_INPUT;
     }
     return status;
@@ -372,8 +373,7 @@ static int enhance_one(work *w, job *j) {
     if (status == CLI_EXIT_OK && tmb_audio_finish(&s.writer, &j->error) != TMB_OK) {
         status = CLI_EXIT_FAILED;
     }
-    if (status == CLI_EXIT_OK && j->plot != NULL && !cli_plot_write(j->plot, s.plot_before, s.plot_after)) {
-        cli_set_error(&j->error, TMB_ERROR_IO, "the picture could not be written");
+    if (status == CLI_EXIT_OK && j->plot != NULL && !cli_plot_write(j->plot, s.plot_before, s.plot_after, &j->error)) {
         status = CLI_EXIT_FAILED;
     }
     if (status == CLI_EXIT_OK) {

@@ -109,6 +109,8 @@ static int show(const info_options *o, const char *path) {
     }
     if (status != TMB_OK) {
         cli_report_failure(path, &error, o->common.json);
+    } else if (cli_interrupted()) { /* only a part was measured */
+        status = TMB_ERROR_CANCELLED;
     } else if (o->common.json) {
         print_json(path, reader, &info, loudness);
     } else {

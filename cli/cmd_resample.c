@@ -154,8 +154,9 @@ static int copy_stream(const char *input, stream *s, tmb_error *error) {
         status = write_ready(s, error);
         cli_progress(s->info.length > 0 ? (double)s->read / (double)s->info.length : -1, "%s", input);
     }
-    if (status == CLI_EXIT_OK && s->read == 0) {
-        cli_set_error(error, TMB_ERROR_FORMAT, "it holds no audio");
+    if (status == CLI_EXIT_OK && s->written == 0) {
+        cli_set_error(error, TMB_ERROR_FORMAT,
+                      s->read == 0 ? "it holds no audio" : "it is so short that nothing is left of it at this rate");
         return CLI_EXIT_INPUT;
     }
     return status;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -189,44 +190,103 @@ static bool write_all(int file, const char *data, size_t size) {
     return true;
 }
 
-bool cli_write_file(const char *path, const void *data, size_t size) {
-    if (cli_is_standard(path)) {
-        bool written = write_all(STDOUT_FILENO, data, size);
-        if (!written) {
-            cli_error("cannot write to standard output: %s", strerror(errno));
-        }
-        return written;
+/* Whether a file may be written there as `cli_write_file` does; *status is what is there, of no kind if nothing is.
+ * Otherwise errno says why. */
+static bool may_write(const char *path, struct stat *status) {
+    if (stat(path, status) != 0) {
+        status->st_mode = 0;
+        return errno == ENOENT;
     }
-    /* A link is followed: its target is replaced, as by the library's writers. */
-    char *target = realpath(path, NULL);
-    if (target != NULL) {
-        path = target;
+    if (S_ISDIR(status->st_mode)) {
+        errno = EISDIR;
+        return false;
     }
-    size_t room = strlen(path) + 16;
-    char *temporary = malloc(room);
+    return access(path, W_OK) == 0; /* a rename would not ask for this permission */
+}
+
+/* A new file beside `target`, which is to take its place; the descriptor, or -1 with errno. */
+static int open_beside(const char *target, char *path, size_t size) {
+    enum { ATTEMPTS = 16 };
+    const char *name = base_name(target);
     int file = -1;
-    bool written = false;
-    if (temporary != NULL) {
-        (void)snprintf(temporary, room, "%s.XXXXXX", path);
-        file = mkostemp(temporary, O_CLOEXEC);
+    for (int i = 0; i < ATTEMPTS && file < 0 && (i == 0 || errno == EEXIST); i++) {
+        unsigned long long number = 0;
+        if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number) {
+            return -1;
+        }
+        (void)snprintf(path, size, "%.*s.%.200s.%016llx.tmp", (int)(name - target), target, name, number);
+        file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
-    if (file >= 0) {
-        cli_temporary_add(temporary);
-        mode_t mask = umask(0);
-        (void)umask(mask);
-        written = write_all(file, data, size) && fchmod(file, 0666 & ~mask) == 0;
-        written = close(file) == 0 && written && rename(temporary, path) == 0;
+    return file;
+}
+
+/* false: errno says why. */
+static bool replace(const char *target, mode_t mode, const void *data, size_t size) {
+    size_t room = strlen(target) + 32;
+    char *temporary = malloc(room);
+    int file = temporary != NULL ? open_beside(target, temporary, room) : -1;
+    if (file < 0) {
+        free(temporary);
+        return false;
+    }
+    cli_temporary_add(temporary);
+    if (mode != 0) {
+        (void)fchmod(file, mode & 0777); /* keeps what it can */
+    }
+    bool written = write_all(file, data, size);
+    int reason = errno;
+    if (close(file) != 0 && written) {
+        written = false;
+        reason = errno;
+    }
+    if (written && rename(temporary, target) != 0) {
+        written = false;
+        reason = errno;
     }
     if (!written) {
-        cli_error("cannot write %s: %s", path, temporary == NULL ? "no memory" : strerror(errno));
+        (void)unlink(temporary);
     }
-    if (file >= 0) {
-        if (!written) {
-            (void)unlink(temporary);
-        }
-        cli_temporary_drop(temporary);
-    }
+    cli_temporary_drop(temporary);
     free(temporary);
-    free(target);
+    errno = reason;
+    return written;
+}
+
+static bool write_in_place(const char *path, const void *data, size_t size) {
+    int file = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    bool written = file >= 0 && write_all(file, data, size);
+    int reason = errno;
+    if (file >= 0 && close(file) != 0 && written) {
+        written = false;
+        reason = errno;
+    }
+    errno = reason;
+    return written;
+}
+
+bool cli_write_file(const char *path, const void *data, size_t size, tmb_error *error) {
+    struct stat status;
+    bool written = false;
+    if (cli_is_standard(path)) {
+        path = "standard output";
+        written = write_all(STDOUT_FILENO, data, size);
+    } else if (may_write(path, &status)) {
+        const bool exists = status.st_mode != 0;
+        if (exists && !S_ISREG(status.st_mode)) {
+            written = write_in_place(path, data, size);
+        } else if (exists || lstat(path, &status) != 0) {
+            /* A link is followed: its target is replaced, as by the library's writers. */
+            char *target = exists ? realpath(path, NULL) : strdup(path);
+            written = target != NULL && replace(target, exists ? status.st_mode : 0, data, size);
+            free(target);
+        } else {
+            errno = ENOENT; /* a link to nothing */
+        }
+    }
+    if (!written) {
+        *error = (tmb_error){.status = TMB_ERROR_IO, .system = errno};
+        (void)snprintf(error->message, sizeof error->message, "%.380s: cannot be written: %s", path, strerror(errno));
+        error->name_bytes = strnlen(path, 380) + 2;
+    }
     return written;
 }

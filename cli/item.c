@@ -32,15 +32,24 @@ static tmb_status unknown_field(const char *name, tmb_error *error) {
 }
 
 static tmb_status set_format(cli_item *item, const char *name, tmb_error *error) {
-    static const char *const names[] = {"wav", "flac", "ogg", "opus", "mp3", "pcm"};
-    for (size_t i = 0; i < CLI_LENGTH(names); i++) {
-        if (strcmp(name, names[i]) == 0) {
-            item->container = (tmb_container)(TMB_CONTAINER_WAV + (int)i);
+    static const struct {
+        const char *name;
+        tmb_container container;
+    } formats[] = {
+        {"wav", TMB_CONTAINER_WAV},   {"flac", TMB_CONTAINER_FLAC}, {"ogg", TMB_CONTAINER_OGG},
+        {"opus", TMB_CONTAINER_OPUS}, {"mp3", TMB_CONTAINER_MP3},   {"pcm", TMB_CONTAINER_RAW},
+        {"aac", TMB_CONTAINER_AAC},
+    };
+    char list[100] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < CLI_LENGTH(formats); i++) {
+        if (strcmp(name, formats[i].name) == 0) {
+            item->container = formats[i].container;
             return TMB_OK;
         }
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", formats[i].name);
     }
-    return fail(error, TMB_ERROR_FORMAT, "response_format is \"%.20s\", not one of wav, flac, ogg, opus, mp3, pcm",
-                name);
+    return fail(error, TMB_ERROR_FORMAT, "response_format is \"%.20s\", not one of %s", name, list);
 }
 
 static tmb_status set_number(const tmb_clone_field *f, void *place, const json_t *value, tmb_error *error) {

@@ -1,5 +1,6 @@
 #include "commands.h"
 #include "shared.h"
+#include "standard.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -179,11 +180,13 @@ static int run(const cli_command *command, int argc, char **argv) {
     }
     cli_progress_clear();
     free(options);
+    cli_say_interruption();
     return cli_interrupted() ? CLI_EXIT_INTERRUPTED : status;
 }
 
 int main(int argc, char **argv) {
     int words = 1, status = CLI_EXIT_OK;
+    cli_hold_standard_descriptors();
     /* Before anything has started: the server keeps no thread or handler of ours. */
     if (argc > 1 && is_server_command(argv[1])) {
         return cli_exec_serve(argv[1], argv + 2);

@@ -59,8 +59,12 @@ static bool store(const parsing *p, const cli_option *option, const char *text, 
     return false;
 }
 
-static void say_unknown(const parsing *p, const char *name) {
+/* `instead` is suggested if no other option is nearer than `refused`; both may be NULL. */
+static void say_unknown(const parsing *p, const char *name, const cli_option *refused, const cli_option *instead) {
     const cli_option *nearest = cli_nearest_option(name, p->table.options, p->table.count);
+    if (nearest == refused) {
+        nearest = instead;
+    }
     if (nearest != NULL) {
         cli_error("unknown option --%s; did you mean --%s?", name, nearest->name);
     } else {
@@ -81,7 +85,33 @@ static void say_ambiguous(const parsing *p, const char *name) {
     cli_error("--%s may be %s", name, list);
 }
 
-/* The option of this name, or of the only name that begins so and is not of something that is written; NULL: said. */
+/* Whether one of the other names that people try for an option begins so. */
+static bool is_known_as(const cli_option *option, const char *name, size_t length) {
+    for (const char *also = option->also; also != NULL && *also != '\0';) {
+        if (strncmp(also, name, length) == 0) {
+            return true;
+        }
+        also += strcspn(also, " ");
+        also += strspn(also, " ");
+    }
+    return false;
+}
+
+/* An option other than `found` that this abbreviation of it may mean as well; NULL: none. */
+static const cli_option *find_rival(const parsing *p, const cli_option *found, const char *name) {
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < p->table.count; i++) {
+        const cli_option *option = p->table.options[i];
+        if (option != found &&
+            ((option->writes && strncmp(option->name, name, length) == 0) || is_known_as(option, name, length))) {
+            return option;
+        }
+    }
+    return NULL;
+}
+
+/* The option of this name, or of the only one that begins so, if that is of nothing that is written and nobody means
+ * another by it; NULL: said. */
 static const cli_option *find_option(const parsing *p, const char *name) {
     const cli_option *found = NULL;
     size_t matches = 0, length = strlen(name);
@@ -95,15 +125,16 @@ static const cli_option *find_option(const parsing *p, const char *name) {
             matches++;
         }
     }
-    if (matches == 1) {
-        return found;
-    }
     if (matches > 1) {
         say_ambiguous(p, name);
-    } else {
-        say_unknown(p, name);
+        return NULL;
     }
-    return NULL;
+    const cli_option *rival = matches == 1 ? find_rival(p, found, name) : NULL;
+    if (found == NULL || rival != NULL) {
+        say_unknown(p, name, found, rival);
+        return NULL;
+    }
+    return found;
 }
 
 static const cli_option *find_letter(const parsing *p, char letter) {

@@ -200,7 +200,7 @@ static bool encode(FILE *file, picture *p, const png_color *palette) {
     return true;
 }
 
-bool cli_plot_write(const char *path, const cli_spectrogram *before, const cli_spectrogram *after) {
+bool cli_plot_write(const char *path, const cli_spectrogram *before, const cli_spectrogram *after, tmb_error *error) {
     picture *p = malloc(sizeof *p);
     char *temporary = NULL;
     size_t size = 0;
@@ -236,9 +236,9 @@ bool cli_plot_write(const char *path, const cli_spectrogram *before, const cli_s
         written = fclose(memory) == 0 && written;
     }
     if (written) {
-        written = cli_write_file(path, temporary, size);
+        written = cli_write_file(path, temporary, size, error);
     } else {
-        cli_error("cannot draw %s: no memory", path);
+        cli_set_error(error, TMB_ERROR_MEMORY, "no memory for the picture");
     }
     free(temporary);
     free(p);

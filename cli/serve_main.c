@@ -2,11 +2,13 @@
  * command six megabytes. With __worker and __queue it is `timbre worker` and `timbre queue`. With
  * __options it prints its table for the man page and the completions. */
 #include "server/server.h"
+#include "standard.h"
 
 #include <stdio.h>
 #include <string.h>
 
 int main(int argc, char **argv) {
+    cli_hold_standard_descriptors();
     if (argc > 1 && strcmp(argv[1], "__worker") == 0) {
         return tmb_worker_command(argc - 2, argv + 2);
     }

@@ -120,8 +120,9 @@ bool cli_spares_terminal(const char *path, const cli_output *output);
  * said why. */
 char *cli_read_text(const char *path, size_t limit, size_t *size);
 
-/* Writes bytes to `path` through a temporary file; false: said why. */
-bool cli_write_file(const char *path, const void *data, size_t size);
+/* Writes bytes to `path`: a file through a temporary one, with the permissions that it had, a pipe or device in place.
+ * false: `error` says why. */
+bool cli_write_file(const char *path, const void *data, size_t size, tmb_error *error);
 
 /* Whether writing to `output` failed because its reader went away, as `| head` does: that is worth a status, but no
  * line. */

@@ -16,7 +16,7 @@ enum { MAXIMUM_TEMPORARIES = 64, PATH_SIZE = 4096 };
  * hang in a read. */
 enum { GRACE_MILLISECONDS = 3000, SHORT_GRACE_MILLISECONDS = 500 };
 
-static atomic_bool interrupted;
+static atomic_bool interrupted, out_of_time;
 static int wake[2] = {-1, -1};
 /* Two locks: the callback may end in writing a file, which registers a temporary one. */
 static pthread_mutex_t cancel_lock = PTHREAD_MUTEX_INITIALIZER, lock = PTHREAD_MUTEX_INITIALIZER;
@@ -57,6 +57,12 @@ void cli_temporary_drop(const char *path) {
     (void)pthread_mutex_unlock(&lock);
 }
 
+void cli_say_interruption(void) {
+    if (atomic_exchange(&out_of_time, false)) {
+        cli_error("the limit of CPU time (ulimit -St) is reached");
+    }
+}
+
 static void end_now(void) {
     tmb_audio_remove_temporary_files();
     (void)pthread_mutex_lock(&lock);
@@ -65,12 +71,15 @@ static void end_now(void) {
             (void)unlink(temporaries[i]);
         }
     }
+    cli_say_interruption();
     _exit(CLI_EXIT_INTERRUPTED);
 }
 
 static void on_signal(int number) {
-    (void)number;
     int saved = errno;
+    if (number == SIGXCPU && !cli_interrupted()) {
+        atomic_store(&out_of_time, true);
+    }
     atomic_store(&interrupted, true);
     (void)!write(wake[1], "", 1);
     errno = saved;
@@ -110,14 +119,15 @@ bool cli_catch_signals(void) {
     bool started = pthread_create(&thread, &attributes, watch, NULL) == 0;
     (void)pthread_attr_destroy(&attributes);
     /* Whoever started us with one of these ignored (nohup, a shell's background job) wants it so. SIGHUP comes when the
-     * terminal is closed. */
-    static const int ignorable[] = {SIGINT, SIGHUP};
+     * terminal is closed, SIGXCPU at the limit of CPU time and then every second. */
+    static const int ignorable[] = {SIGINT, SIGHUP, SIGXCPU};
     for (size_t i = 0; i < sizeof ignorable / sizeof ignorable[0] && started; i++) {
         struct sigaction before;
         if (sigaction(ignorable[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
             started = sigaction(ignorable[i], &action, NULL) == 0;
         }
     }
-    /* A reader that went away is an error of writing, not the end of the process. */
-    return started && sigaction(SIGTERM, &action, NULL) == 0 && sigaction(SIGPIPE, &ignore, NULL) == 0;
+    /* A reader that went away and a file at its limit are errors of writing, not the end of the process. */
+    return started && sigaction(SIGTERM, &action, NULL) == 0 && sigaction(SIGPIPE, &ignore, NULL) == 0 &&
+           sigaction(SIGXFSZ, &ignore, NULL) == 0;
 }

@@ -2,6 +2,8 @@
 #ifndef TIMBRE_CLI_SPECTROGRAM_H
 #define TIMBRE_CLI_SPECTROGRAM_H
 
+#include "timbre/timbre.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -25,7 +27,7 @@ void cli_spectrogram_destroy(cli_spectrogram **spectrogram);
 
 /* Draws both, one above the other, over the same seconds and with the same colours, as a PNG; false:
  * said why. */
-bool cli_plot_write(const char *path, const cli_spectrogram *before, const cli_spectrogram *after);
+bool cli_plot_write(const char *path, const cli_spectrogram *before, const cli_spectrogram *after, tmb_error *error);
 
 /* One character in a cell of 5 x 7 points: bit 4 of a row is its left point. Characters that the
  * pictures do not use are blank. */

@@ -221,12 +221,21 @@ void cli_note_preview(const char *engine) {
     }
 }
 
-bool cli_write_codes(const char *path, const int16_t *codes, size_t frames, size_t books) {
+bool cli_write_codes(const char **path, const tmb_clone_result *result, tmb_error *error) {
     enum { HEADER = 128 }; /* a multiple of 64, as the format asks */
+    const size_t frames = result->code_frames, books = result->code_books;
+    if (*path == NULL) {
+        return true;
+    }
+    if (result->codes == NULL || frames == 0 || books == 0) {
+        cli_warning("there are no codes to write to %s: the speech was made without", *path);
+        *path = NULL;
+        return true;
+    }
     size_t bytes = frames * books * sizeof(int16_t);
     char *file = malloc(HEADER + bytes);
     if (file == NULL) {
-        cli_error("cannot write %s: no memory", path);
+        cli_set_error(error, TMB_ERROR_MEMORY, "no memory for the codes");
         return false;
     }
     memset(file, ' ', HEADER);
@@ -238,10 +247,10 @@ bool cli_write_codes(const char *path, const int16_t *codes, size_t frames, size
     file[10 + used] = ' ';
     file[HEADER - 1] = '\n';
     for (size_t i = 0; i < frames * books; i++) {
-        file[HEADER + 2 * i] = (char)(codes[i] & 0xFF);
-        file[HEADER + 2 * i + 1] = (char)((codes[i] >> 8) & 0xFF);
+        file[HEADER + 2 * i] = (char)(result->codes[i] & 0xFF);
+        file[HEADER + 2 * i + 1] = (char)((result->codes[i] >> 8) & 0xFF);
     }
-    bool written = cli_write_file(path, file, HEADER + bytes);
+    bool written = cli_write_file(*path, file, HEADER + bytes, error);
     free(file);
     return written;
 }

@@ -89,8 +89,9 @@ void cli_note_transcript(const char *path, const tmb_reference_info *info);
 /* Once a process: a voice that is no clone spoke, and how to get one. */
 void cli_note_preview(const char *engine);
 
-/* Codes [frames, books] as a NumPy file of int16; false: said why. */
-bool cli_write_codes(const char *path, const int16_t *codes, size_t frames, size_t books);
+/* The result's codes [frames, books] as a NumPy file of int16 to *path, if that is not NULL; without codes it becomes
+ * NULL, after a warning. false: `error` says why. */
+bool cli_write_codes(const char **path, const tmb_clone_result *result, tmb_error *error);
 
 int cli_clone_one(clone_options *options, tmb_context *context);
 int cli_clone_batch(clone_options *options, tmb_context *context);

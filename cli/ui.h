@@ -67,11 +67,13 @@ double cli_now(void);
 const char *cli_format_bytes(uint64_t bytes, char *out, size_t size);
 const char *cli_format_time(double seconds, char *out, size_t size);
 
-/* SIGINT and SIGTERM. After the first signal cli_interrupted() is true, `cancel` (may be NULL) was
- * called once from another thread, and the command has seconds to end; then, or at a second signal,
+/* SIGINT, SIGTERM and the limit of CPU time. After the first signal cli_interrupted() is true, `cancel` (may be NULL)
+ * was called once from another thread, and the command has seconds to end; then, or at a second signal,
  * temporary files are removed and the process exits with 130. */
 bool cli_catch_signals(void);
 bool cli_interrupted(void);
+/* Says what interrupted if that was not the user, once. */
+void cli_say_interruption(void);
 void cli_on_interrupt(void (*cancel)(void *user), void *user);
 
 /* Files that a signal must not leave behind, in addition to those of the library. The path is copied. */

@@ -20,8 +20,9 @@ tmb_status tmb_file_read_at(int file, uint64_t offset, void *out, size_t bytes, 
 /* Writes all bytes to a descriptor; false: errno says why. */
 bool tmb_file_write_all(int file, const void *data, size_t bytes);
 
-/* Writes a whole file under a temporary name beside it and renames it: there is the old file or the new one,
- * never a part. TMB_ERROR_IO names the path and the system's reason. */
+/* Writes a whole file under a temporary name beside it and renames it: there is the old file or the new one, with its
+ * permissions, never a part. A pipe or device is written in place. TMB_ERROR_IO names the path and the system's
+ * reason. */
 tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_error *error);
 
 /* Makes a folder and those above it, each with `mode` if it is new, as mkdir -p. Returns false with errno. */

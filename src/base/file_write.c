@@ -27,23 +27,21 @@ bool tmb_file_write_all(int file, const void *data, size_t bytes) {
     return true;
 }
 
-tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_error *error) {
-    char *temporary = tmb_asprintf("%s.XXXXXX", path);
-    if (temporary == NULL) {
-        return tmb_fail_memory(error, "a path", 0);
-    }
-    int file = mkostemp(temporary, O_CLOEXEC);
+/* Beside `target`, which it replaces; false: errno says why. */
+static bool replace(const char *target, mode_t mode, const void *data, size_t bytes) {
+    char *temporary = tmb_asprintf("%s.XXXXXX", target);
+    int file = temporary != NULL ? mkostemp(temporary, O_CLOEXEC) : -1;
     if (file < 0) {
         free(temporary);
-        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be written", path);
+        return false;
     }
-    bool written = tmb_file_write_all(file, data, bytes) && fchmod(file, 0644) == 0 && fsync(file) == 0;
+    bool written = tmb_file_write_all(file, data, bytes) && fchmod(file, mode & 0777) == 0 && fsync(file) == 0;
     int reason = errno;
     if (close(file) != 0 && written) {
         written = false;
         reason = errno;
     }
-    if (written && rename(temporary, path) != 0) {
+    if (written && rename(temporary, target) != 0) {
         written = false;
         reason = errno;
     }
@@ -51,5 +49,38 @@ tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_
         (void)unlink(temporary);
     }
     free(temporary);
-    return written ? TMB_OK : tmb_fail_errno(error, TMB_ERROR_IO, reason, "%s: cannot be written", path);
+    errno = reason;
+    return written;
+}
+
+static bool write_in_place(const char *path, const void *data, size_t bytes) {
+    int file = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    bool written = file >= 0 && tmb_file_write_all(file, data, bytes);
+    int reason = errno;
+    if (file >= 0 && close(file) != 0 && written) {
+        written = false;
+        reason = errno;
+    }
+    errno = reason;
+    return written;
+}
+
+tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_error *error) {
+    struct stat status = {0}, link;
+    const bool exists = stat(path, &status) == 0;
+    bool written = false;
+    if (exists && S_ISDIR(status.st_mode)) {
+        errno = EISDIR;
+    } else if (exists && access(path, W_OK) != 0) { /* a rename would not ask for this permission */
+        written = false;
+    } else if (exists && !S_ISREG(status.st_mode)) {
+        written = write_in_place(path, data, bytes);
+    } else if (!exists && lstat(path, &link) == 0) {
+        errno = ENOENT; /* a link to nothing */
+    } else {
+        char *target = exists ? realpath(path, NULL) : tmb_strdup(path);
+        written = target != NULL && replace(target, exists ? status.st_mode : 0644, data, bytes);
+        free(target);
+    }
+    return written ? TMB_OK : tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be written", path);
 }

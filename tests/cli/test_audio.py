@@ -11,17 +11,20 @@ from support import (
     FAILED,
     GOLDEN,
     INPUT,
+    INTERRUPTED,
     MODEL,
     OK,
     USAGE,
     Case,
     denoiser_clips,
+    interrupt,
     json_lines,
     needs_denoiser,
     parse_wav,
     read_wav,
     run,
     snr,
+    start,
     tone,
     write_wav,
 )
@@ -368,6 +371,17 @@ class BadInput(Case):
                     self.assertIn(name, done.stderr)
         self.assertEqual(self.files(), before)
 
+    def test_what_leaves_nothing_at_another_rate(self):
+        write_wav(self.folder / "one.wav", [0.5])
+        for command in (("resample", "one.wav", "-r", "16k"), ("enhance", "one.wav", "--output-rate", "16k")):
+            for output in ("out.wav", "out.flac"):
+                with self.subTest(command=command, output=output):
+                    done = self.check(INPUT, *command, "-o", output, "--json", cwd=self.folder)
+                    result, = json_lines(done.stdout)
+                    self.assertEqual((set(result), result["error"]["type"]), ({"input", "error"}, "format"))
+                    self.assertEqual(self.files(), ["one.wav"])
+        self.check(OK, "resample", "one.wav", "-r", "48k", "-o", "same.wav", cwd=self.folder)
+
     def test_standard_input_is_named(self):
         self.assertIn("standard input", self.check(INPUT, "info", "-", stdin=b"no audio at all").stderr)
 
@@ -491,6 +505,19 @@ class Info(Case):
             self.assertAlmostEqual(result["loudness"], -3.01, delta=0.05)
             self.assertAlmostEqual(result["level"], -3.01, delta=0.01)
             self.assertAlmostEqual(result["peak"], 0, delta=0.01)
+
+    def test_an_interrupted_measurement_is_no_result(self):
+        write_wav(self.folder / "a.wav", tone(1))
+        data = (self.folder / "a.wav").read_bytes()
+        head = data[:4] + b"\xff" * 4 + data[8:40] + b"\xff" * 4
+        for options in ((), ("--json",)):
+            with self.subTest(options=options):
+                process = start("info", "--measure", *options, "-")
+                # More than the pipe holds: the rest is taken once the command is there and reads.
+                process.stdin.write(head + 4 * data[44:])
+                process.stdin.flush()
+                status, out, _ = interrupt(process)
+                self.assertEqual((status, out), (INTERRUPTED, b""))
 
     def test_silence_has_no_loudness(self):
         write_wav(self.folder / "a.wav", [0.0] * 48000)

@@ -133,9 +133,11 @@ class Interrupted(Case):
     def test_nothing_stays(self):
         # The suite itself may run under nohup, and a signal that is ignored stays so in a child.
         self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        limit = "timbre: error: the limit of CPU time (ulimit -St) is reached\n"
+        for number, message in ((signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGHUP, ""),
+                                (signal.SIGXCPU, limit)):  # fmt: skip
             status, _, errors = self.run_until_output(number)
-            self.assertEqual((status, errors), (INTERRUPTED, ""))
+            self.assertEqual((status, errors), (INTERRUPTED, message))
             self.assertEqual(self.files(), [])
 
     def test_a_closed_terminal_is_ignored_under_nohup(self):

@@ -2,11 +2,15 @@
 import json
 import os
 import pathlib
+import stat
 import subprocess
 import tempfile
+import time
 import unittest
 
 from support import (
+    FAILED,
+    GOLDEN,
     INPUT,
     OK,
     TIMBRE,
@@ -16,6 +20,7 @@ from support import (
     json_lines,
     needs_denoiser,
     needs_espeak,
+    run,
     speech,
     tone,
     write_wav,
@@ -162,12 +167,16 @@ class Overwrite(Case):
             ("--codes", None),
             ("--outpu", None),
             ("--out", "--output"),
+            ("--gpu", "--device"),
         ):
             done = self.refused("clone", option, "me.wav", "--ref", "me.wav", "--text", "hi", "-o", "x.wav",
                                 message="unknown option")
             if meant is not None:
                 self.assertIn(f"did you mean {meant}?", done)
         self.refused("enhance", "me.wav", "-o", "x.wav", "--plo", "me.wav", message="unknown option")
+        for option in ("--out", "--outp", "--output-"):  # --output-rate is of nothing that is written
+            self.assertIn("did you mean --output", self.refused("enhance", "me.wav", option, "x.wav",
+                                                                message="unknown option"))
         self.refused("enhance", "me.wav", "-o", "x.wav", "--plot", "hard.wav", message="does not end in .png")
 
     def batch(self, status, items, stdin=False, folder=".", extra=()):
@@ -247,6 +256,109 @@ class Overwrite(Case):
         # The same batch again is the same files: a file of items may replace what it made before.
         done = self.check(OK, "clone", "--batch", "items.jsonl", "--out-dir", "out", cwd=self.folder, env=PREVIEW)
         self.assertEqual(sorted(line["audio"] for line in json_lines(done.stdout)), sorted(files))
+
+
+QWEN = GOLDEN / "qwen"
+CLONE = ("clone", "--model", QWEN / "sample-c/model", "--ref", QWEN / "references/ref_en.wav", "--no-pre", "--no-post",
+         "--max-frames", "2")  # fmt: skip
+ONE = (*CLONE, "--text", "Hi.", "-o", "out.wav")
+WHOLE_FILES = [
+    (("voice", "create", CLONE[4], "--no-pre", "--model", CLONE[2], "-o"), b"TMBV"),
+    ((*ONE, "--codes-out"), b"\x93NUMPY"),
+    (("enhance", "me.wav", "-o", "out.wav", "--plot"), b"\x89PNG"),
+]
+
+
+@needs_denoiser
+class WholeFiles(Case):
+    """What is written at once, beside the audio, is written as audio is."""
+
+    def setUp(self):
+        super().setUp()
+        write_wav(self.folder / "me.wav", tone(0.3))
+
+    def each(self):
+        for words, begin in WHOLE_FILES:
+            with self.subTest(words=words):
+                path = self.folder / "file.png"
+                yield words, begin, path
+                path.unlink()
+
+    def test_a_pipe_is_written_in_place(self):
+        for words, begin, path in self.each():
+            os.mkfifo(path)
+            pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            got = b""
+            with subprocess.Popen([TIMBRE, *map(str, words), path], cwd=self.folder, env=environment(),
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:  # fmt: skip
+                over = False
+                while not over:
+                    over = process.poll() is not None
+                    try:
+                        got += os.read(pipe, 1 << 20)
+                    except BlockingIOError:
+                        pass
+                    time.sleep(0.01)
+                self.assertEqual(process.returncode, OK, process.stderr.read())
+            os.close(pipe)
+            self.assertTrue(got.startswith(begin), got)
+            self.assertTrue(path.is_fifo())
+
+    def test_the_permissions_of_a_file_stay(self):
+        for words, begin, path in self.each():
+            path.write_bytes(b"old")
+            path.chmod(0o600)
+            link = self.folder / "link.png"
+            link.symlink_to(path.name)
+            self.check(OK, *words, link, cwd=self.folder)
+            self.assertTrue(link.is_symlink())
+            link.unlink()
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+            self.assertTrue(path.read_bytes().startswith(begin))
+
+    def test_a_link_to_nothing_is_refused(self):
+        for words, _, path in self.each():
+            path.symlink_to("absent")
+            self.assertIn(b"file.png: cannot be written: No such file", run(*words, path, cwd=self.folder).stderr)
+            self.assertTrue(path.is_symlink())
+
+    @unittest.skipIf(os.geteuid() == 0, "root may write everything")
+    def test_a_file_that_may_not_be_written_stays(self):
+        for words, _, path in self.each():
+            path.write_bytes(b"old")
+            path.chmod(0o400)
+            done = run(*words, path, cwd=self.folder)
+            self.assertIn(b"file.png: cannot be written: Permission denied", done.stderr)
+            self.assertIn(done.returncode, (FAILED, INPUT))
+            self.assertEqual(path.read_bytes(), b"old")
+
+    def test_codes_that_are_not_written_are_not_named(self):
+        (self.folder / "items.jsonl").write_text('{"text": "Hi.", "custom_id": "a"}')
+        (self.folder / "codes/a.npy").mkdir(parents=True)
+        batch = (*CLONE, "--batch", "items.jsonl", "--out-dir", "out", "--codes-out", "codes")
+        for words in ((*ONE, "--json", "--codes-out", "absent/a.npy"), batch):
+            with self.subTest(words=words):
+                done = self.check(FAILED, *words, cwd=self.folder)
+                result, = json_lines(done.stdout)
+                self.assertIn("a.npy: cannot be written", result["error"]["message"])
+                self.assertFalse({"audio", "codes"} & set(result))
+                self.assertEqual(done.stderr.count("cannot be written"), 1, done.stderr)
+
+    @needs_espeak
+    def test_an_engine_without_codes_writes_none(self):
+        write_wav(self.folder / "me.wav", speech())
+        (self.folder / "items.jsonl").write_text('{"text": "Hi.", "ref_audio": "me.wav"}')
+        for words in (
+            ("--ref", "me.wav", "--text", "Hi.", "-o", "out.wav", "--json", "--codes-out", "a.npy"),
+            ("--batch", "items.jsonl", "--out-dir", "out", "--codes-out", "codes"),
+        ):
+            with self.subTest(words=words):
+                done = self.check(OK, "clone", "--no-pre", "--no-post", *words, env=PREVIEW, cwd=self.folder)
+                result, = json_lines(done.stdout)
+                self.assertIn("audio", result)
+                self.assertNotIn("codes", result)
+                self.assertIn("no codes to write", done.stderr)
+        self.assertEqual([name for name in self.files() if name.endswith(".npy")], [])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import unittest
 
-from support import (INPUT, MODEL, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser, parse_wav,
+from support import (GOLDEN, INPUT, MODEL, OK, TIMBRE, USAGE, Case, environment, json_lines, needs_denoiser, parse_wav,
                      read_wav, tone, write_wav)
 
 needs_ffmpeg = unittest.skipUnless(shutil.which("ffmpeg"), "ffmpeg is not installed")
@@ -258,6 +258,12 @@ class Recordings(Case):
         self.check(OK, "resample", source, "-r", "24000", "-o", self.folder / "out.aac")
         about = json.loads(self.check(OK, "info", "--measure", "--json", self.folder / "out.aac").stdout)
         self.assertAlmostEqual(about["duration"], 1, delta=0.15)
+        # An item of a batch asks for it as a request to the server does.
+        qwen = GOLDEN / "qwen"
+        self.check(OK, "clone", "--model", qwen / "sample-c/model", "--ref", qwen / "references/ref_en.wav", "--no-pre",
+                   "--no-post", "--max-frames", "4", "--batch", "-", "--out-dir", self.folder / "out",
+                   stdin=b'{"text": "Hi.", "response_format": "aac"}')  # fmt: skip
+        self.assertIn("AAC", self.check(OK, "info", self.folder / "out/0001.aac").stdout.decode())
 
     def test_without_ffmpeg(self):
         m4a = self.folder / "in.m4a"

@@ -305,6 +305,39 @@ class Documents(Case):
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"standard output", done.stderr)
 
+    def test_closed_standard_descriptors(self):
+        """No file or pipe of the command's gets their numbers: not read, not written to, and nothing waits."""
+        write_wav(self.folder / "me.wav", tone(0.1))
+        resample = ("resample", "me.wav", "-r", "16k", "-o", "out.wav")
+        for closed, status, words in (
+            ((0,), INPUT, ("info", "-")),
+            ((1,), FAILED, ("info", "me.wav")),
+            ((0, 1), FAILED, ("info", "me.wav")),
+            ((2,), OK, resample),
+            ((0, 1, 2), OK, resample),
+            ((0, 1, 2), INPUT, ("info", "none.wav")),
+            ((0,), OK, ("serve", "--help")),
+            ((2,), OK, ("serve", "--help")),
+        ):
+            with self.subTest(closed=closed, words=words):
+                shell = " ".join(f"{number}>&-" for number in closed)
+                done = subprocess.run(["sh", "-c", f'exec "$@" {shell}', "sh", TIMBRE, *words], cwd=self.folder,
+                                      stdin=subprocess.DEVNULL, capture_output=True, env=environment(),
+                                      timeout=240)  # fmt: skip
+                self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(self.files(), ["me.wav", "out.wav"])
+
+    def test_the_largest_file_that_is_allowed(self):
+        write_wav(self.folder / "me.wav", tone(2))
+        for file, encoding in (("out.wav", "s16"), ("out.flac", "s24")):
+            with self.subTest(file=file):
+                words = ("resample", "me.wav", "-r", "44100", "-o", file, "--encoding", encoding)
+                done = subprocess.run(["sh", "-c", 'ulimit -f 10; exec "$@"', "sh", TIMBRE, *words], cwd=self.folder,
+                                      capture_output=True, env=environment(), timeout=240)  # fmt: skip
+                self.assertEqual(done.returncode, FAILED, done.stderr)
+                self.assertIn(f"{file}: cannot be written: File too large", done.stderr.decode())
+                self.assertEqual(self.files(), ["me.wav"])
+
     def test_a_reader_that_leaves_is_no_error_line(self):
         """`| head` has what it wants: a status, and no line, from whatever writes."""
         write_wav(self.folder / "me.wav", tone(2))
