@@ -10,12 +10,8 @@ static const struct {
     uint32_t mask;
     uint8_t place[MOST]; /* of WAV's channels in Vorbis' order */
 } orders[MOST + 1] = {
-    [3] = {0x007, {0, 2, 1}},
-    [4] = {0x033, {0, 1, 2, 3}},
-    [5] = {0x037, {0, 2, 1, 3, 4}},
-    [6] = {0x03f, {0, 2, 1, 5, 3, 4}},
-    [7] = {0x70f, {0, 2, 1, 6, 5, 3, 4}},
-    [8] = {0x63f, {0, 2, 1, 7, 5, 6, 3, 4}},
+    [3] = {0x007, {0, 2, 1}},          [4] = {0x033, {0, 1, 2, 3}},          [5] = {0x037, {0, 2, 1, 3, 4}},
+    [6] = {0x03f, {0, 2, 1, 5, 3, 4}}, [7] = {0x70f, {0, 2, 1, 6, 5, 3, 4}}, [8] = {0x63f, {0, 2, 1, 7, 5, 6, 3, 4}},
 };
 
 /* One and two channels are the same everywhere; of more than eight nothing is said. */
