@@ -25,16 +25,19 @@ static tmb_status cut_short(tmb_notes *notes, tmb_error *error, const char *what
                     (unsigned long long)place, (unsigned long long)promised, (unsigned long long)there);
 }
 
-/* Boxes tile an MP4 file. */
+/* Boxes tile an MP4 file; before its first one padding may stand. */
 static tmb_status check_boxes(tmb_source *source, tmb_notes *notes, tmb_error *error) {
     uint64_t place = 0;
+    bool begun = false;
     for (int step = 0; place + 8 <= source->size && step < MOST_STEPS; step++) {
         uint8_t head[16] = {0};
         const size_t got = tmb_source_read_at(source, place, head, sizeof head);
-        if (place > 0 && memcmp(head + 4, "ftyp", 4) == 0) {
+        const bool begins = memcmp(head + 4, "ftyp", 4) == 0;
+        if (begun && begins) {
             note_appended(source, place, notes);
             break;
         }
+        begun = begun || begins || memcmp(head + 4, "moov", 4) == 0 || memcmp(head + 4, "mdat", 4) == 0;
         uint64_t size = tmb_big(head, 4);
         size = size == 1 && got == 16 ? tmb_big(head + 8, 8) : size == 0 ? source->size - place : size;
         if (size < 8) {
@@ -48,8 +51,11 @@ static tmb_status check_boxes(tmb_source *source, tmb_notes *notes, tmb_error *e
     return TMB_OK;
 }
 
-/* Objects tile an ASF file. */
+/* Objects tile an ASF file, and the one with the packets is the last where nobody could go back to write its size. */
 static tmb_status check_objects(tmb_source *source, tmb_notes *notes, tmb_error *error) {
+    static const uint8_t data[16] = {0x36, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11,
+                                     0xa6, 0xd9, 0x00, 0xaa, 0x00, 0x62, 0xce, 0x6c};
+    enum { DATA_HEAD = 50 };
     uint8_t first[16];
     if (tmb_source_read_at(source, 0, first, sizeof first) < sizeof first) {
         return TMB_OK;
@@ -63,7 +69,7 @@ static tmb_status check_objects(tmb_source *source, tmb_notes *notes, tmb_error 
             note_appended(source, place, notes);
             break;
         }
-        if (size < 24) {
+        if (size < 24 || (size <= DATA_HEAD && memcmp(head, data, sizeof data) == 0)) {
             break; /* of a stream whose length was not known */
         }
         if (size > source->size - place) {
@@ -220,8 +226,7 @@ static tmb_status check_transport(tmb_source *source, tmb_notes *notes, tmb_erro
     return status;
 }
 
-/* Bytes of a frame of MPEG audio's layer I or II; 0: none begins here, or in free format. */
-static uint64_t mpeg_frame(const uint8_t bytes[4]) {
+uint64_t tmb_mpeg_frame(const uint8_t bytes[4]) {
     static const uint16_t kilobits[2][2][16] = {
         /* MPEG-1: layer I, II; MPEG-2 and 2.5 */
         {{0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448, 0},
@@ -250,7 +255,7 @@ static tmb_status check_mpeg_frames(tmb_source *source, tmb_notes *notes, tmb_er
     uint8_t head[4];
     uint64_t place = 0;
     while (tmb_source_read_at(source, place, head, sizeof head) == sizeof head) {
-        const uint64_t size = mpeg_frame(head);
+        const uint64_t size = tmb_mpeg_frame(head);
         if (size == 0) {
             break; /* a tag, or what ffmpeg will complain of */
         }
@@ -258,6 +263,46 @@ static tmb_status check_mpeg_frames(tmb_source *source, tmb_notes *notes, tmb_er
             return cut_short(notes, error, "frame", place, size, source->size - place);
         }
         place += size;
+    }
+    return TMB_OK;
+}
+
+/* Samples of a whole recording by a WavPack block's head; 0: not said. */
+static uint64_t wavpack_total(const uint8_t *head) {
+    const uint64_t low = tmb_little(head + 12, 4);
+    return low == 0 || low == 0xffffffffu ? 0 : low + ((uint64_t)head[11] << 32) - head[11];
+}
+
+/* Blocks tile a WavPack file, several for each frame of many channels. The first ones say how many samples there are;
+ * ffmpeg reads on through all recordings that were appended to one another. */
+static tmb_status check_wavpack(tmb_source *source, tmb_notes *notes, tmb_error *error) {
+    enum { HEAD = 32, BEGINS_FRAME = 0x800, ENDS_FRAME = 0x1000 };
+    uint8_t head[HEAD];
+    uint64_t place = 0;
+    uint64_t promised = 0;
+    uint64_t there = 0;
+    bool known = true; /* what all of them promise */
+    for (size_t got = 0; (got = tmb_source_read_at(source, place, head, sizeof head)) > 0;) {
+        if (memcmp(head, "wvpk", got < 4 ? got : 4) != 0) {
+            break; /* what stands behind, or ffmpeg will complain of */
+        }
+        const uint64_t left = source->size - place;
+        const uint64_t size = got == HEAD ? 8 + tmb_little(head + 4, 4) : HEAD;
+        if (size > left) {
+            return cut_short(notes, error, "block", place, size, left);
+        }
+        const uint64_t samples = size >= HEAD ? tmb_little(head + 20, 4) : 0;
+        const uint64_t flags = size >= HEAD ? tmb_little(head + 24, 4) : 0;
+        if (samples > 0 && (flags & BEGINS_FRAME) != 0 && tmb_little(head + 16, 4) == 0 && head[10] == 0) {
+            promised += wavpack_total(head);
+            known = known && wavpack_total(head) != 0;
+        }
+        there += (flags & ENDS_FRAME) != 0 ? samples : 0;
+        place += size;
+    }
+    if (known && there < promised) {
+        return tmb_lost(notes, error, "is cut short: it promises %llu samples and has %llu",
+                        (unsigned long long)promised, (unsigned long long)there);
     }
     return TMB_OK;
 }
@@ -300,8 +345,9 @@ static const struct {
     const char *demuxer;
     tmb_status (*check)(tmb_source *source, tmb_notes *notes, tmb_error *error);
 } checks[] = {
-    {"mov", check_boxes},      {"matroska", check_segment}, {"asf", check_objects},      {"tta", check_true_audio},
-    {"flv", check_flash_tags}, {"avi", check_riff},         {"mpegts", check_transport}, {"mp3", check_mpeg_frames},
+    {"mov", check_boxes},        {"matroska", check_segment}, {"asf", check_objects},
+    {"tta", check_true_audio},   {"flv", check_flash_tags},   {"avi", check_riff},
+    {"mpegts", check_transport}, {"mp3", check_mpeg_frames},  {"wv", check_wavpack},
 };
 
 tmb_status tmb_container_check(tmb_source *source, const char *demuxer, tmb_notes *notes, tmb_error *error) {

@@ -2,6 +2,8 @@
 #include "base/memory.h"
 #include "io/decoder.h"
 #include "io/flac_frames.h"
+#include "io/loudspeakers.h"
+#include "io/ogg_links.h"
 #include "io/sndfile_open.h"
 
 #include <stdio.h>
@@ -17,6 +19,7 @@ typedef struct sndfile_state {
     int raw;
     int rate, channels, format;
     uint64_t done, part_done, part_length; /* samples per channel: of all, of this part, that it must give (0: any) */
+    bool vorbis_order;                     /* of this part's channels */
     bool ended;                            /* salvaged as far as it goes */
     tmb_notes *notes;
 } sndfile_state;
@@ -106,6 +109,9 @@ static tmb_status open_next(sndfile_state *state, SF_INFO *info, tmb_error *erro
     if (state->link.error_number != 0) {
         return tmb_fail_errno(error, TMB_ERROR_IO, state->link.error_number, "cannot be read");
     }
+    const int encoding = info->format & SF_FORMAT_SUBMASK; /* libsndfile leaves the channels as they are */
+    state->vorbis_order =
+        encoding == SF_FORMAT_VORBIS || (encoding == SF_FORMAT_OPUS && tmb_ogg_opus_has_speakers(&state->link, 0));
     return state->file != NULL ? TMB_OK
                                : tmb_fail(error, TMB_ERROR_FORMAT,
                                           "is damaged, cut short or of an unsupported kind (libsndfile: %s)", reason);
@@ -146,7 +152,11 @@ static tmb_status read_part(sndfile_state *state, float *out, size_t capacity, s
     if (wanted == 0) {
         return TMB_OK;
     }
-    const sf_count_t got = sf_readf_float(state->file, out + *count * (size_t)state->channels, (sf_count_t)wanted);
+    float *place = out + *count * (size_t)state->channels;
+    const sf_count_t got = sf_readf_float(state->file, place, (sf_count_t)wanted);
+    if (got > 0 && state->vorbis_order) {
+        tmb_vorbis_to_wave(place, (size_t)got, state->channels);
+    }
     *count += got > 0 ? (size_t)got : 0;
     state->part_done += got > 0 ? (uint64_t)got : 0;
     state->done += got > 0 ? (uint64_t)got : 0;
@@ -228,6 +238,7 @@ tmb_status tmb_decoder_sndfile(tmb_source *source, const tmb_parts *parts, int r
     out->state = state;
     out->rate = info.samplerate;
     out->channels = info.channels;
+    out->channel_mask = state->vorbis_order ? tmb_vorbis_mask(info.channels) : 0;
     if (info.frames > 0 && info.frames < SF_COUNT_MAX && parts->count <= 1) {
         out->length = (uint64_t)info.frames;
     }

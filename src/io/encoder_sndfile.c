@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/encoder.h"
+#include "io/loudspeakers.h"
 #include "io/pcm.h"
 #include "io/sndfile_open.h"
 
@@ -23,7 +24,7 @@ typedef struct sndfile_state {
     SNDFILE *file;
     tmb_sink *sink;
     tmb_audio_shape shape;
-    float held[BLOCK]; /* Vorbis: what does not fill a block yet */
+    float held[BLOCK]; /* Vorbis, and surround in Opus: what does not fill a block yet */
     size_t held_count;
 } sndfile_state;
 
@@ -77,12 +78,13 @@ static size_t whole_block(const sndfile_state *state) {
 static tmb_status flush_held(sndfile_state *state, tmb_error *error) {
     const size_t count = state->held_count / (size_t)state->shape.channels;
     state->held_count = 0;
+    tmb_wave_to_vorbis(state->held, count, state->shape.channels);
     return count > 0 ? write_lossy(state, state->held, count, error) : TMB_OK;
 }
 
 /* In blocks of one size: libvorbis extrapolates from as many samples as it was given at first, and how
  * a stream was cut must not change the file. */
-static tmb_status write_vorbis(sndfile_state *state, const float *samples, size_t count, tmb_error *error) {
+static tmb_status write_blocks(sndfile_state *state, const float *samples, size_t count, tmb_error *error) {
     size_t values = count * (size_t)state->shape.channels;
     while (values > 0) {
         const size_t room = whole_block(state) - state->held_count;
@@ -141,7 +143,10 @@ static tmb_status encode(void *pointer, const float *samples, size_t count, tmb_
     sndfile_state *state = pointer;
     switch (state->shape.container) {
     case TMB_CONTAINER_FLAC: return write_flac(state, samples, count, error);
-    case TMB_CONTAINER_OGG: return write_vorbis(state, samples, count, error);
+    case TMB_CONTAINER_OGG: return write_blocks(state, samples, count, error);
+    case TMB_CONTAINER_OPUS:
+        return state->shape.channels > 2 ? write_blocks(state, samples, count, error)
+                                         : write_lossy(state, samples, count, error);
     default: return write_lossy(state, samples, count, error);
     }
 }

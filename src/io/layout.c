@@ -16,23 +16,28 @@
 #define MAX_CHUNKS 4096
 /* ---- chunks ---- */
 
-/* The tail that all of Wave64's identifiers but one share. */
+/* The tail that Wave64's identifiers share which are read here. */
 static const uint8_t w64_tail[12] = {0xf3, 0xac, 0xd3, 0x11, 0x8c, 0xd1, 0x00, 0xc0, 0x4f, 0x8e, 0xdb, 0x8a};
 
 /* The chunk whose head is at `place`; false: there is none. Its size may reach beyond the end. */
 static bool chunk_at(const tmb_layout_walk *w, uint64_t place, tmb_layout_chunk *out) {
     uint8_t head[24];
     const size_t bytes = w->family.name + w->family.size;
-    if (place > w->end || w->end - place < bytes || tmb_source_read_at(w->source, place, head, bytes) < bytes ||
-        !tmb_layout_is_printable(head)) {
+    if (place > w->end || w->end - place < bytes || tmb_source_read_at(w->source, place, head, bytes) < bytes) {
         return false;
     }
-    if (w->family.name == 16 && memcmp(head + 4, w64_tail, sizeof w64_tail) != 0) {
+    out->contents = place + bytes;
+    out->size = tmb_layout_number(w, head + w->family.name, w->family.size);
+    if (w->family.name == 16 && memcmp(head + 4, w64_tail, sizeof w64_tail) != 0) { /* anybody's, if it is one */
+        memset(out->name, 0, sizeof out->name);
+        const bool fits = out->size >= bytes && out->size - bytes <= w->end - out->contents;
+        out->size -= fits ? bytes : 0;
+        return fits;
+    }
+    if (!tmb_layout_is_printable(head)) {
         return false;
     }
     memcpy(out->name, head, 4);
-    out->contents = place + bytes;
-    out->size = tmb_layout_number(w, head + w->family.name, w->family.size);
     if (w->family.counts_itself) {
         const bool counted = out->size >= bytes;
         out->size -= counted ? bytes : out->size;
@@ -89,8 +94,8 @@ static bool file_begins(const tmb_layout_walk *w, uint64_t place) {
     return got >= 12 && tmb_sniff_is(head, got, &kind) && kind != TMB_FILE_MP3 && kind != TMB_FILE_OGG;
 }
 
-/* Whether nothing but whole chunks lies between `at` and the end or another file (*next): then the samples end at `at`
- * for certain. */
+/* Whether nothing but whole chunks and tags lies between `at` and the end or another file (*next): then the samples end
+ * at `at` for certain. */
 static bool only_chunks(const tmb_layout_walk *w, uint64_t at, uint64_t *next) {
     uint64_t place = behind(w, at);
     *next = 0;
@@ -103,12 +108,30 @@ static bool only_chunks(const tmb_layout_walk *w, uint64_t at, uint64_t *next) {
         if (place >= w->end || zeros_to_end(w, place)) {
             return true;
         }
-        if (!chunk_at(w, place, &c) || c.size > w->end - c.contents) {
+        const bool chunk = chunk_at(w, place, &c) && c.size <= w->end - c.contents;
+        const uint64_t mark = chunk ? 0 : tmb_mark_at(w->source, place, w->end);
+        if (!chunk && mark == 0) {
             return false;
         }
-        place = behind(w, c.contents + c.size);
+        place = chunk ? behind(w, c.contents + c.size) : place + mark;
     }
     return false;
+}
+
+/* The place at or behind `at` from which on nothing is a chunk, a tag or zeros. Zeros may be samples: they say nothing
+ * about where these end. */
+static uint64_t skip_known(const tmb_layout_walk *w, uint64_t at) {
+    uint64_t place = behind(w, at);
+    for (int i = 0; i < MAX_CHUNKS && place < w->end; i++) {
+        tmb_layout_chunk c;
+        const bool chunk = chunk_at(w, place, &c) && c.size <= w->end - c.contents;
+        const uint64_t next = chunk ? behind(w, c.contents + c.size) : tmb_marks_skip(w->source, place, w->end);
+        if (next == place) {
+            break;
+        }
+        place = next;
+    }
+    return place;
 }
 
 /* Bytes of samples, from the place at which they begin: see the header for the rule. */
@@ -161,9 +184,8 @@ static tmb_status settle_length(tmb_layout_walk *w, uint64_t place, uint64_t pro
         out->unfinished = true; /* a length that wrapped, and something behind the samples that is no chunk */
         return TMB_OK;
     }
-    const uint64_t marks = tmb_marks_skip(w->source, end, w->end);
     out->end = end;
-    if (marks < w->end) {
+    if (tmb_marks_skip(w->source, end, w->end) < w->end && skip_known(w, end) < w->end) {
         tmb_note(w->notes, "has %llu bytes behind its audio, which are left out", (unsigned long long)(w->end - end));
     }
     return TMB_OK;
@@ -256,6 +278,7 @@ static tmb_status finish(tmb_layout_walk *w, tmb_error *error) {
     }
     tmb_status status = check_frames(w, error);
     const uint64_t over = (out->end - out->start) % w->block;
+    out->frame = w->block;
     if (status == TMB_OK && over != 0) {
         tmb_note(w->notes, "ends inside a sample: its last %llu bytes are left out", (unsigned long long)over);
         out->end -= over;

@@ -20,6 +20,7 @@ typedef struct tmb_layout {
     const char *demuxer; /* ffmpeg's name for the container; NULL: it has nothing for this codec either */
     int format;          /* SF_FORMAT_RAW with subtype and endianness */
     int rate, channels;
+    unsigned frame;        /* SAMPLES: bytes of one of all channels */
     uint32_t channel_mask; /* 0: not said */
     uint64_t start, end;   /* bytes of the samples */
     uint64_t next;         /* where a file begins that was appended to this one; 0: none */

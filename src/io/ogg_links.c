@@ -183,6 +183,14 @@ const char *tmb_ogg_foreign(tmb_source *source, uint64_t place) {
     return "Ogg with an unknown codec";
 }
 
+bool tmb_ogg_opus_has_speakers(tmb_source *source, uint64_t place) {
+    enum { FAMILY = 18 };
+    uint8_t head[HEADER_BYTES + 255 + FAMILY + 1] = {0};
+    const size_t got = tmb_source_read_at(source, place, head, sizeof head);
+    const size_t packet = HEADER_BYTES + (size_t)head[HEADER_BYTES - 1];
+    return packet + FAMILY < got && memcmp(head + packet, "OpusHead", 8) == 0 && head[packet + FAMILY] == 1;
+}
+
 tmb_status tmb_ogg_scan(tmb_source *source, uint64_t start, tmb_notes *notes, tmb_parts *parts, tmb_error *error) {
     uint32_t table[256];
     make_table(table);

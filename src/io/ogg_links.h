@@ -14,4 +14,7 @@ tmb_status tmb_ogg_scan(tmb_source *source, uint64_t start, tmb_notes *notes, tm
  * called, one text for all of a kind. */
 const char *tmb_ogg_foreign(tmb_source *source, uint64_t place);
 
+/* Whether the Opus stream that begins at `place` says for which loudspeakers its channels are (mapping family 1). */
+bool tmb_ogg_opus_has_speakers(tmb_source *source, uint64_t place);
+
 #endif

@@ -176,8 +176,7 @@ static tmb_status open_mp3(tmb_audio_reader *reader, uint64_t start, uint64_t en
 
 /* Recordings of chunks that were appended to one another become parts of one: those that are not like the first cannot.
  */
-static tmb_status add_appended(tmb_audio_reader *reader, const tmb_layout *first, uint64_t next, unsigned frame,
-                               tmb_error *error) {
+static tmb_status add_appended(tmb_audio_reader *reader, const tmb_layout *first, uint64_t next, tmb_error *error) {
     while (next != 0) {
         tmb_layout layout = {0};
         bool known = false;
@@ -192,7 +191,7 @@ static tmb_status add_appended(tmb_audio_reader *reader, const tmb_layout *first
                               first->rate, first->channels, layout.rate, layout.channels);
         }
         if (status == TMB_OK) {
-            const tmb_part part = {layout.start, layout.end, (layout.end - layout.start) / frame};
+            const tmb_part part = {layout.start, layout.end, (layout.end - layout.start) / first->frame};
             status = tmb_parts_add(&reader->parts, part, error);
         }
         if (status != TMB_OK) {
@@ -219,10 +218,9 @@ static tmb_status open_samples(tmb_audio_reader *reader, const tmb_layout *layou
     if (status != TMB_OK) {
         return status;
     }
-    const uint64_t bytes = layout->end - layout->start;
-    const unsigned frame = decoding->length > 0 ? (unsigned)(bytes / decoding->length) : 1;
-    if (layout->next != 0 && frame > 0) {
-        status = add_appended(reader, layout, layout->next, frame, error);
+    decoding->length = (layout->end - layout->start) / layout->frame;
+    if (layout->next != 0) {
+        status = add_appended(reader, layout, layout->next, error);
         for (size_t i = 1; status == TMB_OK && i < reader->parts.count; i++) {
             decoding->length += reader->parts.items[i].length;
         }

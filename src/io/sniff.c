@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/bytes.h"
+#include "io/containers.h"
 #include "io/marks.h"
 #include "io/mp3_frames.h"
 
@@ -12,7 +13,7 @@
 #define READS "timbre reads WAV, RF64, Wave64, FLAC, Ogg Vorbis, Opus, MP3, AIFF, CAF and AU, and more with ffmpeg"
 /* Bytes before a file that are searched for its beginning. */
 #define MAX_JUNK ((size_t)64 << 10)
-#define FRONT 1024
+#define FRONT 2048 /* the largest frame of layers I and II, and the next one's head */
 
 static bool has(const uint8_t *data, size_t size, size_t place, const char *text) {
     const size_t length = strlen(text);
@@ -73,11 +74,23 @@ static bool is_adts(const uint8_t *data, size_t size) {
     }
 }
 
-/* Layers I and II. */
+/* Layers I and II: a frame, and another one of its kind or the end behind it. Text in UTF-16 begins like one. */
 static bool is_mpeg_audio(const uint8_t *data, size_t size) {
-    return size >= 4 && data[0] == 0xff && (data[1] & 0xe0) == 0xe0 && (data[1] & 0x18) != 0x08 &&
-           ((data[1] & 0x06) == 0x04 || (data[1] & 0x06) == 0x06) && (data[2] & 0xf0) != 0xf0 &&
-           (data[2] & 0x0c) != 0x0c;
+    const uint64_t first = size >= 4 ? tmb_mpeg_frame(data) : 0;
+    if (first == 0 || first > size) {
+        return false;
+    }
+    const size_t left = size - (size_t)first;
+    const uint8_t *next = data + first;
+    return left < 4 || memcmp(next, "TAG", 3) == 0 ||
+           (tmb_mpeg_frame(next) > 0 && next[1] == data[1] && ((next[2] ^ data[2]) & 0x0c) == 0);
+}
+
+/* What stands before a QuickTime or MP4 file's first box: short, and its name may begin a word of a text. */
+static bool is_padding_box(const uint8_t *data, size_t size) {
+    return size >= 8 && data[0] == 0 && tmb_big(data, 4) >= 8 &&
+           (has(data, size, 4, "free") || has(data, size, 4, "skip") || has(data, size, 4, "wide") ||
+            has(data, size, 4, "pnot"));
 }
 
 static bool is_transport_stream(const uint8_t *data, size_t size) {
@@ -92,7 +105,6 @@ static const struct {
 } foreign[] = {
     {4, "ftyp", NULL, "mov", "M4A or MP4 (AAC)"},
     {4, "moov", NULL, "mov", "QuickTime"},
-    {4, "wide", NULL, "mov", "QuickTime"},
     {4, "mdat", NULL, "mov", "QuickTime"},
     {0, "\x1a\x45\xdf\xa3", NULL, "matroska", "WebM or Matroska"},
     {0, "\x30\x26\xb2\x75", NULL, "asf", "WMA or ASF"},
@@ -102,6 +114,7 @@ static const struct {
     {0, "TTA1", NULL, "tta", "True Audio"},
     {0, "FLV\x01", NULL, "flv", "Flash video"},
     {8, "AVI ", NULL, "avi", "AVI"},
+    {0, NULL, is_padding_box, "mov", "QuickTime or MP4"},
     {0, NULL, is_adts, "aac", "AAC (ADTS)"},
     {0, NULL, is_transport_stream, "mpegts", "an MPEG transport stream"},
     {0, NULL, is_mpeg_audio, "mp3", "MPEG audio of layer I or II"},
@@ -168,7 +181,7 @@ static bool find_box(tmb_source *source, tmb_sniffed *out) {
     uint8_t data[FRONT];
     for (uint64_t back = 1; back < 4 && back < out->start; back++) {
         const size_t size = tmb_source_read_at(source, out->start - back, data, sizeof data);
-        if (data[0] == 0 && has(data, size, 4, "ftyp") && is_foreign(data, size, out)) {
+        if (data[0] == 0 && (has(data, size, 4, "ftyp") || is_padding_box(data, size)) && is_foreign(data, size, out)) {
             out->start -= back;
             return true;
         }

@@ -189,6 +189,11 @@ class Recordings(Case):
         self.check(OK, "resample", source, "-r", "24000", "-o", self.folder / "out.wav")
         out = chunks_of((self.folder / "out.wav").read_bytes())[b"fmt "][0]
         self.assertEqual(struct.unpack_from("<I", out, 20)[0], 0x60F)
+        for ending in ("ogg", "opus"):
+            self.check(OK, "resample", source, "-r", "24000", "-o", self.folder / f"out.{ending}")
+            self.check(OK, "resample", self.folder / f"out.{ending}", "-r", "48000", "-o", self.folder / "out.wav")
+            out = chunks_of((self.folder / "out.wav").read_bytes())[b"fmt "][0]
+            self.assertEqual(struct.unpack_from("<I", out, 20)[0], 0x3F, ending)
 
     def test_tags_survive(self):
         body = self.wav().read_bytes()[44:]
@@ -253,6 +258,11 @@ class Recordings(Case):
         # From a pipe too, whose index is at its end.
         self.check(OK, "resample", "-", "-r", "24000", "-o", self.folder / "piped.wav", stdin=m4a.read_bytes())
         self.assertEqual((self.folder / "piped.wav").read_bytes(), (self.folder / "out.wav").read_bytes())
+        # Nobody could go back to write the size of what ffmpeg writes into a pipe.
+        asf = subprocess.run(["ffmpeg", "-nostdin", "-loglevel", "error", "-i", source, "-f", "asf", "-"],
+                             check=True, capture_output=True).stdout
+        self.check(OK, "resample", "-", "-r", "24000", "-o", self.folder / "asf.wav", stdin=asf)
+        self.assertAlmostEqual(len(read_wav(self.folder / "asf.wav")[2]), 24000, delta=2400)
         refused = self.check(INPUT, "resample", m4a, "-r", "24000", "-o", self.folder / "no.wav", "--no-ffmpeg")
         self.assertIn("that is turned off", refused.stderr)
         self.check(OK, "resample", source, "-r", "24000", "-o", self.folder / "out.aac")

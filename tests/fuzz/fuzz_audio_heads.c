@@ -112,6 +112,13 @@ void fuzz_seeds(fuzz_add_seed add) {
     put(file, &at, "\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x10\0", 16);
     put(file, &at, "data\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a\x20\0\0\0\0\0\0\0\1\2\3\4\5\6\7\x08", 32);
     add(file, at);
+    put(file, &at, "list\x2f\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0\x20\0\0\0\0\0\0\0textlist", 32);
+    add(file, at);
+    at = 0;
+    put(file, &at, "RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x10\0data\0\0\0\0", 44);
+    put(file, &at, "RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x10\0data\4\0\0\0\1\2\3\4", 48);
+    put(file, &at, "note\2\0\0\0abTAG+and zeros\0\0\0\0\0", 28);
+    add(file, at);
     at = 0;
     put(file, &at, "fLaC\x80\0\0\x22\x10\0\x10\0\0\0\0\0\0\0\x0b\xb8\0\xf0\0\0\0\x10", 26);
     memset(file + at, 0, 16);

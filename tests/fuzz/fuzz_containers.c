@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static const char *const demuxers[] = {"mov", "matroska", "asf", "tta", "flv", "avi", "mpegts", "mp3"};
+static const char *const demuxers[] = {"mov", "matroska", "asf", "tta", "flv", "avi", "mpegts", "mp3", "wv"};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < sizeof demuxers / sizeof demuxers[0]; i++) {
@@ -50,4 +50,13 @@ void fuzz_seeds(fuzz_add_seed add) {
     char frames[2 * 96] = "\xff\xfd\x14\xc0";
     memcpy(frames + 96, frames, 4);
     add(frames, sizeof frames);
+    static const char block[] = "wvpk\x1c\0\0\0\x10\4\0\0\xd0\7\0\0\0\0\0\0\xe8\3\0\0\0\x08\0\0crc1data"
+                                "wvpk\x1c\0\0\0\x10\4\0\0\xd0\7\0\0\xe8\3\0\0\xe8\3\0\0\0\x08\0\0crc2dat";
+    add(block, sizeof block - 1);
+    static const char piped[] = "\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c\x18\0\0\0\0\0\0\0"
+                                "\x36\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c\x32\0\0\0\0\0\0\0"
+                                "the packets to the end, as many as there are of them all";
+    add(piped, sizeof piped - 1);
+    static const char padded[] = "\0\0\0\10free\0\0\0\20ftypM4A \0\0\0\0\0\0\0\12mdatso";
+    add(padded, sizeof padded - 1);
 }

@@ -176,6 +176,71 @@ static void test_tags_behind(void **state) {
     check("avi", audio_bytes_join(avi(0, 0), audio_bytes_of(tag, sizeof tag)), NULL);
 }
 
+/* Behind padding, and whether another recording follows it. */
+static void test_padding_before(void **state) {
+    (void)state;
+    const audio_bytes padding = audio_bytes_of("\0\0\0\x0c"
+                                               "free0123\0\0\0\x08wide",
+                                               20);
+    check("mov", audio_bytes_join(audio_bytes_of(padding.data, padding.size), boxes(18)), NULL);
+    check("mov", audio_bytes_join(audio_bytes_of(padding.data, padding.size), boxes(19)), "promises 19 bytes");
+    check("mov", audio_bytes_join(audio_bytes_join(boxes(18), padding), boxes(18)), "another recording");
+}
+
+/* A head of 30 bytes, and packets in an object of `said` bytes, of which the last two look like a cut one. */
+static audio_bytes objects(uint64_t said) {
+    audio_bytes bytes = {0};
+    audio_bytes_put(&bytes, "\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c", 16);
+    audio_bytes_number(&bytes, 30, 8);
+    audio_bytes_text(&bytes, "header");
+    audio_bytes_put(&bytes, "\x36\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c", 16);
+    audio_bytes_number(&bytes, said, 8);
+    return fill(bytes, 30 + 50 + 100);
+}
+
+static void test_objects(void **state) {
+    (void)state;
+    check_cuts("asf", objects(150), 54);
+    check("asf", objects(50), NULL); /* what ffmpeg leaves in a pipe */
+    check("asf", objects(0), NULL);
+    check("asf", objects(151), "its object at byte 30 promises 151 bytes and has 150");
+    check("asf", objects(100), "its object at byte 130 promises 8680820740569200760 bytes");
+    check("asf", audio_bytes_join(objects(150), objects(150)), "another recording");
+}
+
+/* Two frames of a thousand samples, each in two blocks of 42 bytes; `total`: what the first ones say. */
+static audio_bytes wavpack(uint64_t total) {
+    audio_bytes bytes = {0};
+    for (unsigned i = 0; i < 4; i++) {
+        const size_t start = bytes.size;
+        audio_bytes_text(&bytes, "wvpk");
+        audio_bytes_number(&bytes, 34, 4);
+        audio_bytes_number(&bytes, 0x410, 4);
+        audio_bytes_number(&bytes, total, 4);
+        audio_bytes_number(&bytes, i / 2 * 1000, 4);
+        audio_bytes_number(&bytes, 1000, 4);
+        audio_bytes_number(&bytes, i % 2 == 0 ? 0x800 : 0x1000, 4);
+        bytes = fill(bytes, start + 42);
+    }
+    return bytes;
+}
+
+static void test_wavpack(void **state) {
+    (void)state;
+    check_cuts("wv", wavpack(2000), 1);
+    check("wv", audio_bytes_cut(wavpack(2000), 0, 84), "is cut short: it promises 2000 samples and has 1000");
+    check("wv", audio_bytes_cut(wavpack(2000), 0, 84 + 2), "its block at byte 84 promises 32 bytes and has 2");
+    check("wv", audio_bytes_cut(wavpack(2000), 0, 84 + 40), "its block at byte 84 promises 42 bytes and has 40");
+    check("wv", wavpack(2001), "promises 2001 samples and has 2000");
+    check("wv", wavpack(0xffffffffu), NULL); /* not known */
+    check("wv", wavpack(0), NULL);
+    check("wv", audio_bytes_cut(wavpack(0xffffffffu), 0, 84), NULL);
+    check("wv", audio_bytes_join(wavpack(2000), wavpack(2000)), NULL); /* ffmpeg reads both */
+    check("wv", audio_bytes_join(audio_bytes_cut(wavpack(2000), 0, 84), wavpack(2000)), "promises 4000 samples");
+    char tag[128] = "TAGTitle of it";
+    check("wv", audio_bytes_join(wavpack(2000), audio_bytes_of(tag, sizeof tag)), NULL);
+}
+
 static void test_frames(void **state) {
     (void)state;
     check("mp3", frames(3), NULL);
@@ -190,8 +255,9 @@ static void test_frames(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flash),  cmocka_unit_test(test_riff),        cmocka_unit_test(test_transport),
-        cmocka_unit_test(test_frames), cmocka_unit_test(test_tags_behind),
+        cmocka_unit_test(test_flash),   cmocka_unit_test(test_riff),        cmocka_unit_test(test_transport),
+        cmocka_unit_test(test_frames),  cmocka_unit_test(test_tags_behind), cmocka_unit_test(test_padding_before),
+        cmocka_unit_test(test_objects), cmocka_unit_test(test_wavpack),
     };
     return cmocka_run_group_tests_name("io containers", tests, NULL, NULL);
 }

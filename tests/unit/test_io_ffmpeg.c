@@ -187,7 +187,7 @@ static void test_cut(void **state) {
     if (!installed) {
         skip();
     }
-    static const size_t chosen[] = {0, 1, 4, 5};
+    static const size_t chosen[] = {0, 1, 4, 5, 14};
     for (size_t i = 0; i < sizeof chosen / sizeof chosen[0]; i++) {
         char path[256];
         path_in_folder(path, sizeof path, kinds[chosen[i]].file);

@@ -136,6 +136,18 @@ static void test_wav_lengths(void **state) {
     char tag[128] = "TAG";
     check_whole("ID3v1", audio_bytes_join(audio_bytes_wav(2036, 48000, 1, 2000, 2000), audio_bytes_of(tag, 128)), 1000,
                 NULL);
+    const audio_bytes texts = audio_bytes_of("LIST\x12\0\0\0INFOINAM\6\0\0\0title", 26);
+    for (int i = 0; i < 4; i++) { /* behind a chunk; zeros of a sector; a chunk behind these */
+        audio_bytes tail = i == 3 ? zeros(512) : audio_bytes_of(texts.data, texts.size);
+        tail = audio_bytes_join(tail, i == 0   ? audio_bytes_of(tag, 128)
+                                      : i == 3 ? audio_bytes_of(texts.data, texts.size)
+                                               : zeros(i == 1 ? 300 : 3));
+        audio_bytes junk = audio_bytes_join(audio_bytes_of(tail.data, tail.size), audio_bytes_of("\1\2\3\4", 4));
+        check_whole("chunks and tags", audio_bytes_join(audio_bytes_wav(2036, 48000, 1, 2000, 2000), tail), 1000, NULL);
+        check_whole("junk", audio_bytes_join(audio_bytes_wav(2036, 48000, 1, 2000, 2000), junk), 1000, "behind its");
+    }
+    free(texts.data);
+    check_whole("silence", audio_bytes_join(audio_bytes_wav(0, 48000, 1, 0, 0), zeros(2000)), 1000, NULL);
     /* A second chunk of samples, and an empty one before the first. */
     audio_bytes second_chunk = {0};
     audio_bytes_text(&second_chunk, "data");
@@ -206,11 +218,43 @@ static void test_other_widths(void **state) {
     }
 }
 
+/* Chunks that are somebody's, before the samples and behind them. */
+static void test_wave64_chunks(void **state) {
+    (void)state;
+    static const char names[][17] = {
+        "list\x2f\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00",
+        "\x5f\x94\x5f\xbc\x52\x5a\xd2\x11\x86\xdc\x00\xc0\x4f\x8e\xdb\x8a",
+        "\xab\xf7\x62\x56\x39\x2d\xd2\x11\x86\xc7\x00\xc0\x4f\x8e\xdb\x8a",
+        "data\x2f\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        audio_bytes chunk = audio_bytes_of(names[i], 16);
+        audio_bytes_number(&chunk, 24 + 5, 8);
+        audio_bytes_put(&chunk, "texts\0\0\0", 8);
+        for (int before = 0; before < 2; before++) {
+            audio_bytes file = audio_bytes_sndfile(SF_FORMAT_W64 | SF_FORMAT_PCM_16, 48000, 1, tone, 1000);
+            const size_t place = before != 0 ? 40 : file.size;
+            audio_bytes tail = audio_bytes_of(file.data + place, file.size - place);
+            file = audio_bytes_join(audio_bytes_cut(file, 0, place), audio_bytes_of(chunk.data, chunk.size));
+            check_whole(before != 0 ? "before" : "behind", audio_bytes_join(file, tail), 1000, NULL);
+        }
+        audio_bytes_free(&chunk);
+    }
+}
+
 static void test_appended_wavs(void **state) {
     (void)state;
     for (int kind = 0; kind < 4; kind++) {
         const int formats[] = {SF_FORMAT_WAV | SF_FORMAT_PCM_16, SF_FORMAT_AIFF | SF_FORMAT_PCM_16,
                                SF_FORMAT_W64 | SF_FORMAT_FLOAT, SF_FORMAT_AU | SF_FORMAT_PCM_16};
+        for (int i = 0; i < 3 && kind < 3; i++) { /* empty ones among them */
+            audio_bytes three = {0};
+            for (int k = 0; k < 3; k++) {
+                audio_bytes one = audio_bytes_sndfile(formats[kind], 48000, 2, tone, i == k ? 0 : 500);
+                three = audio_bytes_join(three, one);
+            }
+            check_whole("one is empty", three, 1000, NULL);
+        }
         audio_bytes both = audio_bytes_join(audio_bytes_sndfile(formats[kind], 48000, 1, tone, 1000),
                                             audio_bytes_sndfile(formats[kind], 48000, 1, tone, 501));
         check_whole("two", both, 1501, NULL);
@@ -527,12 +571,12 @@ static void test_ogg_ends(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wav_lengths),     cmocka_unit_test(test_contradictions),
-        cmocka_unit_test(test_other_widths),    cmocka_unit_test(test_appended_wavs),
-        cmocka_unit_test(test_wrapped_lengths), cmocka_unit_test(test_fronts),
-        cmocka_unit_test(test_salvage),         cmocka_unit_test(test_flac_totals),
-        cmocka_unit_test(test_mp3_frames),      cmocka_unit_test(test_mp3_in_wav),
-        cmocka_unit_test(test_ogg_ends),
+        cmocka_unit_test(test_wav_lengths),   cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_other_widths),  cmocka_unit_test(test_appended_wavs),
+        cmocka_unit_test(test_wave64_chunks), cmocka_unit_test(test_wrapped_lengths),
+        cmocka_unit_test(test_fronts),        cmocka_unit_test(test_salvage),
+        cmocka_unit_test(test_flac_totals),   cmocka_unit_test(test_mp3_frames),
+        cmocka_unit_test(test_mp3_in_wav),    cmocka_unit_test(test_ogg_ends),
     };
     return cmocka_run_group_tests_name("io promises", tests, set_up, tear_down);
 }

@@ -238,7 +238,25 @@ static void test_not_audio(void **state) {
     check_refused(audio_bytes_of("\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7", 16), NULL, TMB_ERROR_FORMAT,
                   "is not an audio file");
     check_refused(audio_bytes_of("R", 1), NULL, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(audio_bytes_of("\xff\xfeH\0e\0l\0l\0o\0", 12), NULL, TMB_ERROR_FORMAT, "is not an audio file");
+    audio_bytes letter = {0}; /* longer than a frame, and beginning with a line's end */
+    audio_bytes_put(&letter, "\xff\xfe", 2);
+    for (int i = 0; i < 3000; i++) {
+        audio_bytes_put(&letter, i % 70 == 0 ? "\n" : "e", 2);
+    }
+    check_refused(letter, NULL, TMB_ERROR_FORMAT, "is not an audio file");
     const tmb_audio_limits no_ffmpeg = {.no_ffmpeg = true};
+    check_refused(audio_bytes_of("the free and wide world", 23), &no_ffmpeg, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(audio_bytes_of("too wide a world", 16), &no_ffmpeg, TMB_ERROR_FORMAT, "is text, not audio");
+    check_refused(audio_bytes_of("\0\0\0\x08"
+                                 "free\0\0\0\x20"
+                                 "ftypM4A \0\0\0\0",
+                                 24),
+                  &no_ffmpeg, TMB_ERROR_FORMAT, "QuickTime or MP4");
+    check_refused(audio_bytes_of("ID3\4\0\0\0\0\0\2"
+                                 "ab\0\0\0\x08skip\0\0\0\x10pnot01234567",
+                                 36),
+                  &no_ffmpeg, TMB_ERROR_FORMAT, "QuickTime or MP4");
     check_refused(audio_bytes_of("\0\0\0\x20"
                                  "ftypM4A \0\0\0\0",
                                  16),

@@ -134,6 +134,70 @@ static void test_lossy_is_close(void **state) {
     }
 }
 
+/* The loudest of the channels of a file, and what it says of its loudspeakers. */
+static int loudest_channel(const audio_bytes *bytes, int channels, uint32_t *mask) {
+    tmb_audio_reader *reader = NULL;
+    tmb_audio_info info;
+    tmb_error error = {0};
+    assert_ok(tmb_audio_open_memory(bytes->data, bytes->size, NULL, &reader, &info, &error), error);
+    tmb_audio_close(&reader);
+    *mask = info.channel_mask;
+    size_t count = 0;
+    float *samples = decode(bytes, NULL, 48000, channels, &count);
+    double sums[8] = {0};
+    int loudest = 0;
+    for (size_t i = 0; i < count * (size_t)channels; i++) {
+        sums[i % (size_t)channels] += fabs((double)samples[i]);
+    }
+    for (int c = 0; c < channels; c++) {
+        loudest = sums[c] > sums[loudest] ? c : loudest;
+    }
+    free(samples);
+    return loudest;
+}
+
+/* Each loudspeaker gets its own: of files that libsndfile wrote, whose channels are in Vorbis' order, and of ours. */
+static void test_loudspeakers(void **state) {
+    (void)state;
+    static const struct {
+        int channels;
+        uint32_t mask;
+        int places[8]; /* in WAV's order, of Vorbis' channels */
+    } cases[] = {
+        {3, 0x007, {0, 2, 1}},          {4, 0x033, {0, 1, 2, 3}},          {5, 0x037, {0, 2, 1, 3, 4}},
+        {6, 0x03f, {0, 2, 1, 4, 5, 3}}, {7, 0x70f, {0, 2, 1, 5, 6, 4, 3}}, {8, 0x63f, {0, 2, 1, 6, 7, 4, 5, 3}},
+    };
+    static const struct {
+        tmb_container container;
+        int format;
+    } kinds[] = {{TMB_CONTAINER_OGG, SF_FORMAT_OGG | SF_FORMAT_VORBIS},
+                 {TMB_CONTAINER_OPUS, SF_FORMAT_OGG | SF_FORMAT_OPUS}};
+    const size_t count = 9600;
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        const int channels = cases[i / 2].channels;
+        for (int c = 0; c < channels; c++) {
+            float *samples = calloc(count * (size_t)channels, sizeof(float));
+            assert_non_null(samples);
+            for (size_t k = 0; k < count; k++) { /* low enough for the low-frequency channel */
+                samples[k * (size_t)channels + (size_t)c] = (float)(0.5 * sin(2 * M_PI * 60 * (double)k / 48000));
+            }
+            audio_bytes foreign = audio_bytes_sndfile(kinds[i % 2].format, 48000, channels, samples, count);
+            audio_bytes own = encode(kinds[i % 2].container, TMB_ENCODING_S16, 48000, channels, samples, count, 999);
+            uint32_t masks[2] = {0};
+            const int found[2] = {loudest_channel(&foreign, channels, &masks[0]),
+                                  loudest_channel(&own, channels, &masks[1])};
+            if (found[0] != cases[i / 2].places[c] || found[1] != c || masks[0] != cases[i / 2].mask ||
+                masks[1] != masks[0]) {
+                fail_msg("%s, channel %d of %d: %d and %d, masks 0x%x and 0x%x", endings[kinds[i % 2].container], c,
+                         channels, found[0], found[1], (unsigned)masks[0], (unsigned)masks[1]);
+            }
+            audio_bytes_free(&foreign);
+            audio_bytes_free(&own);
+            free(samples);
+        }
+    }
+}
+
 /* How the samples were cut into writes must not matter: for the bytes, or in Ogg, whose pages may end
  * elsewhere, for what they decode to. */
 static void test_pieces(void **state) {
@@ -295,6 +359,7 @@ int main(void) {
         cmocka_unit_test(test_clipping_and_rounding),
         cmocka_unit_test(test_clipped_samples_are_counted),
         cmocka_unit_test(test_lossy_is_close),
+        cmocka_unit_test(test_loudspeakers),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_no_samples),
         cmocka_unit_test(test_wav_header),
