@@ -5,6 +5,7 @@
 #include "base/thread.h"
 #include "queue/redis/shared.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static void expire(tmb_store *base) {
             tmb_redis_run(store->redis, TMB_SCRIPT_EXPIRE, &reply, "ddi", store->job_seconds,
                           grace > least_grace_seconds ? grace : least_grace_seconds, (int64_t)expired_most);
         size_t count = status == TMB_STORE_OK && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-        bool deleted = status == TMB_STORE_OK && tmb_shared_delete(store, reply, 0);
+        bool deleted = status == TMB_STORE_OK && tmb_shared_delete(store, reply, 0, INFINITY);
         free_reply(&reply);
         if (!deleted || count < expired_most) {
             break;
