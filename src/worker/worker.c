@@ -269,8 +269,8 @@ static void begin_again_alone(tmb_worker_run *run) {
     rest(worker);
 }
 
-/* False: something could not be written, and is tried again after a rest. One result that has to wait holds up no other,
- * and no lease. */
+/* False: something could not be written, and is tried again after a rest. One result that has to wait holds up no
+ * other, and no lease. */
 static bool settle_ended(tmb_worker *worker) {
     bool all = true;
     tmb_worker_run *next = NULL;
