@@ -15,7 +15,7 @@ static void free_reply(redisReply **reply) {
     }
 }
 
-/* A voice's bytes stay, even in Redis. */
+/* A voice's bytes stay, even in Redis. The scripts see to it; this is for those that were put once more after them. */
 static void keep_for_ever(tmb_shared *store, const char *sum) {
     char key[128];
     redisReply *reply = NULL;

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static tmb_delivery take_one(fixture *at) {
@@ -458,7 +459,8 @@ static tmb_store_status remove_slowly(tmb_contents *contents, const char *sum) {
     static const char *const bytes[] = {"one", "two"};
     if (slowly.removed++ == 0) {
         int other = strcmp(sum, slowly.sums[0]) == 0;
-        redis_cli("eval \"for _, key in ipairs(redis.call('keys', '{timbre}:claim:*')) do redis.call('del', key) end\" 0");
+        redis_cli(
+            "eval \"for _, key in ipairs(redis.call('keys', '{timbre}:claim:*')) do redis.call('del', key) end\" 0");
         keep(slowly.at, slowly.other, bytes[other], slowly.kept);
     }
     return slowly.remove(contents, sum);
@@ -515,6 +517,91 @@ static void test_deletion_out_of_time(void **state) {
     assert_int_equal(count_contents(at), 0);
 }
 
+enum { askers = 14 };
+
+static void *ask(void *argument) {
+    fixture *at = argument;
+    size_t queued = 0;
+    size_t running = 0;
+    return tmb_store_item_counts(at->store, &queued, &running) == TMB_STORE_OK ? at : NULL;
+}
+
+/* A server that ends has broken every connection that is kept: the next command works all the same. */
+static void test_restart_with_many_connections(void **state) {
+    fixture *at = *state;
+    pthread_t threads[askers];
+    hold_redis(true); /* so that each has a connection of its own */
+    for (int i = 0; i < askers; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, ask, at), 0);
+    }
+    (void)nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    hold_redis(false);
+    for (int i = 0; i < askers; i++) {
+        void *answer = NULL;
+        assert_int_equal(pthread_join(threads[i], &answer), 0);
+        assert_non_null(answer);
+    }
+    kill_redis();
+    start_redis();
+    assert_non_null(ask(at));
+}
+
+/* Items that were put aside for others and that this worker may not have do not hide one that it may. */
+static void test_aside_behind_others(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"a"};
+    static const char *const voices[] = {"voice:anna"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .voices = voices, .count = 1};
+    tmb_job_info job;
+    tmb_delivery item;
+    tmb_store *other = second_worker(at, 0);
+    add_voice(at, "anna", "voice");
+    redis_cli("eval \"for i = 10, 19 do local own = 'gpu@' .. i .. string.rep('a', 30); "
+              "redis.call('xadd', '{timbre}:work:jobs:' .. own, '*', 'job', 'x', 'item', '0'); "
+              "redis.call('zadd', '{timbre}:aside', '1', 'jobs:' .. own) end\" 0");
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    end(at->store, &item);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_NOT_FOUND);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(other, &item), TMB_STORE_OK);
+    end(other, &item);
+    tmb_store_close(&other);
+}
+
+static int64_t time_to_live(tmb_shared *store) {
+    redisReply *reply = NULL;
+    tmb_arguments arguments = {.count = 0};
+    tmb_arguments_list(&arguments, "ss", "TTL", TMB_REDIS_PREFIX "bytes:abc");
+    assert_int_equal(tmb_redis_command(store->redis, &arguments, &reply), TMB_STORE_OK);
+    int64_t seconds = tmb_reply_integer(reply);
+    freeReplyObject(reply);
+    return seconds;
+}
+
+/* With the script that names a voice its bytes in Redis stay for ever, whatever becomes of who asked for it. */
+static void test_bytes_of_voices_stay(void **state) {
+    tmb_shared *store = tmb_shared_of(((fixture *)*state)->store);
+    static const struct {
+        tmb_redis_script script;
+        const char *arguments[12];
+    } kept[] = {{TMB_SCRIPT_VOICE_ADD, {"anna", "id", "audio/wav", "en", "", "0", "0", "0", "3", "1", "abc", "0"}},
+                {TMB_SCRIPT_PREPARED_KEEP, {"anna", "id", "model", "abc", "3", "0"}}};
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        tmb_arguments arguments = {.count = 0};
+        redisReply *reply = NULL;
+        redis_cli("set {timbre}:bytes:abc abc ex 1000");
+        assert_true(time_to_live(store) > 0);
+        for (size_t k = 0; k < 12 && kept[i].arguments[k] != NULL; k++) {
+            tmb_arguments_text(&arguments, kept[i].arguments[k]);
+        }
+        assert_int_equal(tmb_redis_eval(store->redis, kept[i].script, &arguments, &reply), TMB_STORE_OK);
+        assert_int_equal(tmb_reply_status(reply), TMB_STORE_OK);
+        freeReplyObject(reply);
+        assert_int_equal(time_to_live(store), -1);
+    }
+}
+
 static const store_test tests[] = {
     STORE_TEST(test_dead_letters),
     STORE_TEST(test_calls),
@@ -528,7 +615,10 @@ static const store_test tests[] = {
     STORE_TEST(test_voices_whose_worker_is_gone),
     {.name = "test_calls_that_hurry", .run = test_calls_that_hurry, .alone = true},
     {.name = "test_claims_that_end", .run = test_claims_that_end, .alone = true},
+    {.name = "test_restart_with_many_connections", .run = test_restart_with_many_connections, .alone = true},
     STORE_TEST(test_deletion_out_of_time),
+    STORE_TEST(test_aside_behind_others),
+    STORE_TEST(test_bytes_of_voices_stay),
     {.name = "test_silence", .run = test_silence, .alone = true},
     {.name = "test_full_memory", .run = test_full_memory, .alone = true},
 };
