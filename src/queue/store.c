@@ -46,7 +46,7 @@ void tmb_store_close(tmb_store **store) {
     }
 }
 
-void tmb_store_expire(tmb_store *store) { store->operations->expire(store); }
+bool tmb_store_expire(tmb_store *store) { return store->operations->expire(store); }
 uint64_t tmb_store_bytes(tmb_store *store) { return store->operations->bytes(store); }
 bool tmb_store_temporary_path(tmb_store *store, char path[TMB_STORE_PATH]) {
     return store->operations->temporary_path(store, path);

@@ -60,8 +60,8 @@ tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, 
                           tmb_error *error);
 void tmb_store_close(tmb_store **store);
 
-/* Removes what has expired. */
-void tmb_store_expire(tmb_store *store);
+/* Removes what has expired. It may wait for other machines. True: there is more than it had time for. */
+bool tmb_store_expire(tmb_store *store);
 
 /* Bytes on disk, and booked by what is being written. */
 uint64_t tmb_store_bytes(tmb_store *store);
@@ -92,7 +92,7 @@ void tmb_store_unbook(tmb_store *store, uint64_t bytes);
 
 typedef struct tmb_store_operations {
     void (*close)(tmb_store *store); /* frees it */
-    void (*expire)(tmb_store *store);
+    bool (*expire)(tmb_store *store);
     uint64_t (*bytes)(tmb_store *store);
     bool (*temporary_path)(tmb_store *store, char path[TMB_STORE_PATH]);
     bool (*book)(tmb_store *store, uint64_t bytes);

@@ -266,6 +266,9 @@ static tmb_status start_parts(tmb_server *server, tmb_error *error) {
         status = tmb_pool_create("tmb-open", 2, 0, &server->opening, error);
     }
     if (status == TMB_OK) {
+        status = tmb_pool_create("tmb-sweep", 1, 0, &server->sweeper, error);
+    }
+    if (status == TMB_OK) {
         server->openapi = tmb_openapi_create(server);
         server->openapi_text =
             server->openapi != NULL ? json_dumps(server->openapi, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
@@ -290,6 +293,7 @@ static void stop_parts(tmb_server *server) {
     tmb_pool_destroy(&server->workers);
     tmb_pool_destroy(&server->slow);
     tmb_pool_destroy(&server->opening);
+    tmb_pool_destroy(&server->sweeper);
     tmb_voice_maker_destroy(&server->voice_maker);
     tmb_puller_destroy(&server->puller);
     tmb_connections_destroy(&server->connections);
@@ -348,6 +352,21 @@ static void care_for_memory(tmb_server *server, memory_care *care) {
     }
 }
 
+static void sweep(void *argument) {
+    tmb_server *server = argument;
+    atomic_store(&server->sweeps_again, tmb_store_expire(server->store));
+    atomic_store(&server->sweeping, false);
+}
+
+/* Apart from the thread that takes signals and tells the service manager that we live: it may wait for others. */
+static void sweep_apart(tmb_server *server, double every, double *next) {
+    if (!atomic_load(&server->sweeping) && (tmb_now() >= *next || atomic_load(&server->sweeps_again))) {
+        *next = tmb_now() + every;
+        atomic_store(&server->sweeping, true);
+        tmb_pool_post(server->sweeper, &server->sweep, sweep, server);
+    }
+}
+
 /* Until SIGTERM or SIGINT. */
 static void serve(tmb_server *server, const sigset_t *signals) {
     double life =
@@ -364,10 +383,7 @@ static void serve(tmb_server *server, const sigset_t *signals) {
         if (got == SIGHUP) {
             reload_keys(server);
         }
-        if (tmb_now() >= next_expiry) {
-            tmb_store_expire(server->store);
-            next_expiry = tmb_now() + expire_every;
-        }
+        sweep_apart(server, expire_every, &next_expiry);
         care_for_memory(server, &care);
         if (watchdog > 0) {
             /* A part that is stuck with its lock keeps us from saying that we live. */

@@ -37,13 +37,16 @@ struct tmb_server {
     tmb_pool *workers;  /* short work: checks, database, small files */
     tmb_pool *slow;     /* enhancing, preparing voices */
     tmb_pool *opening;  /* files of answers, which may be on other machines */
+    tmb_pool *sweeper;  /* what has expired, which may be there too */
     struct MHD_Daemon *daemon;
     struct MHD_Response *out_of_memory; /* an answer that needs none */
     json_t *openapi;
     char *openapi_text;
     atomic_bool draining;
-    atomic_size_t in_flight;   /* requests whose handler was called and that are not over */
-    atomic_size_t works_begun; /* requests that reached a worker and items of jobs, ever */
+    tmb_work sweep;
+    atomic_bool sweeping, sweeps_again; /* a sweep is under way; the last one left something */
+    atomic_size_t in_flight;            /* requests whose handler was called and that are not over */
+    atomic_size_t works_begun;          /* requests that reached a worker and items of jobs, ever */
     atomic_size_t slow_waiting;
     tmb_body_budget *body_memory; /* for bodies */
     _Atomic(uint64_t) group;      /* the last group number given to a request */

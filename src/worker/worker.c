@@ -41,6 +41,7 @@ struct tmb_worker {
     double look_at;               /* there may be something that nobody will tell; 0 = not so */
     double full_since, full_seen; /* where audio goes: first and last time of this shortage; 0 = never */
     int64_t last_job;             /* the job that the last item came from */
+    bool audio_waits;             /* where audio goes does not answer in this round: once is enough to find out */
 };
 
 /* A shortage that nobody saw for so long was over in between. */
@@ -124,7 +125,11 @@ static tmb_store_status store_audio(tmb_worker_run *run) {
     if (path == NULL) {
         return TMB_STORE_OK;
     }
+    if (worker->audio_waits) {
+        return TMB_STORE_BUSY;
+    }
     tmb_store_status status = tmb_store_result_adopt(worker->store, path, &run->audio);
+    worker->audio_waits = status == TMB_STORE_BUSY;
     bool refused = status == TMB_STORE_NO_SPACE || status == TMB_STORE_FAILED;
     if (refused && is_full_for_long(worker)) {
         (void)unlink(path); /* what it leaves is room for the text that says so */
@@ -232,6 +237,13 @@ static void remove_run(tmb_worker_run *gone) {
     (void)pthread_mutex_unlock(&worker->lock);
 }
 
+static bool has_ended(tmb_worker_run *run) {
+    (void)pthread_mutex_lock(&run->worker->lock);
+    bool ended = run->ended;
+    (void)pthread_mutex_unlock(&run->worker->lock);
+    return ended;
+}
+
 static tmb_worker_run *next_ended(tmb_worker *worker) {
     (void)pthread_mutex_lock(&worker->lock);
     tmb_worker_run *run = worker->runs;
@@ -257,9 +269,17 @@ static void begin_again_alone(tmb_worker_run *run) {
     rest(worker);
 }
 
-/* False: something could not be written, and is tried again after a rest. */
+/* False: something could not be written, and is tried again after a rest. One result that has to wait holds up no
+ * other, and no lease. */
 static bool settle_ended(tmb_worker *worker) {
-    for (tmb_worker_run *run = NULL; (run = next_ended(worker)) != NULL;) {
+    bool all = true;
+    tmb_worker_run *next = NULL;
+    worker->audio_waits = false;
+    for (tmb_worker_run *run = worker->runs; run != NULL; run = next) { /* only this thread changes the list */
+        next = run->next;
+        if (!has_ended(run)) {
+            continue;
+        }
         if (run->end == TMB_WORK_NO_MEMORY && !run->alone) {
             begin_again_alone(run);
             continue;
@@ -270,14 +290,15 @@ static bool settle_ended(tmb_worker *worker) {
                     "the result of job %s item %zu cannot be stored now; it is tried again", run->delivery.job,
                     run->delivery.position);
             rest(worker);
-            return false;
+            all = false;
+        } else {
+            remove_run(run);
         }
-        remove_run(run);
-        if (!renew(worker)) { /* storing may have taken long */
+        if (!renew(worker)) { /* storing, or the attempt, may have taken long */
             return false;
         }
     }
-    return true;
+    return all;
 }
 
 /* ---- Taking ---------------------------------------------------------------------------------- */
@@ -434,6 +455,7 @@ static void wind_up(tmb_worker *worker) {
     for (;;) {
         tmb_worker_run *run = next_ended(worker);
         if (run != NULL) {
+            worker->audio_waits = false;
             (void)settle(run);
             remove_run(run);
             continue;
@@ -456,8 +478,11 @@ static void *main_loop(void *argument) {
     (void)pthread_setname_np(pthread_self(), "tmb-jobs");
     do {
         /* After a rest too, whatever woke it: results first, then leases, then new work. */
-        if (tmb_now() >= worker->rest_until && settle_ended(worker) && renew(worker)) {
-            take_some(worker);
+        if (tmb_now() >= worker->rest_until) {
+            bool settled = settle_ended(worker);
+            if (renew(worker) && settled) {
+                take_some(worker);
+            }
         }
     } while (!wait_for_work(worker));
     wind_up(worker);

@@ -157,7 +157,7 @@ static void read_all(tmb_store *store, const char *job) {
         tmb_voice_list_free(voices, count);
     }
     read_jobs(store, job);
-    tmb_store_expire(store);
+    (void)tmb_store_expire(store);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

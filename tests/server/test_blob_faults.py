@@ -2,6 +2,7 @@
 import contextlib
 import http.client
 import http.server
+import signal
 import subprocess
 import threading
 
@@ -231,6 +232,20 @@ def test_bucket_that_says_nothing(redis, bucket):
         assert answer.status == 503 and int(answer.headers["Retry-After"]) > 0, answer
         assert "--blobs http://" in server.log()
         server.stop()
+
+
+def test_expiry_that_waits_for_the_bucket(redis, bucket):
+    """What has expired is removed beside the thread that hears signals and tells systemd that the server lives."""
+    with Gate(bucket) as gate, front(redis.url, "--blobs", "s3://sounds", "--keep-files", 1,
+                                     environment=gate.environment) as server:
+        assert store(server).status == 201
+        gate.always("silent", "DELETE")
+        wait_for(lambda: "DELETE" in gate.asked, PATIENCE)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "finishing: no new work" in server.log(), PATIENCE)
+        assert "--blobs http://" not in server.log().split("finishing: no new work")[0]
+        gate.closing.set()
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_health_beside_results_that_do_not_come(redis, bucket):

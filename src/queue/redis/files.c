@@ -3,6 +3,7 @@
 #include "queue/redis/shared.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,24 +48,39 @@ static tmb_store_status announce(tmb_shared *store, const char *sum) {
     return simple(store, &arguments);
 }
 
-bool tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first) {
+/* A claim ends by itself after a while, and a removal may take long: each content is claimed anew before it. */
+static bool claim(tmb_shared *store, const char *sum, const char *token, bool *claimed) {
+    redisReply *reply = NULL;
+    tmb_store_status status = tmb_redis_run(store->redis, TMB_SCRIPT_CLAIM, &reply, "ss", sum, token);
+    *claimed = status == TMB_STORE_OK && tmb_reply_integer(reply) != 0;
+    free_reply(&reply);
+    return status == TMB_STORE_OK;
+}
+
+bool tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first, double end) {
     const redisReply *sum = NULL;
-    for (size_t i = first; (sum = tmb_reply_at(reply, i)) != NULL; i++) {
-        char claim[128];
+    char token[TMB_STORE_ID]; /* of this call: another thread that claims the same content is another */
+    if (!tmb_random_id(token)) {
+        return false;
+    }
+    for (size_t i = first; (sum = tmb_reply_at(reply, i)) != NULL && tmb_now() < end; i++) {
         const char *text = tmb_reply_text(sum, "");
+        bool claimed = false;
         if (strlen(text) != TMB_SUM_SIZE - 1) {
             continue;
         }
-        if (store->contents->remove(store->contents, text) != TMB_STORE_OK) {
-            return false; /* each may take seconds to fail */
+        if (!claim(store, text, token, &claimed)) {
+            return false;
         }
-        tmb_arguments arrived = {.count = 0};
-        tmb_arguments_list(&arrived, "sss", "ZREM", TMB_REDIS_PREFIX "arriving", text);
-        (void)simple(store, &arrived);
-        tmb_arguments release = {.count = 0};
-        (void)snprintf(claim, sizeof claim, "%sclaim:%s", TMB_REDIS_PREFIX, text);
-        tmb_arguments_list(&release, "ss", "DEL", claim);
-        (void)simple(store, &release);
+        if (!claimed) {
+            continue;
+        }
+        if (store->contents->remove(store->contents, text) != TMB_STORE_OK) {
+            return false; /* each may take seconds to fail; the claim stays: it may happen later still */
+        }
+        redisReply *answer = NULL;
+        (void)tmb_redis_run(store->redis, TMB_SCRIPT_DELETED, &answer, "ss", text, token);
+        free_reply(&answer);
     }
     return true;
 }
@@ -103,7 +119,7 @@ tmb_store_status tmb_shared_put(tmb_shared *store, const char *path, const char 
     if (status != TMB_STORE_OK && *reply != NULL) {
         redisReply *gone = NULL;
         if (tmb_redis_run(store->redis, TMB_SCRIPT_ABANDON, &gone, "s", sum) == TMB_STORE_OK) {
-            (void)tmb_shared_delete(store, gone, 0);
+            (void)tmb_shared_delete(store, gone, 0, INFINITY);
         }
         free_reply(&gone);
     }
@@ -206,7 +222,7 @@ static tmb_store_status remove_file(tmb_store *base, const char *id) {
     tmb_store_status status = tmb_redis_run(store->redis, TMB_SCRIPT_FILE_REMOVE, &reply, "s", id);
     status = status == TMB_STORE_OK ? tmb_reply_status(reply) : status;
     if (status == TMB_STORE_OK) {
-        (void)tmb_shared_delete(store, reply, 1);
+        (void)tmb_shared_delete(store, reply, 1, INFINITY);
     }
     free_reply(&reply);
     return status;

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "queue/redis/shared.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +100,7 @@ static tmb_store_status remove_job(tmb_store *base, const char *id) {
         status = TMB_STORE_NOT_FOUND;
     }
     if (status == TMB_STORE_OK) {
-        (void)tmb_shared_delete(store, reply, 0);
+        (void)tmb_shared_delete(store, reply, 0, INFINITY);
     }
     free_reply(&reply);
     return status;

@@ -156,6 +156,13 @@ static void keep_wire(tmb_redis *redis, tmb_redis_wire *wire) {
     }
 }
 
+/* When one connection breaks the others are as old, and mostly as broken: nobody should find that out one by one. */
+static void close_kept_wires(tmb_redis *redis) {
+    for (tmb_redis_wire *wire = NULL; (wire = kept_wire(redis)) != NULL;) {
+        tmb_redis_wire_close(&wire);
+    }
+}
+
 bool tmb_redis_is_away(tmb_redis *redis) {
     (void)pthread_mutex_lock(&redis->lock);
     bool away = redis->away;
@@ -191,6 +198,7 @@ static tmb_status attempt(tmb_redis *redis, const tmb_arguments *arguments, redi
         keep_wire(redis, wire);
     } else {
         tmb_redis_wire_close(&wire);
+        close_kept_wires(redis);
     }
     return status;
 }

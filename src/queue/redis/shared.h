@@ -72,9 +72,10 @@ void tmb_shared_unbook(tmb_store *base, uint64_t bytes);
  * as long as somebody is deleting the same content. The reply is the caller's. */
 tmb_store_status tmb_shared_put(tmb_shared *store, const char *path, const char *sum, uint64_t bytes,
                                 tmb_redis_script script, tmb_arguments *arguments, redisReply **reply);
-/* Deletes the contents that a script's reply names from element `first` on. False: one cannot be deleted now; the sweep
- * comes back to it and those behind it. */
-bool tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first);
+/* Deletes the contents that a script's reply names from element `first` on, unless somebody refers to them again or is
+ * deleting them. The sweep comes back to what is left: at `end` (of tmb_now's clock) the rest; false: one cannot be
+ * deleted now, and those behind it were not tried. */
+bool tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first, double end);
 tmb_store_status tmb_shared_open_content(tmb_shared *store, const char *sum, uint64_t bytes, int *descriptor);
 /* Whether Redis has so little memory left that nothing new should come. */
 tmb_store_status tmb_shared_check_room(tmb_shared *store, size_t bytes);

@@ -10,8 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-/* What is removed at a time; there is a next time. */
+/* What is removed at a time, and for how long; there is a next time. */
 enum { expired_most = 100 };
+static const double expire_seconds = 2;
 
 /* Something without a result may still get one for so long after its lease. */
 static const double least_grace_seconds = 10;
@@ -63,25 +64,27 @@ static tmb_store_status introduce(tmb_shared *store) {
     return status;
 }
 
-static void expire(tmb_store *base) {
+static bool expire(tmb_store *base) {
     tmb_shared *store = tmb_shared_of(base);
     (void)introduce(store);
     double grace = 2 * store->lease_seconds;
-    for (int round = 0; round < 100; round++) {
+    double end = tmb_now() + expire_seconds;
+    bool more = false;
+    bool deleted = false;
+    do {
         redisReply *reply = NULL;
         tmb_store_status status =
             tmb_redis_run(store->redis, TMB_SCRIPT_EXPIRE, &reply, "ddi", store->job_seconds,
                           grace > least_grace_seconds ? grace : least_grace_seconds, (int64_t)expired_most);
         size_t count = status == TMB_STORE_OK && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-        bool deleted = status == TMB_STORE_OK && tmb_shared_delete(store, reply, 0);
+        deleted = status == TMB_STORE_OK && tmb_shared_delete(store, reply, 0, end);
+        more = count >= expired_most || tmb_now() >= end;
         free_reply(&reply);
-        if (!deleted || count < expired_most) {
-            break;
-        }
-    }
+    } while (more && deleted && tmb_now() < end);
     if (store->contents->sweep != NULL) {
         store->contents->sweep(store->contents);
     }
+    return more && deleted; /* what cannot be deleted now is not asked for again at once */
 }
 
 static uint64_t bytes_of(tmb_store *base) {

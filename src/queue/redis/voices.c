@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "queue/redis/shared.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@ static void free_reply(redisReply **reply) {
     }
 }
 
-/* A voice's bytes stay, even in Redis. */
+/* A voice's bytes stay, even in Redis. The scripts see to it; this is for those that were put once more after them. */
 static void keep_for_ever(tmb_shared *store, const char *sum) {
     char key[128];
     redisReply *reply = NULL;
@@ -108,7 +109,7 @@ static tmb_store_status remove_voice(tmb_store *base, const char *name, const ch
     tmb_store_status status = tmb_redis_run(store->redis, TMB_SCRIPT_VOICE_REMOVE, &reply, "ss", name, id);
     status = status == TMB_STORE_OK ? tmb_reply_status(reply) : status;
     if (status == TMB_STORE_OK) {
-        tmb_shared_delete(store, reply, 1);
+        (void)tmb_shared_delete(store, reply, 1, INFINITY);
     }
     free_reply(&reply);
     return status;
@@ -155,7 +156,7 @@ static tmb_store_status prepared_keep(tmb_store *base, const tmb_voice_info *inf
     }
     if (status == TMB_STORE_OK) {
         keep_for_ever(store, sum);
-        tmb_shared_delete(store, reply, 1);
+        (void)tmb_shared_delete(store, reply, 1, INFINITY);
     }
     free_reply(&reply);
     (void)unlink(path);
@@ -198,7 +199,7 @@ static void prepared_drop(tmb_store *base, const tmb_voice_info *info, const cha
     tmb_shared *store = tmb_shared_of(base);
     redisReply *reply = NULL;
     if (tmb_redis_run(store->redis, TMB_SCRIPT_PREPARED_DROP, &reply, "ss", info->id, model) == TMB_STORE_OK) {
-        tmb_shared_delete(store, reply, 0);
+        (void)tmb_shared_delete(store, reply, 0, INFINITY);
     }
     free_reply(&reply);
 }

@@ -199,7 +199,7 @@ static void expire_files(tmb_sqlite *store, double now) {
     tmb_id_list_free(&files);
 }
 
-static void expire(tmb_store *base) {
+static bool expire(tmb_store *base) {
     tmb_sqlite *store = tmb_sqlite_of(base);
     double now = tmb_wall_clock();
     expire_jobs(store, now);
@@ -209,6 +209,7 @@ static void expire(tmb_store *base) {
         (void)tmb_sqlite_purge(store);
         tmb_sqlite_write_end(store);
     }
+    return false;
 }
 
 void tmb_sqlite_watch(tmb_store *base, tmb_job_watch watch, void *user) {

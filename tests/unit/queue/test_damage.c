@@ -253,7 +253,7 @@ static void use(damage *to) {
         (void)tmb_store_item_give_back(store, &item, false);
         free(item.request);
     }
-    tmb_store_expire(store);
+    (void)tmb_store_expire(store);
 }
 
 /* Starts on what is there. `spared` is the recording that was damaged itself, or NULL. True: it started. */

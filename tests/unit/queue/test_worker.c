@@ -131,7 +131,7 @@ static void release(void *user, void *state) {
     atomic_fetch_add(&shop->released, 1);
 }
 
-static void begin_work(workshop *shop, double full_seconds) {
+static void begin_work_for(workshop *shop, double full_seconds, double lease_seconds) {
     tmb_error error;
     tmb_worker_trade trade = {.user = shop,
                               .start = start,
@@ -143,10 +143,12 @@ static void begin_work(workshop *shop, double full_seconds) {
     tmb_worker_options options = {.capacity = 4,
                                   .rest_seconds = 0.02,
                                   .full_seconds = full_seconds,
-                                  .lease_seconds = 60,
+                                  .lease_seconds = lease_seconds,
                                   .logger = &shop->at->logger};
     assert_ok(tmb_worker_start(shop->at->store, &trade, &options, &shop->worker, &error), error);
 }
+
+static void begin_work(workshop *shop, double full_seconds) { begin_work_for(shop, full_seconds, 60); }
 
 static tmb_job_info add_job(fixture *at, size_t count) {
     tmb_job_info job;
@@ -324,6 +326,61 @@ static void test_short_of_memory(void **state) {
     assert_int_equal(atomic_load(&shop.released), 16);
 }
 
+/* A store whose audio goes elsewhere, where nobody answers for a while. */
+static struct {
+    const tmb_blob_operations *blobs;
+    const tmb_job_operations *jobs;
+    atomic_bool silent;
+    atomic_int refused, renewed;
+} elsewhere;
+
+static tmb_store_status adopt_elsewhere(tmb_store *store, const char *path, bool pending, uint64_t booked,
+                                        tmb_file_info *info) {
+    if (atomic_load(&elsewhere.silent)) {
+        atomic_fetch_add(&elsewhere.refused, 1);
+        return TMB_STORE_BUSY;
+    }
+    return elsewhere.blobs->adopt(store, path, pending, booked, info);
+}
+
+static tmb_store_status count_renewal(tmb_store *store, const tmb_delivery *delivery, double lease_seconds) {
+    atomic_fetch_add(&elsewhere.renewed, 1);
+    return elsewhere.jobs->renew(store, delivery, lease_seconds);
+}
+
+/* While some results wait for their audio, what needs no audio ends, and every lease is renewed. */
+static void test_audio_that_waits(void **state) {
+    workshop shop = {.at = *state, .deed = WHEN_TOLD};
+    tmb_store *store = shop.at->store;
+    elsewhere.blobs = store->blobs;
+    elsewhere.jobs = store->jobs;
+    tmb_blob_operations blobs = *store->blobs;
+    tmb_job_operations jobs = *store->jobs;
+    blobs.adopt = adopt_elsewhere;
+    jobs.renew = count_renewal;
+    store->blobs = &blobs;
+    store->jobs = &jobs;
+    atomic_store(&elsewhere.silent, true);
+    tmb_job_info job = add_job(shop.at, 4);
+    begin_work_for(&shop, 10, 0.06);
+    wait_count(&shop.started, 4);
+    for (int i = 3; i > 0; i--) {
+        speak_now(shop.waiting[i]);
+    }
+    wait_count(&elsewhere.refused, 3);
+    int renewed = atomic_load(&elsewhere.renewed);
+    wait_count(&elsewhere.renewed, renewed + 12);
+    tmb_worker_ended(shop.waiting[0]->run, TMB_WORK_FAILED);
+    wait_count(&shop.released, 1);
+    assert_int_equal(tmb_store_job_get(store, job.id, &job), TMB_STORE_OK);
+    assert_int_equal(job.items[TMB_ITEM_FAILED], 1);
+    assert_int_equal(job.items[TMB_ITEM_RUNNING], 3);
+    atomic_store(&elsewhere.silent, false);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_DONE], 3);
+    tmb_worker_stop(&shop.worker);
+    assert_int_equal(atomic_load(&shop.spoken), 3);
+}
+
 /* The clock on the wall is set back by an hour while the worker rests. */
 static void test_clock_that_jumps(void **state) {
     workshop shop = {.at = *state, .deed = LATER_TWICE};
@@ -348,6 +405,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_disk_that_stays_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_short_of_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_audio_that_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clock_that_jumps, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,11 +169,11 @@ end
 -- ---- Files ----
 
 -- One reference less to a stored content. When nobody refers to it any more its name is added to `gone`, for the caller
--- to delete it; meanwhile a claim keeps others from using it.
+-- to delete it, under a claim for each (claim.lua): until then somebody may refer to it again.
 local function let_go(sum, who, gone)
   if not sum or sum == '' then return end
   call('SREM', P .. 'blob:' .. sum, who)
-  if call('EXISTS', P .. 'blob:' .. sum) == 0 and call('SET', P .. 'claim:' .. sum, '1', 'NX', 'PX', 60000) then
+  if call('EXISTS', P .. 'blob:' .. sum) == 0 then
     call('ZADD', P .. 'arriving', text(now()), sum) -- found by the sweep if the caller dies
     gone[#gone + 1] = sum
   end

@@ -19,7 +19,7 @@ for _, file in ipairs(before('pending', late)) do remove_file(file, gone) end
 for _, sum in ipairs(before('arriving', late)) do
   if call('EXISTS', P .. 'blob:' .. sum) == 1 then
     call('ZREM', P .. 'arriving', sum)
-  elseif call('SET', P .. 'claim:' .. sum, '1', 'NX', 'PX', 60000) then
+  else
     gone[#gone + 1] = sum
   end
 end

@@ -72,10 +72,14 @@ local function take(class, need)
 end
 
 -- What was put aside for another and not taken in time, or was taken and its lease is over, is everybody's.
+-- What this worker may not have stays in front, so it is not counted among those that are tried.
 local function steal(class)
-  for _, name in ipairs(call('ZRANGEBYSCORE', P .. 'aside', '-inf', text(now() - patience), 'LIMIT', 0, 4)) do
+  local tried = 0
+  for _, name in ipairs(call('ZRANGEBYSCORE', P .. 'aside', '-inf', text(now() - patience), 'LIMIT', 0, 100)) do
+    if tried == 4 then return nil end
     local of, own = string.match(name, '^(%a+):(.*)$')
     local able = of == class and suits(string.sub(own, 1, string.find(own, OWN) - 1), labels)
+    tried = tried + (able and 1 or 0)
     local taken = able and take_from(class, own)
     if taken then return taken end
     if call('XLEN', stream_key(of, own)) == 0 then
