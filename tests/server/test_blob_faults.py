@@ -41,9 +41,12 @@ def bucket_of_all():
 def bucket(bucket_of_all):
     """Empty."""
     client = http.client.HTTPConnection(bucket_of_all["AWS_ENDPOINT_URL"].removeprefix("http://"))
-    for name in objects(bucket_of_all):
-        client.request("DELETE", "/sounds/" + name)
-        client.getresponse().read()
+    for method, path in (("POST", "/moto-api/reset"), ("PUT", "/sounds")):
+        client.request(method, path)
+        answer = client.getresponse()
+        assert answer.status == 200, answer.read()
+        answer.read()
+    assert objects(bucket_of_all) == []
     return bucket_of_all
 
 
