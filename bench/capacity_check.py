@@ -10,8 +10,8 @@ same processors share them, and the model is told how much of them other program
 A round has all items at once, for the throughput, then as many in a Poisson process at --load of it, for the
 latencies. The model is given the same arrivals and the lengths of speech that came of it, and how fast the processors
 were: a virtual machine's speed changes within minutes. For that, single items are spoken before, between and after,
-and their processor time beside what the service times make of them is the factor for all service times of that half of
-the round. Nothing else of what was measured reaches the model.
+and their processor time beside that of such an item in FILE is the factor for all service times of that half of the
+round. Nothing else of what was measured reaches the model.
 """
 import argparse
 import contextlib
@@ -40,7 +40,7 @@ arguments = options.parse_args()
 os.environ["TIMBRE"] = str(pathlib.Path(arguments.build) / "cli/timbre")
 sys.path.insert(0, str(root / "tests/server"))
 sys.path.insert(0, str(root / "tools"))
-from capacity import FRAME, Item, System, percentile, read_kind  # noqa: E402
+from capacity import Item, System, percentile, read_kind  # noqa: E402
 from load import parallel, prefer  # noqa: E402
 from support import Server, wav  # noqa: E402
 
@@ -99,18 +99,18 @@ def machines():
 
 def probe(workers):
     """For each set of processors, by what all service times are to be multiplied now: the processor time of single
-    items beside what the service times make of them. All sets work meanwhile, as they do under a load."""
+    items beside that of such an item when the service times were measured. All sets work meanwhile, as they do under
+    a load."""
     sets = [members[0] for _, members in machines()]
     out = [1.0] * len(sets)
 
     def measure(index):
         server = workers.servers[sets[index]]
-        before, said = processor_time([server]), 0.0
+        before = processor_time([server])
         for _ in range(arguments.probes):
-            frames = workers.speak(sets[index], 1) / FRAME
-            said += KIND.fixed + frames * KIND.frames[1] * KIND.cpus
+            workers.speak(sets[index], 1)
         server.wait_idle()
-        out[index] = (processor_time([server]) - before) / said
+        out[index] = (processor_time([server]) - before) / arguments.probes / KIND.times["single"]
     parallel(len(sets), measure)
     return out
 
