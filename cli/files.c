@@ -220,6 +220,16 @@ static int open_beside(const char *target, char *path, size_t size) {
     return file;
 }
 
+/* Closes what was written, and keeps errno of what failed first. */
+static bool close_written(int file, bool written) {
+    int reason = errno;
+    if (close(file) != 0 && written) {
+        return false;
+    }
+    errno = reason;
+    return written;
+}
+
 /* false: errno says why. */
 static bool replace(const char *target, mode_t mode, const void *data, size_t size) {
     size_t room = strlen(target) + 32;
@@ -233,16 +243,8 @@ static bool replace(const char *target, mode_t mode, const void *data, size_t si
     if (mode != 0) {
         (void)fchmod(file, mode & 0777); /* keeps what it can */
     }
-    bool written = write_all(file, data, size);
+    bool written = close_written(file, write_all(file, data, size)) && rename(temporary, target) == 0;
     int reason = errno;
-    if (close(file) != 0 && written) {
-        written = false;
-        reason = errno;
-    }
-    if (written && rename(temporary, target) != 0) {
-        written = false;
-        reason = errno;
-    }
     if (!written) {
         (void)unlink(temporary);
     }
@@ -254,14 +256,7 @@ static bool replace(const char *target, mode_t mode, const void *data, size_t si
 
 static bool write_in_place(const char *path, const void *data, size_t size) {
     int file = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    bool written = file >= 0 && write_all(file, data, size);
-    int reason = errno;
-    if (file >= 0 && close(file) != 0 && written) {
-        written = false;
-        reason = errno;
-    }
-    errno = reason;
-    return written;
+    return file >= 0 && close_written(file, write_all(file, data, size));
 }
 
 bool cli_write_file(const char *path, const void *data, size_t size, tmb_error *error) {

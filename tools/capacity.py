@@ -270,7 +270,7 @@ class System:
     def divide(cpus, workers):
         """Shares of their processors: every thread that has work gets as much as another, none more than it can use."""
         got, left = dict.fromkeys(workers, 1.0), cpus
-        open_, weights = [worker for worker in workers if worker.demand()], 0
+        open_ = [worker for worker in workers if worker.demand()]
         while open_:
             weights = sum(worker.threads() for worker in open_)
             sated = [worker for worker in open_ if left * worker.threads() / weights >= worker.demand()]

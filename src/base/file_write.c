@@ -27,6 +27,16 @@ bool tmb_file_write_all(int file, const void *data, size_t bytes) {
     return true;
 }
 
+/* Closes what was written, and keeps errno of what failed first. */
+static bool close_written(int file, bool written) {
+    int reason = errno;
+    if (close(file) != 0 && written) {
+        return false;
+    }
+    errno = reason;
+    return written;
+}
+
 /* Beside `target`, which it replaces; false: errno says why. */
 static bool replace(const char *target, mode_t mode, const void *data, size_t bytes) {
     char *temporary = tmb_asprintf("%s.XXXXXX", target);
@@ -35,16 +45,9 @@ static bool replace(const char *target, mode_t mode, const void *data, size_t by
         free(temporary);
         return false;
     }
-    bool written = tmb_file_write_all(file, data, bytes) && fchmod(file, mode & 0777) == 0 && fsync(file) == 0;
+    bool complete = tmb_file_write_all(file, data, bytes) && fchmod(file, mode & 0777) == 0 && fsync(file) == 0;
+    bool written = close_written(file, complete) && rename(temporary, target) == 0;
     int reason = errno;
-    if (close(file) != 0 && written) {
-        written = false;
-        reason = errno;
-    }
-    if (written && rename(temporary, target) != 0) {
-        written = false;
-        reason = errno;
-    }
     if (!written) {
         (void)unlink(temporary);
     }
@@ -55,14 +58,7 @@ static bool replace(const char *target, mode_t mode, const void *data, size_t by
 
 static bool write_in_place(const char *path, const void *data, size_t bytes) {
     int file = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    bool written = file >= 0 && tmb_file_write_all(file, data, bytes);
-    int reason = errno;
-    if (file >= 0 && close(file) != 0 && written) {
-        written = false;
-        reason = errno;
-    }
-    errno = reason;
-    return written;
+    return file >= 0 && close_written(file, tmb_file_write_all(file, data, bytes));
 }
 
 tmb_status tmb_file_write(const char *path, const void *data, size_t bytes, tmb_error *error) {
