@@ -10,12 +10,17 @@
     --frames N          of each utterance; --rounds N: of the other parts, the least of which counts
     --clients LIST      clients of the server at once, each with one request after another; "": no server
     --seconds S         of speech in a request
+    --peer KIND=PYTHON  a peer of bench/gpu_peer.py (official, faster) and the Python that has it; may be repeated
+    --peer-device NAME  of PyTorch; default cuda:0
     --limit S           nothing is begun that many seconds after the start
+    --most S            for a set of parts, at most; default 600
     --json FILE         all figures
 
 Parts are those of bench_gpu. A request to the server is a streamed clone with a saved voice, without the denoiser:
-audio seconds for each second, and how soon the first samples come, without what loads the model. TIMBRE_CUDA_PTX=7.0
-forbids dependent launch.
+audio seconds for each second, and how soon the first samples come, without what loads the model. A peer speaks the
+same text for as many frames in turn with the server, of as many clients as it is asked for at once; printed are the
+medians of --requests rounds and how many times as much audio a second timbre speaks. TIMBRE_CUDA_PTX=7.0 forbids
+dependent launch.
 """
 import argparse
 import contextlib
@@ -41,6 +46,7 @@ import released_tensors  # noqa: E402
 TEXT = "This is a sentence that the voice should say in a natural way, and this is another one."
 REFERENCE = ROOT / "tests/golden/qwen/references/ref_en.wav"
 RATE = 24000
+FRAME = 0.08
 
 
 def make_checkpoint(folder, large):
@@ -66,6 +72,19 @@ class Bench:
         self.figures = []
         self.notes = []
 
+    def figure(self, figure):
+        self.figures.append(figure)
+        self.write()
+
+    def note(self, text):
+        self.notes.append(text)
+        self.write()
+
+    def write(self):
+        """Each time: whoever stops this program has what there is."""
+        if self.options.json:
+            self.options.json.write_text(json.dumps({"figures": self.figures, "notes": self.notes}, indent=1) + "\n")
+
     def program(self, name, folder):
         for path in (self.options.programs / name, self.options.programs / folder / name):
             if path.exists():
@@ -77,7 +96,7 @@ class Bench:
 
     def may_begin(self, what):
         if self.left() <= 0:
-            self.notes.append(f"{what}: not begun, the time is over")
+            self.note(f"{what}: not begun, the time is over")
         return self.left() > 0
 
     def parts(self, model, precision, sequences):
@@ -86,11 +105,15 @@ class Bench:
             return
         command = [self.program("bench_gpu", "bench"), str(model), "--precision", precision, "--sequences",
                    str(sequences), "--frames", str(self.options.frames), "--rounds", str(self.options.rounds)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=self.options.most)
+        except subprocess.TimeoutExpired:
+            self.note(f"{what}: it had not ended after {self.options.most:g} s")
+            return
         if done.returncode:
-            self.notes.append(f"{what}: {done.stderr.strip()}")
+            self.note(f"{what}: {done.stderr.strip()}")
         for line in done.stdout.splitlines():
-            self.figures.append({"model": model.name, **json.loads(line)})
+            self.figure({"model": model.name, **json.loads(line)})
 
     @contextlib.contextmanager
     def server(self, model, precision):
@@ -113,9 +136,7 @@ class Bench:
                     raise RuntimeError("the server does not start: " + log.read()[-500:])
                 yield found.group(0), begin
             finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(60)
-                process.stdout.close()
+                end(process)
                 log.close()
 
     def serve(self, model, precision):
@@ -126,19 +147,99 @@ class Bench:
             with self.server(model, precision) as (url, begin):
                 add_voice(url)
                 stream(url, 0.3)
-                self.figures.append({"model": model.name, "precision": precision, "what": "ready, with one request",
+                self.figure({"model": model.name, "precision": precision, "what": "ready, with one request",
                                      "us": 1e6 * (time.monotonic() - begin)})
                 for clients in self.options.clients:
                     if self.may_begin(f"{what}, {clients} clients"):
-                        self.figures.append({"model": model.name, "precision": precision, "clients": clients,
+                        self.figure({"model": model.name, "precision": precision, "clients": clients,
                                              **load(url, clients, self.options.seconds, self.options.requests)})
-        except (OSError, RuntimeError) as error:
-            self.notes.append(f"{what}: {error}")
+                for kind, python in self.options.peer:
+                    if self.may_begin(f"{what}, {kind}"):
+                        self.compare(model, precision, url, kind, python)
+        except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+            self.note(f"{what}: {error}")
+
+    def compare(self, model, precision, url, kind, python):
+        """The server and a peer in turn."""
+        try:
+            with Peer(kind, python, model, self.options.peer_device) as peer:
+                for clients in self.options.clients:
+                    ours, theirs = [], []
+                    for _ in range(self.options.requests):
+                        if not self.may_begin(f"{model.name}, {precision}, {kind}, {clients} at once"):
+                            return
+                        ours.append(load(url, clients, self.options.seconds, 1))
+                        theirs.append(peer.speak(round(self.options.seconds / FRAME), clients))
+                    if any(one["failed"] for one in ours):
+                        raise RuntimeError(str(next(one["failures"] for one in ours if one["failed"])))
+                    self.figure({
+                        "model": model.name, "precision": precision, "clients": clients, "what": "peer", "peer": kind,
+                        "ready": peer.ready, "audio seconds a second": median(
+                            [one["audio seconds a second"] for one in ours]),
+                        "audio seconds a second of the peer": median([one["audio"] / one["whole"] for one in theirs]),
+                        "first audio": median([one["first audio, median"] for one in ours]),
+                        "first audio of the peer": median([one["first"] for one in theirs])})
+        except (OSError, RuntimeError, ValueError) as error:
+            self.note(f"{model.name}, {kind}: {error}")
+
+
+class Peer:
+    """bench/gpu_peer.py in a process of its own."""
+
+    def __init__(self, kind, python, model, device):
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self.process = subprocess.Popen([python, ROOT / "bench/gpu_peer.py", kind, model, device], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
+
+    def __enter__(self):
+        try:
+            self.ready = self.answer()["ready"]
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.log.seek(0)
+            raise RuntimeError("it ended: " + self.log.read().strip()[-500:])
+        return json.loads(line)
+
+    def speak(self, frames, batch):
+        self.process.stdin.write(json.dumps({"frames": frames, "batch": batch, "text": TEXT}) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+
+def median(values):
+    return sorted(values)[len(values) // 2]
+
+
+def end(process):
+    """Asks a server to end; one that does not would take the GPU from what comes next."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise RuntimeError("the server does not end") from None
+    finally:
+        process.stdout.close()
 
 
 def post(url, path, body, kind):
     try:
-        return urllib.request.urlopen(urllib.request.Request(url + path, body, {"Content-Type": kind}))
+        return urllib.request.urlopen(urllib.request.Request(url + path, body, {"Content-Type": kind}), timeout=600)
     except urllib.error.HTTPError as error:
         raise RuntimeError(f"{path}: {error.code}, {error.read().decode(errors='replace')}") from error
 
@@ -210,7 +311,19 @@ def table(figures):
                          f"{figure['audio seconds a second']:.1f} seconds of audio a second, "
                          f"first audio {soon[0]:.1f} ms (95 %: {soon[1]:.1f}), "
                          f"{figure['failed']} of {figure['requests'] + figure['failed']} failed")
+        if figure["what"] == "peer":
+            ours, theirs = figure["audio seconds a second"], figure["audio seconds a second of the peer"]
+            lines.append(f"{figure['model']}, {figure['precision']}, {figure['clients']} at once: {ours:.1f} seconds "
+                         f"of audio a second, {figure['peer']} {theirs:.1f} ({ours / theirs:.2f} times); first audio "
+                         f"{1000 * figure['first audio']:.1f} ms, {1000 * figure['first audio of the peer']:.1f}")
     return "\n".join(lines)
+
+
+def peer(text):
+    kind, _, python = text.partition("=")
+    if kind not in ("official", "faster"):
+        raise argparse.ArgumentTypeError(f"a peer is official or faster, not {kind!r}")
+    return kind, python or sys.executable
 
 
 def numbers(text):
@@ -230,7 +343,10 @@ def main(arguments=None):
     parser.add_argument("--clients", type=numbers, default=[1, 8, 32])
     parser.add_argument("--requests", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.3)
+    parser.add_argument("--peer", type=peer, action="append", default=[])
+    parser.add_argument("--peer-device", default="cuda:0")
     parser.add_argument("--limit", type=float, default=1e9)
+    parser.add_argument("--most", type=float, default=600)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args(arguments)
     bench = Bench(options)
@@ -246,8 +362,7 @@ def main(arguments=None):
     print(table(bench.figures))
     for note in bench.notes:
         print(note)
-    if options.json:
-        options.json.write_text(json.dumps({"figures": bench.figures, "notes": bench.notes}, indent=1) + "\n")
+    bench.write()
     return bench
 
 

@@ -284,7 +284,8 @@ unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message
     }
     tmb_log(&server->logger, TMB_LOG_ERROR, "%s: %s", tmb_status_name(error->status), error->message);
     if (tmb_error_is_exhausted(error)) {
-        (void)snprintf(message, 512, "The server is busy");
+        (void)snprintf(message, 512, "%s",
+                       error->system == ENOMEM ? "Not enough memory for now" : "The server is busy");
         return 503;
     }
     (void)snprintf(message, 512, "Internal Error");

@@ -1,9 +1,12 @@
 """The script for a day with a GPU, in its reduced form, over the driver that runs kernels on the CPU."""
+import importlib.machinery
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import time
+import types
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SCRIPT = [sys.executable, str(ROOT / "scripts/gpu-day")]
@@ -38,3 +41,24 @@ def test_packed_and_run(tmp_path):
         "0 of 4 were spoken"}
     done = gpu_day("run", "--reduced", "--packed", tmp_path / "nothing", "--out", tmp_path / "third", "--limit", "60")
     assert done.returncode == 1 and steps(tmp_path / "third")["doctor"] == "missing"
+
+
+def goes_on(process):
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_nothing_of_a_step_goes_on(tmp_path):
+    """What a step started ends with it, whether its time is over or it leaves something behind."""
+    path = str(ROOT / "scripts/gpu-day")
+    module = types.ModuleType("gpu_day")
+    module.__file__ = path
+    importlib.machinery.SourceFileLoader(module.__name__, path).exec_module(module)
+    for command, ended in (("sleep 1000 & echo $! >$FILE; wait", "time over"),
+                           ("sleep 1000 >/dev/null & echo $! >$FILE", "ok")):
+        written = tmp_path / "process"
+        assert module.run_group(["sh", "-c", command], 10, {**os.environ, "FILE": str(written)}) == (ended, "")
+        while goes_on(int(written.read_text())):
+            time.sleep(0.1)

@@ -147,6 +147,23 @@ void reopen(fixture *at) {
     open_store(at, &roomy);
 }
 
+tmb_store *second_worker(fixture *at, double patience) {
+    tmb_store *first = at->store;
+    tmb_store_options options = roomy;
+    options.patience_seconds = patience;
+    open_store(at, &options);
+    tmb_store *second = at->store;
+    at->store = first;
+    return second;
+}
+
+tmb_delivery take_one(fixture *at) {
+    tmb_delivery item;
+    tmb_taking how = {.lease_seconds = 100};
+    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_OK);
+    return item;
+}
+
 void add_voice(fixture *at, const char *name, const char *bytes) {
     tmb_upload *upload = NULL;
     tmb_voice_info info = {.language = "en", .ref_text = (char *)(uintptr_t) "it says"};

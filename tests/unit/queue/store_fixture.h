@@ -36,6 +36,10 @@ int setup_at(void **state, int port);
 int teardown(void **state);
 void open_store(fixture *at, const tmb_store_options *options);
 void reopen(fixture *at);
+/* Another worker at the same queue; the caller closes it. */
+tmb_store *second_worker(fixture *at, double patience);
+/* What is next, which there is; the caller frees its request. */
+tmb_delivery take_one(fixture *at);
 
 void add_voice(fixture *at, const char *name, const char *bytes);
 /* A complete file in tmp/. */
