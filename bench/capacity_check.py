@@ -9,9 +9,10 @@ own with as many threads as the service times are for; this program is the queue
 same processors share them, and the model is told how much of them other programs, this one too, took meanwhile.
 A round has all items at once, for the throughput, then as many in a Poisson process at --load of it, for the
 latencies. The model is given the same arrivals and the lengths of speech that came of it, and how fast the processors
-were: a virtual machine's speed changes within minutes. For that, single items are spoken before, between and after,
-and their processor time beside that of such an item in FILE is the factor for all service times of that half of the
-round. Nothing else of what was measured reaches the model.
+were: a virtual machine's speed changes within minutes, and two of its processors may be threads of one core. For that,
+single items are spoken before, between and after, on each set of processors alone and then on all, and their
+processor time beside that of such an item in FILE is the factor for all service times of that half of the round.
+Nothing else of what was measured reaches the model.
 """
 import argparse
 import contextlib
@@ -99,36 +100,47 @@ def machines():
     return list(out.items())
 
 
-def probe(workers):
-    """For each set of processors, by what all service times are to be multiplied now: the processor time of single
-    items beside that of such an item when the service times were measured. All sets work meanwhile, as they do under
-    a load."""
-    sets = [members[0] for _, members in machines()]
-    out = [1.0] * len(sets)
+class Speed:
+    """By what all service times are to be multiplied now, for each set of processors: the processor time of single
+    items beside that of such an item when the service times were measured. `alone`: while the other sets rest,
+    `together`: how many times as long it takes while all of them work."""
 
-    def measure(index):
-        server = workers.servers[sets[index]]
-        before = processor_time([server])
-        for _ in range(arguments.probes):
-            workers.speak(sets[index], 1)
-        server.wait_idle()
-        out[index] = (processor_time([server]) - before) / arguments.probes / KIND.times["single"]
-    parallel(len(sets), measure)
-    return out
+    def __init__(self, alone, together):
+        self.alone, self.together = alone, together
+
+    @staticmethod
+    def measure(workers):
+        sets = [members[0] for _, members in machines()]
+        alone = [probe(workers, worker) for worker in sets]
+        if len(sets) == 1:
+            return Speed(alone, 1.0)
+        all_of_them = [0.0] * len(sets)
+
+        def one(index):
+            all_of_them[index] = probe(workers, sets[index])
+        parallel(len(sets), one)
+        return Speed(alone, max(sum(all_of_them) / sum(alone), 1.0))
+
+    def between(self, other):
+        return Speed([(a + b) / 2 for a, b in zip(self.alone, other.alone)], (self.together + other.together) / 2)
 
 
-def between(before, after):
-    return [(a + b) / 2 for a, b in zip(before, after)]
+def probe(workers, worker):
+    server = workers.servers[worker]
+    before = processor_time([server])
+    for _ in range(arguments.probes):
+        workers.speak(worker, 1)
+    server.wait_idle()
+    return (processor_time([server]) - before) / arguments.probes / KIND.times["single"]
 
 
-def model(arrivals, spoken, others, factors):
-    """The ends that the model says. `others`: of each set, the processors that were busy with something else;
-    `factors`: of each set, by what service times are to be multiplied."""
+def model(arrivals, spoken, others, speed):
+    """The ends that the model says. `others`: of each set, the processors that were busy with something else."""
     items = [Item(arrival, seconds, None) for arrival, seconds in zip(arrivals, spoken)]
-    least = min(factors)
+    least = min(speed.alone)
     shares = [((len(cpus.split(",")) - taken) * least / factor, members)
-              for (cpus, members), taken, factor in zip(machines(), others, factors)]
-    System(KIND.slower(least), len(arguments.cpus), machines=shares).run(items)
+              for (cpus, members), taken, factor in zip(machines(), others, speed.alone)]
+    System(KIND.slower(least), len(arguments.cpus), machines=shares, together=speed.together).run(items)
     return [item.ended for item in items]
 
 
@@ -173,12 +185,12 @@ def compare(measured, said):
 
 
 def at_once(workers, sentences, before):
-    """The seconds that the items took and those that the model says; what others took of the processors; factors."""
+    """The seconds that the items took and those that the model says; what others took of the processors; the speed."""
     arrivals = [0.0] * len(sentences)
     out, others, busy = attended(workers.servers, lambda: workers.run(arrivals, sentences))
-    after = probe(workers)
+    after = Speed.measure(workers)
     ends, spoken = zip(*out)
-    return max(ends), max(model(arrivals, spoken, others, between(before, after))), others, busy, after
+    return max(ends), max(model(arrivals, spoken, others, before.between(after))), others, busy, after
 
 
 def poisson(workers, sentences, rate, others, before, rng):
@@ -189,8 +201,8 @@ def poisson(workers, sentences, rate, others, before, rng):
         now += rng.expovariate(rate)
         arrivals.append(now)
     ends, spoken = zip(*workers.run(arrivals, sentences))
-    after = probe(workers)
-    said = model(arrivals, spoken, others, between(before, after))
+    after = Speed.measure(workers)
+    said = model(arrivals, spoken, others, before.between(after))
     return latencies(arrivals, ends), latencies(arrivals, said), after
 
 
@@ -212,28 +224,29 @@ def main():
         prefer(arguments.nice)
     rng = random.Random(arguments.seed)
     took = said_took = 0.0
-    measured, said, all_factors, all_others, all_busy = [], [], [], [], []
+    measured, said, speeds, all_others, all_busy = [], [], [], [], []
     with contextlib.ExitStack() as stack:
         workers = start_workers(stack)
-        factors = probe(workers)
+        speed = Speed.measure(workers)
         for _ in range(arguments.rounds):
             sentences = [rng.choice((1, 1, 2, 3)) for _ in range(arguments.items)]
-            all_factors.append(factors)
-            seconds, said_seconds, others, busy, factors = at_once(workers, sentences, factors)
+            speeds.append(speed)
+            seconds, said_seconds, others, busy, speed = at_once(workers, sentences, speed)
             took, said_took = took + seconds, said_took + said_seconds
-            all_factors.append(factors)
+            speeds.append(speed)
             rate = arguments.load * arguments.items / said_seconds
-            these, those, factors = poisson(workers, sentences, rate, others, factors, rng)
+            these, those, speed = poisson(workers, sentences, rate, others, speed, rng)
             measured, said = measured + these, said + those
             all_others.append(others)
             all_busy.append(busy)
-        all_factors.append(factors)
+        speeds.append(speed)
     count = arguments.items * arguments.rounds
     print(json.dumps({"kind": KIND.name, "workers": len(arguments.cpus), "cpus": arguments.cpus, "items": count,
                       "throughput": compare(count / took, count / said_took),
                       "p50": compare(percentile(measured, 0.5), percentile(said, 0.5)),
                       "p95": compare(percentile(measured, 0.95), percentile(said, 0.95)),
-                      "factors": [[round(one, 3) for one in sets] for sets in zip(*all_factors)],
+                      "factors": [[round(one, 3) for one in sets] for sets in zip(*(speed.alone for speed in speeds))],
+                      "together": [round(speed.together, 3) for speed in speeds],
                       "others": [round(sum(one) / len(one), 3) for one in zip(*all_others)],
                       "busy": [round(sum(one) / len(one), 3) for one in zip(*all_busy)],
                       "load_average": round(os.getloadavg()[0], 1), "nice": arguments.nice}))

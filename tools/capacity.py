@@ -228,10 +228,13 @@ class System:
     """Workers at one queue."""
 
     def __init__(self, kind, workers, *, window=0.0, affinity=0.0, reference_seconds=5.0, voice_cache=64,
-                 redis_rate=0.0, cold=False, lose=None, lease=30.0, machines=None):
+                 redis_rate=0.0, cold=False, lose=None, lease=30.0, machines=None, together=1.0):
         self.env = simpy.Environment()
         # Processors and numbers of the workers that share them; None: each worker has its own.
-        self.machines = {worker: (cpus, members) for cpus, members in machines or () for worker in members}
+        self.sets = [(cpus, list(members)) for cpus, members in machines or ()]
+        self.set_of = {worker: one for one in self.sets for worker in one[1]}
+        # How many times as long everything takes on one set while all others work, too.
+        self.together = together
         self.window, self.affinity, self.lease = window, affinity, lease
         self.reference_seconds, self.voice_cache = reference_seconds, voice_cache
         self.redis_seconds = 1 / redis_rate if redis_rate else 0.0
@@ -255,16 +258,32 @@ class System:
 
     def share_out(self, changed):
         """After a worker's work changed: what each of them gets of the machine from now on."""
-        cpus, members = self.machines.get(changed.number, (math.inf, (changed.number,)))
-        workers = [self.workers[member] for member in members]
-        shares = self.divide(cpus, workers)
-        if all(worker.share == share for worker, share in zip(workers, shares)):
+        if changed.number not in self.set_of:
             changed.schedule()
+            return
+        for one in self.sets if self.together != 1 else [self.set_of[changed.number]]:
+            self.share_out_set(one, changed)
+
+    def share_out_set(self, one, changed):
+        cpus, workers = one[0], [self.workers[member] for member in one[1]]
+        slower = self.slower(one)
+        shares = [share / slower for share in self.divide(cpus, workers)]
+        if all(worker.share == share for worker, share in zip(workers, shares)):
+            if changed in workers:
+                changed.schedule()
             return
         for worker, share in zip(workers, shares):
             worker.advance()
             worker.share = share
             worker.schedule()
+
+    def slower(self, one):
+        """Processors share caches, memory and, if they are threads of one core, what computes."""
+        others = [other for other in self.sets if other is not one]
+        if self.together == 1 or not others:
+            return 1.0
+        working = sum(any(self.workers[member].demand() for member in members) for _, members in others)
+        return 1 + (self.together - 1) * working / len(others)
 
     @staticmethod
     def divide(cpus, workers):

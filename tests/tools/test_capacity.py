@@ -86,15 +86,19 @@ def test_processor_sharing():
 
 def test_workers_on_one_machine():
     """They share its processors, and get them alone again when the others have nothing to do."""
-    def ends(machines):
+    def ends(machines, **system):
         items = [Item(0, 1, None), Item(0, 2, None), Item(5, 1, None)]
-        together(kind(step={"1": FRAME}, max_batch=1), items, workers=2, machines=machines)
+        together(kind(step={"1": FRAME}, max_batch=1), items, workers=2, machines=machines, **system)
         return [item.ended for item in items]
     assert ends(None) == pytest.approx([1, 2, 6])
     assert ends([(2, [0, 1])]) == pytest.approx([1, 2, 6])
     assert ends([(1, [0, 1])]) == pytest.approx([2, 3, 6])
     assert ends([(0.5, [0, 1])]) == pytest.approx([4, 7, 8])
     assert ends([(0.5, [0]), (1, [1])]) == pytest.approx([2, 2, 7])
+    # Two processors of one core: both are slower while both work.
+    assert ends([(1, [0]), (1, [1])], together=2) == pytest.approx([2, 3, 6])
+    assert ends([(1, [0]), (1, [1])], together=1.5) == pytest.approx([1.5, 2.5, 6])
+    assert ends([(2, [0, 1])], together=2) == pytest.approx([1, 2, 6])
 
 
 def test_a_batch_in_parallel():
