@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,19 @@ static void print_options(FILE *out, bool worker) {
     }
 }
 
+int tmb_command_printed(const char *name, int code) {
+    errno = 0;
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return code;
+    }
+    /* `| head` has what it wants: that is worth a status, but no line. */
+    if (errno != EPIPE) {
+        (void)fprintf(stderr, "timbre %s: error: standard output could not be written: %s\n", name,
+                      strerror(errno != 0 ? errno : EIO));
+    }
+    return code != 0 ? code : 1;
+}
+
 static int command(bool worker, int count, char *const *arguments) {
     const char *name = worker ? "worker" : "serve";
     tmb_server_config config;
@@ -82,6 +96,9 @@ static int command(bool worker, int count, char *const *arguments) {
     } else if (tmb_server_run(&config, stdout, &error) != TMB_OK) {
         (void)fprintf(stderr, "timbre %s: error: %s\n", name, error.message);
         code = error.status == TMB_ERROR_ARGUMENT ? 2 : error.status == TMB_ERROR_MODEL ? 4 : 1;
+    }
+    if (action != TMB_CONFIG_RUN) { /* a server goes on without its standard output */
+        code = tmb_command_printed(name, code);
     }
     tmb_server_config_free(&config, &sources);
     return code;

@@ -134,7 +134,7 @@ static int act(tmb_store *store, const queue_arguments *arguments) {
         code |= end_letter(store, arguments->ids[i], retry);
     }
     free(letters);
-    return fflush(stdout) ? 1 : code;
+    return code;
 }
 
 static int run(const queue_arguments *arguments) {
@@ -184,5 +184,5 @@ int tmb_queue_command(int count, char *const *arguments) {
         curl_global_cleanup();
     }
     free(read.ids);
-    return code;
+    return tmb_command_printed("queue", code);
 }

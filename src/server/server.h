@@ -15,6 +15,9 @@ int tmb_server_command(int count, char *const *arguments);
 /* The same for `timbre worker` and `timbre queue`. */
 int tmb_worker_command(int count, char *const *arguments);
 int tmb_queue_command(int count, char *const *arguments);
+/* At the end of a command that only printed: the exit code, which is `code` if all of it came out; otherwise it says so
+ * and is no success. */
+int tmb_command_printed(const char *name, int code);
 
 /* The first line of a file, for secrets; free it. */
 tmb_status tmb_read_secret(const char *path, char **out, tmb_error *error);

@@ -300,10 +300,12 @@ class Documents(Case):
         self.assertRegex(complete("timbre", "serve", ""), r"--log-format\[.*\(text json\)")
 
     def test_closed_output_is_an_error(self):
-        with open("/dev/full", "wb") as full:
-            done = subprocess.run([TIMBRE, "--help"], stdout=full, stderr=subprocess.PIPE, env=environment())
-        self.assertEqual(done.returncode, 1)
-        self.assertIn(b"standard output", done.stderr)
+        words = ["--help"], ["serve", "--help"], ["serve", "--print-config"], ["worker", "--help"], ["queue", "--help"]
+        for command in words:
+            with self.subTest(command=command), open("/dev/full", "wb") as full:
+                done = subprocess.run([TIMBRE, *command], stdout=full, stderr=subprocess.PIPE, env=environment())
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(b"standard output", done.stderr)
 
     def test_closed_standard_descriptors(self):
         """No file or pipe of the command's gets their numbers: not read, not written to, and nothing waits."""
@@ -317,6 +319,7 @@ class Documents(Case):
             ((0, 1, 2), OK, resample),
             ((0, 1, 2), INPUT, ("info", "none.wav")),
             ((0,), OK, ("serve", "--help")),
+            ((1,), FAILED, ("serve", "--help")),
             ((2,), OK, ("serve", "--help")),
         ):
             with self.subTest(closed=closed, words=words):
