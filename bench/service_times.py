@@ -54,6 +54,11 @@ def thread_seconds(task):
     return (int(fields[11]) + int(fields[12])) * TICK
 
 
+def process_clock(process):
+    """Of clock_getcpuclockid(3): nanoseconds."""
+    return (~process << 3) | 2
+
+
 def processor_time(server):
     """By group of threads; "other" is what is left of the whole process, threads that have ended included."""
     out = dict.fromkeys(GROUPS, 0.0)
@@ -65,7 +70,7 @@ def processor_time(server):
         for group, names in GROUPS.items():
             out[group] += seconds if name in names else 0
     fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    out["other"] = (int(fields[11]) + int(fields[12])) * TICK - sum(out.values())
+    out["other"] = time.clock_gettime(process_clock(server.process.pid)) - sum(out.values())
     out["speech"] += (int(fields[13]) + int(fields[14])) * TICK  # programs that it started
     return out
 
@@ -100,6 +105,14 @@ def repeated(run):
     return cpu, median([one[1] for one in rounds]), median([one[2] for one in rounds])
 
 
+def constant_part(points):
+    """Of the line with the least squares through (frames, seconds), what no frames take: at least nothing."""
+    x, y = (sum(values) / len(points) for values in zip(*points))
+    spread = sum((frames - x) ** 2 for frames, _ in points)
+    slope = sum((frames - x) * (seconds - y) for frames, seconds in points) / spread if spread else y / x
+    return min(max(y - slope * x, 0), min(seconds for _, seconds in points))
+
+
 def settle():
     """The worker's processors, and its turn before others."""
     os.sched_setaffinity(0, CPUS)
@@ -124,19 +137,17 @@ def measure(server):
     known = server.upload(voice(1))
     work(server, known, 1, 1)
     first = time.monotonic() - start
-    short, short_spoken, short_took = repeated(lambda _: work(server, known, 1, 1))
-    long, long_spoken, _ = repeated(lambda _: work(server, known, 1, 4))
-    # What grows with the speech is the step, what does not is the prefill.
-    frames = (long_spoken - short_spoken) / FRAME
-    step = max(long["speech"] - short["speech"], 0) / frames
-    prefill = max(short["speech"] - step * short_spoken / FRAME, 0)
+    singles = [repeated(lambda _, sentences=sentences: work(server, known, 1, sentences)) for sentences in range(1, 5)]
+    short, short_spoken, short_took = singles[0]
+    # What grows with the speech is the step, what does not is the prefill. More text is not always more speech: some
+    # models end when they like.
+    prefill = constant_part([(spoken / FRAME, cpu["speech"]) for cpu, spoken, _ in singles])
     steps, batch = {}, 1
     while batch <= arguments.batch:
         cpu, spoken, _ = repeated(lambda _, batch=batch: work(server, known, batch, 3))
         steps[str(batch)] = max(cpu["speech"] - batch * prefill, 0) / (spoken / batch / FRAME)
         batch *= 2
     # `cpu` is now that of the largest batch: enough of everything.
-    count = batch // 2
     new, _, _ = repeated(lambda number: work(server, server.upload(voice(100 + number)), 1, 1))
     times = {
         "name": arguments.name or arguments.engine, "engine": arguments.engine, "cpus": len(CPUS),
@@ -145,7 +156,8 @@ def measure(server):
         "stage1": max(new["resample"] - short["resample"], 0) / REFERENCE_SECONDS,
         "stage2": max(new["enhance"] - short["enhance"], 0) / REFERENCE_SECONDS,
         "stage4": cpu["resample"] / spoken, "stage5": cpu["enhance"] / spoken,
-        "voice": max(new["encode"] - short["encode"], 0), "overhead": max(cpu["other"], 0) / count,
+        "voice": max(new["encode"] - short["encode"], 0),
+        "overhead": sum(max(one["other"], 0) for one, *_ in singles) / 4,
         "single": sum(short.values()),  # of one short item alone: bench/capacity_check.py asks for it again
     }
     busy = times["overhead"] + prefill + short_spoken / FRAME * steps["1"]
