@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "base/utf8.h"
 #include "queue/store.h"
 
@@ -404,24 +405,37 @@ tmb_status tmb_server_config_load(tmb_server_config *config, tmb_config_sources 
     return status == TMB_OK ? read_folders(config, sources, error) : status;
 }
 
+/* A text between quotes; URLs without their password. */
+static void print_text(const tmb_server_option *option, const char *text, size_t length, char *out, size_t size) {
+    const bool is_url = option->argument != NULL && strncmp(option->argument, "URL", 3) == 0;
+    const bool is_list = is_url && strchr(option->argument, ',') != NULL;
+    const char *const end = text + length;
+    size_t used = (size_t)snprintf(out, size, "\"");
+    while (text < end && used < size) {
+        size_t part = is_list ? strcspn(text, ",") : (size_t)(end - text);
+        part = part < (size_t)(end - text) ? part : (size_t)(end - text);
+        char shown[PATH_MAX];
+        (void)snprintf(shown, sizeof shown, "%.*s", (int)part, text);
+        used += (size_t)snprintf(out + used, size - used, "%s",
+                                 is_url ? tmb_url_show(text, part, shown, sizeof shown) : shown);
+        text += part;
+        if (text < end && used < size) {
+            out[used++] = *text++;
+        }
+    }
+    if (used + 1 < size) {
+        (void)snprintf(out + used, size - used, "\"");
+    }
+}
+
 /* A list whose values stand one to a line. */
 static void print_lines(const tmb_server_option *option, const char *text, const char *source, FILE *out) {
     while (*text) {
         size_t length = strcspn(text, (char[]){option->separator, 0});
-        (void)fprintf(out, "%s = \"%.*s\" # %s\n", option->name, (int)length, text, source);
+        char value[PATH_MAX + 2];
+        print_text(option, text, length, value, sizeof value);
+        (void)fprintf(out, "%s = %s # %s\n", option->name, value, source);
         text += length + (text[length] != 0);
-    }
-}
-
-/* A URL without its password. */
-static void print_text(const tmb_server_option *option, const char *text, char *out, size_t size) {
-    const char *at = strcmp(option->name, "queue") == 0 ? strrchr(text, '@') : NULL;
-    const char *scheme = at != NULL ? strstr(text, ":") : NULL;
-    if (scheme != NULL) {
-        const char *first = scheme + 1 + strspn(scheme + 1, "/");
-        (void)snprintf(out, size, "\"%.*s***%s\"", (int)(first - text), text, at);
-    } else {
-        (void)snprintf(out, size, "\"%s\"", text);
     }
 }
 
@@ -429,7 +443,7 @@ void tmb_server_config_print(const tmb_server_config *config, const tmb_config_s
     (void)fprintf(out, "# %s\n", sources->file != NULL ? sources->file : "no config file");
     for (size_t i = 0; i < tmb_server_option_count; i++) {
         const void *field = (const char *)config + tmb_server_option_table[i].offset;
-        char value[PATH_MAX];
+        char value[PATH_MAX + 2];
         if (!tmb_server_option_is_of(&tmb_server_option_table[i], config->is_worker)) {
             continue;
         }
@@ -440,7 +454,8 @@ void tmb_server_config_print(const tmb_server_config *config, const tmb_config_s
                 print_lines(&tmb_server_option_table[i], *(char *const *)field, sources->source[i], out);
                 continue;
             }
-            print_text(&tmb_server_option_table[i], *(char *const *)field, value, sizeof value);
+            print_text(&tmb_server_option_table[i], *(char *const *)field, strlen(*(char *const *)field), value,
+                       sizeof value);
             break;
         case TMB_OPTION_SECONDS: (void)snprintf(value, sizeof value, "%g", *(const double *)field); break;
         case TMB_OPTION_SWITCH: (void)snprintf(value, sizeof value, "%s", *(const bool *)field ? "yes" : "no"); break;

@@ -501,7 +501,8 @@ static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t 
     }
     if (status == TMB_OK) {
         server->model_name = server->models.list[0]->name;
-        status = tmb_voice_folder_store(server, error);
+        /* A worker takes voices from the store; it is given none. */
+        status = config->is_worker ? TMB_OK : tmb_voice_folder_store(server, error);
     }
     if (status == TMB_OK) {
         tmb_voices_warn(&server->voices, server->store, &server->logger);

@@ -2,19 +2,22 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/name.h"
 #include "base/utf8.h"
 #include "server/references.h"
 #include "server/state.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* What is kept beside a voice of the folder: the digest of the recording and its transcript. */
-static const char origin[] = "folder";
+/* What is kept beside a voice of the folder, as if it were prepared for this "model": the digest of the recording and
+ * its transcript. Other servers at a shared queue have folders of their own: there the folder's path belongs to it. */
+#define ORIGIN "folder"
 
 enum { DIGEST_TEXT = 2 * SHA256_DIGEST_SIZE + 1, TRANSCRIPT_MOST = 64 * 1024 };
 
@@ -34,6 +37,7 @@ typedef struct folder_visit {
     tmb_voice_info *known; /* [count]: what was stored before */
     size_t count;
     bool *found; /* [count]: the folder has it still */
+    char origin[sizeof ORIGIN + 2 * sizeof(uint64_t) + 1];
     size_t added, kept;
 } folder_visit;
 
@@ -92,7 +96,8 @@ static bool read_file(const folder_visit *visit, const tmb_folder_voice *voice, 
     return true;
 }
 
-/* Whether the store has this voice of the folder, as it is now. *foreign: a client stored another under the name. */
+/* Whether the store has this voice of the folder, as it is now. *foreign: a client, or a server with another folder,
+ * stored another under the name. */
 static bool is_stored(const folder_visit *visit, const folder_file *file, bool *foreign) {
     tmb_voice_info info;
     int descriptor = -1;
@@ -101,7 +106,7 @@ static bool is_stored(const folder_visit *visit, const folder_file *file, bool *
     if (tmb_store_voice_get(visit->server->store, file->name, NULL, &info) != TMB_STORE_OK) {
         return false;
     }
-    if (tmb_store_prepared_open(visit->server->store, &info, origin, &descriptor) == TMB_STORE_OK) {
+    if (tmb_store_prepared_open(visit->server->store, &info, visit->origin, &descriptor) == TMB_STORE_OK) {
         const ssize_t got = pread(descriptor, digest, sizeof digest - 1, 0);
         digest[got > 0 ? got : 0] = 0;
         (void)close(descriptor);
@@ -112,7 +117,7 @@ static bool is_stored(const folder_visit *visit, const folder_file *file, bool *
     return strcmp(digest, file->digest) == 0;
 }
 
-static bool keep_origin(tmb_server *server, const tmb_voice_info *info, const folder_file *file) {
+static bool keep_origin(tmb_server *server, const char *origin, const tmb_voice_info *info, const folder_file *file) {
     char path[TMB_STORE_PATH];
     tmb_error error = {.status = TMB_OK};
     return tmb_store_temporary_path(server->store, path) &&
@@ -121,7 +126,7 @@ static bool keep_origin(tmb_server *server, const tmb_voice_info *info, const fo
 }
 
 /* Stores the file as a voice, in the place of an older one; NULL, or why not. */
-static const char *store(tmb_server *server, const folder_file *file) {
+static const char *store(tmb_server *server, const char *origin, const folder_file *file) {
     tmb_upload *upload = NULL;
     tmb_audio_info audio = {.rate = 1};
     static _Thread_local tmb_reference_problem problem;
@@ -145,7 +150,7 @@ static const char *store(tmb_server *server, const folder_file *file) {
     if (tmb_store_voice_add(server->store, &upload, &info) != TMB_STORE_OK) {
         return "it cannot be stored";
     }
-    if (!keep_origin(server, &info, file)) {
+    if (!keep_origin(server, origin, &info, file)) {
         (void)tmb_store_voice_remove(server->store, info.name, info.id);
         return "it cannot be stored";
     }
@@ -163,9 +168,9 @@ static bool take(void *user, const tmb_folder_voice *voice) {
     if (is_stored(visit, &file, &foreign)) {
         visit->kept++;
     } else if (foreign) {
-        warn(visit, file.path, "a client has stored a voice of this name, which stays");
+        warn(visit, file.path, "there is a voice of this name from elsewhere, which stays");
     } else {
-        const char *problem = store(visit->server, &file);
+        const char *problem = store(visit->server, visit->origin, &file);
         if (problem != NULL) {
             warn(visit, file.path, problem);
         }
@@ -183,34 +188,52 @@ static bool take(void *user, const tmb_folder_voice *voice) {
 static void remove_gone(folder_visit *visit) {
     tmb_store *from = visit->server->store;
     for (size_t i = 0; i < visit->count; i++) {
-        if (!visit->found[i] && tmb_store_prepared_exists(from, &visit->known[i], origin) &&
+        if (!visit->found[i] && tmb_store_prepared_exists(from, &visit->known[i], visit->origin) &&
             tmb_store_voice_remove(from, visit->known[i].name, visit->known[i].id) == TMB_STORE_OK) {
             tmb_log(&visit->server->logger, TMB_LOG_INFO, "--voices: %s is gone from the folder", visit->known[i].name);
         }
     }
 }
 
+/* Which voices are the folder's. */
+static void name_origin(folder_visit *visit, bool shared, const char *folder) {
+    char *real = shared ? realpath(folder, NULL) : NULL;
+    const char *path = real != NULL ? real : folder;
+    (void)snprintf(visit->origin, sizeof visit->origin, ORIGIN);
+    if (shared) {
+        (void)snprintf(visit->origin, sizeof visit->origin, ORIGIN "-%016" PRIx64, tmb_hash_name(path, strlen(path)));
+    }
+    free(real);
+}
+
 tmb_status tmb_voice_folder_store(tmb_server *server, tmb_error *error) {
     const char *folder = server->config->voices;
+    const bool shared = tmb_store_is_shared(server->store);
     folder_visit visit = {.server = server};
     tmb_status status = TMB_OK;
+    bool missing = !folder[0];
+    name_origin(&visit, shared, folder);
     if (tmb_store_voice_list(server->store, &visit.known, &visit.count) != TMB_STORE_OK) {
         return tmb_fail(error, TMB_ERROR_IO, "--voices: the stored voices cannot be read");
     }
     visit.found = calloc(visit.count + 1, sizeof *visit.found);
     if (visit.found == NULL) {
         status = tmb_fail_memory(error, "the stored voices", visit.count);
-    } else if (folder[0]) {
+    } else if (!missing) {
         status = tmb_voice_folder(folder, take, &visit, error);
         /* The default is there only if timbre is installed. */
         if (status == TMB_ERROR_IO && error->system == ENOENT && strcmp(folder, TMB_SERVER_VOICES) == 0) {
+            missing = true;
             status = TMB_OK;
         } else if (status != TMB_OK) {
             tmb_error_prefix(error, "--voices");
         }
     }
     if (status == TMB_OK) {
-        remove_gone(&visit);
+        /* What one server does not have another one may. */
+        if (!missing || !shared) {
+            remove_gone(&visit);
+        }
         if (visit.added + visit.kept > 0) {
             tmb_log(&server->logger, TMB_LOG_INFO, "%zu voices from %s, %zu of them new or changed",
                     visit.added + visit.kept, folder, visit.added);

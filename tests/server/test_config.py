@@ -207,6 +207,30 @@ def test_ipv6():
         subprocess.run(["rm", "-rf", "/tmp/timbre-test-v6"], check=True)
 
 
+@pytest.mark.parametrize("option, url, shown", [
+    ("remote-url", "https://user:secret@host/v1", "https://***@host/v1"),
+    ("remote-url", "http://a:80,https://u:p@secret@host,http://b", "http://a:80,https://***@host,http://b"),
+    ("remote-url", "https://u:secret/secret@host", "https://***@host"),
+    ("remote-url", "https://host/at@home", "https://host/at@home"),
+    ("transcribe-url", "https://user:secret@host", "https://***@host"),
+    ("queue", "redis://:secret@host:1/2", "redis://***@host:1/2"),
+    ("queue", "unix:user:secret@/tmp/socket", "unix:***@/tmp/socket"),
+])
+def test_no_password_is_shown(option, url, shown):
+    text = run("serve", "--print-config", "--engine", "remote", f"--{option}", url).stdout
+    assert f'{option} = "{shown}" # flag' in text and "secret" not in text
+
+
+@pytest.mark.parametrize("url", [
+    "https://user:secret@host/v1?x=1", "ftp://user:secret@host", "user:secret@host", "https://u:secret@host#limit=no",
+    "https://u:p@secret@host#limit=0",
+])
+def test_no_password_is_in_a_refusal(url):
+    for option in ("remote-url", "transcribe-url", "queue"):
+        done = run("serve", "--engine", "remote", "--remote-url", url, f"--{option}", url)
+        assert done.returncode == 2 and "secret" not in done.stderr and "host" in done.stderr, (option, done)
+
+
 # ---- signals and systemd
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ import os
 import pathlib
 import unicodedata
 
+from shared import Redis, Worker, front, need_redis
 from support import API, REFERENCE, Server, run, wav
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -59,11 +60,28 @@ def test_the_next_start_sees_what_has_changed(tmp_path):
         assert after["other-words"]["ref_text"] == "Something else."
         assert server.get(API + "/voices/changed/audio").body == wav(2.0, seed=8)
         assert server.get(API + "/voices/mine/audio").body == wav(2.0, seed=7)
-        assert "mine.wav: a client has stored a voice of this name" in server.log()
+        assert "mine.wav: there is a voice of this name from elsewhere" in server.log()
         assert server.delete(API + "/voices/new").status == 204
     # Without the folder its voices go, and what a client stored stays.
     with Server("--voices", "", state=state) as server:
         assert sorted(voices(server)) == ["mine"]
+
+
+def test_servers_at_one_queue(tmp_path):
+    """Each has its folder's voices come and go, and leaves those of others alone; workers leave all alone."""
+    need_redis()
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, name in ((first, "anna"), (first, "gone"), (second, "bert"), (second, "anna")):
+        folder.mkdir(exist_ok=True)
+        put(folder, name)
+    with Redis() as redis, front(redis.url, "--voices", first) as server:
+        assert sorted(voices(server)) == ["anna", "gone"]
+        with front(redis.url, "--voices", second) as other, front(redis.url, "--voices", ""), Worker(redis.url):
+            assert sorted(voices(server)) == ["anna", "bert", "gone"]
+            assert "anna.wav: there is a voice of this name from elsewhere" in other.log()
+        (first / "gone.wav").unlink()
+        with front(redis.url, "--voices", first):
+            assert sorted(voices(server)) == ["anna", "bert"]
 
 
 def test_what_the_operator_wrote(tmp_path):

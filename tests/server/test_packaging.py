@@ -1,5 +1,6 @@
 """What is in packaging/ for machines of others: read by the schemas of those who read it there, and true of this
 timbre."""
+import os
 import pathlib
 import re
 import shutil
@@ -30,6 +31,12 @@ def settings():
     return found
 
 
+def header(name):
+    """The commands of a file's first comment."""
+    lines = (PACKAGING / name).read_text().splitlines()
+    return [line.removeprefix("#   ") for line in lines if line.startswith("#   ")]
+
+
 def check_variables(names, settings):
     for name in names:
         assert name.removeprefix("TIMBRE_").lower().replace("_", "-") in settings, name
@@ -41,11 +48,16 @@ def check_variables(names, settings):
 def test_compose(name, settings):
     (document,) = documents(name)
     compose_spec.ComposeSpecification(**document)
+    commands = header(name)
+    started = next(number for number, command in enumerate(commands) if command.startswith("docker compose"))
     for service in document["services"].values():
         check_variables((variable for variable in service.get("environment", {})), settings)
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert source.startswith("./") or source in document["volumes"], volume
+            # Docker makes a folder of a file that is not there.
+            assert not source.startswith("./") or any(
+                f"> {source.replace('.', 'packaging', 1)}" in command for command in commands[:started]), volume
         for needed in service.get("depends_on", []):
             assert needed in document["services"]
         if service.get("image") == "timbre":
@@ -96,6 +108,34 @@ def test_image_root(tmp_path):
 
 # ---- Kubernetes
 
+def service_links(found):
+    """What Kubernetes puts into a pod's environment for each service of its namespace, unless told otherwise."""
+    for kind, name in found:
+        if kind == "Service":
+            start = name.upper().replace("-", "_")
+            yield from ((f"{start}_SERVICE_HOST", "10.0.0.1"), (f"{start}_SERVICE_PORT", "80"),
+                        (f"{start}_PORT", "tcp://10.0.0.1:80"))
+
+
+def check_environment(pod, container, found, port):
+    """timbre starts with the environment that the pod has, the image's included."""
+    image = dict(re.findall(r"\b(TIMBRE_[A-Z_]+)=(\S+)", (PACKAGING / "Dockerfile").read_text()))
+    links = dict(service_links(found)) if pod.get("enableServiceLinks", True) else {}
+    given = found["ConfigMap", "timbre"]["data"] | {at["name"]: at["value"] for at in container.get("env", [])}
+    done = subprocess.run([TIMBRE, *container["args"], "--print-config"], capture_output=True, text=True,
+                          env={**os.environ, **image, **links, **given})
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"^port = {port} ", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_kubernetes_secret(tmp_path):
+    """The commands in front of the file that make the secret's files: KEDA takes the password as it lies there."""
+    made = [command for command in header("kubernetes/timbre.yaml") if not command.startswith("kubectl")]
+    subprocess.run(["bash", "-euc", "\n".join(made)], cwd=tmp_path, check=True)
+    assert re.fullmatch(r"[0-9a-f]{64}", (tmp_path / "queue-password").read_text())
+    assert re.fullmatch(r"[0-9a-f]{64}\n", (tmp_path / "keys").read_text())
+
+
 def test_kubernetes(settings):
     found = {}
     for document in documents("kubernetes/timbre.yaml"):
@@ -115,7 +155,11 @@ def test_kubernetes(settings):
             assert container["envFrom"] == [{"configMapRef": {"name": "timbre"}}]
             assert container["args"] in (["serve"], ["worker"])
             (port,) = container["ports"]
-            assert spec["template"]["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+            annotations = spec["template"]["metadata"].get("annotations", {})
+            if annotations.get("prometheus.io/scrape") == "true":
+                # Whoever scrapes by this has no key.
+                assert name == "timbre-worker" and annotations["prometheus.io/port"] == str(port["containerPort"])
+            check_environment(pod, container, found, port["containerPort"])
             for probe in ("readinessProbe", "livenessProbe"):
                 assert container[probe]["httpGet"]["port"] == port["name"]
                 assert server.get(container[probe]["httpGet"]["path"]).status == 200
@@ -161,3 +205,32 @@ def test_units(tmp_path):
     assert len(paths) == 3
     told = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True)
     assert (told.returncode, told.stderr) == (0, ""), told
+
+
+# ---- systemd
+
+@pytest.mark.parametrize("name", ["timbre", "timbre-worker"])
+def test_units(name):
+    """What is shared can be written by others, and a GPU is a matter of lines that are there."""
+    unit = (PACKAGING / f"systemd/{name}.service.in").read_text()
+    assert re.search(r"^UMask=0007$", unit, re.MULTILINE)
+    lines = ["ReadWritePaths=/mnt/timbre", "SupplementaryGroups=timbre-blobs", "PrivateDevices=no",
+             "DeviceAllow=char-nvidia* rw", f"Environment=CUDA_CACHE_PATH=%C/{name}/nv"]
+    assert all(f"#{line}\n" in unit for line in lines)
+    assert f"CacheDirectory={name}\n" in unit
+    page = (PACKAGING.parent / "docs/gpu.md").read_text()
+    assert "PrivateDevices=no" in page and "CUDA_CACHE_PATH" in page
+
+
+def test_files_of_a_shared_folder_are_the_groups(tmp_path):
+    """What a server stores below --blobs, workers of other users can read and remove."""
+    need_redis()
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    with Redis() as redis, front(redis.url, "--blobs", blobs, preexec_fn=lambda: os.umask(0o007)) as server:
+        server.add_voice("anna", wav(2.0))
+        paths = [path for path in blobs.rglob("*") if path.name != "tmp"]
+        assert any(path.is_file() for path in paths)
+        for path in paths:
+            wanted = 0o770 if path.is_dir() else 0o660
+            assert path.stat().st_mode & 0o770 == wanted, (path, oct(path.stat().st_mode))

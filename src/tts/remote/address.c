@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/url.h"
 #include "tts/remote/pool.h"
 
 #include <limits.h>
@@ -20,8 +21,10 @@ static bool is_http(const char *url) {
 }
 
 static tmb_status refuse(const char *url, tmb_error *error) {
+    char shown[101];
     return tmb_fail(error, TMB_ERROR_ARGUMENT,
-                    "the speech server's address \"%.100s\" is not like http://host:8091 or https://host/v1", url);
+                    "the speech server's address \"%s\" is not like http://host:8091 or https://host/v1",
+                    tmb_url_show(url, strlen(url), shown, sizeof shown));
 }
 
 /* The base's length without slashes at its end; *versioned: it ends in /v1. */
@@ -60,13 +63,12 @@ static char *health_of(const char *url) {
 }
 
 static char *shown_of(const char *url) {
-    const char *host = strstr(url, "://") + 3;
-    const char *at = strchr(host, '@');
-    size_t end = strcspn(host, "/");
-    if (at != NULL && (size_t)(at - host) < end) {
-        return tmb_asprintf("%.*s%s", (int)(host - url), url, at + 1);
+    const size_t size = strlen(url) + sizeof "***";
+    char *shown = tmb_calloc(size, 1);
+    if (shown != NULL) {
+        (void)tmb_url_show(url, strlen(url), shown, size);
     }
-    return tmb_strdup(url);
+    return shown;
 }
 
 /* "limit=8" behind the '#'. */
@@ -76,9 +78,10 @@ static tmb_status read_fragment(const char *fragment, const char *url, size_t *l
                 strspn(fragment + 6, "0123456789") == length - 6;
     unsigned long value = good ? strtoul(fragment + 6, NULL, 10) : 0;
     if (value < 1 || value > LIMIT_MOST) {
+        char shown[101];
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
-                        "the speech server's address %.100s may end in #limit=N, N from 1 to %d: not in #%.40s", url,
-                        LIMIT_MOST, fragment);
+                        "the speech server's address %s may end in #limit=N, N from 1 to %d: not in #%.40s",
+                        tmb_url_show(url, strlen(url), shown, sizeof shown), LIMIT_MOST, fragment);
     }
     *limit = (size_t)value;
     return TMB_OK;

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/url.h"
 #include "tts/remote/body.h"
 #include "tts/wav_bytes.h"
 #include "weights/curl_library.h"
@@ -43,10 +44,11 @@ tmb_status tmb_transcribe_endpoint(const char *url, char **out, tmb_error *error
     const bool https = strncasecmp(url, "https://", 8) == 0 && url[8] != '\0';
     size_t length = strlen(url);
     if ((!http && !https) || strpbrk(url, " \t\r\n?#") != NULL || length > INT_MAX / 2) {
+        char shown[101];
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
-                        "the transcription service's address \"%.100s\" is not like http://host:8080 or "
+                        "the transcription service's address \"%s\" is not like http://host:8080 or "
                         "https://host/v1",
-                        url);
+                        tmb_url_show(url, length, shown, sizeof shown));
     }
     while (length > 8 && url[length - 1] == '/') {
         length--;
