@@ -42,7 +42,7 @@ MAKERS = {("queue/store.c", "queue/sqlite/sqlite.h"), ("queue/store.c", "queue/r
 # The kernels' language for the CPU is the tests' affair.
 EXCEPTIONS = {("server/output.c", "io/io.h"), ("gpu/kernels/dialect.h", "emulated.h")}
 # Opaque in backend.h, and each backend's own.
-OWN_TYPES = {"tmb_net"}
+OWN_TYPES = {"tmb_net", "tmb_net_sequence", "tmb_net_stream"}
 # The command uses the library as everyone does, and starts the server.
 CLI_MAY = {PUBLIC, "server/server.h"}
 
@@ -71,14 +71,25 @@ def includes(path, below=None):
 
 # Below tts/qwen3: what decides what is spoken knows the networks by backend.h alone.
 QWEN3_SHARED = ("batch", "prompt", "rules", "text", "voice")
-BACKENDS = re.compile(r"tts/qwen3/(?:cpu|cuda)/")
+
+
+def backends(root):
+    """A folder with a file NAME_backend.c is a backend's."""
+    place = os.path.join(root, "src", "tts", "qwen3")
+    for name in sorted(os.listdir(place)):
+        folder = os.path.join(place, name)
+        if os.path.isdir(folder) and any(file.endswith("_backend.c") for file in os.listdir(folder)):
+            yield f"tts/qwen3/{name}/"
 
 
 def check_backends(root):
+    private = tuple(backends(root))
+    if len(private) < 2:
+        problems.append(f"the backends of qwen3 are not found: {private}")
     for folder in QWEN3_SHARED:
         for path in sources(os.path.join(root, "src", "tts", "qwen3", folder)):
             for _, header in includes(path, os.path.join(root, "src")):
-                if BACKENDS.match(header):
+                if header.startswith(private):
                     problems.append(f"{os.path.relpath(path, root)} includes {header}: a backend is known by its table")
 
 
@@ -179,6 +190,29 @@ def check_pages(root, more=()):
                     problems.append(f"{os.path.relpath(page, root)} names {symbol}: there is no such symbol")
 
 
+THREAD = re.compile(r'(?:setname_np\([^,]*,|pool_create(?:_elastic)?\()\s*"([a-z]+-[a-z]+)"')
+
+
+def check_map(root):
+    """Each folder of src/ is in the page about the design, each thread in that about threads."""
+    def page(name):
+        with open(os.path.join(root, "docs", name), encoding="utf-8") as file:
+            return file.read()
+    design, threads = page("design.md") + page("internals/map.md"), page("internals/threads-and-locks.md")
+    src = os.path.join(root, "src")
+    for folder, _, names in os.walk(src):
+        place = os.path.relpath(folder, src)
+        if place != "." and place.count("/") < 2 and f"{os.path.basename(place)}/" not in design:
+            problems.append(f"src/{place}/ is not in docs/design.md")
+        for name in names:
+            if name.endswith(".c"):
+                with open(os.path.join(folder, name), encoding="utf-8") as file:
+                    for thread in THREAD.findall(file.read()):
+                        if thread not in threads:
+                            problems.append(f"src/{place}/{name}: {thread} is not in "
+                                            "docs/internals/threads-and-locks.md")
+
+
 def check_includes(root):
     src = os.path.join(root, "src")
     folders = sorted(name for name in os.listdir(src) if os.path.isdir(os.path.join(src, name)))
@@ -275,6 +309,7 @@ def main():
     root, shared, archive, *compiler = sys.argv[1:]
     check_sources(root)
     check_pages(root)
+    check_map(root)
     check_symbols(shared, archive)
     check_header(root, compiler)
     for problem in problems:

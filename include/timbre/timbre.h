@@ -128,7 +128,7 @@ typedef struct tmb_options {
     const char *transcribe_url;   /* speech-to-text service with OpenAI's /v1/audio/transcriptions, which writes the
                                      transcripts that clone requests leave out; NULL = none */
     const char *transcribe_key;   /* its key, or NULL */
-    const char *transcribe_model; /* its name of its model; NULL = "whisper-1" */
+    const char *transcribe_model; /* the name of its model; NULL = "whisper-1" */
     const char *device;  /* what computes Qwen3-TTS: "cpu", "cuda" or "cuda:N" (an NVIDIA GPU), "auto" (the first GPU if
                             it can do it, otherwise the CPU); NULL = $TIMBRE_DEVICE, or "cpu" */
     uint64_t gpu_memory; /* bytes of the GPU for models and sequences; at most, and by default, nine tenths of what is
@@ -448,7 +448,7 @@ typedef struct tmb_clone_request {
     const float *ref_samples; /* ... or mono samples (borrowed until the result) */
     size_t ref_sample_count;
     int ref_rate;         /* Hz of ref_samples */
-    const char *ref_text; /* its transcript; NULL: what tmb_options.transcribe_url writes, or else x-vector only */
+    const char *ref_text; /* its transcript; NULL: what tmb_options.transcribe_url writes, x-vector only without one */
     const char *voice;    /* or a saved voice's file */
     bool x_vector_only;
 

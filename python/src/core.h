@@ -29,7 +29,7 @@ pid_t tmb_py_process(void); /* this one */
 
 /* ---- samples.c ---- */
 
-/* Samples of a bytes object as floats: in place where they are floats already. */
+/* Samples of a bytes object as floats: in place if they are floats already. */
 typedef struct tmb_py_samples {
     const float *data; /* [count], finite */
     size_t count;

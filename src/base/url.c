@@ -9,7 +9,7 @@ const char *tmb_url_show(const char *url, size_t bytes, char *out, size_t size) 
     /* What comes before a user: "https://", "unix:", or nothing. */
     const char *first = colon != NULL && (end - colon >= 3 && colon[1] == '/' && colon[2] == '/') ? colon + 3
                         : colon != NULL && colon - url == 4 && strncmp(url, "unix", 4) == 0       ? colon + 1
-                                                                                            : url;
+                                                                                                  : url;
     const char *host_end = first;
     while (host_end < end && strchr("/?#", *host_end) == NULL) {
         host_end++;

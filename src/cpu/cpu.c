@@ -2,29 +2,47 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool tmb_cpu_environment_is_legal(void) {
-    static const char *const levels[] = {"generic", "avx2", "avx512", "amx"};
-    const char *level = getenv("TIMBRE_CPU");
-    bool legal = level == NULL || level[0] == '\0';
-    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
-        legal = legal || strcmp(level, levels[i]) == 0;
+static const char *environment(void) {
+    const char *name = getenv("TIMBRE_CPU");
+    return name != NULL && name[0] != '\0' ? name : NULL;
+}
+
+static const tmb_cpu_set *find(const char *name) {
+    size_t count = 0;
+    const tmb_cpu_set *sets = tmb_cpu_sets(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(sets[i].name, name) == 0) {
+            return &sets[i];
+        }
     }
-    return legal;
+    return NULL;
+}
+
+bool tmb_cpu_environment_is_legal(void) {
+    const tmb_cpu_set *set = environment() != NULL ? find(environment()) : NULL;
+    return environment() == NULL || (set != NULL && set->is_level);
+}
+
+const char *tmb_cpu_levels(char *out, size_t size) {
+    size_t count = 0;
+    size_t used = 0;
+    const tmb_cpu_set *sets = tmb_cpu_sets(&count);
+    out[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        if (sets[i].is_level && used < size) {
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? ", " : "", sets[i].name);
+        }
+    }
+    return out;
 }
 
 static unsigned environment_mask(void) {
-    const char *name = getenv("TIMBRE_CPU");
-    size_t count = 0;
-    const tmb_cpu_set *sets = tmb_cpu_sets(&count);
-    for (size_t i = 0; name != NULL && i < count; i++) {
-        if (strcmp(sets[i].name, name) == 0) {
-            return sets[i].flags;
-        }
-    }
-    return ~0u;
+    const tmb_cpu_set *set = environment() != NULL ? find(environment()) : NULL;
+    return set != NULL ? set->flags : ~0u;
 }
 
 /* Bit 31 marks "detected"; racing threads compute the same value. */

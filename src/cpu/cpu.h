@@ -30,14 +30,18 @@ enum {
 typedef struct tmb_cpu_set {
     const char *name;
     unsigned flags;
+    bool is_level; /* one that users are told of: the others are steps between */
 } tmb_cpu_set;
 
 /* The sets of this architecture, from plain C ("c") upwards; *count of them, static storage. A set's flags are all that
  * its kernels need, and, as a mask, all that the set allows. */
 const tmb_cpu_set *tmb_cpu_sets(size_t *count);
 
-/* Is TIMBRE_CPU not set, or "generic", "avx2", "avx512" or "amx"? Another value limits nothing and is a mistake. */
+/* Is TIMBRE_CPU not set, or a level of this architecture? Another value limits nothing and is a mistake. */
 bool tmb_cpu_environment_is_legal(void);
+
+/* The levels of this architecture, "generic, avx2, avx512, amx", into `out` [size]; returns `out`. */
+const char *tmb_cpu_levels(char *out, size_t size);
 
 /* The bits that CPU and operating system (saved registers, XGETBV) offer, less what the variable TIMBRE_CPU forbids: it
  * names one of tmb_cpu_sets; an unknown name forbids nothing. Thread-safe; computed once. */

@@ -6,7 +6,7 @@
 
 /* Every table of sets begins with these. */
 /* clang-format off */
-#define TMB_CPU_COMMON_SETS {"c", 0}, {"generic", TMB_CPU_GENERIC}
+#define TMB_CPU_COMMON_SETS {"c", 0, false}, {"generic", TMB_CPU_GENERIC, true}
 /* clang-format on */
 
 /* The bits that this CPU and its operating system offer. */

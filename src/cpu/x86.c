@@ -16,13 +16,13 @@
 const tmb_cpu_set *tmb_cpu_sets(size_t *count) {
     static const tmb_cpu_set sets[] = {
         TMB_CPU_COMMON_SETS,
-        {"avx2", AVX2},
-        {"avx512f", AVX512},
-        {"avx512vnni", AVX512 | TMB_CPU_AVX512VNNI},
-        {"avx512bf16", AVX512 | TMB_CPU_AVX512BF16},
-        {"avx512vbmi", AVX512 | TMB_CPU_AVX512VBMI},
-        {"avx512", AVX512_ALL},
-        {"amx", AVX512_ALL | TMB_CPU_AMX},
+        {"avx2", AVX2, true},
+        {"avx512f", AVX512, false},
+        {"avx512vnni", AVX512 | TMB_CPU_AVX512VNNI, false},
+        {"avx512bf16", AVX512 | TMB_CPU_AVX512BF16, false},
+        {"avx512vbmi", AVX512 | TMB_CPU_AVX512VBMI, false},
+        {"avx512", AVX512_ALL, true},
+        {"amx", AVX512_ALL | TMB_CPU_AMX, true},
     };
     *count = sizeof sets / sizeof sets[0];
     return sets;

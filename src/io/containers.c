@@ -51,7 +51,7 @@ static tmb_status check_boxes(tmb_source *source, tmb_notes *notes, tmb_error *e
     return TMB_OK;
 }
 
-/* Objects tile an ASF file, and the one with the packets is the last where nobody could go back to write its size. */
+/* Objects tile an ASF file, and the one with the packets is the last if nobody could go back to write its size. */
 static tmb_status check_objects(tmb_source *source, tmb_notes *notes, tmb_error *error) {
     static const uint8_t data[16] = {0x36, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11,
                                      0xa6, 0xd9, 0x00, 0xaa, 0x00, 0x62, 0xce, 0x6c};

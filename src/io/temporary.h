@@ -7,7 +7,7 @@
 typedef struct tmb_temporary tmb_temporary;
 
 /* Creates a hidden file beside `path` (whose links are followed), with the permissions of the file
- * that it will replace or else those of a new file, open for writing at *fd. It is removed by
+ * that it will replace, those of a new file if there is none, open for writing at *fd. It is removed by
  * tmb_audio_remove_temporary_files until it is committed. TMB_ERROR_IO: why not. */
 tmb_status tmb_temporary_create(const char *path, tmb_temporary **out, int *fd, tmb_error *error);
 

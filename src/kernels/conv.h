@@ -9,7 +9,7 @@
  *
  * A linear layer has one tap. Weights are packed once: depth blocks that fit into the L1 cache, in each of them
  * panels of `width` outputs, in a panel depth after depth. Each output is summed in one fixed order,
- * whatever rows are computed beside it, by whichever thread: results do not depend on chunks, batch or threads.
+ * whatever rows are computed with it, by whichever thread: results do not depend on chunks, batch or threads.
  */
 #ifndef TMB_KERNELS_CONV_H
 #define TMB_KERNELS_CONV_H

@@ -28,7 +28,7 @@ static void polyphase_c(float *out, size_t count, const float *x, const tmb_fir_
 
 void tmb_fir_kernels_init(tmb_fir_kernels *kernels, unsigned cpu_flags) {
     kernels->polyphase = polyphase_c;
-    (void)cpu_flags; /* without a use where no architecture has more: compilers make vectors of these sums by themselves
+    (void)cpu_flags; /* without a use if no architecture has more: compilers make vectors of these sums by themselves
                       */
 #if defined(__x86_64__)
     tmb_fir_kernels_init_x86(kernels, cpu_flags);

@@ -3,7 +3,7 @@
  * A matrix is packed once, in the order in which it is read: panels of 16 rows, and inside a panel the
  * columns one after the other. One panel layout serves every instruction set, and whatever the number of
  * vectors, an output is summed in the same order: a vector's result does not depend, to the last bit,
- * on the vectors that are multiplied beside it.
+ * on the vectors that are multiplied with it.
  *
  * Weight types:
  *   F32   [columns][16] floats.

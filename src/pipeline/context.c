@@ -46,8 +46,9 @@ static tmb_status check_transcriber(const tmb_options *options, tmb_error *error
 
 static tmb_status check_options(const tmb_options *options, tmb_error *error) {
     if (!tmb_cpu_environment_is_legal()) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT, "TIMBRE_CPU is \"%.40s\", not one of generic, avx2, avx512, amx",
-                        getenv("TIMBRE_CPU"));
+        char levels[80];
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "TIMBRE_CPU is \"%.40s\", not one of %s", getenv("TIMBRE_CPU"),
+                        tmb_cpu_levels(levels, sizeof levels));
     }
     if (options->threads < 0 || options->threads > MAX_WORKERS) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT, "threads: %d is not in 0 to %d", options->threads, MAX_WORKERS);
@@ -107,6 +108,8 @@ static bool copy_strings(tmb_context *context) {
                              &options->denoiser,       &options->remote_url,     &options->remote_key,
                              &options->transcribe_url, &options->transcribe_key, &options->transcribe_model,
                              &options->device};
+    _Static_assert(sizeof fields / sizeof fields[0] <= sizeof context->strings / sizeof context->strings[0],
+                   "strings in context.h holds a copy of each");
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (*fields[i] != NULL) {
             context->strings[i] = tmb_strdup(*fields[i]);

@@ -196,7 +196,7 @@ static bool transcribes(const tmb_scheduler *scheduler, const tmb_item *item) {
 }
 
 /* Whether this item may begin: no group fills the memory with what it prepared ahead. What is ready may wait for a
- * model that has no room beside this lane's, so a lane that has nothing begun may always begin. */
+ * model that has no room together with this lane's, so a lane that has nothing begun may always begin. */
 static bool may_begin(tmb_fair_entry *entry, void *user) {
     tmb_scheduler *scheduler = user;
     const tmb_options *options = &scheduler->context->options;

@@ -18,7 +18,8 @@ void tmb_models_free(tmb_context *context);
 /* The description of a model, read from its files the first time. It lives as long as the context. TMB_ERROR_MODEL. */
 tmb_status tmb_model_describe(tmb_context *context, size_t index, const tmb_model_description **out, tmb_error *error);
 
-/* The model that a request names, or else the first that can do what it asks. TMB_ERROR_ARGUMENT says what there is. */
+/* The model that a request names; if it names none, the first that can do what it asks. TMB_ERROR_ARGUMENT says what
+ * there is. */
 tmb_status tmb_route(tmb_context *context, const tmb_item_request *request, size_t *index, tmb_error *error);
 
 #endif

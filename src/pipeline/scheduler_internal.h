@@ -98,7 +98,7 @@ void tmb_scheduler_retire(tmb_scheduler *scheduler, tmb_item *item);
 /* Fails whoever waits for a model that did not load: of one lane, or (NULL) whoever needs the denoiser. With the lock
  * held. */
 void tmb_scheduler_fail_waiting(tmb_scheduler *scheduler, const tmb_lane *lane, const tmb_error *error);
-/* Lets items go whose stages 4 and 5 have finished. On the scheduler's thread. */
+/* Retires items whose stages 4 and 5 have finished. On the scheduler's thread. */
 void tmb_scheduler_drop_cleaned(tmb_scheduler *scheduler);
 /* The earlier of two waits, negative = for ever. */
 double tmb_scheduler_sooner(double a, double b);

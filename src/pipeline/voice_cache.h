@@ -41,7 +41,7 @@ tmb_voice_entry *tmb_voice_cache_begin(tmb_voice_cache *cache, tmb_build *build)
 void tmb_voice_cache_join(tmb_voice_entry *entry, tmb_item *item);
 void tmb_voice_cache_part(tmb_voice_entry *entry, tmb_item *item);
 
-/* The build is over. With a voice (retained here) the entry is kept, `reserved` bytes of the budget pass
+/* Ends the build. With a voice (retained here) the entry is kept, `reserved` bytes of the budget pass
  * to it, and the least recently used are dropped beyond the maximum; without one it is dropped. */
 void tmb_voice_cache_end(tmb_voice_cache *cache, tmb_voice_entry *entry, tmb_voice *voice, uint64_t reserved);
 

@@ -76,7 +76,7 @@ bool tmb_store_temporary_path(tmb_store *store, char path[TMB_STORE_PATH]);
 /* Whether other processes use it too. */
 bool tmb_store_is_shared(const tmb_store *store);
 
-/* Figures for /metrics; false if they are not to be had now, or there are none. */
+/* Figures for /metrics; false if they are not available, or there are none. */
 typedef struct tmb_store_figures {
     uint64_t deliveries, taken_over, ended, dead; /* since the queue began */
     double oldest;                                /* seconds that the oldest item on a stream has waited or run */

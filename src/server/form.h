@@ -11,7 +11,7 @@ void tmb_form_destroy(tmb_form *form);
 /* The next bytes. False once something is wrong (tmb_form_problem says what); the rest may be dropped. */
 bool tmb_form_write(tmb_form *form, const char *data, size_t size);
 
-/* Of its texts, so far. */
+/* Bytes of its texts, so far. */
 uint64_t tmb_form_text_bytes(const tmb_form *form);
 
 /* The form is complete: its texts as an object with the types of the table, the files taken out. NULL

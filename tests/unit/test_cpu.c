@@ -4,7 +4,9 @@
 #include "cpu/x86_model.h"
 #include "kernels/gemm_fixed.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A set that every machine of this architecture knows. */
 #if defined(__x86_64__)
@@ -58,12 +60,39 @@ static void test_slow_vbmi(void **state) {
 #endif
 }
 
+/* What users are told of is what they may ask for. */
+static void test_levels(void **state) {
+    (void)state;
+    char levels[80], asked[80] = "";
+    size_t count = 0;
+    const tmb_cpu_set *sets = tmb_cpu_sets(&count);
+    for (size_t i = 0; i < count; i++) {
+        (void)setenv("TIMBRE_CPU", sets[i].name, 1);
+        assert_int_equal(tmb_cpu_environment_is_legal(), sets[i].is_level);
+        if (sets[i].is_level) {
+            (void)snprintf(asked + strlen(asked), sizeof asked - strlen(asked), "%s%s", asked[0] != 0 ? ", " : "",
+                           sets[i].name);
+        }
+    }
+    assert_string_equal(tmb_cpu_levels(levels, sizeof levels), asked);
+    assert_non_null(strstr(levels, "generic"));
+    (void)setenv("TIMBRE_CPU", "avx2", 1);
+    assert_int_equal(tmb_cpu_environment_is_legal(), strstr(levels, "avx2") != NULL);
+#if !defined(__x86_64__)
+    assert_null(strstr(levels, "avx2"));
+#endif
+    (void)setenv("TIMBRE_CPU", "", 1);
+    assert_true(tmb_cpu_environment_is_legal());
+    (void)setenv("TIMBRE_CPU", SET, 1);
+}
+
 int main(void) {
     (void)setenv("TIMBRE_CPU", SET, 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels_imply_each_other),
         cmocka_unit_test(test_environment_and_mask),
         cmocka_unit_test(test_slow_vbmi),
+        cmocka_unit_test(test_levels),
     };
     return cmocka_run_group_tests_name("cpu", tests, NULL, NULL);
 }

@@ -157,7 +157,7 @@ DEVICE void quantize_search(const tmb_encode_quantize_arguments *a, quantize_sha
     }
 }
 
-/* Of all warps', the first of equals. */
+/* The nearest of all warps' codes; the first, if several are as near. */
 DEVICE int quantize_nearest(const quantize_shared *s, int f) {
     int best = f;
     for (int w = 1; w < QUANTIZE_WARPS; w++) {

@@ -83,7 +83,7 @@ typedef struct tmb_qwen3_engine {
     const tmb_qwen3_backend *backend; /* the model's, and its networks */
     tmb_net *net;
     pthread_rwlock_t net_lock; /* read by whoever encodes on another thread, written if the networks change */
-    /* Cancelled ones stay until the codec lets go of them: at most a whole job of them beside the live ones. */
+    /* Cancelled ones stay until the codec lets go of them: at most a whole job of them in addition to the live ones. */
     tmb_speech **speeches; /* [2 * max_sequences] */
     size_t count, live;    /* live: not cancelled */
     /* of one step, [max_sequences] */

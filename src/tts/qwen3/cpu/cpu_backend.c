@@ -52,8 +52,8 @@ static tmb_status load(const tmb_net_files *files, const tmb_net_options *option
     if (net == NULL) {
         return tmb_fail_memory(error, "the networks", sizeof *net);
     }
-    /* The language model is what an utterance waits for, the codec works beside it: on half of the processors, which
-     * the language model shares, since it is bound by memory more than by them. */
+    /* The language model is what an utterance waits for, the codec works at the same time: on half of the processors,
+     * which the language model shares, since it is bound by memory more than by them. */
     int codec_threads = options->threads / 2;
     tmb_status status = tmb_cpu_encoders_open(files, options, &net->audio.encoders, error);
     if (status != TMB_OK ||

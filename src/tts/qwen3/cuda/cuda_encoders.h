@@ -35,7 +35,7 @@ typedef struct tmb_cuda_filter {
     tmb_gpu_address weights, bias; /* bias 0: none */
 } tmb_cuda_filter;
 
-/* Of stride and dilation 1. */
+/* A filter of stride and dilation 1. */
 tmb_cuda_filter tmb_cuda_take_filter(tmb_cuda_stretch *stretch, size_t taps, size_t in, size_t out, bool bias);
 
 /* The filter with its weights, and what of `run` is 0 otherwise: pitches, strides, outputs. */

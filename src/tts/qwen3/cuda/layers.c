@@ -139,7 +139,7 @@ static void attend(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_
     tmb_gpu_kernel(recorder, TMB_KERNEL_tmb_attend, grid, &arguments);
 }
 
-/* Whether attention is a part of the product behind it: where there are few positions. */
+/* Whether attention is a part of the product behind it: if there are few positions. */
 static bool is_few(const tmb_cuda_stack *stack, tmb_cuda_columns columns, tmb_cuda_place place) {
     return place.slots == 0 && stack->config.attention_heads <= TMB_FEW_HEADS &&
            stack->config.head_dim <= TMB_FEW_HEAD && stack->page_positions <= TMB_FEW_POSITIONS &&

@@ -46,7 +46,7 @@ static size_t first_bytes(const tmb_cuda_lm *lm, size_t positions) {
     return layout_of(lm).text + text_bytes(lm, text_rows(lm, positions));
 }
 
-/* How many of `pages` lie in one piece: where there are units, each is one. */
+/* How many of `pages` lie in one piece: if there are units, each is one. */
 static size_t together(const tmb_cuda_lm *lm, size_t pages) { return lm->units.unit != 0 ? 1 : pages; }
 
 static size_t page_bytes(const tmb_cuda_lm *lm, size_t pages) {

@@ -28,7 +28,7 @@ typedef struct tmb_lm_entries {
     tmb_lm_stack_entries talker, predictor;
     size_t codec_head, codec_embedding;
     size_t text1, text1_bias, text2, text2_bias;
-    size_t projection, projection_bias; /* where the predictor has another width */
+    size_t projection, projection_bias; /* if the predictor has another width */
     size_t heads, books;                /* the first of 15 each */
 } tmb_lm_entries;
 

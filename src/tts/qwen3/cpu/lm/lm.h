@@ -2,7 +2,7 @@
  *
  * The talker is a decoder that reads text and codes and gives the first code of each frame; the predictor, small, is
  * run inside every frame for the others. Weights are immutable and shared; a context has the buffers for one thread
- * that steps; a sequence is one utterance. What becomes of a sequence does not depend on those that are stepped beside
+ * that steps; a sequence is one utterance. What becomes of a sequence does not depend on those that are stepped with
  * it, to the last bit.
  */
 #ifndef TMB_TTS_QWEN3_CPU_LM_LM_H

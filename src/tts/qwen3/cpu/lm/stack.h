@@ -1,7 +1,7 @@
 /* The layers that talker and code predictor share: pre-norm decoder with grouped-query attention, RMS norm of queries
  * and keys, RoPE, SwiGLU.
  *
- * Rows of any sequences go through together; what a row becomes does not depend on the others beside it, nor
+ * Rows of any sequences go through together; what a row becomes does not depend on the others with it, nor
  * on the number of threads.
  */
 #ifndef TMB_TTS_QWEN3_CPU_LM_STACK_H
