@@ -195,6 +195,7 @@ typedef struct tmb_server_statistics {
     uint64_t failed;    /* of those: no answer, no speech, an error that is its own */
     uint64_t busy;      /* of those: it was busy (429, 503) */
     uint64_t opened;    /* how often it was found to be down */
+    double wait;        /* seconds until it may be asked again, because it was busy or down; 0 = now */
 } tmb_server_statistics;
 /* Calls back for each of them, in the order of remote_url; what it gets is valid during the call, which must not call
  * the library. Thread-safe. */

@@ -123,6 +123,10 @@ bool tmb_error_is_exhausted(const tmb_error *error) {
     return error->status != TMB_OK && tmb_errno_is_exhausted(error->system);
 }
 
+bool tmb_error_is_of_server(const tmb_error *error) { return error->status != TMB_OK && error->system == EREMOTEIO; }
+
+void tmb_error_set_of_server(tmb_error *error) { error->system = EREMOTEIO; }
+
 bool tmb_error_is_full(const tmb_error *error) {
     return error->status != TMB_OK && (error->system == ENOSPC || error->system == EDQUOT || error->system == EFBIG);
 }

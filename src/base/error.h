@@ -38,5 +38,8 @@ bool tmb_error_never_fits(const tmb_error *error);
 tmb_status tmb_error_set_never_fits(tmb_error *error);
 bool tmb_error_is_exhausted(const tmb_error *error);
 bool tmb_errno_is_exhausted(int code);
+/* A server that computes for us failed at what it was asked: another may well do it. */
+bool tmb_error_is_of_server(const tmb_error *error);
+void tmb_error_set_of_server(tmb_error *error);
 
 #endif

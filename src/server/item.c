@@ -261,6 +261,9 @@ unsigned tmb_item_error(tmb_server *server, const tmb_error *error, char message
     case TMB_ERROR_FORMAT:
     case TMB_ERROR_UNSUPPORTED:
     case TMB_ERROR_LIMIT: {
+        if (tmb_error_is_exhausted(error)) {
+            break; /* a limit of others, at the moment */
+        }
         const char *text = error->message + error->name_bytes;
         (void)tmb_utf8_clean(text, strlen(text), message, 512);
         return 400;

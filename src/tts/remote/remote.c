@@ -217,6 +217,11 @@ static const char *state_name(const tmb_remote_member *member, double now) {
     }
 }
 
+static double wait_of(const tmb_remote_member *member, double now) {
+    double until = member->state == TMB_REMOTE_DOWN ? member->due : member->busy_until;
+    return until > now ? until - now : 0;
+}
+
 void tmb_remote_engine_servers(tmb_engine *engine, void (*each)(void *user, const tmb_server_statistics *statistics),
                                void *user) {
     remote_engine *remote = (remote_engine *)engine;
@@ -230,7 +235,8 @@ void tmb_remote_engine_servers(tmb_engine *engine, void (*each)(void *user, cons
                                                   .requests = member.requests,
                                                   .failed = member.failed,
                                                   .busy = member.refused,
-                                                  .opened = member.opened};
+                                                  .opened = member.opened,
+                                                  .wait = wait_of(&member, now)};
         each(user, &statistics);
     }
 }

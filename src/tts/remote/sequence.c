@@ -5,6 +5,7 @@
 #include "base/thread.h"
 #include "tts/remote/body.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* How often a text waits for servers that are busy, and by how many it is tried in vain. Servers that are free again
@@ -75,18 +76,28 @@ static tmb_status ask(remote_engine *remote, remote_sequence *sequence, remote_t
     return status;
 }
 
-/* Nobody is left who could be asked. */
+/* Says of an error that it passes by itself. */
+static tmb_status for_now(tmb_error *error) {
+    error->system = EAGAIN;
+    return error->status;
+}
+
+/* Nobody is left who could be asked. What no server has answered says nothing about the text: it may be asked again. */
 static tmb_status give_up(const remote_engine *remote, remote_sequence *sequence, tmb_error *error) {
     if (sequence->failure.status != TMB_OK) {
         *error = sequence->failure;
+        if (sequence->blamed != 0 || error->system != EAGAIN) {
+            tmb_error_set_of_server(error);
+        }
         return error->status;
     }
-    return tmb_fail(error, TMB_ERROR_IO,
-                    remote->addresses.count == 1
-                        ? "the speech server %s has failed several times in a row and is left alone for a while"
-                        : "the speech servers (%s and others) have failed several times in a row and are left alone "
-                          "for a while",
-                    shown(remote, 0));
+    (void)tmb_fail(error, TMB_ERROR_IO,
+                   remote->addresses.count == 1
+                       ? "the speech server %s has failed several times in a row and is left alone for a while"
+                       : "the speech servers (%s and others) have failed several times in a row and are left alone "
+                         "for a while",
+                   shown(remote, 0));
+    return for_now(error);
 }
 
 /* Asks whoever is next in turn, or says when to try again. */
@@ -103,7 +114,8 @@ static tmb_status ask_next(remote_engine *remote, remote_sequence *sequence, dou
         if (sequence->refusals >= (BUSY_WAITS + 1) * remote->addresses.count ||
             (at - now > SHORT_WAIT && sequence->waits++ == BUSY_WAITS)) {
             if (sequence->failure.status == TMB_OK) {
-                return tmb_fail(error, TMB_ERROR_LIMIT, "the speech servers are busy");
+                (void)tmb_fail(error, TMB_ERROR_LIMIT, "the speech servers are busy");
+                return for_now(error);
             }
             return give_up(remote, sequence, error);
         }
@@ -162,6 +174,7 @@ static void failed(remote_engine *remote, remote_sequence *sequence, remote_try 
     end_try(remote, attempt, true);
     if (over) {
         tmb_error error = sequence->failure;
+        tmb_error_set_of_server(&error);
         fail(remote, sequence, listener, &error);
     } else {
         try_another(remote, sequence, now, listener);
@@ -200,6 +213,7 @@ static void refused(remote_engine *remote, remote_sequence *sequence, remote_try
         fail(remote, sequence, listener, &error);
     } else if (code == 429 || code == 503) {
         double wait = tmb_transfer_retry_after(&attempt->transfer);
+        (void)for_now(&sequence->failure);
         sequence->refusals++;
         tmb_remote_pool_is_busy(&remote->pool, attempt->server, now, wait);
         tmb_log(remote->logger, TMB_LOG_INFO, "%s is busy (HTTP %ld)", shown(remote, attempt->server), code);
@@ -208,6 +222,19 @@ static void refused(remote_engine *remote, remote_sequence *sequence, remote_try
     } else {
         /* A wrong key or path is this server's own trouble: no text would do better there. */
         failed(remote, sequence, attempt, code >= 500, now, listener);
+    }
+}
+
+/* The server never had the request. */
+static bool was_not_sent(CURLcode result) {
+    switch (result) {
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_OPERATION_TIMEDOUT: /* connecting is all that has a limit */
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION: return true;
+    default: return false;
     }
 }
 
@@ -223,6 +250,9 @@ static void settle(remote_engine *remote, remote_sequence *sequence, remote_try 
         (void)tmb_fail(&sequence->failure, TMB_ERROR_IO, "%s: %s", shown(remote, attempt->server),
                        transfer->message[0] != '\0' ? transfer->message
                                                     : remote->client.library->easy_strerror(transfer->result));
+        if (was_not_sent(transfer->result)) {
+            (void)for_now(&sequence->failure);
+        }
         failed(remote, sequence, attempt, false, now, listener);
     } else if (code != 200) {
         refused(remote, sequence, attempt, code, now, listener);
