@@ -1,4 +1,4 @@
-#include "worker/worker.h"
+#include "worker/worker_internal.h"
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -10,39 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-struct tmb_worker_run {
-    struct tmb_worker_run *next;
-    tmb_worker *worker;
-    tmb_delivery delivery;
-    void *state; /* the trade's; set under the lock once `start` returned */
-    bool started, cancelled;
-    bool alone, waiting; /* it has lost a worker before: nothing else runs with it; it waits for that */
-    bool ended;
-    tmb_work_end end;
-    /* The worker thread's own. */
-    bool has_audio; /* in the store already */
-    tmb_file_info audio;
-    const char *problem;
-};
-
-struct tmb_worker {
-    tmb_store *store;
-    tmb_worker_trade trade;
-    tmb_worker_options options;
-    pthread_t thread;
-    pthread_mutex_t lock; /* of what follows, down to the next comment */
-    pthread_cond_t changed;
-    tmb_worker_run *runs;
-    size_t running;
-    bool awake, draining, stopping;
-    /* The worker thread's own. Times are of the monotonic clock. */
-    double rest_until, renew_at;
-    double look_at;               /* there may be something that nobody will tell; 0 = not so */
-    double full_since, full_seen; /* where audio goes: first and last time of this shortage; 0 = never */
-    int64_t last_job;             /* the job that the last item came from */
-    bool audio_waits;             /* where audio goes does not answer in this round: once is enough to find out */
-};
 
 /* A shortage that nobody saw for so long was over in between. */
 static const double shortage_gap_seconds = 60;
@@ -66,39 +33,17 @@ void tmb_worker_ended(tmb_worker_run *run, tmb_work_end end) {
     (void)pthread_mutex_unlock(&worker->lock);
 }
 
-/* ---- Leases ---------------------------------------------------------------------------------- */
-
 /* With the lock held. */
-static void cancel(tmb_worker_run *run) {
+void tmb_worker_cancel(tmb_worker_run *run) {
     run->cancelled = true;
     if (run->waiting && !run->ended) {
         run->ended = true;
         run->end = TMB_WORK_CANCELLED;
         run->worker->awake = true;
+        (void)pthread_cond_broadcast(&run->worker->changed);
     } else if (run->started && !run->ended) {
         run->worker->trade.cancel(run->worker->trade.user, run->state);
     }
-}
-
-/* False: a lease could not be renewed now; nothing is taken before it is. */
-static bool renew(tmb_worker *worker) {
-    if (tmb_now() < worker->renew_at) {
-        return true;
-    }
-    /* Only this thread changes the list. */
-    for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
-        tmb_store_status status = tmb_store_item_renew(worker->store, &run->delivery, worker->options.lease_seconds);
-        if (status == TMB_STORE_NOT_FOUND) {
-            (void)pthread_mutex_lock(&worker->lock);
-            cancel(run);
-            (void)pthread_mutex_unlock(&worker->lock);
-        } else if (status != TMB_STORE_OK) {
-            rest(worker);
-            return false;
-        }
-    }
-    worker->renew_at = tmb_now() + worker->options.lease_seconds / 3;
-    return true;
 }
 
 /* ---- Storing what ended ---------------------------------------------------------------------- */
@@ -270,7 +215,7 @@ static void begin_again_alone(tmb_worker_run *run) {
 }
 
 /* False: something could not be written, and is tried again after a rest. One result that has to wait holds up no
- * other, and no lease. */
+ * other. */
 static bool settle_ended(tmb_worker *worker) {
     bool all = true;
     tmb_worker_run *next = NULL;
@@ -294,9 +239,6 @@ static bool settle_ended(tmb_worker *worker) {
         } else {
             remove_run(run);
         }
-        if (!renew(worker)) { /* storing, or the attempt, may have taken long */
-            return false;
-        }
     }
     return all;
 }
@@ -313,7 +255,7 @@ static void start(tmb_worker *worker, tmb_worker_run *run) {
     run->state = state;
     run->started = true;
     if (run->cancelled) {
-        cancel(run);
+        tmb_worker_cancel(run);
     }
     (void)pthread_mutex_unlock(&worker->lock);
 }
@@ -323,6 +265,7 @@ static void add_run(tmb_worker *worker, tmb_worker_run *run) {
     run->next = worker->runs;
     worker->runs = run;
     worker->running++;
+    (void)pthread_cond_broadcast(&worker->changed); /* it has a lease */
     (void)pthread_mutex_unlock(&worker->lock);
 }
 
@@ -367,23 +310,31 @@ static void bury(tmb_worker_run *run) {
     free(run);
 }
 
+/* Whether there is room for one more item, and for which. */
+static bool may_take(tmb_worker *worker, tmb_taking *how) {
+    (void)pthread_mutex_lock(&worker->lock);
+    size_t most = worker->options.capacity + worker->options.call_capacity;
+    bool room = !worker->draining && !worker->stopping && !worker->late && worker->running < most;
+    *how = (tmb_taking){.after_job = worker->last_job,
+                        .lease_seconds = worker->options.lease_seconds,
+                        .calls_only = worker->running >= worker->options.capacity,
+                        .idle = worker->running == 0};
+    (void)pthread_mutex_unlock(&worker->lock);
+    if (!room || tmb_now() < worker->rest_until) {
+        return false;
+    }
+    double wait = worker->trade.wait != NULL ? worker->trade.wait(worker->trade.user) : 0;
+    if (wait > 0) {
+        worker->look_at = tmb_now() + wait;
+    }
+    return wait <= 0;
+}
+
 /* Takes and starts items while there is room. */
 static void take_some(tmb_worker *worker) {
-    while (!attend_to_alone(worker) && renew(worker)) {
-        (void)pthread_mutex_lock(&worker->lock);
-        size_t most = worker->options.capacity + worker->options.call_capacity;
-        bool room = !worker->draining && !worker->stopping && worker->running < most;
-        bool calls_only = worker->running >= worker->options.capacity;
-        bool idle = worker->running == 0;
-        (void)pthread_mutex_unlock(&worker->lock);
-        if (!room || tmb_now() < worker->rest_until) {
-            return;
-        }
+    tmb_taking how;
+    while (!attend_to_alone(worker) && may_take(worker, &how)) {
         tmb_worker_run *run = tmb_calloc(1, sizeof *run);
-        tmb_taking how = {.after_job = worker->last_job,
-                          .lease_seconds = worker->options.lease_seconds,
-                          .calls_only = calls_only,
-                          .idle = idle};
         tmb_store_status status =
             run != NULL ? tmb_store_item_take(worker->store, &how, &run->delivery) : TMB_STORE_BUSY;
         if (status != TMB_STORE_OK) {
@@ -417,13 +368,12 @@ static bool wait_for_work(tmb_worker *worker) {
     (void)pthread_mutex_lock(&worker->lock);
     double wait = worker->rest_until - now;
     if (wait <= 0) {
-        double renewal = worker->renew_at > now ? worker->renew_at - now : 0;
         double look = worker->options.look_seconds > 0 ? worker->options.look_seconds : -1;
         if (worker->look_at > 0) {
             look = worker->look_at > now ? worker->look_at - now : 0;
             worker->look_at = 0;
         }
-        wait = worker->runs == NULL ? look : look >= 0 && look < renewal ? look : renewal;
+        wait = look;
     } else {
         worker->awake = false; /* what woke it waits for the end of the rest too */
     }
@@ -444,7 +394,7 @@ static bool wait_for_work(tmb_worker *worker) {
 static void cancel_all(tmb_worker *worker) {
     (void)pthread_mutex_lock(&worker->lock);
     for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
-        cancel(run);
+        tmb_worker_cancel(run);
     }
     (void)pthread_mutex_unlock(&worker->lock);
 }
@@ -477,12 +427,9 @@ static void *main_loop(void *argument) {
     tmb_worker *worker = argument;
     (void)pthread_setname_np(pthread_self(), "tmb-jobs");
     do {
-        /* After a rest too, whatever woke it: results first, then leases, then new work. */
-        if (tmb_now() >= worker->rest_until) {
-            bool settled = settle_ended(worker);
-            if (renew(worker) && settled) {
-                take_some(worker);
-            }
+        /* After a rest too, whatever woke it: results first, then new work. */
+        if (tmb_now() >= worker->rest_until && settle_ended(worker)) {
+            take_some(worker);
         }
     } while (!wait_for_work(worker));
     wind_up(worker);
@@ -500,7 +447,7 @@ static void on_event(void *user, tmb_job_event event, const char *job) {
     (void)pthread_mutex_lock(&worker->lock);
     for (tmb_worker_run *run = worker->runs; run != NULL; run = run->next) {
         if (!run->cancelled && strcmp(run->delivery.job, job) == 0) {
-            cancel(run);
+            tmb_worker_cancel(run);
         }
     }
     (void)pthread_mutex_unlock(&worker->lock);
@@ -518,7 +465,11 @@ tmb_status tmb_worker_start(tmb_store *store, const tmb_worker_trade *trade, con
     worker->options = *options;
     (void)pthread_mutex_init(&worker->lock, NULL);
     tmb_condition_init(&worker->changed);
-    if (pthread_create(&worker->thread, NULL, main_loop, worker)) {
+    bool renews = tmb_worker_renew_start(worker);
+    if (!renews || pthread_create(&worker->thread, NULL, main_loop, worker)) {
+        if (renews) {
+            tmb_worker_renew_stop(worker);
+        }
         (void)pthread_mutex_destroy(&worker->lock);
         (void)pthread_cond_destroy(&worker->changed);
         free(worker);
@@ -561,6 +512,7 @@ void tmb_worker_stop(tmb_worker **worker) {
     (void)pthread_cond_broadcast(&ending->changed);
     (void)pthread_mutex_unlock(&ending->lock);
     (void)pthread_join(ending->thread, NULL);
+    tmb_worker_renew_stop(ending); /* what ends late keeps its lease until it has */
     (void)pthread_mutex_destroy(&ending->lock);
     (void)pthread_cond_destroy(&ending->changed);
     free(ending);

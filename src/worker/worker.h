@@ -27,6 +27,8 @@ typedef enum tmb_work_end {
 /* Who runs items. Every function but `cancel` is called on the worker's thread. */
 typedef struct tmb_worker_trade {
     void *user;
+    /* Seconds until an item could be run at all: until then none is taken. 0 = now. May be NULL. */
+    double (*wait)(void *user);
     /* Starts an item; *state is the trade's. Whatever happens, tmb_worker_ended is called once, now or later, by any
      * thread. */
     void (*start)(void *user, tmb_worker_run *run, const tmb_delivery *delivery, void **state);

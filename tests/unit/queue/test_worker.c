@@ -26,8 +26,29 @@ int clock_gettime(clockid_t clock, struct timespec *out) {
     return result;
 }
 
+/* A store whose audio goes elsewhere, where nobody answers for a while. */
+static struct {
+    const tmb_blob_operations *blobs;
+    const tmb_job_operations *jobs;
+    atomic_bool silent, slow;
+    atomic_int refused, renewed, in_vain;
+} elsewhere;
+
+static void nap(void) { (void)nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); }
+
+/* Bytes move for as long as it takes to renew so many leases. */
+static void move_slowly(void) {
+    int renewed = atomic_load(&elsewhere.renewed);
+    for (double end = tmb_now() + patience; atomic_load(&elsewhere.renewed) < renewed + 12; nap()) {
+        if (tmb_now() >= end) {
+            atomic_fetch_add(&elsewhere.in_vain, 1);
+            return;
+        }
+    }
+}
+
 /* What an item does. */
-typedef enum deed { SPEAK, FAIL, LATER_TWICE, UNTIL_CANCELLED, WHEN_TOLD, FULL, SHORT, SHORT_ONCE } deed;
+typedef enum deed { SPEAK, FAIL, LATER_TWICE, UNTIL_CANCELLED, WHEN_TOLD, FULL, SHORT, SHORT_ONCE, FETCH } deed;
 
 typedef struct workshop {
     fixture *at;
@@ -88,6 +109,10 @@ static void start(void *user, tmb_worker_run *run, const tmb_delivery *delivery,
         tmb_worker_ended(run, TMB_WORK_FAILED);
         break;
     case FULL: tmb_worker_ended(run, TMB_WORK_NO_ROOM); break;
+    case FETCH:
+        move_slowly();
+        speak_now(item);
+        break;
     default: break;
     }
 }
@@ -161,8 +186,6 @@ static tmb_job_info add_job(fixture *at, size_t count) {
     free(requests);
     return job;
 }
-
-static void nap(void) { (void)nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); }
 
 static tmb_job_info wait_job(fixture *at, const char *id) {
     tmb_job_info job;
@@ -326,19 +349,14 @@ static void test_short_of_memory(void **state) {
     assert_int_equal(atomic_load(&shop.released), 16);
 }
 
-/* A store whose audio goes elsewhere, where nobody answers for a while. */
-static struct {
-    const tmb_blob_operations *blobs;
-    const tmb_job_operations *jobs;
-    atomic_bool silent;
-    atomic_int refused, renewed;
-} elsewhere;
-
 static tmb_store_status adopt_elsewhere(tmb_store *store, const char *path, bool pending, uint64_t booked,
                                         tmb_file_info *info) {
     if (atomic_load(&elsewhere.silent)) {
         atomic_fetch_add(&elsewhere.refused, 1);
         return TMB_STORE_BUSY;
+    }
+    if (atomic_load(&elsewhere.slow)) {
+        move_slowly();
     }
     return elsewhere.blobs->adopt(store, path, pending, booked, info);
 }
@@ -348,18 +366,27 @@ static tmb_store_status count_renewal(tmb_store *store, const tmb_delivery *deli
     return elsewhere.jobs->renew(store, delivery, lease_seconds);
 }
 
+typedef struct detour {
+    tmb_blob_operations blobs;
+    tmb_job_operations jobs;
+} detour;
+
+static void take_detour(tmb_store *store, detour *way) {
+    elsewhere.blobs = store->blobs;
+    elsewhere.jobs = store->jobs;
+    *way = (detour){.blobs = *store->blobs, .jobs = *store->jobs};
+    way->blobs.adopt = adopt_elsewhere;
+    way->jobs.renew = count_renewal;
+    store->blobs = &way->blobs;
+    store->jobs = &way->jobs;
+}
+
 /* While some results wait for their audio, what needs no audio ends, and every lease is renewed. */
 static void test_audio_that_waits(void **state) {
     workshop shop = {.at = *state, .deed = WHEN_TOLD};
     tmb_store *store = shop.at->store;
-    elsewhere.blobs = store->blobs;
-    elsewhere.jobs = store->jobs;
-    tmb_blob_operations blobs = *store->blobs;
-    tmb_job_operations jobs = *store->jobs;
-    blobs.adopt = adopt_elsewhere;
-    jobs.renew = count_renewal;
-    store->blobs = &blobs;
-    store->jobs = &jobs;
+    detour way;
+    take_detour(store, &way);
     atomic_store(&elsewhere.silent, true);
     tmb_job_info job = add_job(shop.at, 4);
     begin_work_for(&shop, 10, 0.06);
@@ -379,6 +406,29 @@ static void test_audio_that_waits(void **state) {
     assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_DONE], 3);
     tmb_worker_stop(&shop.worker);
     assert_int_equal(atomic_load(&shop.spoken), 3);
+}
+
+/* Leases are renewed while the worker's thread fetches what an item needs, and while it stores what was spoken. */
+static void test_leases_while_bytes_move(void **state) {
+    workshop shop = {.at = *state, .deed = WHEN_TOLD};
+    detour way;
+    take_detour(shop.at->store, &way);
+    tmb_job_info job = add_job(shop.at, 3);
+    begin_work_for(&shop, 10, 0.06);
+    wait_count(&shop.started, 3);
+    atomic_store(&shop.deed, FETCH);
+    tmb_job_info other = add_job(shop.at, 1);
+    assert_int_equal(wait_job(shop.at, other.id).items[TMB_ITEM_DONE], 1);
+    assert_int_equal(atomic_load(&elsewhere.in_vain), 0);
+    atomic_store(&elsewhere.slow, true);
+    speak_now(shop.waiting[0]);
+    wait_count(&shop.released, 2);
+    assert_int_equal(atomic_load(&elsewhere.in_vain), 0);
+    atomic_store(&elsewhere.slow, false);
+    speak_now(shop.waiting[1]);
+    speak_now(shop.waiting[2]);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_DONE], 3);
+    tmb_worker_stop(&shop.worker);
 }
 
 /* The clock on the wall is set back by an hour while the worker rests. */
@@ -406,6 +456,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_short_of_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_audio_that_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leases_while_bytes_move, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clock_that_jumps, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
