@@ -77,8 +77,10 @@ typedef struct tmb_delivery {
     size_t position;
     int64_t number;    /* of the item's deliveries */
     unsigned attempts; /* deliveries before this one whose lease ended: their workers died, or were stuck */
+    unsigned returned; /* those before it whose workers were alive and could not run the item */
     bool is_call;
     char *request;        /* free() */
+    double seconds_left;  /* of a call: until its deadline, when it was taken; one process alone has no calls */
     double again_seconds; /* with TMB_STORE_NOT_FOUND: after which there may be one; 0 = when there is news */
 } tmb_delivery;
 
@@ -94,9 +96,10 @@ typedef struct tmb_taking {
 tmb_store_status tmb_store_item_take(tmb_store *store, const tmb_taking *how, tmb_delivery *out);
 /* Extends the lease. TMB_STORE_NOT_FOUND: the delivery is over. */
 tmb_store_status tmb_store_item_renew(tmb_store *store, const tmb_delivery *delivery, double lease_seconds);
-/* Puts the item back into the queue. `counts`: among its lost deliveries; one process alone counts none.
- * TMB_STORE_NOT_FOUND: the delivery was over. */
-tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery, bool counts);
+/* Puts the item back into the queue. `unable`: this worker cannot run it; that is counted (`returned`), and the item is
+ * left to other workers that may, while there is one. One process alone counts nothing. TMB_STORE_NOT_FOUND: the
+ * delivery was over. */
+tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery, bool unable);
 /* Leaves an item that never fits into this worker's `memory` (bytes) to one that has more. TMB_STORE_FULL: nobody has,
  * and the item is still the caller's. TMB_STORE_NOT_FOUND: the delivery was over. */
 tmb_store_status tmb_store_item_pass_on(tmb_store *store, const tmb_delivery *delivery, uint64_t memory);
@@ -159,6 +162,12 @@ typedef struct tmb_call_words {
     bool hurries;
 } tmb_call_words;
 
+/* Who hears what a worker says. */
+typedef struct tmb_call_audience {
+    size_t waiting; /* pieces that nobody has read yet */
+    bool listens;   /* the server that asked said so a moment ago. It may be missing for as long as Redis was away. */
+} tmb_call_audience;
+
 /* How far a call was read; all zero at first. */
 typedef struct tmb_call_place {
     char entry[40];
@@ -166,9 +175,12 @@ typedef struct tmb_call_place {
 } tmb_call_place;
 
 /* Pieces of a delivery are sent in order: one that is sent again is there once.
- * TMB_STORE_NOT_FOUND: the delivery is over, or nobody waits any more. *waiting: pieces that nobody has read yet. */
+ * TMB_STORE_NOT_FOUND: the delivery is over, or nobody waits any more. */
 tmb_store_status tmb_store_call_send(tmb_store *store, const tmb_delivery *delivery, const tmb_call_words *words,
-                                     size_t *waiting);
+                                     tmb_call_audience *audience);
+/* Says of calls (their jobs) that they are listened to, for the next ten seconds. A call that nobody listens to is not
+ * taken, and its speech may end. */
+tmb_store_status tmb_store_calls_listening(tmb_store *store, const char (*jobs)[TMB_STORE_ID], size_t count);
 /* The piece after `place`, which moves on, within `seconds`. TMB_STORE_NOT_FOUND: none came. */
 tmb_store_status tmb_store_call_receive(tmb_store *store, const char *job, tmb_call_place *place, double seconds,
                                         tmb_call_piece *out);
@@ -183,7 +195,7 @@ typedef struct tmb_job_operations {
     tmb_store_status (*items)(tmb_store *store, const char *job, tmb_job_item **out, size_t *count);
     tmb_store_status (*take)(tmb_store *store, const tmb_taking *how, tmb_delivery *out);
     tmb_store_status (*renew)(tmb_store *store, const tmb_delivery *delivery, double lease_seconds);
-    tmb_store_status (*give_back)(tmb_store *store, const tmb_delivery *delivery, bool counts);
+    tmb_store_status (*give_back)(tmb_store *store, const tmb_delivery *delivery, bool unable);
     tmb_store_status (*finish)(tmb_store *store, const tmb_delivery *delivery, tmb_item_state state, const char *result,
                                const char *audio);
     tmb_store_status (*counts)(tmb_store *store, size_t *queued, size_t *running);
@@ -194,7 +206,8 @@ typedef struct tmb_job_operations {
     tmb_store_status (*dead_list)(tmb_store *store, size_t limit, tmb_dead_letter **out, size_t *count);
     tmb_store_status (*dead_end)(tmb_store *store, const char *id, bool retry);
     tmb_store_status (*send)(tmb_store *store, const tmb_delivery *delivery, const tmb_call_words *words,
-                             size_t *waiting);
+                             tmb_call_audience *audience);
+    tmb_store_status (*listening)(tmb_store *store, const char (*jobs)[TMB_STORE_ID], size_t count);
     tmb_store_status (*receive)(tmb_store *store, const char *job, tmb_call_place *place, double seconds,
                                 tmb_call_piece *out);
 } tmb_job_operations;

@@ -166,8 +166,8 @@ tmb_store_status tmb_store_item_renew(tmb_store *store, const tmb_delivery *deli
     return store->jobs->renew(store, delivery, lease_seconds);
 }
 
-tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery, bool counts) {
-    return store->jobs->give_back(store, delivery, counts);
+tmb_store_status tmb_store_item_give_back(tmb_store *store, const tmb_delivery *delivery, bool unable) {
+    return store->jobs->give_back(store, delivery, unable);
 }
 
 tmb_store_status tmb_store_item_pass_on(tmb_store *store, const tmb_delivery *delivery, uint64_t memory) {
@@ -196,8 +196,12 @@ tmb_store_status tmb_store_dead_end(tmb_store *store, const char *id, bool retry
 }
 
 tmb_store_status tmb_store_call_send(tmb_store *store, const tmb_delivery *delivery, const tmb_call_words *words,
-                                     size_t *waiting) {
-    return store->jobs->send ? store->jobs->send(store, delivery, words, waiting) : TMB_STORE_NOT_FOUND;
+                                     tmb_call_audience *audience) {
+    return store->jobs->send ? store->jobs->send(store, delivery, words, audience) : TMB_STORE_NOT_FOUND;
+}
+
+tmb_store_status tmb_store_calls_listening(tmb_store *store, const char (*jobs)[TMB_STORE_ID], size_t count) {
+    return store->jobs->listening != NULL ? store->jobs->listening(store, jobs, count) : TMB_STORE_OK;
 }
 
 tmb_store_status tmb_store_call_receive(tmb_store *store, const char *job, tmb_call_place *place, double seconds,

@@ -16,6 +16,9 @@
 /* How soon a cancellation and the deadline are seen while nothing comes. */
 static const double slice_seconds = 0.25;
 
+/* How often the queue is told that somebody listens. */
+static const double listening_seconds = 2.5;
+
 typedef struct call {
     struct call *next;
     tmb_calls *calls;
@@ -24,6 +27,7 @@ typedef struct call {
     tmb_clone_callbacks callbacks;
     double end; /* the deadline; monotonic */
     atomic_bool cancelled;
+    bool queued; /* under the lock of `calls`; `job` does not change any more */
     /* The thread's own. */
     tmb_call_place place;
     int64_t delivery; /* that speaks; 0 = none yet */
@@ -34,12 +38,55 @@ typedef struct call {
 
 struct tmb_calls {
     tmb_server *server;
+    pthread_t listener;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
+    bool ending;
     call *first;
     size_t count;
     uint64_t last_number;
 };
+
+/* ---- That somebody listens ---- */
+
+/* The names of all calls that are in the queue, to be freed. With the lock held. */
+static char (*list_queued(const tmb_calls *calls, size_t *count))[TMB_STORE_ID] {
+    char(*jobs)[TMB_STORE_ID] = tmb_calloc(calls->count + 1, sizeof *jobs);
+    *count = 0;
+    for (const call *at = calls->first; jobs != NULL && at != NULL; at = at->next) {
+        if (at->queued) {
+            memcpy(jobs[(*count)++], at->job, sizeof *jobs);
+        }
+    }
+    return jobs;
+}
+
+/* A thread for all of them: one that waits for its client to read could not say so in time. */
+static void *listening_thread(void *argument) {
+    tmb_calls *calls = argument;
+    (void)pthread_setname_np(pthread_self(), "tmb-listening");
+    (void)pthread_mutex_lock(&calls->lock);
+    while (!calls->ending) {
+        size_t count = 0;
+        char(*jobs)[TMB_STORE_ID] = list_queued(calls, &count);
+        (void)pthread_mutex_unlock(&calls->lock);
+        if (count > 0) {
+            (void)tmb_store_calls_listening(calls->server->store, (const char(*)[TMB_STORE_ID])jobs, count);
+        }
+        free(jobs);
+        struct timespec next = tmb_deadline(listening_seconds);
+        (void)pthread_mutex_lock(&calls->lock);
+        while (!calls->ending && calls->count == 0) {
+            (void)pthread_cond_wait(&calls->changed, &calls->lock);
+        }
+        while (!calls->ending && pthread_cond_timedwait(&calls->changed, &calls->lock, &next) != ETIMEDOUT) {
+        }
+    }
+    (void)pthread_mutex_unlock(&calls->lock);
+    return NULL;
+}
+
+/* ---- All calls ---- */
 
 tmb_status tmb_calls_create(tmb_server *server, tmb_calls **out, tmb_error *error) {
     tmb_calls *calls = tmb_calloc(1, sizeof *calls);
@@ -49,7 +96,14 @@ tmb_status tmb_calls_create(tmb_server *server, tmb_calls **out, tmb_error *erro
     }
     calls->server = server;
     (void)pthread_mutex_init(&calls->lock, NULL);
-    (void)pthread_cond_init(&calls->changed, NULL);
+    tmb_condition_init(&calls->changed);
+    if (pthread_create(&calls->listener, NULL, listening_thread, calls)) {
+        (void)pthread_mutex_destroy(&calls->lock);
+        (void)pthread_cond_destroy(&calls->changed);
+        free(calls);
+        *out = NULL;
+        return tmb_fail(error, TMB_ERROR_MEMORY, "cannot start a thread for calls");
+    }
     return TMB_OK;
 }
 
@@ -66,7 +120,10 @@ void tmb_calls_destroy(tmb_calls **calls) {
     while (ending->count) {
         (void)pthread_cond_wait(&ending->changed, &ending->lock);
     }
+    ending->ending = true;
+    (void)pthread_cond_broadcast(&ending->changed);
     (void)pthread_mutex_unlock(&ending->lock);
+    (void)pthread_join(ending->listener, NULL);
     (void)pthread_mutex_destroy(&ending->lock);
     (void)pthread_cond_destroy(&ending->changed);
     free(ending);
@@ -338,6 +395,12 @@ static tmb_status add_job(tmb_server *server, const call_entry *entry, call *at,
                                       : tmb_fail_errno(error, TMB_ERROR_IO, EAGAIN, "the queue takes nothing now");
 }
 
+static void begin_to_listen(call *at) {
+    (void)pthread_mutex_lock(&at->calls->lock);
+    at->queued = true;
+    (void)pthread_mutex_unlock(&at->calls->lock);
+}
+
 static tmb_status start_thread(call *at, tmb_error *error) {
     pthread_t thread;
     pthread_attr_t attributes;
@@ -365,6 +428,7 @@ static call *new_call(tmb_calls *calls, const tmb_clone_callbacks *callbacks, do
         at->next = calls->first;
         calls->first = at;
         calls->count++;
+        (void)pthread_cond_broadcast(&calls->changed);
     }
     (void)pthread_mutex_unlock(&calls->lock);
     if (!room) {
@@ -417,6 +481,7 @@ tmb_status tmb_speak_submit(tmb_server *server, const json_t *arguments, size_t 
     tmb_status status = enqueue(server, arguments, index, inputs, seconds, at, error);
     if (status == TMB_OK) {
         *number = at->number;
+        begin_to_listen(at);
         status = start_thread(at, error);
         if (status != TMB_OK) {
             (void)tmb_store_job_remove(server->store, at->job);

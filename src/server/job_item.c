@@ -20,10 +20,12 @@ typedef struct job_item {
     size_t position;
     bool is_call;          /* somebody waits: what is spoken goes there, not into a file */
     tmb_delivery delivery; /* without its text */
-    double deadline;       /* of a call, in seconds since 1970 */
+    /* The rest is a call's. */
+    double deadline; /* monotonic */
     bool stream;
-    bool sent;       /* some of a call's audio */
-    uint64_t pieces; /* of a call, that were sent */
+    bool sent;           /* some of its audio */
+    uint64_t pieces;     /* that were sent */
+    double silent_since; /* nobody says that he listens; monotonic, 0 = somebody does */
     json_t *arguments;
     tmb_references *references;
     char *text; /* a call's result as it is sent */
@@ -34,6 +36,19 @@ typedef struct job_item {
 /* Pieces that may wait for whoever reads them; about five seconds of audio. */
 static const size_t most_waiting = 64;
 
+/* A server that listens says so every few seconds, also soon after Redis was away. */
+static const double silence_seconds = 5;
+
+static bool is_heard(job_item *item, const tmb_call_audience *audience) {
+    double now = tmb_now();
+    if (audience->listens) {
+        item->silent_since = 0;
+    } else if (item->silent_since <= 0) {
+        item->silent_since = now;
+    }
+    return item->silent_since <= 0 || now - item->silent_since < silence_seconds;
+}
+
 /* False: nobody waits any more. */
 static bool send_piece(job_item *item, const char *kind, const void *data, size_t size) {
     tmb_store *store = item->run.server->store;
@@ -41,16 +56,18 @@ static bool send_piece(job_item *item, const char *kind, const void *data, size_
     tmb_call_words words = {
         .number = ++item->pieces, .kind = kind, .data = data, .size = size, .hurries = item->stream && !item->sent};
     for (;;) {
-        size_t waiting = 0;
-        tmb_store_status status = tmb_store_call_send(store, &item->delivery, &words, &waiting);
-        if (status == TMB_STORE_OK && waiting <= most_waiting) {
+        tmb_call_audience audience;
+        tmb_store_status status = tmb_store_call_send(store, &item->delivery, &words, &audience);
+        bool sent = status == TMB_STORE_OK;
+        bool heard = !sent || is_heard(item, &audience);
+        if (sent && heard && audience.waiting <= most_waiting) {
             return true;
         }
-        if ((status != TMB_STORE_OK && status != TMB_STORE_BUSY && status != TMB_STORE_NO_SPACE) ||
-            tmb_wall_clock() >= item->deadline) {
+        if (!heard || (!sent && status != TMB_STORE_BUSY && status != TMB_STORE_NO_SPACE) ||
+            tmb_now() >= item->deadline || tmb_item_run_is_cancelled(&item->run)) {
             return false;
         }
-        if (status == TMB_STORE_OK) {
+        if (sent) {
             words.kind = ""; /* it was sent: from now on only ask how many wait */
             words.size = 0;
         }
@@ -97,6 +114,12 @@ static void on_call_speaks(tmb_item_run *run, const char *engine, bool is_clone)
 
 /* ---- The end ---- */
 
+/* The fault is this process's, its model's or its speech server's: elsewhere the item may well be spoken. */
+static bool is_ours(const tmb_error *error) {
+    return error->status == TMB_ERROR_MODEL || error->status == TMB_ERROR_IO || error->status == TMB_ERROR_INTERNAL ||
+           tmb_error_is_of_server(error);
+}
+
 static tmb_work_end end_of(const tmb_error *error, bool cancelled) {
     return error->status == TMB_OK                             ? TMB_WORK_DONE
            : error->status == TMB_ERROR_CANCELLED && cancelled ? TMB_WORK_CANCELLED
@@ -105,13 +128,16 @@ static tmb_work_end end_of(const tmb_error *error, bool cancelled) {
            : tmb_error_never_fits(error)                       ? TMB_WORK_TOO_LARGE
            : error->status == TMB_ERROR_MEMORY                 ? TMB_WORK_NO_MEMORY
            : tmb_error_is_exhausted(error)                     ? TMB_WORK_LATER
+           : is_ours(error)                                    ? TMB_WORK_ELSEWHERE
                                                                : TMB_WORK_FAILED;
 }
 
 static void on_call_ended(tmb_item_run *run, const tmb_clone_result *result) {
     job_item *item = (job_item *)run;
     tmb_work_end end = end_of(&run->error, tmb_item_run_is_cancelled(run));
-    if ((end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_TOO_LARGE) && item->sent) {
+    bool again =
+        end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_TOO_LARGE || end == TMB_WORK_ELSEWHERE;
+    if (again && item->sent) {
         end = TMB_WORK_FAILED; /* nobody says the same twice */
     }
     if (end == TMB_WORK_NO_MEMORY) {
@@ -125,7 +151,7 @@ static void on_ended(tmb_item_run *run, const tmb_clone_result *result) {
     job_item *item = (job_item *)run;
     tmb_work_end end = end_of(&run->error, tmb_item_run_is_cancelled(run));
     tmb_item_run_describe(run, result);
-    if (end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_NO_MEMORY) {
+    if (end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_NO_MEMORY || end == TMB_WORK_ELSEWHERE) {
         tmb_log(&run->server->logger, TMB_LOG_WARNING, "item %zu of a job waits: %s", item->position,
                 run->error.message);
     }
@@ -141,6 +167,24 @@ static const tmb_item_owner call_owner = {.here = true,
                                           .ended = on_call_ended};
 
 /* ---- The start ---- */
+
+static void find_shortest(void *user, const tmb_server_statistics *statistics) {
+    double *wait = user;
+    *wait = *wait < 0 || statistics->wait < *wait ? statistics->wait : *wait;
+}
+
+/* If speech servers say everything and none can be asked now, items are better left to workers that have others. */
+static double wait_for_servers(void *user) {
+    const tmb_server *server = user;
+    double wait = -1;
+    for (size_t i = 0; i < server->models.count; i++) {
+        if (strcmp(server->models.list[i]->engine, "remote") != 0) {
+            return 0;
+        }
+    }
+    tmb_each_server_statistics(server->timbre, find_shortest, &wait);
+    return wait > 0 ? wait : 0;
+}
 
 /* What was stored is checked as it was when it came: nobody knows what became of the database since. */
 static bool check_stored(job_item *item) {
@@ -197,7 +241,7 @@ static void submit(job_item *item, const tmb_delivery *delivery, tmb_item_inputs
     /* One group for a job: its items take turns with everybody else's. Requests count up from 1. */
     inputs->request.group = (UINT64_C(1) << 63) + (uint64_t)delivery->job_number;
     if (item->is_call) {
-        double left = item->deadline - tmb_wall_clock();
+        double left = item->deadline - tmb_now();
         inputs->request.stream = item->stream;
         inputs->request.deadline = left > 0.001 ? left : 0.001;
     }
@@ -224,12 +268,12 @@ static void find_model(job_item *item, const tmb_server *server) {
 }
 
 /* What tmb_call_write wrote. */
-static void read_call(job_item *item, const tmb_server *server) {
+static void read_call(job_item *item, const tmb_server *server, double seconds_left) {
     json_t *call = item->arguments;
     item->is_call = true;
     item->stream = item->run.wants_reference = json_is_true(json_object_get(call, "stream"));
     item->run.wants_progress = json_is_true(json_object_get(call, "progress"));
-    item->deadline = json_number_value(json_object_get(call, "deadline"));
+    item->deadline = tmb_now() + seconds_left; /* by the queue's clock: this machine's may be wrong */
     item->arguments = json_incref(json_object_get(call, "item"));
     json_decref(call);
     find_model(item, server);
@@ -248,7 +292,7 @@ static void start(void *user, tmb_worker_run *taken, const tmb_delivery *deliver
     item->delivery.request = NULL;
     item->arguments = json_loads(delivery->request, 0, NULL);
     if (delivery->is_call) {
-        read_call(item, user);
+        read_call(item, user, delivery->seconds_left);
     }
     tmb_item_run_init(&item->run, user, item->is_call ? &call_owner : &job_owner, item->arguments, 0);
     tmb_item_inputs inputs;
@@ -342,6 +386,7 @@ static void release(void *user, void *state) {
 
 tmb_worker_trade tmb_job_item_trade(tmb_server *server) {
     return (tmb_worker_trade){.user = server,
+                              .wait = wait_for_servers,
                               .start = start,
                               .cancel = cancel,
                               .audio = audio,

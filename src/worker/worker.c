@@ -137,7 +137,7 @@ static tmb_store_status settle(tmb_worker_run *run) {
         }
     }
     if (run->end == TMB_WORK_ELSEWHERE) {
-        if (tmb_store_is_shared(worker->store) && run->delivery.attempts + 1 < worker->options.max_deliveries) {
+        if (tmb_store_is_shared(worker->store) && run->delivery.returned + 1 < worker->options.max_deliveries) {
             rest(worker);
             return tmb_store_item_give_back(worker->store, &run->delivery, true);
         }

@@ -12,6 +12,7 @@ from support import API, PATIENCE, REFERENCE, TIMBRE, data_uri, wait_for, wav
 
 SHORT = data_uri(wav(1.0))
 LARGE = wav(30.0)  # more than goes with a request
+SLOW = "A sentence that takes a moment to say. " * 8
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -367,6 +368,20 @@ def test_folder_that_is_read_only(redis, tmp_path):
             server.delete(f"{API}/queue/{job}")
             server.delete(f"{API}/files/{file}")
             nothing_stays(redis, lambda: blobs_of(folder))
+
+
+def test_worker_that_may_not_read(redis, bucket):
+    """It leaves what it cannot run to a worker that can, however busy that is, and does not take it again and again."""
+    blobs = ("--blobs", "s3://sounds")
+    with Gate(bucket) as gate, front(redis.url, *blobs, environment=bucket) as server:
+        file = store(server, LARGE).json()["id"]
+        gate.always(403, "GET")
+        with Worker(redis.url, *blobs, environment=gate.environment) as poor, \
+                Worker(redis.url, *blobs, "--max-batch", 1, environment=bucket):
+            job = server.job([{"text": SLOW, "ref_audio": file}] * 20)
+            results = server.wait_job(job)
+            assert (results["done"], results["failed"]) == (20, 0), poor.log()[-2000:]
+            assert "GET" in gate.asked
 
 
 ODD = ["a b", "a:b", "jobs:x", "*", "[a-z]?", "münchen 東京", "@" + "0" * 32, "%d%s", "x" * 3000, "{timbre}", "'\"\\"]

@@ -65,6 +65,8 @@ tmb_store_status tmb_shared_take(tmb_store *base, const tmb_taking *how, tmb_del
         out->job_number = tmb_reply_integer(tmb_reply_at(reply, 5));
         out->is_call = strcmp(tmb_reply_text(tmb_reply_at(reply, 6), ""), "calls") == 0;
         out->attempts = (unsigned)tmb_reply_integer(tmb_reply_at(reply, 7));
+        out->returned = (unsigned)tmb_reply_integer(tmb_reply_at(reply, 8));
+        out->seconds_left = tmb_reply_real(tmb_reply_at(reply, 9));
         status = out->request ? TMB_STORE_OK : TMB_STORE_BUSY;
     }
     free_reply(&reply);
@@ -89,11 +91,12 @@ tmb_store_status tmb_shared_renew(tmb_store *base, const tmb_delivery *delivery,
     return yes_or_no(status, reply);
 }
 
-tmb_store_status tmb_shared_give_back(tmb_store *base, const tmb_delivery *delivery, bool counts) {
+tmb_store_status tmb_shared_give_back(tmb_store *base, const tmb_delivery *delivery, bool unable) {
+    tmb_shared *store = tmb_shared_of(base);
     redisReply *reply = NULL;
     tmb_store_status status =
-        tmb_redis_run(tmb_shared_of(base)->redis, TMB_SCRIPT_GIVE_BACK, &reply, "siii", delivery->job,
-                      (int64_t)delivery->position, delivery->number, (int64_t)counts);
+        tmb_redis_run(store->redis, TMB_SCRIPT_GIVE_BACK, &reply, "siisi", delivery->job, (int64_t)delivery->position,
+                      delivery->number, store->consumer, (int64_t)unable);
     return yes_or_no(status, reply);
 }
 
@@ -174,19 +177,31 @@ tmb_store_status tmb_shared_dead_end(tmb_store *base, const char *id, bool retry
 /* ---- Calls ---- */
 
 tmb_store_status tmb_shared_send(tmb_store *base, const tmb_delivery *delivery, const tmb_call_words *words,
-                                 size_t *waiting) {
+                                 tmb_call_audience *audience) {
     redisReply *reply = NULL;
     tmb_arguments arguments = {.count = 0};
-    *waiting = 0;
+    *audience = (tmb_call_audience){.waiting = 0};
     tmb_arguments_list(&arguments, "siiisi", delivery->job, (int64_t)delivery->position, delivery->number,
                        (int64_t)words->number, words->kind, (int64_t)words->hurries);
     tmb_arguments_add(&arguments, words->data, words->size);
     tmb_store_status status = tmb_redis_eval(tmb_shared_of(base)->redis, TMB_SCRIPT_CALL_SEND, &arguments, &reply);
     if (status == TMB_STORE_OK) {
-        int64_t length = tmb_reply_integer(reply);
-        *waiting = length > 0 ? (size_t)length : 0;
+        int64_t length = tmb_reply_integer(tmb_reply_at(reply, 0));
+        audience->waiting = length > 0 ? (size_t)length : 0;
+        audience->listens = tmb_reply_integer(tmb_reply_at(reply, 1)) != 0;
         status = length < 0 ? TMB_STORE_NOT_FOUND : TMB_STORE_OK;
     }
+    free_reply(&reply);
+    return status;
+}
+
+tmb_store_status tmb_shared_listening(tmb_store *base, const char (*jobs)[TMB_STORE_ID], size_t count) {
+    redisReply *reply = NULL;
+    tmb_arguments arguments = {.count = 0};
+    for (size_t i = 0; i < count; i++) {
+        tmb_arguments_text(&arguments, jobs[i]);
+    }
+    tmb_store_status status = tmb_redis_eval(tmb_shared_of(base)->redis, TMB_SCRIPT_LISTEN, &arguments, &reply);
     free_reply(&reply);
     return status;
 }

@@ -193,5 +193,6 @@ const tmb_job_operations tmb_shared_jobs = {
     .dead_list = tmb_shared_dead_list,
     .dead_end = tmb_shared_dead_end,
     .send = tmb_shared_send,
+    .listening = tmb_shared_listening,
     .receive = tmb_shared_receive,
 };

@@ -43,7 +43,7 @@ extern const tmb_job_operations tmb_shared_jobs;
 /* items.c */
 tmb_store_status tmb_shared_take(tmb_store *base, const tmb_taking *how, tmb_delivery *out);
 tmb_store_status tmb_shared_renew(tmb_store *base, const tmb_delivery *delivery, double lease_seconds);
-tmb_store_status tmb_shared_give_back(tmb_store *base, const tmb_delivery *delivery, bool counts);
+tmb_store_status tmb_shared_give_back(tmb_store *base, const tmb_delivery *delivery, bool unable);
 tmb_store_status tmb_shared_pass_on(tmb_store *base, const tmb_delivery *delivery, uint64_t memory);
 tmb_store_status tmb_shared_finish(tmb_store *base, const tmb_delivery *delivery, tmb_item_state state,
                                    const char *result, const char *audio);
@@ -51,7 +51,8 @@ tmb_store_status tmb_shared_bury(tmb_store *base, const tmb_delivery *delivery, 
 tmb_store_status tmb_shared_dead_list(tmb_store *base, size_t limit, tmb_dead_letter **out, size_t *count);
 tmb_store_status tmb_shared_dead_end(tmb_store *base, const char *id, bool retry);
 tmb_store_status tmb_shared_send(tmb_store *base, const tmb_delivery *delivery, const tmb_call_words *words,
-                                 size_t *waiting);
+                                 tmb_call_audience *audience);
+tmb_store_status tmb_shared_listening(tmb_store *base, const char (*jobs)[TMB_STORE_ID], size_t count);
 tmb_store_status tmb_shared_receive(tmb_store *base, const char *job, tmb_call_place *place, double seconds,
                                     tmb_call_piece *out);
 

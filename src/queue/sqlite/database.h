@@ -57,7 +57,7 @@ void tmb_sqlite_unbook(tmb_store *base, uint64_t bytes);
 tmb_store_status tmb_sqlite_item_list(tmb_store *base, const char *job, tmb_job_item **out, size_t *count);
 tmb_store_status tmb_sqlite_item_take(tmb_store *base, const tmb_taking *how, tmb_delivery *out);
 tmb_store_status tmb_sqlite_item_renew(tmb_store *base, const tmb_delivery *delivery, double lease_seconds);
-tmb_store_status tmb_sqlite_item_give_back(tmb_store *base, const tmb_delivery *delivery, bool counts);
+tmb_store_status tmb_sqlite_item_give_back(tmb_store *base, const tmb_delivery *delivery, bool unable);
 tmb_store_status tmb_sqlite_item_finish(tmb_store *base, const tmb_delivery *delivery, tmb_item_state state,
                                         const char *result, const char *audio);
 tmb_store_status tmb_sqlite_item_counts(tmb_store *base, size_t *queued, size_t *running);

@@ -131,8 +131,8 @@ tmb_store_status tmb_sqlite_item_renew(tmb_store *base, const tmb_delivery *deli
                   tmb_now() + lease_seconds);
 }
 
-tmb_store_status tmb_sqlite_item_give_back(tmb_store *base, const tmb_delivery *delivery, bool counts) {
-    (void)counts;
+tmb_store_status tmb_sqlite_item_give_back(tmb_store *base, const tmb_delivery *delivery, bool unable) {
+    (void)unable;
     tmb_sqlite *store = tmb_sqlite_of(base);
     tmb_store_status status = change(
         store, delivery, "UPDATE items SET state=0, lease=? WHERE job=? AND position=? AND delivery=? AND state=1", 0);

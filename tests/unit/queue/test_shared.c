@@ -86,82 +86,6 @@ static void test_dead_letters(void **state) {
     free(item.request);
 }
 
-/* What a call says comes once and in order; calls go before jobs, and are in no list. */
-static void test_calls(void **state) {
-    fixture *at = *state;
-    static const char *const requests[] = {"request"};
-    tmb_new_job wanted = {.label = "", .requests = requests, .count = 1};
-    tmb_job_info job;
-    tmb_job_info call;
-    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
-    wanted.call_seconds = 100;
-    assert_int_equal(tmb_store_job_add(at->store, &wanted, &call), TMB_STORE_OK);
-    assert_int_equal(tmb_store_job_get(at->store, call.id, &job), TMB_STORE_NOT_FOUND);
-    tmb_delivery item;
-    tmb_taking how = {.lease_seconds = 100, .calls_only = true};
-    assert_int_equal(tmb_store_item_take(at->store, &how, &item), TMB_STORE_OK);
-    assert_string_equal(item.job, call.id);
-    assert_true(item.is_call);
-    tmb_delivery other;
-    assert_int_equal(tmb_store_item_take(at->store, &how, &other), TMB_STORE_NOT_FOUND);
-    size_t waiting = 0;
-    tmb_call_words first = {.number = 1, .kind = "audio", .data = "a\0b", .size = 3};
-    tmb_call_words second = {.number = 2, .kind = "audio", .data = "c", .size = 1};
-    assert_int_equal(tmb_store_call_send(at->store, &item, &first, &waiting), TMB_STORE_OK);
-    assert_int_equal(tmb_store_call_send(at->store, &item, &second, &waiting), TMB_STORE_OK);
-    /* What was sent already is not there twice. */
-    assert_int_equal(tmb_store_call_send(at->store, &item, &second, &waiting), TMB_STORE_OK);
-    assert_int_equal(waiting, 2);
-    assert_int_equal(tmb_store_item_finish(at->store, &item, TMB_ITEM_DONE, "result", NULL), TMB_STORE_OK);
-    static const struct {
-        const char *kind, *data;
-        size_t size;
-    } expected[] = {{"audio", "a\0b", 3}, {"audio", "c", 1}, {"done", "result", 6}};
-    tmb_call_place place = {.kept = 0};
-    tmb_call_piece piece;
-    for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(tmb_store_call_receive(at->store, call.id, &place, 1, &piece), TMB_STORE_OK);
-        assert_string_equal(piece.kind, expected[i].kind);
-        assert_int_equal(piece.number, i < 2 ? i + 1 : 0);
-        assert_int_equal(piece.size, expected[i].size);
-        assert_memory_equal(piece.data, expected[i].data, expected[i].size);
-        free(piece.data);
-    }
-    assert_int_equal(tmb_store_call_receive(at->store, call.id, &place, 0.01, &piece), TMB_STORE_NOT_FOUND);
-    assert_int_equal(tmb_store_job_remove(at->store, call.id), TMB_STORE_OK);
-    tmb_call_words late = {.number = 3, .kind = "audio", .data = "late", .size = 4};
-    assert_int_equal(tmb_store_call_send(at->store, &item, &late, &waiting), TMB_STORE_NOT_FOUND);
-    free(item.request);
-}
-
-/* What hurries is not on the disk: a server that dies before it is read has lost it, and the numbers say so. */
-static void test_calls_that_hurry(void **state) {
-    fixture *at = *state;
-    static const char *const requests[] = {"request"};
-    tmb_new_job wanted = {.label = "", .requests = requests, .count = 1, .call_seconds = 100};
-    tmb_job_info call;
-    assert_int_equal(tmb_store_job_add(at->store, &wanted, &call), TMB_STORE_OK);
-    tmb_delivery item = take_one(at);
-    tmb_call_place place = {.kept = 0};
-    tmb_call_piece piece;
-    size_t waiting = 0;
-    for (uint64_t number = 1; number <= 4; number++) {
-        tmb_call_words words = {.number = number, .kind = "audio", .data = "a", .size = 1, .hurries = number <= 2};
-        assert_int_equal(tmb_store_call_send(at->store, &item, &words, &waiting), TMB_STORE_OK);
-    }
-    kill_redis();
-    start_redis();
-    uint64_t heard = 0;
-    while (tmb_store_call_receive(at->store, call.id, &place, 0.01, &piece) == TMB_STORE_OK) {
-        assert_true(piece.number == heard + 1 || (heard == 0 && piece.number == 3));
-        heard = piece.number;
-        free(piece.data);
-    }
-    assert_int_equal(heard, 4);
-    assert_int_equal(tmb_store_job_remove(at->store, call.id), TMB_STORE_OK);
-    free(item.request);
-}
-
 /* Labels that an item needs: it is left to others, in whatever order they come. */
 static void test_needs(void **state) {
     fixture *at = *state;
@@ -256,6 +180,48 @@ static tmb_store_status take_from(tmb_store *store, tmb_delivery *out) {
 static void end(tmb_store *store, tmb_delivery *item) {
     assert_int_equal(tmb_store_item_finish(store, item, TMB_ITEM_FAILED, "{}", NULL), TMB_STORE_OK);
     free(item->request);
+}
+
+/* A worker that was unable to run an item leaves it to one that may be able to, and has it again if there is none. */
+static void test_unable(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"one", "two"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .count = 2};
+    tmb_job_info job;
+    tmb_delivery item;
+    at->labels = "eu";
+    reopen(at);
+    tmb_store *other = second_worker(at, 0);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    assert_string_equal(item.request, "one");
+    assert_int_equal(tmb_store_item_give_back(at->store, &item, true), TMB_STORE_OK);
+    free(item.request);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    assert_string_equal(item.request, "two");
+    end(at->store, &item);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_NOT_FOUND);
+    assert_true(item.again_seconds > 0);
+    assert_int_equal(take_from(other, &item), TMB_STORE_OK);
+    assert_string_equal(item.request, "one");
+    assert_int_equal(item.returned, 1);
+    assert_int_equal(item.attempts, 0);
+    /* Both have been unable: either may try again. */
+    assert_int_equal(tmb_store_item_give_back(other, &item, true), TMB_STORE_OK);
+    free(item.request);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    assert_int_equal(item.returned, 2);
+    end(at->store, &item);
+    /* The other one ends. */
+    wanted.count = 1;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    assert_int_equal(tmb_store_item_give_back(at->store, &item, true), TMB_STORE_OK);
+    free(item.request);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_NOT_FOUND);
+    tmb_store_close(&other);
+    assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
+    end(at->store, &item);
 }
 
 /* A larger worker that has ended is not counted on, and what it had been left does not wait for it for ever. */
@@ -473,8 +439,8 @@ static void test_aside_behind_others(void **state) {
 
 static const store_test tests[] = {
     STORE_TEST(test_dead_letters),
-    STORE_TEST(test_calls),
     STORE_TEST(test_memory_that_left),
+    STORE_TEST(test_unable),
     STORE_TEST(test_known_voice_and_another_need),
     STORE_TEST(test_needs),
     STORE_TEST(test_models),
@@ -482,7 +448,6 @@ static const store_test tests[] = {
     STORE_TEST(test_voices_that_are_known),
     STORE_TEST(test_voices_one_behind_the_other),
     STORE_TEST(test_voices_whose_worker_is_gone),
-    {.name = "test_calls_that_hurry", .run = test_calls_that_hurry, .alone = true},
     {.name = "test_restart_with_many_connections", .run = test_restart_with_many_connections, .alone = true},
     STORE_TEST(test_aside_behind_others),
     {.name = "test_silence", .run = test_silence, .alone = true},

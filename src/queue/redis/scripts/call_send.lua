@@ -1,6 +1,6 @@
--- job item delivery piece kind hurries data
+-- job item delivery piece kind hurries data: returns how many pieces wait, and whether somebody listens
 local id, position, delivery, piece, kind = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-if not held(id, position, delivery) then return -1 end
+if not held(id, position, delivery) then return {-1, 0} end
 local live, items = P .. 'live:' .. id, items_key(id)
 if kind ~= '' then -- otherwise it is only asked
   -- Pieces come in order, so the last one's number says what is there already: nothing is heard twice.
@@ -12,4 +12,4 @@ if kind ~= '' then -- otherwise it is only asked
     call('EXPIRE', live, 120)
   end
 end
-return call('XLEN', live)
+return {call('XLEN', live), is_heard(id) and 1 or 0}

@@ -80,10 +80,11 @@ local function leave(consumer)
   call('HDEL', P .. 'labels', consumer)
 end
 
--- Whether one of the workers that are there now has what an item needs.
-local function is_somebodys(need)
+-- Whether one of the workers that are there now, other than those in the list `but`, has what an item needs.
+local function is_somebodys(need, but)
   for _, consumer in ipairs(call('ZRANGEBYSCORE', P .. 'here', text(now() - SILENT), '+inf')) do
-    if suits(need, labels_of(call('HGET', P .. 'labels', consumer) or '')) then return true end
+    local counts = not but or not string.find(but, consumer, 1, true)
+    if counts and suits(need, labels_of(call('HGET', P .. 'labels', consumer) or '')) then return true end
   end
   return false
 end
@@ -164,6 +165,11 @@ local function held(id, position, delivery)
   local item = call('HMGET', items_key(id), 's' .. position, 'd' .. position, 'n' .. position, 'e' .. position)
   if item[1] ~= '1' or item[2] ~= delivery then return nil, item end
   return {class = call('HGET', job_key(id), 'class'), need = item[3], entry = item[4]}, item
+end
+
+-- Whether somebody listens to a call. Servers of an older version do not say so.
+local function is_heard(id)
+  return call('EXISTS', P .. 'heard:' .. id) == 1 or call('HGET', job_key(id), 'listens') ~= '1'
 end
 
 -- ---- Files ----

@@ -10,7 +10,8 @@ return once(function()
   local item = call('HMGET', items_key(id), 's' .. position, 'n' .. position)
   if item[1] ~= '3' then return 0 end -- the job is gone
   call('HSET', items_key(id), 's' .. position, 0)
-  call('HDEL', items_key(id), 'r' .. position, 'c' .. position, 'x' .. position)
+  call('HDEL', items_key(id), 'r' .. position, 'c' .. position, 'x' .. position, 'g' .. position,
+       'b' .. position)
   call('HSET', job_key(id), 'finished', '0')
   call('ZREM', P .. 'finished', id)
   call('SADD', P .. 'open', id)

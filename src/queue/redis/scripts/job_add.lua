@@ -59,6 +59,9 @@ if class == 'jobs' then
   call('SADD', P .. 'open', id)
 else
   call('ZADD', P .. 'calls', now() + life, id)
+  -- From now on the server says every few seconds that it listens (listen.lua); until then it has time for a slow start.
+  call('HSET', job_key(id), 'listens', 1)
+  call('SET', P .. 'heard:' .. id, 1, 'EX', 15)
 end
 -- At least one entry, for those who look at the stream's lag to see whether there is work.
 for need in pairs(seen) do feed(class, need, 1) end

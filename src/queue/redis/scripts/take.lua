@@ -3,11 +3,15 @@
 local consumer, token, lease, patience = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
 local known = call('HMGET', P .. 'taken:' .. consumer, 'token', 'job', 'item')
 local labels, left = labels_of(ARGV[6]), {}
+-- Items that were there and are not for this worker now, how often that was so, and whether one came a second time.
+local put_off, all, gone_round = {}, 0, false
 
 local function answer(id, position)
-  local item = call('HMGET', items_key(id), 'd' .. position, 'q' .. position, 'c' .. position)
+  local item = call('HMGET', items_key(id), 'd' .. position, 'q' .. position, 'c' .. position, 'g' .. position)
   local job = call('HMGET', job_key(id), 'number', 'class')
-  return {'OK', id, position, item[1], item[2], job[1], job[2], item[3] or '0'}
+  local ends = call('ZSCORE', P .. 'calls', id)
+  return {'OK', id, position, item[1], item[2], job[1], job[2], item[3] or '0', item[4] or '0',
+          ends and text(tonumber(ends) - now()) or '0'}
 end
 
 -- The same question again: the answer was lost on its way.
@@ -23,11 +27,43 @@ local function look_again(class, need, after)
   call('ZADD', P .. 'aside', text(now() + after / 1000 - patience), class .. ':' .. need)
 end
 
+-- Whether this worker was unable to run the item and another that was not is there.
+local function is_for_others(need, id, position)
+  local by = call('HGET', items_key(id), 'b' .. position)
+  return by and string.find(by, consumer, 1, true) and is_somebodys(need, by)
+end
+
+-- Whether nobody listens to a call. A server says that it does soon after Redis is there again: one that has not for
+-- longer is gone, and its calls with it.
+local function is_unheard(id)
+  if is_heard(id) then
+    call('HDEL', job_key(id), 'silent')
+    return false
+  end
+  call('HSETNX', job_key(id), 'silent', text(now()))
+  if now() - tonumber(call('HGET', job_key(id), 'silent')) > 10 then remove_job(id, {}) end
+  return true
+end
+
+-- The item goes behind the others of its job, and its job behind the others.
+local function put_last(class, need, entry, id, position)
+  local name, plain = id .. ':' .. position, string.gsub(need, OWN, '')
+  gone_round, put_off[name], all = gone_round or put_off[name], true, all + 1
+  forget_entry(class, need, entry)
+  if call('HDEL', items_key(id), 'e' .. position) == 0 then return end -- its job was removed
+  if call('RPUSH', waiting_key(id, plain), position) == 1 then call('RPUSH', ring_key(class, plain), id) end
+end
+
 local function deliver(class, need, entry, again)
   local id, position = entry[2][2], entry[2][4]
   local state = call('HGET', items_key(id), 's' .. position)
   if not state or tonumber(state) > 1 then -- its job was removed
     forget_entry(class, need, entry[1])
+    return nil
+  end
+  local plain = string.gsub(need, OWN, '')
+  if state == '0' and (class == 'calls' and is_unheard(id) or is_for_others(plain, id, position)) then
+    put_last(class, need, entry[1], id, position)
     return nil
   end
   if again then call('HINCRBY', items_key(id), 'c' .. position, 1) end
@@ -67,8 +103,15 @@ local function take(class, need)
   local own = need .. '@' .. consumer
   local taken = call('EXISTS', stream_key(class, own)) == 1 and take_from(class, own)
   if taken then return taken end
-  feed(class, need, 0)
-  return take_from(class, need)
+  local before
+  gone_round = false
+  repeat
+    before = all
+    feed(class, need, 0)
+    taken = take_from(class, need)
+  until taken or all == before or gone_round or all > 100
+  if all > 0 then feed(class, need, 1) end -- for those who look at the stream's lag
+  return taken
 end
 
 -- What was put aside for another and not taken in time, or was taken and its lease is over, is everybody's.
@@ -129,4 +172,6 @@ end
 if ARGV[4] == 'idle' then call('ZADD', P .. 'idle', text(now()), consumer) end
 -- When something that was put aside for another is everybody's.
 local first = call('ZRANGEBYSCORE', P .. 'aside', '(' .. text(now() - patience), text(now()), 'WITHSCORES', 'LIMIT', 0, 1)
-return {'NOT_FOUND', first[2] and text(math.max(tonumber(first[2]) + patience - now(), 0.001)) or '0', unpack(left)}
+local look = first[2] and math.max(tonumber(first[2]) + patience - now(), 0.001) or 0
+if all > 0 and (look == 0 or look > 1) then look = 1 end
+return {'NOT_FOUND', text(look), unpack(left)}
