@@ -396,6 +396,7 @@ int main(int argc, char **argv) {
     b.options = (tmb_net_options){.threads = tmb_cpu_count(), .sequences = b.sequences, .device = device};
     double begin = tmb_now();
     check(tmb_gpu_open(device, &b.gpu, &error));
+    check(tmb_gpu_enter(b.gpu, &error));
     const tmb_gpu_description *gpu = tmb_gpu_describe(b.gpu);
     printf("{\"what\": \"gpu\", \"name\": \"%s\", \"capability\": %d, \"driver\": %d, \"free\": %llu, \"us\": %.0f}\n",
            gpu->name, gpu->capability, gpu->driver, (unsigned long long)gpu->free_bytes, 1e6 * (tmb_now() - begin));
@@ -404,6 +405,7 @@ int main(int argc, char **argv) {
     } else {
         measure_model(&b, argv[optind]);
     }
+    tmb_gpu_leave(b.gpu);
     tmb_gpu_close(&b.gpu);
     return 0;
 }

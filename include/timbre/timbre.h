@@ -132,7 +132,7 @@ typedef struct tmb_options {
     const char *device;  /* what computes Qwen3-TTS: "cpu", "cuda" or "cuda:N" (an NVIDIA GPU), "auto" (the first GPU if
                             it can do it, otherwise the CPU); NULL = $TIMBRE_DEVICE, or "cpu" */
     uint64_t gpu_memory; /* bytes of the GPU for models and sequences; at most, and by default, nine tenths of what is
-                            free when the context is opened */
+                            free when a model is loaded while none is there */
 } tmb_options;
 
 TMB_API void tmb_options_default(tmb_options *options);
@@ -159,14 +159,15 @@ typedef struct tmb_statistics {
     bool is_clone;                   /* false: that engine speaks with a preview voice */
     const char *device;              /* what computes the speech: "cpu", "cuda"; NULL: no engine is loaded, or it is
                                         something else */
-    uint64_t device_memory_budget;   /* bytes; 0: no GPU is used */
+    uint64_t device_memory_budget;   /* bytes; 0: no GPU is used, or none yet */
     uint64_t device_memory_reserved; /* bytes: models and sequences */
     uint64_t device_losses;          /* how often a GPU was lost with everything on it, in this process */
 } tmb_statistics;
 TMB_API void tmb_get_statistics(tmb_context *context, tmb_statistics *out);
 
 /* What GPU number `index` is, in one line for people: name, architecture, memory, driver. TMB_ERROR_UNSUPPORTED says
- * why it cannot be used. Needs no context; any thread. */
+ * why it cannot be used: the driver is asked for all that a model needs of it, the kernels too, which may take it some
+ * seconds the first time. TMB_ERROR_MEMORY: it has not even room for that now. Needs no context; any thread. */
 TMB_API tmb_status tmb_describe_gpu(int index, char *text, size_t size, tmb_error *error);
 
 /* What tmb_each_model_statistics tells of one model. */

@@ -7,58 +7,49 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    tmb_cuda_result result;
-    const char *name;
-    bool sticky;
-} results[] = {
-    {1, "CUDA_ERROR_INVALID_VALUE", false},
-    {2, "CUDA_ERROR_OUT_OF_MEMORY", false},
-    {3, "CUDA_ERROR_NOT_INITIALIZED", false},
-    {4, "CUDA_ERROR_DEINITIALIZED", false},
-    {100, "CUDA_ERROR_NO_DEVICE", false},
-    {101, "CUDA_ERROR_INVALID_DEVICE", false},
-    {200, "CUDA_ERROR_INVALID_IMAGE", false},
-    {201, "CUDA_ERROR_INVALID_CONTEXT", false},
-    {209, "CUDA_ERROR_NO_BINARY_FOR_GPU", false},
-    {214, "CUDA_ERROR_ECC_UNCORRECTABLE", true},
-    {218, "CUDA_ERROR_INVALID_PTX", false},
-    {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", false},
-    {304, "CUDA_ERROR_OPERATING_SYSTEM", false},
-    {400, "CUDA_ERROR_INVALID_HANDLE", false},
-    {500, "CUDA_ERROR_NOT_FOUND", false},
-    {600, "CUDA_ERROR_NOT_READY", false},
-    {700, "CUDA_ERROR_ILLEGAL_ADDRESS", true},
-    {701, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", false},
-    {702, "CUDA_ERROR_LAUNCH_TIMEOUT", true},
-    {710, "CUDA_ERROR_ASSERT", true},
-    {714, "CUDA_ERROR_HARDWARE_STACK_ERROR", true},
-    {715, "CUDA_ERROR_ILLEGAL_INSTRUCTION", true},
-    {716, "CUDA_ERROR_MISALIGNED_ADDRESS", true},
-    {717, "CUDA_ERROR_INVALID_ADDRESS_SPACE", true},
-    {718, "CUDA_ERROR_INVALID_PC", true},
-    {719, "CUDA_ERROR_LAUNCH_FAILED", true},
-    {802, "CUDA_ERROR_SYSTEM_NOT_READY", false},
-    {803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", false},
-    {999, "CUDA_ERROR_UNKNOWN", true},
+/* The attempt to load, made once. */
+static struct {
+    pthread_once_t once;
+    tmb_cuda cuda;
+    tmb_status status;
+    tmb_error error;
+} loaded = {.once = PTHREAD_ONCE_INIT};
+
+/* After these a context is as it was: what was asked for was not done, and that is all. Whatever else a call comes to,
+ * a result of a later driver above all, means that nothing on the device can be relied on. */
+static const tmb_cuda_result harmless[] = {
+    TMB_CUDA_SUCCESS,
+    1, /* INVALID_VALUE */
+    TMB_CUDA_OUT_OF_MEMORY,
+    TMB_CUDA_NO_DEVICE,
+    101, /* INVALID_DEVICE */
+    200, /* INVALID_IMAGE */
+    209, /* NO_BINARY_FOR_GPU */
+    218, /* INVALID_PTX */
+    TMB_CUDA_NO_JIT_COMPILER,
+    TMB_CUDA_UNSUPPORTED_PTX,
+    TMB_CUDA_JIT_DISABLED,
+    304, /* OPERATING_SYSTEM */
+    400, /* INVALID_HANDLE */
+    500, /* NOT_FOUND */
+    TMB_CUDA_NOT_READY,
+    701, /* LAUNCH_OUT_OF_RESOURCES */
+    801, /* NOT_SUPPORTED */
 };
 
 const char *tmb_cuda_result_name(tmb_cuda_result result) {
-    for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
-        if (results[i].result == result) {
-            return results[i].name;
-        }
-    }
-    return "an unknown error";
+    const char *name = NULL;
+    bool is_known = loaded.cuda.error_name != NULL && loaded.cuda.error_name(result, &name) == TMB_CUDA_SUCCESS;
+    return is_known && name != NULL ? name : "an unknown error";
 }
 
-bool tmb_cuda_is_sticky(tmb_cuda_result result) {
-    for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
-        if (results[i].result == result) {
-            return results[i].sticky;
+bool tmb_cuda_loses_context(tmb_cuda_result result) {
+    for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++) {
+        if (harmless[i] == result) {
+            return false;
         }
     }
-    return false;
+    return true;
 }
 
 tmb_status tmb_cuda_check(tmb_cuda_result result, const char *call, tmb_error *error) {
@@ -68,14 +59,6 @@ tmb_status tmb_cuda_check(tmb_cuda_result result, const char *call, tmb_error *e
     return tmb_fail(error, result == TMB_CUDA_OUT_OF_MEMORY ? TMB_ERROR_MEMORY : TMB_ERROR_INTERNAL,
                     "the GPU: %s came to %s (%d)", call, tmb_cuda_result_name(result), result);
 }
-
-/* The attempt to load, made once. */
-static struct {
-    pthread_once_t once;
-    tmb_cuda cuda;
-    tmb_status status;
-    tmb_error error;
-} loaded = {.once = PTHREAD_ONCE_INIT};
 
 #define TMB_CUDA_COUNT(field, symbol, parameters) +1
 
@@ -109,6 +92,7 @@ static tmb_status load(tmb_cuda *cuda, tmb_error *error) {
     }
     tmb_status status = find_functions(library, cuda, error);
     if (status != TMB_OK) {
+        memset(cuda, 0, sizeof *cuda);
         (void)dlclose(library);
         return status;
     }

@@ -15,7 +15,9 @@ enum {
     TMB_CUDA_SUCCESS = 0,
     TMB_CUDA_OUT_OF_MEMORY = 2,
     TMB_CUDA_NO_DEVICE = 100,
+    TMB_CUDA_NO_JIT_COMPILER = 221,
     TMB_CUDA_UNSUPPORTED_PTX = 222,
+    TMB_CUDA_JIT_DISABLED = 223,
     TMB_CUDA_NOT_READY = 600
 };
 
@@ -35,13 +37,16 @@ typedef struct tmb_cuda_kernel_node { /* CUDA_KERNEL_NODE_PARAMS, version 1 */
 #define TMB_CUDA_FUNCTIONS(X)                                                                                          \
     X(init, "cuInit", (unsigned flags))                                                                                \
     X(driver_version, "cuDriverGetVersion", (int *version))                                                            \
+    X(error_name, "cuGetErrorName", (tmb_cuda_result result, const char **name))                                       \
     X(device_count, "cuDeviceGetCount", (int *count))                                                                  \
     X(device_get, "cuDeviceGet", (int *device, int ordinal))                                                           \
     X(device_name, "cuDeviceGetName", (char *name, int size, int device))                                              \
     X(device_attribute, "cuDeviceGetAttribute", (int *value, int attribute, int device))                               \
     X(context_create, "cuCtxCreate_v2", (void **context, unsigned flags, int device))                                  \
     X(context_destroy, "cuCtxDestroy_v2", (void *context))                                                             \
-    X(context_set, "cuCtxSetCurrent", (void *context))                                                                 \
+    X(context_push, "cuCtxPushCurrent_v2", (void *context))                                                            \
+    X(context_pop, "cuCtxPopCurrent_v2", (void **context))                                                             \
+    X(context_current, "cuCtxGetCurrent", (void **context))                                                            \
     X(memory_info, "cuMemGetInfo_v2", (size_t * free_bytes, size_t * total_bytes))                                     \
     X(memory_allocate, "cuMemAlloc_v2", (uint64_t * address, size_t bytes))                                            \
     X(memory_free, "cuMemFree_v2", (uint64_t address))                                                                 \
@@ -99,14 +104,14 @@ typedef struct tmb_cuda {
  * TMB_ERROR_UNSUPPORTED says what is missing: the library, a function of it, a device, a driver new enough. */
 tmb_status tmb_cuda_load(const tmb_cuda **out, tmb_error *error);
 
-/* The name of a result, such as "CUDA_ERROR_ILLEGAL_ADDRESS", or "an unknown error". */
+/* The driver's name of a result, such as "CUDA_ERROR_ILLEGAL_ADDRESS"; "an unknown error" if it has none. */
 const char *tmb_cuda_result_name(tmb_cuda_result result);
 
 /* What `call` came to: TMB_OK; TMB_ERROR_MEMORY if the device has no memory left; otherwise TMB_ERROR_INTERNAL. The
  * message names call and result. */
 tmb_status tmb_cuda_check(tmb_cuda_result result, const char *call, tmb_error *error);
 
-/* Whether the device's context is lost with this result: every later call fails until it is made again. */
-bool tmb_cuda_is_sticky(tmb_cuda_result result);
+/* Whether a context on which a call came to this result is lost: every later call fails until it is made again. */
+bool tmb_cuda_loses_context(tmb_cuda_result result);
 
 #endif

@@ -1,10 +1,11 @@
-/* One GPU: its context, memory, streams, kernels and graphs of kernels.
+/* A GPU: memory, streams, kernels and graphs of kernels, in the one context that a process has there.
  *
- * Functions that take a tmb_gpu may be called from any thread, after tmb_gpu_enter on that thread. Those that allocate
- * and free memory are one thread's at a time, as is each stream with what is put there. Work on one stream is done in
- * order; nothing uses the driver's default stream.
+ * Functions that take a tmb_gpu may be called from any thread, between tmb_gpu_enter and tmb_gpu_leave on that thread.
+ * Those that allocate and free memory are one thread's at a time for each tmb_gpu, as is each stream with what is put
+ * there. Work on one stream is done in order; nothing uses the driver's default stream.
  *
- * A kernel that faults loses the context: from then on every call fails with the same error, and tmb_gpu_lost says so.
+ * A kernel that faults loses the context: from then on every call fails with the same error, and tmb_gpu_lost says so,
+ * for every tmb_gpu that is in it. One that is opened later is in a new one.
  */
 #ifndef TMB_GPU_GPU_H
 #define TMB_GPU_GPU_H
@@ -25,18 +26,26 @@ typedef struct tmb_gpu_description {
     int driver; /* 12040 is 12.4 */
 } tmb_gpu_description;
 
-/* Whether device `index` can be used: the driver, the device, its architecture, kernels in this build.
- * TMB_ERROR_UNSUPPORTED says what is missing; `out` (may be NULL) is filled as far as it is known. The free memory is
- * that without a context of our own. */
+/* Devices that can be told apart. */
+enum { TMB_GPU_MOST = 64 };
+
+/* Whether device `index` can be used, as far as that can be told without a context: the driver, the device, its
+ * architecture, kernels in this build. TMB_ERROR_UNSUPPORTED says what is missing; `out` (may be NULL) is filled as far
+ * as it is known, without the memory. */
 tmb_status tmb_gpu_check(int index, tmb_gpu_description *out, tmb_error *error);
 
-/* Makes a context on device `index` and loads the kernels. Errors as tmb_gpu_check, and TMB_ERROR_MEMORY. */
+/* The device `index`, in its context; the first makes that one and loads the kernels. What was allocated through other
+ * tmb_gpus is not this one's. Errors as tmb_gpu_check, TMB_ERROR_UNSUPPORTED if the driver does not take the kernels,
+ * TMB_ERROR_MEMORY if the device has none for a context, and TMB_ERROR_INTERNAL. Any thread. */
 tmb_status tmb_gpu_open(int index, tmb_gpu **out, tmb_error *error);
-/* Frees whatever is still allocated, too. */
+/* Frees the device memory that is still allocated, too; the last takes the context with it. No stream, event, graph or
+ * pinned memory may be left. */
 void tmb_gpu_close(tmb_gpu **gpu);
 
-/* Makes the device current on this thread. */
+/* Makes the device current on this thread, until tmb_gpu_leave: what was current there comes back then. Whether enter
+ * fails or not, leave follows. */
 tmb_status tmb_gpu_enter(tmb_gpu *gpu, tmb_error *error);
+void tmb_gpu_leave(const tmb_gpu *gpu);
 
 /* Whether the context was lost; its first error. */
 bool tmb_gpu_lost(const tmb_gpu *gpu, tmb_error *error);
@@ -46,11 +55,11 @@ uint64_t tmb_gpu_losses(void);
 const tmb_gpu_description *tmb_gpu_describe(const tmb_gpu *gpu);
 /* Bytes of device memory that are allocated now. */
 size_t tmb_gpu_allocated(const tmb_gpu *gpu);
-/* What this process could have of the device's memory: what is allocated through any tmb_gpu, and what is free. With
- * the device current on this thread. */
+/* What this process could have of the device's memory: what is allocated through any tmb_gpu of that device, and what
+ * is free. */
 tmb_status tmb_gpu_room(tmb_gpu *gpu, uint64_t *bytes, tmb_error *error);
-/* Bytes that are allocated through any tmb_gpu. Any thread. */
-uint64_t tmb_gpu_held(void);
+/* Bytes that are allocated through any tmb_gpu of the device `index`. Any thread. */
+uint64_t tmb_gpu_held(int index);
 
 /* ---- Memory ---- */
 

@@ -8,7 +8,6 @@
 #include "pipeline/lane.h"
 #include "pipeline/route.h"
 #include "tts/language.h"
-#include "tts/qwen3/device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -160,19 +159,6 @@ static void look_again(void *user) {
     }
 }
 
-/* Bytes of the GPU that may be used: none if the CPU computes, or if there is no GPU, which whoever loads a model finds
- * out. A bad word for the device was refused before. */
-static uint64_t device_memory(const tmb_options *options) {
-    tmb_qwen3_device device;
-    tmb_gpu_description gpu;
-    if (tmb_qwen3_parse_device(options->device, &device, NULL) != TMB_OK || strcmp(device.backend, "cuda") != 0 ||
-        tmb_gpu_check(device.index, &gpu, NULL) != TMB_OK) {
-        return 0;
-    }
-    uint64_t most = gpu.free_bytes / 10 * 9;
-    return options->gpu_memory != 0 && options->gpu_memory < most ? options->gpu_memory : most;
-}
-
 size_t tmb_context_engines(const tmb_context *context) {
     return context->model_count + (context->options.overflow ? 1 : 0);
 }
@@ -219,6 +205,7 @@ static tmb_status open_models(tmb_context *context, const tmb_options *options, 
     }
     status = tmb_registry_init(&context->registry, &context->budget, &context->device_budget, &context->logger,
                                context->options.denoiser, all, count, error);
+    context->registry.device_most = options->gpu_memory;
     free(all);
     return status;
 }
@@ -282,11 +269,10 @@ tmb_status tmb_open(const tmb_options *options, tmb_context **out, tmb_error *er
     (void)pthread_mutex_init(&context->lock, NULL);
     tmb_budget_init(&context->budget, options->memory_budget != 0 ? options->memory_budget : tmb_budget_default(),
                     reclaim, context);
-    tmb_budget_init(&context->device_budget, device_memory(&context->options), reclaim, context);
+    tmb_budget_init(&context->device_budget, 0, reclaim, context); /* until a model is loaded on a GPU */
     tmb_budget_name(&context->device_budget, "GPU memory budget", "--gpu-memory");
     tmb_budget_tell(&context->budget, look_again);
     tmb_budget_tell(&context->device_budget, look_again);
-    context->device_memory = context->device_budget.total;
     status = open_models(context, options, &settings, error);
     if (status == TMB_OK && options->idle_unload > 0) {
         tmb_scheduler *scheduler = NULL;
@@ -330,13 +316,15 @@ tmb_status tmb_context_scheduler(tmb_context *context, tmb_scheduler **out, tmb_
 }
 
 tmb_status tmb_describe_gpu(int index, char *text, size_t size, tmb_error *error) {
-    tmb_gpu_description gpu;
-    tmb_status status = tmb_gpu_check(index, &gpu, error);
+    tmb_gpu *gpu = NULL;
+    tmb_status status = tmb_gpu_open(index, &gpu, error); /* all that a model wants of it, the kernels too */
     if (status == TMB_OK) {
-        (void)snprintf(text, size, "%s, architecture %d.%d, %.1f of %.1f GB free, driver for CUDA %d.%d", gpu.name,
-                       gpu.capability / 10, gpu.capability % 10, (double)gpu.free_bytes / 1e9,
-                       (double)gpu.total_bytes / 1e9, gpu.driver / 1000, gpu.driver % 1000 / 10);
+        const tmb_gpu_description *is = tmb_gpu_describe(gpu);
+        (void)snprintf(text, size, "%s, architecture %d.%d, %.1f of %.1f GB free, driver for CUDA %d.%d", is->name,
+                       is->capability / 10, is->capability % 10, (double)is->free_bytes / 1e9,
+                       (double)is->total_bytes / 1e9, is->driver / 1000, is->driver % 1000 / 10);
     }
+    tmb_gpu_close(&gpu);
     return status;
 }
 

@@ -14,12 +14,11 @@ enum { ENGINE_OPTIONS = 5 };
 struct tmb_context {
     tmb_options options; /* its strings are in `strings` */
     char *strings[10];
-    char hedge[32];         /* options.remote_hedge as text */
-    uint64_t device_memory; /* device_budget's total at the start */
+    char hedge[32]; /* options.remote_hedge as text */
     tmb_engine_option engine_options[ENGINE_OPTIONS];
     tmb_logger logger;
     tmb_budget budget;        /* the host's memory */
-    tmb_budget device_budget; /* the GPU's; nothing if there is none */
+    tmb_budget device_budget; /* the GPU's; nothing until a model is loaded there */
     tmb_registry registry;
     size_t model_count;               /* that requests can mean */
     struct tmb_context_model *models; /* [model_count]; see route.h */

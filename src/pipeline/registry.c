@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "pipeline/registry_device.h"
 #include "weights/models.h"
 
 #include <stdlib.h>
@@ -25,8 +26,6 @@ tmb_status tmb_registry_init(tmb_registry *registry, tmb_budget *budget, tmb_bud
     }
     registry->budget = budget;
     registry->device_budget = device_budget;
-    uint64_t reserved = 0;
-    tmb_budget_read(device_budget, &registry->device_memory, &reserved);
     registry->logger = logger;
     registry->denoiser_path = denoiser_path;
     (void)pthread_mutex_init(&registry->lock, NULL);
@@ -184,6 +183,7 @@ static bool will_fit(tmb_registry *registry, size_t slot, uint64_t bytes) {
 typedef struct loading {
     bool waits;
     bool no_room; /* not now: another engine must be unloaded first */
+    bool refused; /* by the device's pool, which has no room that could be waited for */
 } loading;
 
 /* A model that came into use while this one waited may leave too little for it, for ever: then it fails. */
@@ -248,6 +248,7 @@ static tmb_status reserve(tmb_registry *registry, size_t slot, const holding *es
     reserved->host = estimate->host;
     status = reserve_device(registry, estimate->device, what, how, error);
     if (status != TMB_OK) {
+        how->refused = status == TMB_ERROR_MEMORY && !how->no_room;
         release(registry, reserved);
         return status;
     }
@@ -255,56 +256,49 @@ static tmb_status reserve(tmb_registry *registry, size_t slot, const holding *es
     return TMB_OK;
 }
 
-/* Whether it is worth another try: a device had less room than its pool said. The pool is then what is there, and if
- * something else has a share of it, the model waits for that. */
-static bool device_is_short(tmb_registry *registry, const tmb_engine_choice *choice,
-                            const tmb_engine_settings *settings, uint64_t needed) {
-    uint64_t room = needed > 0 && choice->kind->device_room != NULL ? choice->kind->device_room(settings) : 0;
-    uint64_t total = 0, reserved = 0;
-    tmb_budget_read(registry->device_budget, &total, &reserved);
-    if (room == 0) {
-        return false;
+/* A load: of an engine with its settings on its device, or of the denoiser. */
+typedef struct engine_load {
+    const tmb_engine_choice *choice; /* NULL: the denoiser */
+    tmb_engine_settings settings;
+    tmb_device_hold device;
+    bool again; /* the device had less room than its pool said, which is right by now */
+} engine_load;
+
+static tmb_status estimate_engine(const engine_load *a, holding *out, tmb_error *error) {
+    const tmb_engine_choice *choice = a->choice;
+    tmb_status status = choice->kind->estimate(&a->settings, choice->folder, &out->host, error);
+    if (status == TMB_OK && choice->kind->estimate_device != NULL) {
+        status = choice->kind->estimate_device(&a->settings, choice->folder, &out->device, error);
     }
-    room = reserved > 0 && room >= reserved + needed ? reserved + needed - 1 : room;
-    room = room < total ? room : total;
-    tmb_log(registry->logger, TMB_LOG_WARNING,
-            "the GPU has no room for a model of %.2f GB: its pool shrinks from %.2f to %.2f GB", (double)needed / 1e9,
-            (double)total / 1e9, (double)room / 1e9);
-    tmb_budget_resize(registry->device_budget, room);
-    return true;
+    if (status == TMB_OK && out->device > 0 && a->device.status != TMB_OK) { /* it does not go without */
+        status = a->device.status;
+        *error = a->device.error;
+    }
+    return choice->folder != NULL ? as_model_error(status, error) : status;
 }
 
-/* What has become free on a device: nobody waits for what the pool was made small for. A model that is idle is in the
- * pool as long as nobody needs its room, and would keep it small for others. */
-static void restore_device(tmb_registry *registry, const tmb_engine_choice *choice,
-                           const tmb_engine_settings *settings) {
-    uint64_t total = 0, reserved = 0;
-    tmb_budget_read(registry->device_budget, &total, &reserved);
-    if (choice->kind->device_room != NULL && total < registry->device_memory &&
-        (reserved == 0 || !tmb_budget_waits(registry->device_budget))) {
-        uint64_t room = choice->kind->device_room(settings);
-        tmb_budget_resize(registry->device_budget, room < registry->device_memory ? room : registry->device_memory);
+static tmb_status create_engine(tmb_registry *registry, engine_load *a, const holding *estimate, void **out,
+                                holding *reserved, tmb_error *error) {
+    const tmb_engine_choice *choice = a->choice;
+    tmb_status status = choice->kind->create(&a->settings, choice->folder, (tmb_engine **)out, error);
+    status = choice->folder != NULL ? as_model_error(status, error) : status;
+    bool fails = status == TMB_ERROR_MEMORY;
+    if (fails) {
+        release(registry, reserved);
     }
+    a->again = fails && !a->again && tmb_registry_device_is_short(registry, &a->device, estimate->device);
+    return status;
 }
 
-static tmb_status load_once(tmb_registry *registry, size_t slot, const tmb_engine_choice *choice, loading *how,
-                            void **out, holding *reserved, bool *short_of_device, tmb_error *error) {
-    tmb_engine_settings settings = registry->slots[slot].settings;
-    bool is_engine = slot != TMB_MODEL_DENOISER;
+static tmb_status load_once(tmb_registry *registry, size_t slot, engine_load *a, loading *how, void **out,
+                            holding *reserved, tmb_error *error) {
     uint64_t used = 0;
-    bool again = *short_of_device;
     holding estimate = {DENOISER_ESTIMATE, 0};
-    if (is_engine && !again) {
-        restore_device(registry, choice, &settings);
-    }
-    tmb_budget_read(registry->device_budget, &settings.device_memory, &used);
     tmb_status status = TMB_OK;
-    if (is_engine) {
-        status = choice->kind->estimate(&settings, choice->folder, &estimate.host, error);
-        if (status == TMB_OK && choice->kind->estimate_device != NULL) {
-            status = choice->kind->estimate_device(&settings, choice->folder, &estimate.device, error);
-        }
-        status = choice->folder != NULL ? as_model_error(status, error) : status;
+    how->refused = false;
+    tmb_budget_read(registry->device_budget, &a->settings.device_memory, &used);
+    if (a->choice != NULL) {
+        status = estimate_engine(a, &estimate, error);
         const uint64_t known = registry->slots[slot].known;
         estimate.host = known > estimate.host ? known : estimate.host;
     }
@@ -312,20 +306,12 @@ static tmb_status load_once(tmb_registry *registry, size_t slot, const tmb_engin
         status = reserve(registry, slot, &estimate, how, reserved, error);
     }
     if (status != TMB_OK) {
+        a->again = false;
         return status;
     }
     double start = tmb_now();
-    if (is_engine) {
-        status = choice->kind->create(&settings, choice->folder, (tmb_engine **)out, error);
-        status = choice->folder != NULL ? as_model_error(status, error) : status;
-        bool fails = status == TMB_ERROR_MEMORY;
-        if (fails) {
-            release(registry, reserved);
-        }
-        *short_of_device = fails && device_is_short(registry, choice, &settings, estimate.device);
-    } else {
-        status = as_model_error(load_denoiser(registry, (tmb_dfn_model **)out, error), error);
-    }
+    status = a->choice != NULL ? create_engine(registry, a, &estimate, out, reserved, error)
+                               : as_model_error(load_denoiser(registry, (tmb_dfn_model **)out, error), error);
     if (status == TMB_OK) {
         uint64_t bytes = model_bytes(slot, *out);
         registry->slots[slot].known = bytes;
@@ -349,9 +335,24 @@ static tmb_status load_once(tmb_registry *registry, size_t slot, const tmb_engin
 /* Reserves and loads; `choice` is the engine's. */
 static tmb_status load_chosen(tmb_registry *registry, size_t slot, const tmb_engine_choice *choice, loading *how,
                               void **out, holding *reserved, tmb_error *error) {
-    bool again = false;
-    tmb_status status = load_once(registry, slot, choice, how, out, reserved, &again, error);
-    return again ? load_once(registry, slot, choice, how, out, reserved, &again, error) : status;
+    engine_load a = {.settings = registry->slots[slot].settings};
+    if (slot != TMB_MODEL_DENOISER) {
+        a.choice = choice;
+        tmb_registry_hold_device(registry, choice->kind, &a.settings, &a.device);
+        a.settings.without_device = a.device.status != TMB_OK ? a.device.error.message : NULL;
+    }
+    tmb_status status = load_once(registry, slot, &a, how, out, reserved, error);
+    if (a.again) {
+        status = load_once(registry, slot, &a, how, out, reserved, error);
+    }
+    if (status == TMB_ERROR_MEMORY && how->refused) { /* an engine that may, goes without */
+        a.device.status = status;
+        a.device.error = *error;
+        a.settings.without_device = a.device.error.message;
+        status = load_once(registry, slot, &a, how, out, reserved, error);
+    }
+    tmb_registry_release_device(&a.device);
+    return status;
 }
 
 /* Without the lock; the slot says that it is loading. */
@@ -411,11 +412,52 @@ static bool came_into_use(tmb_registry *registry, size_t index) {
     return any;
 }
 
+/* The slot of the idle model that was used longest ago, or slot_count. With the lock held. */
+static size_t find_idle(const tmb_registry *registry) {
+    size_t found = registry->slot_count;
+    for (size_t i = 0; i < registry->slot_count; i++) {
+        const tmb_model_slot *slot = &registry->slots[i];
+        if (slot->model != NULL && slot->users == 0 &&
+            (found == registry->slot_count || slot->last_use < registry->slots[found].last_use)) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* With the lock held; lets go of it meanwhile. */
+static void unload_idle(tmb_registry *registry, size_t index) {
+    tmb_model_slot *slot = &registry->slots[index];
+    void *model = slot->model;
+    holding reserved = {slot->reserved, slot->device_reserved};
+    slot->model = NULL;
+    slot->reserved = slot->device_reserved = 0;
+    (void)pthread_mutex_unlock(&registry->lock);
+    destroy_model(index, model);
+    tmb_log(registry->logger, TMB_LOG_INFO, "idle %s unloaded", slot_name(index));
+    release(registry, &reserved);
+    (void)pthread_mutex_lock(&registry->lock);
+}
+
+/* Models that are idle on a device that was lost go: as long as they have their share of it, there may be no room for
+ * the one that comes back to it. With the lock held; lets go of it meanwhile. */
+static void unload_lost(tmb_registry *registry, size_t except) {
+    for (size_t i = TMB_MODEL_ENGINE; i < registry->slot_count; i++) {
+        const tmb_model_slot *slot = &registry->slots[i];
+        const tmb_engine *engine = slot->model;
+        if (i != except && engine != NULL && slot->users == 0 && engine->operations->device_lost != NULL &&
+            engine->operations->device_lost(engine)) {
+            unload_idle(registry, i);
+        }
+    }
+}
+
 static tmb_status use(tmb_registry *registry, size_t index, loading *how, void **out, tmb_error *error) {
     tmb_model_slot *slot = &registry->slots[index];
     tmb_status status = TMB_OK;
     *out = NULL;
     (void)pthread_mutex_lock(&registry->lock);
+    unload_lost(registry, index);
     if (slot->loading) {
         uint64_t attempt = slot->attempt;
         while (slot->attempt == attempt) {
@@ -466,19 +508,6 @@ void tmb_registry_done(tmb_registry *registry, size_t slot) {
     (void)pthread_mutex_unlock(&registry->lock);
 }
 
-/* The slot of the idle model that was used longest ago, or slot_count. With the lock held. */
-static size_t find_idle(const tmb_registry *registry) {
-    size_t found = registry->slot_count;
-    for (size_t i = 0; i < registry->slot_count; i++) {
-        const tmb_model_slot *slot = &registry->slots[i];
-        if (slot->model != NULL && slot->users == 0 &&
-            (found == registry->slot_count || slot->last_use < registry->slots[found].last_use)) {
-            found = i;
-        }
-    }
-    return found;
-}
-
 double tmb_registry_unload(tmb_registry *registry, double seconds) {
     double left = -1;
     (void)pthread_mutex_lock(&registry->lock);
@@ -487,21 +516,12 @@ double tmb_registry_unload(tmb_registry *registry, double seconds) {
         if (index == registry->slot_count) {
             break;
         }
-        tmb_model_slot *slot = &registry->slots[index];
-        left = slot->last_use + seconds - tmb_now();
+        left = registry->slots[index].last_use + seconds - tmb_now();
         if (left > 0) {
             break;
         }
-        void *model = slot->model;
-        holding reserved = {slot->reserved, slot->device_reserved};
-        slot->model = NULL;
-        slot->reserved = slot->device_reserved = 0;
         left = -1;
-        (void)pthread_mutex_unlock(&registry->lock);
-        destroy_model(index, model);
-        tmb_log(registry->logger, TMB_LOG_INFO, "idle %s unloaded", slot_name(index));
-        release(registry, &reserved);
-        (void)pthread_mutex_lock(&registry->lock);
+        unload_idle(registry, index);
     }
     (void)pthread_mutex_unlock(&registry->lock);
     return left;
@@ -512,22 +532,6 @@ uint64_t tmb_registry_bytes(tmb_registry *registry, size_t engine) {
     uint64_t bytes = registry->slots[TMB_MODEL_DENOISER].reserved + registry->slots[TMB_MODEL_ENGINE + engine].reserved;
     (void)pthread_mutex_unlock(&registry->lock);
     return bytes;
-}
-
-uint64_t tmb_registry_device_bytes(tmb_registry *registry, size_t engine) {
-    (void)pthread_mutex_lock(&registry->lock);
-    uint64_t bytes = registry->slots[TMB_MODEL_ENGINE + engine].device_reserved;
-    (void)pthread_mutex_unlock(&registry->lock);
-    return bytes;
-}
-
-const char *tmb_registry_device(tmb_registry *registry, size_t engine) {
-    (void)pthread_mutex_lock(&registry->lock);
-    const tmb_engine *loaded = registry->slots[TMB_MODEL_ENGINE + engine].model;
-    const char *device =
-        loaded != NULL && loaded->operations->device != NULL ? loaded->operations->device(loaded) : NULL;
-    (void)pthread_mutex_unlock(&registry->lock);
-    return device;
 }
 
 bool tmb_registry_loaded(tmb_registry *registry, size_t slot, uint64_t *bytes, uint64_t *loads) {

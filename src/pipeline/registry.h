@@ -33,7 +33,8 @@ typedef struct tmb_registry {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     tmb_budget *budget, *device_budget;
-    uint64_t device_memory; /* device_budget's total at the start */
+    uint64_t device_most;               /* bytes of a device that may be used; 0: nine tenths of what is free */
+    atomic_uint_fast64_t device_memory; /* device_budget's total as long as nobody else takes of it; 0: not known yet */
     tmb_logger *logger;
     const char *denoiser_path;   /* or NULL: looked up */
     const tmb_engine_kind *only; /* instead of what the settings say; for tests */

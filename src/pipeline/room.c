@@ -53,14 +53,15 @@ bool tmb_room_await(tmb_lane *lane, tmb_item *item) {
 void tmb_room_restore(tmb_lane *lane) {
     tmb_context *context = lane->scheduler->context;
     uint64_t total = 0, reserved = 0;
+    const uint64_t size = atomic_load(&context->registry.device_memory);
     tmb_budget_read(&context->device_budget, &total, &reserved);
     bool alone = reserved <= tmb_registry_device_bytes(&context->registry, lane->index);
-    if (!alone || total >= context->device_memory) {
+    if (!alone || total >= size) {
         return;
     }
     uint64_t room = room_of(lane, false);
     if (room > total) {
-        tmb_budget_resize(&context->device_budget, room < context->device_memory ? room : context->device_memory);
+        tmb_budget_resize(&context->device_budget, room < size ? room : size);
     }
 }
 

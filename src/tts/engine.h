@@ -132,6 +132,9 @@ typedef struct tmb_engine_operations {
      * nothing is spoken, so that what is only remembered is given back first. NULL: there is no device. On the
      * scheduler's thread. */
     uint64_t (*device_room)(tmb_engine *engine, bool alone);
+    /* Whether its device was lost with what it had there, which it loads again with the next sequence; NULL: it has
+     * none. While nobody else uses it. */
+    bool (*device_lost)(const tmb_engine *engine);
     /* What computes: "cpu", "cuda"; NULL: nothing to say. */
     const char *(*device)(const tmb_engine *engine);
     void (*destroy)(tmb_engine *engine);

@@ -23,8 +23,9 @@ typedef struct tmb_engine_settings {
     bool no_preview;                  /* "auto" never comes to an engine that clones no voice */
     const tmb_engine_option *options; /* [option_count] */
     size_t option_count;
-    uint64_t device_memory; /* bytes that a GPU's pool has; 0: no GPU */
-    tmb_logger *logger;     /* outlives the engine; may be NULL */
+    uint64_t device_memory;     /* bytes that a GPU's pool has; 0: not known */
+    const char *without_device; /* why no GPU can be used: an engine that may, goes without; NULL: one may be */
+    tmb_logger *logger;         /* outlives the engine; may be NULL */
 } tmb_engine_settings;
 
 /* What the settings come to with the models that are installed at the moment. */
@@ -60,8 +61,12 @@ struct tmb_engine_kind {
     /* The same of a device's memory; NULL: none. */
     tmb_status (*estimate_device)(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes,
                                   tmb_error *error);
-    /* What there is of its device's memory for this process, in use or free; 0: no device. NULL: likewise. */
-    uint64_t (*device_room)(const tmb_engine_settings *settings);
+    /* The device that the settings ask for, held while a model is looked at and loaded, so that every step finds it
+     * ready; *held is NULL if that is the CPU. These three are NULL if there is never a device. */
+    tmb_status (*hold_device)(const tmb_engine_settings *settings, void **held, tmb_error *error);
+    /* What there is of its memory for this process, in use or free. */
+    tmb_status (*device_room)(void *held, uint64_t *bytes, tmb_error *error);
+    void (*release_device)(void *held);
     tmb_status (*create)(const tmb_engine_settings *settings, const char *folder, tmb_engine **out, tmb_error *error);
     /* Calls back for each server that the engine asks; `engine` NULL: it is not loaded. NULL: it asks none. Any thread.
      */

@@ -19,7 +19,9 @@ static const struct {
 } settings[] = {{"MEMORY", &fake.memory, (int64_t)1 << 30}, {"FAIL_ALLOCATION", &fake.fail_allocation, 0},
                 {"FAULT_KERNEL", &fake.fault_kernel, 0},    {"HOLD", &fake.hold, 0},
                 {"VERSION", &fake.version, 12040},          {"DEVICES", &fake.devices, 1},
-                {"CAPABILITY", &fake.capability, 90},       {"PROGRAMMATIC", &fake.programmatic, 1}};
+                {"CAPABILITY", &fake.capability, 90},       {"PROGRAMMATIC", &fake.programmatic, 1},
+                {"FAULT_RESULT", &fake.fault_result, 700},  {"CONTEXT_BYTES", &fake.context_bytes, 0},
+                {"EXCLUSIVE", &fake.exclusive, 0},          {"MODULE_RESULT", &fake.module_result, 0}};
 
 void fake_lock(void) {
     (void)pthread_mutex_lock(&fake.lock);
@@ -56,7 +58,30 @@ EXPORT void tmb_fake_cuda_set(const char *name, int64_t value) {
     (void)fake_unlock(0);
 }
 
-/* ---- The device and its context ---- */
+/* ---- Devices ---- */
+
+EXPORT int cuGetErrorName(int result, const char **name);
+int cuGetErrorName(int result, const char **name) {
+    static const struct {
+        int result;
+        const char *name;
+    } names[] = {{SUCCESS, "CUDA_SUCCESS"},
+                 {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
+                 {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
+                 {DEVICE_UNAVAILABLE, "CUDA_ERROR_DEVICE_UNAVAILABLE"},
+                 {221, "CUDA_ERROR_JIT_COMPILER_NOT_FOUND"},
+                 {UNSUPPORTED_PTX, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
+                 {223, "CUDA_ERROR_JIT_COMPILATION_DISABLED"},
+                 {226, "CUDA_ERROR_CONTAINED"},
+                 {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (names[i].result == result) {
+            *name = names[i].name;
+            return SUCCESS;
+        }
+    }
+    return INVALID_VALUE;
+}
 
 EXPORT int cuInit(unsigned flags);
 int cuInit(unsigned flags) {
@@ -79,7 +104,7 @@ EXPORT int cuDeviceGet(int *device, int ordinal);
 int cuDeviceGet(int *device, int ordinal) {
     fake_lock();
     *device = ordinal;
-    return fake_unlock(ordinal >= 0 && ordinal < fake.devices ? SUCCESS : INVALID_DEVICE);
+    return fake_unlock(ordinal >= 0 && ordinal < fake.devices && ordinal < MOST_DEVICES ? SUCCESS : INVALID_DEVICE);
 }
 EXPORT int cuDeviceGetName(char *name, int size, int device);
 int cuDeviceGetName(char *name, int size, int device) {
@@ -93,27 +118,85 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = (int)(attribute == 75 ? fake.capability / 10 : fake.capability % 10);
     return fake_unlock(SUCCESS);
 }
-EXPORT int cuCtxCreate_v2(void **context, unsigned flags, int device);
-int cuCtxCreate_v2(void **context, unsigned flags, int device) {
+/* ---- Contexts ---- */
+
+enum { DEEPEST = 8 };
+static _Thread_local struct {
+    context *contexts[DEEPEST];
+    size_t count;
+} current; /* the last is the one that calls go to */
+
+context *fake_current(void) { return current.count > 0 ? current.contexts[current.count - 1] : NULL; }
+
+int fake_state(void) {
+    const context *here = fake_current();
+    return here == NULL ? INVALID_CONTEXT : here->sticky;
+}
+
+uint64_t fake_free_bytes(int device) {
+    uint64_t memory = (uint64_t)fake.memory;
+    uint64_t used = fake.allocated[device] + fake.contexts[device] * (uint64_t)fake.context_bytes;
+    return memory > used ? memory - used : 0;
+}
+
+static int push(context *c) {
+    if (current.count == DEEPEST) {
+        (void)fprintf(stderr, "fakecuda: contexts are entered and not left\n");
+        abort();
+    }
+    current.contexts[current.count++] = c;
+    return SUCCESS;
+}
+
+EXPORT int cuCtxCreate_v2(void **out, unsigned flags, int device);
+int cuCtxCreate_v2(void **out, unsigned flags, int device) {
     (void)flags;
-    (void)device;
     fake_lock();
-    fake.sticky = SUCCESS;
+    if (fake.exclusive != 0 && fake.contexts[device] > 0) {
+        return fake_unlock(DEVICE_UNAVAILABLE);
+    }
+    if (fake_free_bytes(device) < (uint64_t)fake.context_bytes) {
+        return fake_unlock(OUT_OF_MEMORY);
+    }
+    context *c = malloc(sizeof *c);
+    *c = (context){.device = device};
+    fake.contexts[device]++;
     fake.counts.contexts++;
-    fake.context = *context = malloc(1);
-    return fake_unlock(SUCCESS);
+    fake.counts.contexts_created++;
+    *out = c;
+    return fake_unlock(push(c));
 }
-EXPORT int cuCtxDestroy_v2(void *context);
-int cuCtxDestroy_v2(void *context) {
+EXPORT int cuCtxDestroy_v2(void *opaque);
+int cuCtxDestroy_v2(void *opaque) {
     fake_lock();
-    (void)fake_run_all();
-    fake.sticky = SUCCESS;
+    fake_run_all();
+    context *c = opaque;
+    for (const stream *s = fake.streams; s != NULL; s = s->next) {
+        if (s->context == c) {
+            (void)fprintf(stderr, "fakecuda: a stream is left of a context\n");
+            abort();
+        }
+    }
+    fake.contexts[c->device]--;
     fake.counts.contexts--;
-    free(context);
+    current.count -= fake_current() == c;
+    free(c);
     return fake_unlock(SUCCESS);
 }
-EXPORT int cuCtxSetCurrent(void *context);
-int cuCtxSetCurrent(void *context) {
-    BEGIN;
-    return fake_unlock(context != NULL ? SUCCESS : INVALID_CONTEXT);
+EXPORT int cuCtxPushCurrent_v2(void *c);
+int cuCtxPushCurrent_v2(void *c) {
+    fake_lock();
+    return fake_unlock(c != NULL ? push(c) : INVALID_CONTEXT);
+}
+EXPORT int cuCtxPopCurrent_v2(void **out);
+int cuCtxPopCurrent_v2(void **out) {
+    fake_lock();
+    *out = fake_current();
+    current.count -= current.count > 0;
+    return fake_unlock(*out != NULL ? SUCCESS : INVALID_CONTEXT);
+}
+EXPORT int cuCtxGetCurrent(void **out);
+int cuCtxGetCurrent(void **out) {
+    *out = fake_current();
+    return SUCCESS;
 }

@@ -18,6 +18,9 @@ static const kernel kernels[] = {TMB_GPU_KERNELS(ROW) TMB_GPU_KERNELS(WAITING_RO
 EXPORT int cuModuleLoadData(void **module, const void *image);
 int cuModuleLoadData(void **module, const void *image) {
     BEGIN;
+    if (fake.module_result != SUCCESS) {
+        return fake_unlock((int)fake.module_result);
+    }
     const char *version = strstr(image, ".version ");
     if (version == NULL) {
         return fake_unlock(INVALID_IMAGE);
@@ -42,7 +45,7 @@ int cuModuleLoadData(void **module, const void *image) {
 EXPORT int cuModuleUnload(void *module);
 int cuModuleUnload(void *module) {
     fake_lock();
-    (void)fake_run_all();
+    fake_run_all();
     free(module);
     fake.counts.modules--;
     return fake_unlock(SUCCESS);
@@ -201,7 +204,7 @@ int cuGraphLaunch(void *executable, void *s) {
 EXPORT int cuGraphExecDestroy(void *executable);
 int cuGraphExecDestroy(void *executable) {
     fake_lock();
-    (void)fake_run_all();
+    fake_run_all();
     graph *g = executable;
     free(g->nodes);
     free(g);

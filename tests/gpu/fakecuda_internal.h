@@ -17,6 +17,7 @@ enum {
     OUT_OF_MEMORY = 2,
     INVALID_DEVICE = 101,
     INVALID_IMAGE = 200,
+    DEVICE_UNAVAILABLE = 46,
     INVALID_CONTEXT = 201,
     NOT_FOUND = 500,
     NO_BINARY = 209,
@@ -25,7 +26,7 @@ enum {
     ILLEGAL_ADDRESS = 700,
     UNSUPPORTED_PTX = 222
 };
-enum { MOST_ARGUMENTS = 512 };
+enum { MOST_ARGUMENTS = 512, MOST_DEVICES = 4 };
 
 typedef struct kernel {
     const char *name;
@@ -68,8 +69,14 @@ typedef struct operation {
     event *event;
 } operation;
 
+typedef struct context {
+    int device;
+    int sticky; /* what every call comes to since it is lost */
+} context;
+
 typedef struct stream {
     struct stream *next;
+    context *context;
     operation *first, *last;
     bool background;
 } stream;
@@ -79,6 +86,7 @@ typedef struct fake_block {
     char *address, *base;
     size_t bytes, mapped;
     bool pinned;
+    int device;
 } fake_block;
 
 typedef uint64_t fake_address;
@@ -89,12 +97,12 @@ typedef struct fake_driver {
     pthread_cond_t changed; /* a setting */
     bool begun;
     int64_t memory, fail_allocation, fault_kernel, hold, version, devices, capability, programmatic;
+    int64_t fault_result, context_bytes, exclusive, module_result;
     tmb_fake_cuda_counts counts;
+    uint64_t allocated[MOST_DEVICES], contexts[MOST_DEVICES]; /* of each device: bytes, and contexts that are there */
     stream *streams;
     fake_block *blocks;
     operation *spare;
-    int sticky; /* of the context */
-    void *context;
 } fake_driver;
 
 extern fake_driver fake;
@@ -103,17 +111,24 @@ void fake_lock(void);
 /* Returns `result`. */
 int fake_unlock(int result);
 
-/* What begins most functions: the lock, unless the context is lost. */
+/* The context that is current on this thread, or NULL. */
+context *fake_current(void);
+/* What that one lets a call come to before it has begun. */
+int fake_state(void);
+/* Bytes that a device has left, without what is in its contexts. */
+uint64_t fake_free_bytes(int device);
+
+/* What begins most functions: the lock, unless there is no context or it is lost. */
 #define BEGIN                                                                                                          \
     fake_lock();                                                                                                       \
-    if (fake.sticky != SUCCESS) {                                                                                      \
-        return fake_unlock(fake.sticky);                                                                               \
+    if (fake_state() != SUCCESS) {                                                                                     \
+        return fake_unlock(fake_state());                                                                              \
     }
 
-/* Does what is on a stream, until the event is reached, or (NULL) to the end. Returns what is wrong with the context.
+/* Does what is on a stream, until the event is reached, or (NULL) to the end. Returns what is wrong with its context.
  */
 int fake_run_stream(stream *s, const event *until);
-int fake_run_all(void);
+void fake_run_all(void);
 /* Puts an operation on a stream. */
 operation *fake_append(void *opaque, operation_kind kind);
 /* `count` kernels that were put on a stream. The one that is to fail is counted here, not when it runs: what was put

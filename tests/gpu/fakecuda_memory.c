@@ -30,17 +30,19 @@ static void *allocate(size_t bytes, bool pinned) {
 #endif
     b->bytes = bytes;
     b->pinned = pinned;
+    b->device = fake_current()->device;
     b->next = fake.blocks;
     fake.blocks = b;
     memset(b->address, 0xff, bytes); /* NaN */
     return b->address;
 }
 
-static size_t release(const void *address) {
+static size_t release(const void *address, int *device) {
     for (fake_block **link = &fake.blocks; *link != NULL; link = &(*link)->next) {
         fake_block *b = *link;
         if (b->address == address) {
             size_t bytes = b->bytes;
+            *device = b->device;
             *link = b->next;
 #if defined(WITH_ASAN)
             free(b->address);
@@ -70,9 +72,8 @@ static bool inside(const void *address, size_t bytes, bool pinned) {
 EXPORT int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes);
 int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes) {
     BEGIN;
-    uint64_t memory = (uint64_t)fake.memory;
-    *free_bytes = memory > fake.counts.allocated ? memory - fake.counts.allocated : 0;
-    *total_bytes = memory;
+    *free_bytes = fake_free_bytes(fake_current()->device);
+    *total_bytes = (size_t)fake.memory;
     return fake_unlock(SUCCESS);
 }
 EXPORT int cuMemAlloc_v2(fake_address *out, size_t bytes);
@@ -82,8 +83,7 @@ int cuMemAlloc_v2(fake_address *out, size_t bytes) {
     for (const stream *s = fake.streams; s != NULL; s = s->next) {
         fake.counts.allocated_in_flight += s->first != NULL;
     }
-    if ((fake.fail_allocation > 0 && --fake.fail_allocation == 0) || bytes > (uint64_t)fake.memory ||
-        fake.counts.allocated > (uint64_t)fake.memory - bytes) {
+    if ((fake.fail_allocation > 0 && --fake.fail_allocation == 0) || bytes > fake_free_bytes(fake_current()->device)) {
         return fake_unlock(OUT_OF_MEMORY);
     }
     void *memory = allocate(bytes, false);
@@ -91,6 +91,7 @@ int cuMemAlloc_v2(fake_address *out, size_t bytes) {
         return fake_unlock(OUT_OF_MEMORY);
     }
     *out = (fake_address)(uintptr_t)memory;
+    fake.allocated[fake_current()->device] += bytes;
     fake.counts.allocated += bytes;
     if (fake.counts.allocated > fake.counts.most_allocated) {
         fake.counts.most_allocated = fake.counts.allocated;
@@ -100,9 +101,12 @@ int cuMemAlloc_v2(fake_address *out, size_t bytes) {
 EXPORT int cuMemFree_v2(fake_address memory);
 int cuMemFree_v2(fake_address memory) {
     fake_lock();
-    (void)fake_run_all();
-    fake.counts.allocated -= release((void *)(uintptr_t)memory);
-    return fake_unlock(fake.sticky);
+    fake_run_all();
+    int device = 0;
+    size_t bytes = release((void *)(uintptr_t)memory, &device);
+    fake.allocated[device] -= bytes;
+    fake.counts.allocated -= bytes;
+    return fake_unlock(fake_state());
 }
 EXPORT int cuMemAllocHost_v2(void **out, size_t bytes);
 int cuMemAllocHost_v2(void **out, size_t bytes) {
@@ -114,10 +118,11 @@ int cuMemAllocHost_v2(void **out, size_t bytes) {
 EXPORT int cuMemFreeHost(void *memory);
 int cuMemFreeHost(void *memory) {
     fake_lock();
-    (void)fake_run_all();
-    (void)release(memory);
+    fake_run_all();
+    int device = 0;
+    (void)release(memory, &device);
     fake.counts.pinned--;
-    return fake_unlock(fake.sticky);
+    return fake_unlock(fake_state());
 }
 EXPORT int cuMemcpyHtoDAsync_v2(fake_address to, const void *from, size_t bytes, void *s);
 int cuMemcpyHtoDAsync_v2(fake_address to, const void *from, size_t bytes, void *s) {

@@ -11,7 +11,7 @@
 static int run_node(const node *n, bool faults) {
     fake.counts.kernels++;
     if (faults) {
-        return ILLEGAL_ADDRESS;
+        return (int)fake.fault_result;
     }
     tmb_emulate(n->grid, n->threads, n->kernel->run, n->arguments);
     return SUCCESS;
@@ -39,11 +39,11 @@ int fake_run_stream(stream *s, const event *until) {
         operation *o = s->first;
         s->first = o->next;
         s->last = s->first == NULL ? NULL : s->last;
-        int result = fake.sticky != SUCCESS ? SUCCESS : run_operation(o);
+        int result = s->context->sticky != SUCCESS ? SUCCESS : run_operation(o);
         if (result != SUCCESS) {
-            fake.sticky = result;
+            s->context->sticky = result;
         }
-        if (fake.sticky != SUCCESS && o->kind == RECORD) {
+        if (s->context->sticky != SUCCESS && o->kind == RECORD) {
             o->event->reached++;
         }
         if (o->owned != o->node.arguments) {
@@ -52,14 +52,13 @@ int fake_run_stream(stream *s, const event *until) {
         o->next = fake.spare;
         fake.spare = o;
     }
-    return fake.sticky;
+    return s->context->sticky;
 }
 
-int fake_run_all(void) {
+void fake_run_all(void) {
     for (stream *s = fake.streams; s != NULL; s = s->next) {
         (void)fake_run_stream(s, NULL);
     }
-    return fake.sticky;
 }
 
 operation *fake_append(void *opaque, operation_kind kind) {
@@ -109,6 +108,7 @@ int cuStreamCreateWithPriority(void **out, unsigned flags, int priority) {
     (void)flags;
     BEGIN;
     stream *s = calloc(1, sizeof *s);
+    s->context = fake_current();
     s->next = fake.streams;
     s->background = priority == 0;
     fake.streams = s;
@@ -148,7 +148,7 @@ int cuEventCreate(void **out, unsigned flags) {
 EXPORT int cuEventDestroy_v2(void *e);
 int cuEventDestroy_v2(void *e) {
     fake_lock();
-    (void)fake_run_all();
+    fake_run_all();
     free(e);
     fake.counts.events--;
     return fake_unlock(SUCCESS);

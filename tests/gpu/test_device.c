@@ -29,7 +29,13 @@ static void describe(void) {
     tmb_gpu_description gpu;
     EXPECT(tmb_gpu_check(1, &gpu, &error) == TMB_OK);
     EXPECT(gpu.index == 1 && gpu.capability == 86 && strcmp(gpu.name, "emulated GPU 1") == 0);
-    EXPECT(gpu.total_bytes == 123456789 && gpu.free_bytes == 123456789);
+    EXPECT(fake_counts().contexts_created == 0); /* none is needed for that */
+    tmb_gpu *opened = NULL;
+    EXPECT(tmb_gpu_open(1, &opened, &error) == TMB_OK);
+    gpu = *tmb_gpu_describe(opened);
+    EXPECT(gpu.index == 1 && gpu.total_bytes == 123456789 && gpu.free_bytes == 123456789);
+    tmb_gpu_close(&opened);
+    expect_nothing_left();
 }
 
 /* Kernels that begin early: if GPU, driver and its graphs have that, and nobody forbids it. */
@@ -38,7 +44,7 @@ static bool begins_early;
 static void open_graph(void) {
     tmb_error error = {0};
     tmb_gpu *gpu = NULL;
-    EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK);
+    EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK && tmb_gpu_enter(gpu, &error) == TMB_OK);
     const uint64_t before = fake_counts().programmatic_edges;
     const tmb_norm_rows_arguments arguments = {0};
     tmb_gpu_graph *graph = NULL;
@@ -49,6 +55,7 @@ static void open_graph(void) {
     EXPECT(tmb_gpu_recorder_end(&recorder, &graph, &error) == TMB_OK && tmb_gpu_graph_kernels(graph) == 3);
     EXPECT(fake_counts().programmatic_edges - before == (begins_early ? 2 : 0));
     tmb_gpu_graph_destroy(gpu, &graph);
+    tmb_gpu_leave(gpu);
     tmb_gpu_close(&gpu);
     expect_nothing_left();
 }
@@ -97,7 +104,7 @@ static void slabs(void) {
     uint32_t random = 5;
     size_t small = 0, most = 0, large = 0;
     plan_units();
-    EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK);
+    EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK && tmb_gpu_enter(gpu, &error) == TMB_OK);
     tmb_gpu_use_units(gpu, &units);
     for (int turn = 0; turn < TURNS; turn++) {
         random = random * 1664525u + 1013904223u;
@@ -120,7 +127,7 @@ static void slabs(void) {
             EXPECT(k == i || pieces[k].address == 0 || pieces[k].address + pieces[k].bytes <= pieces[i].address ||
                    pieces[i].address + pieces[i].bytes <= pieces[k].address);
         }
-        EXPECT(tmb_gpu_allocated(gpu) == small + large && fake_counts().allocated == tmb_gpu_held());
+        EXPECT(tmb_gpu_allocated(gpu) == small + large && fake_counts().allocated == tmb_gpu_held(0));
         EXPECT(fake_counts().allocated <= most + tmb_gpu_slack(gpu) + large);
     }
     EXPECT(fake_counts().allocations < TURNS / 8);
@@ -137,14 +144,134 @@ static void slabs(void) {
     EXPECT(tmb_gpu_allocate(gpu, SLAB / 2, "a piece", &address, &error) == TMB_OK);
     EXPECT(tmb_gpu_take(gpu, UNIT, "a piece", &other, &error) == TMB_OK && fake_counts().allocated < SLAB);
     EXPECT(tmb_gpu_take(gpu, SLAB, "a piece", &other, &error) == TMB_ERROR_MEMORY && other == 0);
+    tmb_gpu_leave(gpu);
     tmb_gpu_close(&gpu);
-    EXPECT(tmb_gpu_held() == 0);
+    EXPECT(tmb_gpu_held(0) == 0);
     expect_nothing_left();
 }
 
 static void test_slabs(void **state) {
     (void)state;
     in_process(slabs, NULL);
+}
+
+/* A device has one context, which all share; one that is lost stays until each has let go of it. */
+static void share(void) {
+    tmb_error error = {0};
+    tmb_gpu *first = NULL, *second = NULL, *third = NULL, *other = NULL;
+    tmb_gpu_stream *stream = NULL;
+    tmb_gpu_address piece = 0;
+    const tmb_norm_rows_arguments arguments = {0};
+    EXPECT(tmb_gpu_open(0, &first, &error) == TMB_OK && tmb_gpu_open(0, &second, &error) == TMB_OK);
+    EXPECT(tmb_gpu_open(1, &other, &error) == TMB_OK && fake_counts().contexts_created == 2);
+    EXPECT(tmb_gpu_enter(first, &error) == TMB_OK && tmb_gpu_stream_create(first, false, &stream, &error) == TMB_OK);
+    EXPECT(tmb_gpu_allocate(first, 1000, "a piece", &piece, &error) == TMB_OK);
+    tmb_gpu_close(&second);
+    EXPECT(fake_counts().contexts == 2 && tmb_gpu_open(0, &second, &error) == TMB_OK);
+    EXPECT(fake_counts().contexts_created == 2);
+    fake_set("FAULT_KERNEL", 1);
+    tmb_gpu_recorder recorder = tmb_gpu_direct(first, stream);
+    tmb_gpu_kernel(&recorder, TMB_KERNEL_tmb_norm_rows, (tmb_gpu_grid){1, 1, 1, 32}, &arguments);
+    EXPECT(tmb_gpu_recorder_end(&recorder, NULL, &error) == TMB_OK);
+    EXPECT(tmb_gpu_synchronize(first, stream, &error) == TMB_ERROR_INTERNAL);
+    fake_set("FAULT_KERNEL", 0);
+    EXPECT(tmb_gpu_losses() == 1 && tmb_gpu_lost(first, NULL) && tmb_gpu_lost(second, NULL));
+    EXPECT(!tmb_gpu_lost(other, NULL));
+    EXPECT(tmb_gpu_open(0, &third, &error) == TMB_OK && !tmb_gpu_lost(third, NULL));
+    EXPECT(fake_counts().contexts_created == 3 && fake_counts().contexts == 3 && tmb_gpu_lost(second, NULL));
+    tmb_gpu_stream_destroy(first, &stream);
+    tmb_gpu_leave(first);
+    tmb_gpu_close(&first);
+    EXPECT(fake_counts().allocated == 0 && fake_counts().contexts == 3);
+    tmb_gpu_close(&second);
+    EXPECT(fake_counts().contexts == 2 && tmb_gpu_open(0, &second, &error) == TMB_OK);
+    EXPECT(fake_counts().contexts_created == 3 && tmb_gpu_losses() == 1);
+    tmb_gpu_close(&second);
+    tmb_gpu_close(&third);
+    tmb_gpu_close(&other);
+    expect_nothing_left();
+}
+
+/* What one device holds is nothing that another could have. */
+static void two_devices(void) {
+    enum { MEMORY = 64 << 20, HELD = 16 << 20 };
+    tmb_error error = {0};
+    tmb_gpu *gpus[2] = {NULL};
+    tmb_gpu_address piece = 0;
+    uint64_t room = 0;
+    for (int i = 0; i < 2; i++) {
+        EXPECT(tmb_gpu_open(i, &gpus[i], &error) == TMB_OK);
+    }
+    EXPECT(tmb_gpu_enter(gpus[1], &error) == TMB_OK);
+    EXPECT(tmb_gpu_allocate(gpus[1], HELD, "a piece", &piece, &error) == TMB_OK);
+    EXPECT(tmb_gpu_room(gpus[1], &room, &error) == TMB_OK && room == MEMORY);
+    tmb_gpu_leave(gpus[1]);
+    EXPECT(tmb_gpu_enter(gpus[0], &error) == TMB_OK);
+    EXPECT(tmb_gpu_room(gpus[0], &room, &error) == TMB_OK && room == MEMORY);
+    EXPECT(tmb_gpu_held(0) == 0 && tmb_gpu_held(1) == HELD);
+    EXPECT(tmb_gpu_allocate(gpus[0], MEMORY, "a piece", &piece, &error) == TMB_OK);
+    tmb_gpu_leave(gpus[0]);
+    tmb_gpu_close(&gpus[0]);
+    tmb_gpu_close(&gpus[1]);
+    EXPECT(tmb_gpu_held(1) == 0);
+    expect_nothing_left();
+}
+
+static void test_contexts(void **state) {
+    (void)state;
+    in_process(share, (const char *const[]){"TIMBRE_FAKE_CUDA_DEVICES=2", NULL});
+    in_process(two_devices,
+               (const char *const[]){"TIMBRE_FAKE_CUDA_DEVICES=2", "TIMBRE_FAKE_CUDA_MEMORY=67108864", NULL});
+}
+
+/* Results that lose a context are all but those that are known to be harmless. */
+static void results(void) {
+    static const tmb_cuda_result harmless[] = {0,   1,   2,   100, 101, 200, 209, 218, 221,
+                                               222, 223, 304, 400, 500, 600, 701, 801};
+    static const tmb_cuda_result losing[] = {4,   201, 214, 220, 226, 700, 702, 709, 710, 714, 715,  716,
+                                             717, 718, 719, 721, 810, 911, 999, -1,  3,   227, 12345};
+    const tmb_cuda *cuda = NULL;
+    tmb_error error = {0};
+    for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++) {
+        EXPECT(!tmb_cuda_loses_context(harmless[i]));
+    }
+    for (size_t i = 0; i < sizeof losing / sizeof losing[0]; i++) {
+        EXPECT(tmb_cuda_loses_context(losing[i]));
+    }
+    EXPECT(tmb_cuda_load(&cuda, &error) == TMB_OK);
+    EXPECT(strcmp(tmb_cuda_result_name(46), "CUDA_ERROR_DEVICE_UNAVAILABLE") == 0);
+    EXPECT(strcmp(tmb_cuda_result_name(12345), "an unknown error") == 0);
+}
+
+static void test_results(void **state) {
+    (void)state;
+    in_process(results, NULL);
+}
+
+/* The kernels are not taken: nothing is lost by that, and the device is not usable. */
+static void refuse_kernels(void) {
+    tmb_error error = {0};
+    tmb_gpu *gpu = NULL;
+    EXPECT(tmb_gpu_check(0, NULL, &error) == TMB_OK);
+    EXPECT(tmb_gpu_open(0, &gpu, &error) != TMB_OK && gpu == NULL && strstr(error.message, expected) != NULL);
+    EXPECT(tmb_gpu_losses() == 0);
+    expect_nothing_left();
+    fake_set("MODULE_RESULT", 0);
+    EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK);
+    tmb_gpu_close(&gpu);
+}
+
+static void test_kernels_refused(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"TIMBRE_FAKE_CUDA_MODULE_RESULT=221", "libnvidia-ptxjitcompiler.so.1): CUDA_ERROR_JIT_COMPILER_NOT_FOUND"},
+        {"TIMBRE_FAKE_CUDA_MODULE_RESULT=222", "too old for the kernels: CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
+        {"TIMBRE_FAKE_CUDA_MODULE_RESULT=223", "(CUDA_DISABLE_PTX_JIT): CUDA_ERROR_JIT_COMPILATION_DISABLED"},
+        {"TIMBRE_FAKE_CUDA_MODULE_RESULT=12345", "cuModuleLoadData came to an unknown error (12345)"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        expected = cases[i][1];
+        in_process(refuse_kernels, (const char *const[]){cases[i][0], NULL});
+    }
 }
 
 static void test_driver(void **state) {
@@ -168,7 +295,8 @@ static void test_driver(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_driver), cmocka_unit_test(test_slabs),
-                                       cmocka_unit_test(test_dependent_launch)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_driver),           cmocka_unit_test(test_slabs),
+                                       cmocka_unit_test(test_dependent_launch), cmocka_unit_test(test_contexts),
+                                       cmocka_unit_test(test_results),          cmocka_unit_test(test_kernels_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,8 @@ typedef struct tmb_decode_result {
 typedef struct tmb_qwen3_backend {
     const char *name; /* "cpu", "cuda" */
 
-    /* Whether this machine has what it takes. TMB_ERROR_UNSUPPORTED says what is missing. */
+    /* Whether this machine has what it takes, as far as can be told without making the device ready: it is asked often.
+     * TMB_ERROR_UNSUPPORTED says what is missing. */
     tmb_status (*available)(int device, tmb_error *error);
     /* Whether the device was lost, and with it everything on it: steps fail from then on. NULL: that cannot be. */
     bool (*lost)(const tmb_net *net, tmb_error *error);
@@ -120,6 +121,8 @@ typedef struct tmb_qwen3_backend {
      * frame must not be stepped again. What becomes of a sequence does not depend on those that are stepped with it. */
     void (*step)(tmb_net *net, tmb_net_sequence *const *sequences, size_t count, int16_t *codes,
                  tmb_lm_outcome *outcomes);
+    /* Whether the last step failed as a whole: then why. NULL: it cannot. */
+    bool (*step_failed)(const tmb_net *net, tmb_error *error);
 
     /* ---- The codec decoder: streams ---- */
 

@@ -31,8 +31,14 @@ tmb_status tmb_qwen3_parse_device(const char *text, tmb_qwen3_device *out, tmb_e
     return tmb_fail(error, TMB_ERROR_ARGUMENT, "there is no device \"%.40s\": auto, cpu, cuda or cuda:N", word);
 }
 
-uint64_t tmb_qwen3_device_room(const tmb_qwen3_device *device) {
-    tmb_gpu_description gpu;
-    bool usable = strcmp(device->backend, "cuda") == 0 && tmb_gpu_check(device->index, &gpu, NULL) == TMB_OK;
-    return usable ? gpu.free_bytes + tmb_gpu_held() : 0;
+tmb_status tmb_qwen3_device_hold(const tmb_qwen3_device *device, tmb_gpu **out, tmb_error *error) {
+    *out = NULL;
+    return strcmp(device->backend, "cuda") == 0 ? tmb_gpu_open(device->index, out, error) : TMB_OK;
+}
+
+tmb_status tmb_qwen3_device_room(tmb_gpu *held, uint64_t *bytes, tmb_error *error) {
+    tmb_status status = tmb_gpu_enter(held, error);
+    status = status == TMB_OK ? tmb_gpu_room(held, bytes, error) : status;
+    tmb_gpu_leave(held);
+    return status;
 }

@@ -38,6 +38,7 @@ static tmb_qwen3_options options_of(const tmb_engine_settings *settings, const c
     options.max_sequences = settings->max_batch;
     options.device = tmb_engine_option_get(settings, "qwen3", "device");
     options.gpu_memory = settings->device_memory;
+    options.without_gpu = settings->without_device;
     options.logger = settings->logger;
     return options;
 }
@@ -55,11 +56,22 @@ static tmb_status estimate_device(const tmb_engine_settings *settings, const cha
     return tmb_qwen3_model_bytes(&options, &host, bytes, error);
 }
 
-static uint64_t device_room(const tmb_engine_settings *settings) {
+static tmb_status hold_device(const tmb_engine_settings *settings, void **out, tmb_error *error) {
     tmb_qwen3_device device;
-    return tmb_qwen3_parse_device(tmb_engine_option_get(settings, "qwen3", "device"), &device, NULL) == TMB_OK
-               ? tmb_qwen3_device_room(&device)
-               : 0;
+    tmb_gpu *held = NULL;
+    tmb_status status = tmb_qwen3_parse_device(tmb_engine_option_get(settings, "qwen3", "device"), &device, error);
+    status = status == TMB_OK ? tmb_qwen3_device_hold(&device, &held, error) : status;
+    *out = held;
+    return status;
+}
+
+static tmb_status device_room(void *held, uint64_t *bytes, tmb_error *error) {
+    return tmb_qwen3_device_room(held, bytes, error);
+}
+
+static void release_device(void *held) {
+    tmb_gpu *gpu = held;
+    tmb_gpu_close(&gpu);
 }
 
 static tmb_status create(const tmb_engine_settings *settings, const char *folder, tmb_engine **out, tmb_error *error) {
@@ -83,6 +95,8 @@ const tmb_engine_kind tmb_qwen3_kind = {
     .model_label = tmb_qwen3_model_label,
     .estimate = estimate,
     .estimate_device = estimate_device,
+    .hold_device = hold_device,
     .device_room = device_room,
+    .release_device = release_device,
     .create = create,
 };

@@ -19,6 +19,7 @@ typedef struct tmb_qwen3_options {
                                    "" = nowhere */
     uint64_t gpu_memory;        /* bytes of the GPU: a model that needs more goes to the CPU if the device is "auto";
                                    0 = not known */
+    const char *without_gpu;    /* why there is none at the moment: "auto" is the CPU; NULL: there may be one */
     const char *device;         /* "auto", "cpu", "cuda" or "cuda:N"; NULL = $TIMBRE_DEVICE, or "cpu" */
     tmb_logger *logger;         /* may be NULL; must outlive the engine */
 } tmb_qwen3_options;

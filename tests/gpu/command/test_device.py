@@ -35,6 +35,8 @@ def test_doctor_says_which():
     assert "no NVIDIA driver" in gpu_line(**NO_DRIVER)
     assert "at least 11.0 is needed" in gpu_line(TIMBRE_FAKE_CUDA_VERSION="10020")
     assert "architecture 7.5; at least 8.0 is needed" in gpu_line(TIMBRE_FAKE_CUDA_CAPABILITY="75")
+    refused = gpu_line(TIMBRE_FAKE_CUDA_MODULE_RESULT="221")
+    assert not refused.startswith("ok") and "CUDA_ERROR_JIT_COMPILER_NOT_FOUND" in refused
 
 
 def test_the_command_says_what_computes(tmp_path):

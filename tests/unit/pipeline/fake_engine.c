@@ -331,8 +331,12 @@ static tmb_engine_operations operations = {
 };
 
 static fake_sizes sizes_of(const tmb_engine_settings *settings) {
-    return fake.sizes != NULL ? fake.sizes[strtoul(settings->model, NULL, 10)]
-                              : (fake_sizes){.estimate = fake.model_bytes, .bytes = fake.model_bytes};
+    fake_sizes sizes = fake.sizes != NULL ? fake.sizes[strtoul(settings->model, NULL, 10)]
+                                          : (fake_sizes){.estimate = fake.model_bytes, .bytes = fake.model_bytes};
+    if (settings->without_device != NULL && fake.goes_without_device) {
+        sizes.device_estimate = sizes.device_bytes = 0;
+    }
+    return sizes;
 }
 
 static tmb_status fake_estimate(const tmb_engine_settings *settings, const char *folder, uint64_t *bytes,

@@ -30,6 +30,7 @@ typedef struct fake_engine_state {
     const fake_sizes *sizes; /* of the models "0", "1" and so on, or NULL: all hold model_bytes */
     size_t frame_bytes;      /* that a sequence takes for each frame of its text, in addition */
     size_t device_frame_bytes;
+    bool goes_without_device; /* if there is none to be had */
     bool has_saved_voices, own_voices;
     /* What happened. */
     int loading, created, destroyed, prepared, preparing;

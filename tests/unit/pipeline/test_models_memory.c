@@ -28,7 +28,7 @@ static tmb_context *open_context_of(uint64_t budget) {
     options.denoiser = golden_path("dfn/small.tar.gz");
     options.memory_budget = budget;
     tmb_context *context = fake_context(&options);
-    context->device_memory = context->registry.device_memory = device_bytes;
+    context->registry.device_memory = device_bytes;
     tmb_budget_resize(&context->device_budget, device_bytes);
     return context;
 }
@@ -202,6 +202,31 @@ static void test_a_sequence_on_a_device(void **state) {
         submit(context, &request, &outcomes[LANES + i]);
     }
     finish(context, 2 * LANES);
+    device_bytes = 0;
+}
+
+/* A device that has no room for a model, now or later: the model goes without it if it may, and is refused if not. */
+static void test_no_room_on_a_device(void **state) {
+    (void)state;
+    static const fake_sizes sizes[LANES] = {{1000000, 1000000, 10000000, 10000000},
+                                            {1000000, 1000000, 10000000, 10000000}};
+    fake.sizes = sizes;
+    device_bytes = 9 * megabyte;
+    for (int i = 0; i < LANES; i++) {
+        fake.goes_without_device = i == 1;
+        tmb_context *context = open_context_of(100 * megabyte);
+        tmb_clone_request request = clone_request("1", i);
+        request.model = names[i];
+        submit(context, &request, &outcomes[i]);
+        if (fake.goes_without_device) {
+            assert_success(&outcomes[i]);
+            assert_int_equal(tmb_registry_device_bytes(&context->registry, (size_t)i), 0);
+        } else {
+            assert_failure(&outcomes[i], TMB_ERROR_MEMORY);
+        }
+        close_context(context);
+    }
+    fake.goes_without_device = false;
     device_bytes = 0;
 }
 
@@ -414,6 +439,7 @@ int main(void) {
                                        TEST(test_a_sequence_behind_a_reference),
                                        TEST(test_many_references),
                                        TEST(test_a_sequence_on_a_device),
+                                       TEST(test_no_room_on_a_device),
                                        TEST(test_the_denoiser_comes_late),
                                        TEST(test_its_own_clean_reference),
                                        TEST(test_a_denoiser_that_will_not_fit),

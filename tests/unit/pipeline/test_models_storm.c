@@ -180,7 +180,7 @@ static tmb_context *open_storm(const storm *s) {
     fake.has_saved_voices = fake.own_voices = true;
     tmb_context *context = fake_context(&options);
     if (s->has_device) {
-        context->device_memory = context->registry.device_memory = s->device_budget;
+        context->registry.device_memory = s->device_budget;
         tmb_budget_resize(&context->device_budget, s->device_budget);
     }
     return context;

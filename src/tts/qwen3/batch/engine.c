@@ -150,6 +150,11 @@ static uint64_t device_room(tmb_engine *base, bool alone) {
     return engine->backend->room(engine->net, &bytes, NULL) == TMB_OK ? bytes : 0;
 }
 
+static bool device_lost(const tmb_engine *base) {
+    const tmb_qwen3_engine *engine = (const tmb_qwen3_engine *)base;
+    return engine->net != NULL && engine->backend->lost != NULL && engine->backend->lost(engine->net, NULL);
+}
+
 static const char *device(const tmb_engine *base) { return ((const tmb_qwen3_engine *)base)->backend->name; }
 
 static void destroy(tmb_engine *base) {
@@ -192,6 +197,7 @@ static const tmb_engine_operations operations = {
     .model_bytes = model_bytes,
     .device_bytes = device_bytes,
     .device_room = device_room,
+    .device_lost = device_lost,
     .device = device,
     .destroy = destroy,
     .voice_serialize = tmb_engine_voice_serialize,

@@ -115,7 +115,9 @@ static tmb_status choose_backend(const tmb_qwen3_options *options, const tmb_qwe
     }
     tmb_error reason = {0};
     *out = tmb_qwen3_backend_find(device->backend);
-    status = (*out)->available(device->index, &reason);
+    status = options->without_gpu != NULL && device->automatic
+                 ? tmb_fail(&reason, TMB_ERROR_UNSUPPORTED, "%s", options->without_gpu)
+                 : (*out)->available(device->index, &reason);
     if (status != TMB_OK && device->automatic) {
         tmb_log(options->logger, TMB_LOG_INFO, "device auto: the CPU (%s)", reason.message);
         *out = &tmb_qwen3_cpu_backend;

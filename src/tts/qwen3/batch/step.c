@@ -350,7 +350,7 @@ static void take_outcome(tmb_qwen3_engine *engine, tmb_speech *speech, tmb_lm_ou
     case TMB_LM_END: end_piece(engine, speech, TMB_FINISH_STOP); break;
     case TMB_LM_LIMIT: end_piece(engine, speech, TMB_FINISH_LENGTH); break;
     default:
-        if (engine->backend->lost == NULL || !engine->backend->lost(engine->net, &error)) {
+        if (engine->backend->step_failed == NULL || !engine->backend->step_failed(engine->net, &error)) {
             (void)tmb_fail(&error, TMB_ERROR_MEMORY, "there is no memory for more than %zu frames", speech->frames);
         }
         fail(speech, &error);

@@ -21,7 +21,8 @@ struct tmb_net {
     tmb_logger *logger;
     tmb_speaker_encoder *speaker;
     tmb_codec_encoder *codec_sizes;
-    bool told; /* that the device was lost */
+    tmb_error step_error; /* of the last step */
+    bool told;            /* that it failed, as the ones before it may have */
 };
 
 static tmb_status available(int device, tmb_error *error) { return tmb_gpu_check(device, NULL, error); }
@@ -95,7 +96,9 @@ static tmb_status estimate_utterance(const tmb_net_files *files, const tmb_net_o
 
 static tmb_status room(tmb_net *net, uint64_t *bytes, tmb_error *error) {
     tmb_status status = tmb_gpu_enter(net->gpu, error);
-    return status == TMB_OK ? tmb_gpu_room(net->gpu, bytes, error) : status;
+    status = status == TMB_OK ? tmb_gpu_room(net->gpu, bytes, error) : status;
+    tmb_gpu_leave(net->gpu);
+    return status;
 }
 
 static void destroy(tmb_net **net_address) {
@@ -116,6 +119,9 @@ static void destroy(tmb_net **net_address) {
     tmb_codec_encoder_destroy(&net->codec_sizes);
     tmb_speaker_encoder_destroy(&net->speaker);
     tmb_cuda_lm_destroy(&net->lm);
+    if (net->gpu != NULL) {
+        tmb_gpu_leave(net->gpu);
+    }
     tmb_gpu_close(&net->gpu);
     free(net);
 }
@@ -152,6 +158,20 @@ static tmb_status load_codec(tmb_net *net, const tmb_net_files *files, const tmb
                             : status;
 }
 
+/* With the device current on this thread. */
+static tmb_status load_networks(tmb_net *net, const tmb_net_files *files, const tmb_net_options *options,
+                                tmb_error *error) {
+    const tmb_gpu_units units = tmb_cuda_lm_units(files, options);
+    tmb_gpu_use_units(net->gpu, &units);
+    tmb_status status = tmb_cpu_encoders_open(files, options, &net->audio.encoders, error);
+    if (status != TMB_OK ||
+        (status = tmb_cuda_lm_load(net->gpu, files, options, net->audio.encoders.team, &net->lm, error)) != TMB_OK ||
+        (status = load_encoders(net, files, options, error)) != TMB_OK) {
+        return status;
+    }
+    return load_codec(net, files, options, error);
+}
+
 static tmb_status load(const tmb_net_files *files, const tmb_net_options *options, tmb_net **out, tmb_error *error) {
     *out = NULL;
     tmb_net *net = tmb_calloc(1, sizeof *net);
@@ -161,13 +181,11 @@ static tmb_status load(const tmb_net_files *files, const tmb_net_options *option
     net->logger = options->logger;
     tmb_status status = tmb_gpu_open(options->device, &net->gpu, error);
     if (status == TMB_OK) {
-        const tmb_gpu_units units = tmb_cuda_lm_units(files, options);
-        tmb_gpu_use_units(net->gpu, &units);
+        status = tmb_gpu_enter(net->gpu, error);
+        status = status == TMB_OK ? load_networks(net, files, options, error) : status;
+        tmb_gpu_leave(net->gpu);
     }
-    if (status != TMB_OK || (status = tmb_cpu_encoders_open(files, options, &net->audio.encoders, error)) != TMB_OK ||
-        (status = tmb_cuda_lm_load(net->gpu, files, options, net->audio.encoders.team, &net->lm, error)) != TMB_OK ||
-        (status = load_encoders(net, files, options, error)) != TMB_OK ||
-        (status = load_codec(net, files, options, error)) != TMB_OK) {
+    if (status != TMB_OK) {
         destroy(&net);
         return status;
     }
@@ -198,32 +216,41 @@ static tmb_net_bytes sequence_bytes(const tmb_net *net, size_t positions) {
 static tmb_status sequence_create(tmb_net *net, size_t positions, tmb_net_sequence **out, tmb_error *error) {
     *out = NULL;
     tmb_status status = tmb_gpu_enter(net->gpu, error);
-    return status == TMB_OK ? tmb_cuda_sequence_create(net->lm, positions, out, error) : status;
+    status = status == TMB_OK ? tmb_cuda_sequence_create(net->lm, positions, out, error) : status;
+    tmb_gpu_leave(net->gpu);
+    return status;
 }
 
 static void sequence_destroy(tmb_net *net, tmb_net_sequence **sequence) {
     if (*sequence != NULL) {
         (void)tmb_gpu_enter(net->gpu, NULL);
         tmb_cuda_sequence_destroy(net->lm, sequence);
+        tmb_gpu_leave(net->gpu);
     }
 }
 
 static tmb_status sequence_fork(tmb_net *net, tmb_net_sequence *sequence, const tmb_net_sequence *from, size_t count,
                                 tmb_error *error) {
     tmb_status status = tmb_gpu_enter(net->gpu, error);
-    return status == TMB_OK ? tmb_cuda_sequence_fork(net->lm, sequence, from, count, error) : status;
+    status = status == TMB_OK ? tmb_cuda_sequence_fork(net->lm, sequence, from, count, error) : status;
+    tmb_gpu_leave(net->gpu);
+    return status;
 }
 
 static tmb_status prefill(tmb_net *net, tmb_net_sequence *sequence, const tmb_prompt *prompt, size_t first,
                           size_t count, tmb_error *error) {
     tmb_status status = tmb_gpu_enter(net->gpu, error);
-    return status == TMB_OK ? tmb_cuda_prefill(net->lm, sequence, prompt, first, count, error) : status;
+    status = status == TMB_OK ? tmb_cuda_prefill(net->lm, sequence, prompt, first, count, error) : status;
+    tmb_gpu_leave(net->gpu);
+    return status;
 }
 
 static tmb_status begin(tmb_net *net, tmb_net_sequence *sequence, const tmb_lm_sampling *sampling,
                         const tmb_prompt *prompt, tmb_error *error) {
     tmb_status status = tmb_gpu_enter(net->gpu, error);
-    return status == TMB_OK ? tmb_cuda_begin(net->lm, sequence, sampling, prompt, error) : status;
+    status = status == TMB_OK ? tmb_cuda_begin(net->lm, sequence, sampling, prompt, error) : status;
+    tmb_gpu_leave(net->gpu);
+    return status;
 }
 
 static size_t sequence_needs(const tmb_net *net, const tmb_net_sequence *sequence) {
@@ -232,17 +259,29 @@ static size_t sequence_needs(const tmb_net *net, const tmb_net_sequence *sequenc
 
 static tmb_status sequence_grow(tmb_net *net, tmb_net_sequence *sequence, tmb_error *error) {
     tmb_status status = tmb_gpu_enter(net->gpu, error);
-    return status == TMB_OK ? tmb_cuda_sequence_grow(net->lm, sequence, error) : status;
+    status = status == TMB_OK ? tmb_cuda_sequence_grow(net->lm, sequence, error) : status;
+    tmb_gpu_leave(net->gpu);
+    return status;
 }
 
 static void step(tmb_net *net, tmb_net_sequence *const *sequences, size_t count, int16_t *codes,
                  tmb_lm_outcome *outcomes) {
-    tmb_error error = {0};
     (void)tmb_gpu_enter(net->gpu, NULL);
-    if (tmb_cuda_step(net->lm, sequences, count, codes, outcomes, &error) != TMB_OK && !net->told) {
-        net->told = true;
-        tmb_log(net->logger, TMB_LOG_ERROR, "%s", error.message);
+    net->step_error = (tmb_error){0};
+    bool failed = tmb_cuda_step(net->lm, sequences, count, codes, outcomes, &net->step_error) != TMB_OK;
+    if (failed && !net->told) {
+        tmb_log(net->logger, TMB_LOG_ERROR, "%s", net->step_error.message);
     }
+    net->told = failed;
+    tmb_gpu_leave(net->gpu);
+}
+
+static bool step_failed(const tmb_net *net, tmb_error *error) {
+    bool failed = net->step_error.status != TMB_OK;
+    if (failed) {
+        *error = net->step_error;
+    }
+    return failed;
 }
 
 /* ---- The codec decoder: on the device, or on the CPU ------------------------------------------ */
@@ -257,7 +296,9 @@ static tmb_status stream_create(tmb_net *net, tmb_net_stream **out, tmb_error *e
     }
     *out = NULL;
     tmb_status status = tmb_gpu_enter(net->gpu, error);
-    return status == TMB_OK ? tmb_cuda_stream_create(net->codec, out, error) : status;
+    status = status == TMB_OK ? tmb_cuda_stream_create(net->codec, out, error) : status;
+    tmb_gpu_leave(net->gpu);
+    return status;
 }
 
 static void stream_destroy(tmb_net *net, tmb_net_stream **stream) {
@@ -267,6 +308,7 @@ static void stream_destroy(tmb_net *net, tmb_net_stream **stream) {
     }
     (void)tmb_gpu_enter(net->gpu, NULL);
     tmb_cuda_stream_destroy(net->codec, stream);
+    tmb_gpu_leave(net->gpu);
 }
 
 static tmb_status stream_clone(tmb_net *net, const tmb_net_stream *stream, tmb_net_stream **out, tmb_error *error) {
@@ -275,7 +317,9 @@ static tmb_status stream_clone(tmb_net *net, const tmb_net_stream *stream, tmb_n
     }
     *out = NULL;
     tmb_status status = tmb_gpu_enter(net->gpu, error);
-    return status == TMB_OK ? tmb_cuda_stream_clone(net->codec, stream, out, error) : status;
+    status = status == TMB_OK ? tmb_cuda_stream_clone(net->codec, stream, out, error) : status;
+    tmb_gpu_leave(net->gpu);
+    return status;
 }
 
 static void stream_copy(tmb_net *net, tmb_net_stream *stream, const tmb_net_stream *from) {
@@ -285,6 +329,7 @@ static void stream_copy(tmb_net *net, tmb_net_stream *stream, const tmb_net_stre
     }
     (void)tmb_gpu_enter(net->gpu, NULL);
     tmb_cuda_stream_copy(net->codec, stream, from);
+    tmb_gpu_leave(net->gpu);
 }
 
 static bool decode_idle(const tmb_net *net) {
@@ -306,6 +351,7 @@ static void decode_start(tmb_net *net) {
     }
     (void)tmb_gpu_enter(net->gpu, NULL);
     tmb_cuda_decode_start(net->job);
+    tmb_gpu_leave(net->gpu);
 }
 
 static bool decode_done(tmb_net *net, double wait_seconds) {
@@ -313,7 +359,9 @@ static bool decode_done(tmb_net *net, double wait_seconds) {
         return tmb_cpu_decode_done(net, wait_seconds);
     }
     (void)tmb_gpu_enter(net->gpu, NULL);
-    return tmb_cuda_decode_done(net->job, wait_seconds);
+    bool done = tmb_cuda_decode_done(net->job, wait_seconds);
+    tmb_gpu_leave(net->gpu);
+    return done;
 }
 
 static size_t decode_count(const tmb_net *net) {
@@ -375,6 +423,7 @@ const tmb_qwen3_backend tmb_qwen3_cuda_backend = {
     .sequence_needs = sequence_needs,
     .sequence_grow = sequence_grow,
     .step = step,
+    .step_failed = step_failed,
     .stream_bytes = stream_bytes,
     .stream_create = stream_create,
     .stream_destroy = stream_destroy,

@@ -163,15 +163,14 @@ static bool is_for_host(const tmb_cuda_encoders *encoders, size_t count) {
 
 /* ---- The speaker encoder ---- */
 
-/* What is on the stream has been done when this returns, however it ends. */
+/* With the device current on this thread; what is on the stream has been done when this returns, however it ends. */
 static tmb_status embed(tmb_cuda_encoders *encoders, const float *mel, size_t rows, float *embedding,
                         tmb_error *error) {
     const tmb_cuda_speaker *speaker = &encoders->speaker;
     tmb_gpu *gpu = encoders->gpu;
-    tmb_status status = TMB_OK;
-    if ((status = tmb_gpu_enter(gpu, error)) != TMB_OK ||
-        (status = tmb_gpu_upload(gpu, encoders->stream, speaker->mel, mel,
-                                 rows * speaker->config.mel_bands * sizeof *mel, error)) != TMB_OK) {
+    tmb_status status =
+        tmb_gpu_upload(gpu, encoders->stream, speaker->mel, mel, rows * speaker->config.mel_bands * sizeof *mel, error);
+    if (status != TMB_OK) {
         return status;
     }
     tmb_gpu_recorder recorder = tmb_gpu_direct(gpu, encoders->stream);
@@ -191,7 +190,9 @@ tmb_status tmb_cuda_embed_speaker(tmb_cuda_encoders *encoders, const float *samp
     tmb_status status = tmb_encoders_mel(encoders->on_host, samples, count, &mel, &rows, error);
     if (status == TMB_OK) {
         (void)pthread_mutex_lock(&encoders->lock);
-        status = embed(encoders, mel, rows, embedding, error);
+        status = tmb_gpu_enter(encoders->gpu, error);
+        status = status == TMB_OK ? embed(encoders, mel, rows, embedding, error) : status;
+        tmb_gpu_leave(encoders->gpu);
         (void)pthread_mutex_unlock(&encoders->lock);
     }
     free(mel);
@@ -222,13 +223,14 @@ static tmb_status fill_codec(tmb_cuda_encoders *encoders, tmb_error *error) {
     return status;
 }
 
-/* Under the lock; what is on the stream has been done when this returns, however it ends. */
+/* Under the lock, with the device current on this thread; what is on the stream has been done when this returns,
+ * however it ends. */
 static tmb_status encode(tmb_cuda_encoders *encoders, const float *samples, size_t count, int16_t *codes, size_t bytes,
                          tmb_error *error) {
     const tmb_cuda_codec_encoder *codec = &encoders->codec;
     tmb_gpu *gpu = encoders->gpu;
-    tmb_status status = TMB_OK;
-    if ((status = tmb_gpu_enter(gpu, error)) != TMB_OK || (status = fill_codec(encoders, error)) != TMB_OK) {
+    tmb_status status = fill_codec(encoders, error);
+    if (status != TMB_OK) {
         return status;
     }
     status = tmb_gpu_upload(gpu, encoders->stream, codec->signal, samples, count * sizeof *samples, error);
@@ -259,7 +261,9 @@ tmb_status tmb_cuda_encode(tmb_cuda_encoders *encoders, const float *samples, si
         return tmb_fail_memory(error, "the reference's codes", bytes);
     }
     (void)pthread_mutex_lock(&encoders->lock);
-    status = encode(encoders, samples, count, out, bytes, error);
+    status = tmb_gpu_enter(encoders->gpu, error);
+    status = status == TMB_OK ? encode(encoders, samples, count, out, bytes, error) : status;
+    tmb_gpu_leave(encoders->gpu);
     (void)pthread_mutex_unlock(&encoders->lock);
     if (status != TMB_OK) {
         free(out);

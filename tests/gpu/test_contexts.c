@@ -1,0 +1,298 @@
+/* A device's context as the whole library uses it: how many there are, what becomes of items when there is no room for
+ * one, and what the caller's own libraries find afterwards. Every case is a process of its own, over the driver that
+ * runs kernels on the CPU.
+ */
+#include "test.h"
+
+#include "fake_driver.h"
+#include "golden.h"
+#include "gpu/gpu.h"
+#include "tts/qwen3/qwen3.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MODELS = 2 };
+static const char *const names[MODELS] = {"one", "two"};
+
+static tmb_context *open_context(const char *device, uint64_t gpu_memory) {
+    tmb_model_spec specs[MODELS];
+    tmb_options options;
+    tmb_error error = {0};
+    tmb_context *context = NULL;
+    char *folders[MODELS];
+    for (size_t i = 0; i < MODELS; i++) {
+        folders[i] = strdup(golden_path("qwen/sample-%c/model", (int)('g' + i)));
+        specs[i] = (tmb_model_spec){.name = names[i], .model = folders[i]};
+    }
+    tmb_options_default(&options);
+    options.engine = "qwen3";
+    options.models = specs;
+    options.model_count = MODELS;
+    options.precision = "f32";
+    options.device = device;
+    options.gpu_memory = gpu_memory;
+    options.threads = 1;
+    options.max_batch = 2;
+    EXPECT(tmb_open(&options, &context, &error) == TMB_OK);
+    for (size_t i = 0; i < MODELS; i++) {
+        free(folders[i]);
+    }
+    return context;
+}
+
+typedef struct outcome {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool over;
+    tmb_error error;
+} outcome;
+
+static void take(void *user, const tmb_clone_result *result) {
+    outcome *o = user;
+    (void)pthread_mutex_lock(&o->lock);
+    o->over = true;
+    o->error = result->error;
+    (void)pthread_cond_broadcast(&o->changed);
+    (void)pthread_mutex_unlock(&o->lock);
+}
+
+/* With that model; what came of it. */
+static tmb_error speak(tmb_context *context, size_t model) {
+    outcome o = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    const tmb_clone_callbacks callbacks = {.user = &o, .result = take};
+    tmb_clone_request request;
+    tmb_error error = {0};
+    uint64_t number = 0;
+    tmb_clone_request_default(&request);
+    request.text = "Some words.";
+    request.model = names[model];
+    request.speaker = model == 0 ? "mira" : NULL;
+    request.instruct = model == 0 ? NULL : "A low voice.";
+    request.max_frames = 4;
+    request.run_pre_processing = request.run_post_processing = false;
+    EXPECT(tmb_clone_submit(context, &request, &callbacks, &number, &error) == TMB_OK);
+    (void)pthread_mutex_lock(&o.lock);
+    while (!o.over) {
+        (void)pthread_cond_wait(&o.changed, &o.lock);
+    }
+    (void)pthread_mutex_unlock(&o.lock);
+    return o.error;
+}
+
+static bool speaks(tmb_context *context, size_t model) {
+    const tmb_error error = speak(context, model);
+    if (error.status != TMB_OK) {
+        (void)fprintf(stderr, "%s\n", error.message);
+    }
+    return error.status == TMB_OK;
+}
+
+/* Whether the first model computes on that device. */
+static bool is_on(tmb_context *context, const char *device) {
+    tmb_statistics statistics;
+    tmb_get_statistics(context, &statistics);
+    return statistics.device != NULL && strcmp(statistics.device, device) == 0;
+}
+
+/* ---- How many there are ---- */
+
+/* A pool that is too small for slabs: the bytes that are reserved are those of another such pool. */
+#define WITHOUT_SLABS ((uint64_t)400 << 20)
+
+/* Opening needs none, and one serves two models, with their estimates. */
+static void one_context(void) {
+    tmb_context *context = open_context("cuda", 0);
+    EXPECT(fake_counts().contexts_created == 0);
+    for (size_t i = 0; i < MODELS; i++) {
+        EXPECT(speaks(context, i));
+    }
+    EXPECT(fake_counts().contexts_created == 1 && fake_counts().streams == 2 * MODELS);
+    tmb_close(&context);
+    expect_nothing_left();
+    context = open_context("auto", 0);
+    for (size_t i = 0; i < MODELS; i++) {
+        EXPECT(speaks(context, i));
+    }
+    EXPECT(fake_counts().contexts_created == 2 && fake_counts().streams == 2 * MODELS);
+    EXPECT(is_on(context, "cuda"));
+    tmb_close(&context);
+    expect_nothing_left();
+}
+
+/* A card with room for one of two models, and for no second context: the one that is idle goes for the other. */
+static void one_model_at_a_time(void) {
+    enum { CONTEXT = 64 << 20 };
+    tmb_statistics statistics;
+    tmb_context *context = open_context("cuda", WITHOUT_SLABS);
+    for (size_t i = 0; i < MODELS; i++) {
+        EXPECT(speaks(context, i));
+    }
+    tmb_get_statistics(context, &statistics);
+    const uint64_t limit = statistics.device_memory_reserved - 1; /* one byte less than both */
+    tmb_close(&context);
+    fake_set("CONTEXT_BYTES", CONTEXT);
+    fake_set("MEMORY", CONTEXT + CONTEXT / 2 + (int64_t)limit);
+    context = open_context("cuda", limit);
+    const uint64_t before = fake_counts().contexts_created;
+    for (size_t i = 0; i < 2 * MODELS; i++) {
+        EXPECT(speaks(context, i % MODELS));
+        EXPECT(fake_counts().streams == 2 && fake_counts().contexts == 1);
+    }
+    EXPECT(fake_counts().contexts_created > before);
+    tmb_close(&context);
+    expect_nothing_left();
+}
+
+static void test_one_context(void **state) {
+    (void)state;
+    in_process(one_context, NULL);
+    in_process(one_context, (const char *const[]){"TIMBRE_FAKE_CUDA_EXCLUSIVE=1", NULL});
+    in_process(one_model_at_a_time, NULL);
+}
+
+/* ---- None ---- */
+
+/* Something else has the device when timbre opens, and later lets go of it. */
+static void full_at_first(void) {
+    enum { CONTEXT = 64 << 20, USUAL = 1 << 30 };
+    static const int64_t full[] = {CONTEXT / 2, CONTEXT, CONTEXT + 100000};
+    fake_set("CONTEXT_BYTES", CONTEXT);
+    for (size_t i = 0; i < sizeof full / sizeof full[0]; i++) {
+        fake_set("MEMORY", full[i]);
+        tmb_context *context = open_context("cuda", 0);
+        tmb_error error = speak(context, 0);
+        EXPECT(error.status == TMB_ERROR_MEMORY);
+        EXPECT(i > 0 || strstr(error.message, "cuCtxCreate came to CUDA_ERROR_OUT_OF_MEMORY") != NULL);
+        fake_set("MEMORY", USUAL);
+        EXPECT(speaks(context, 0) && is_on(context, "cuda"));
+        tmb_close(&context);
+        expect_nothing_left();
+        fake_set("MEMORY", full[i]);
+        context = open_context("auto", 0);
+        fake_set("MEMORY", USUAL);
+        EXPECT(speaks(context, 0) && is_on(context, "cuda"));
+        tmb_close(&context);
+        fake_set("MEMORY", full[i]);
+        context = open_context("auto", 0);
+        EXPECT(speaks(context, 0) && is_on(context, "cpu") && fake_counts().contexts == 0);
+        tmb_close(&context);
+        expect_nothing_left();
+    }
+}
+
+/* Another process has the only context that there may be; and a driver that does not take the kernels. */
+static void not_to_be_had(void) {
+    tmb_context *context = open_context("cuda", 0);
+    tmb_error error = {0};
+    fake_set("MODULE_RESULT", 221);
+    error = speak(context, 0);
+    EXPECT(error.status == TMB_ERROR_MODEL && strstr(error.message, "JIT_COMPILER_NOT_FOUND") != NULL);
+    tmb_context *other = open_context("auto", 0);
+    EXPECT(speaks(other, 0) && is_on(other, "cpu"));
+    tmb_close(&other);
+    fake_set("MODULE_RESULT", 0);
+    EXPECT(speaks(context, 0) && is_on(context, "cuda"));
+    tmb_close(&context);
+    expect_nothing_left();
+}
+
+static void test_none(void **state) {
+    (void)state;
+    in_process(full_at_first, NULL);
+    in_process(not_to_be_had, NULL);
+}
+
+/* ---- One that is lost ---- */
+
+/* Two models lose it together, and come to the same new one, in memory that has no room for what was lost as well. */
+static void lose_it(void) {
+    tmb_context *context = open_context("cuda", WITHOUT_SLABS);
+    for (size_t i = 0; i < MODELS; i++) {
+        EXPECT(speaks(context, i));
+    }
+    fake_set("MEMORY", (int64_t)(fake_counts().allocated + fake_counts().allocated / 8));
+    fake_set("FAULT_KERNEL", 20);
+    EXPECT(speak(context, 0).status == TMB_ERROR_INTERNAL);
+    fake_set("FAULT_KERNEL", 0);
+    for (size_t i = 0; i < 2 * MODELS; i++) {
+        EXPECT(speaks(context, i % MODELS));
+    }
+    EXPECT(is_on(context, "cuda") && tmb_gpu_losses() == 1);
+    EXPECT(fake_counts().contexts_created == 2 && fake_counts().contexts == 1);
+    EXPECT(fake_counts().streams == 2 * MODELS);
+    tmb_close(&context);
+    expect_nothing_left();
+}
+
+static void test_lost(void **state) {
+    (void)state;
+    in_process(lose_it, NULL);
+    in_process(lose_it, (const char *const[]){"TIMBRE_FAKE_CUDA_EXCLUSIVE=1", NULL});
+}
+
+/* ---- The caller's own ---- */
+
+typedef int (*create_function)(void **context, unsigned flags, int device);
+typedef int (*context_function)(void **context);
+
+static void *symbol(const char *name) {
+    void *library = dlopen(getenv("TIMBRE_CUDA_LIBRARY"), RTLD_NOW);
+    void *address = library != NULL ? dlsym(library, name) : NULL;
+    EXPECT(address != NULL);
+    return address;
+}
+
+/* A thread whose own context is current finds it again, whatever it had timbre do. */
+static void callers_own(void) {
+    create_function create = NULL;
+    context_function get = NULL;
+    void *address = symbol("cuCtxCreate_v2"), *own = NULL, *now = NULL;
+    memcpy(&create, &address, sizeof create);
+    address = symbol("cuCtxGetCurrent");
+    memcpy(&get, &address, sizeof get);
+    EXPECT(create(&own, 0, 0) == 0);
+#define EXPECT_OWN() EXPECT(get(&now) == 0 && now == own)
+    char text[200];
+    tmb_error error = {0};
+    tmb_qwen3_options options;
+    tmb_speak_request request;
+    tmb_engine *engine = NULL;
+    uint64_t sequence = 0;
+    EXPECT(tmb_describe_gpu(0, text, sizeof text, &error) == TMB_OK);
+    EXPECT_OWN();
+    tmb_qwen3_options_default(&options);
+    options.model = golden_path("qwen/sample-g/model");
+    options.precision = "f32";
+    options.device = "cuda";
+    options.threads = 1;
+    options.pack_directory = "";
+    EXPECT(tmb_qwen3_engine_create(&options, &engine, &error) == TMB_OK);
+    EXPECT_OWN();
+    tmb_speak_request_default(&request);
+    request.text = "Some words.";
+    request.speaker = "mira";
+    request.max_frames = 4;
+    EXPECT(engine->operations->admit(engine, &request, NULL, &sequence, &error) == TMB_OK);
+    EXPECT_OWN();
+    EXPECT(engine->operations->device_room(engine, true) > 0);
+    EXPECT_OWN();
+    engine->operations->cancel(engine, sequence);
+    EXPECT_OWN();
+    engine->operations->destroy(engine);
+    EXPECT_OWN();
+#undef EXPECT_OWN
+}
+
+static void test_callers_own(void **state) {
+    (void)state;
+    in_process(callers_own, NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_context), cmocka_unit_test(test_none),
+                                       cmocka_unit_test(test_lost), cmocka_unit_test(test_callers_own)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
