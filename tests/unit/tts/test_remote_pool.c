@@ -318,7 +318,7 @@ static void addresses(void **state) {
     assert_int_equal(list.list[1].limit, 0);
     assert_string_equal(list.list[1].endpoint, "https://me:secret@b/v1/audio/speech");
     assert_string_equal(list.list[1].health, "https://me:secret@b/health");
-    assert_string_equal(list.list[1].shown, "https://b/v1/");
+    assert_string_equal(list.list[1].shown, "https://***@b/v1/");
     assert_string_equal(list.list[2].health, "http://c/x/health");
     assert_int_equal(tmb_remote_addresses_room(&list), 8 + 2 * TMB_REMOTE_SEQUENCES);
     tmb_remote_addresses_free(&list);
