@@ -302,6 +302,17 @@ char *tmb_call_write(const json_t *item, bool stream, bool progress, double dead
     return text;
 }
 
+/* Why the store did not take it. Only what may pass by itself is one to ask again for. */
+static tmb_status fail_store(tmb_error *error, tmb_store_status status, const char *what) {
+    if (status == TMB_STORE_FULL) {
+        return tmb_fail(error, TMB_ERROR_LIMIT, "the queue is full");
+    }
+    if (status == TMB_STORE_FAILED || status == TMB_STORE_DAMAGED) {
+        return tmb_fail(error, TMB_ERROR_IO, "%s", what);
+    }
+    return tmb_fail_errno(error, TMB_ERROR_IO, status == TMB_STORE_NO_SPACE ? ENOSPC : EAGAIN, "%s", what);
+}
+
 /* The reference that this request alone has becomes a file of the store. */
 static tmb_status store_reference(tmb_server *server, const char *path, char id[TMB_STORE_ID], tmb_error *error) {
     char copy[TMB_STORE_PATH];
@@ -325,8 +336,9 @@ static tmb_status store_reference(tmb_server *server, const char *path, char id[
         (void)(to >= 0 && unlink(copy));
         return status;
     }
-    if (tmb_store_file_adopt(server->store, copy, &info) != TMB_STORE_OK) {
-        return tmb_fail_errno(error, TMB_ERROR_IO, EAGAIN, "the reference cannot be stored for the workers");
+    tmb_store_status stored = tmb_store_file_adopt(server->store, copy, &info);
+    if (stored != TMB_STORE_OK) {
+        return fail_store(error, stored, "the reference cannot be stored for the workers");
     }
     memcpy(id, info.id, TMB_STORE_ID);
     return TMB_OK;
@@ -390,9 +402,7 @@ static tmb_status add_job(tmb_server *server, const call_entry *entry, call *at,
                        .call_seconds = entry->seconds};
     tmb_store_status status = tmb_store_job_add(server->store, &job, &info);
     memcpy(at->job, info.id, sizeof at->job);
-    return status == TMB_STORE_OK     ? TMB_OK
-           : status == TMB_STORE_FULL ? tmb_fail(error, TMB_ERROR_LIMIT, "the queue is full")
-                                      : tmb_fail_errno(error, TMB_ERROR_IO, EAGAIN, "the queue takes nothing now");
+    return status == TMB_STORE_OK ? TMB_OK : fail_store(error, status, "the queue did not take the request");
 }
 
 static void begin_to_listen(call *at) {

@@ -203,6 +203,34 @@ def test_bucket_that_refuses(redis, bucket):
         nothing_stays(redis, lambda: objects(bucket))
 
 
+def test_reference_that_cannot_be_stored(redis, bucket):
+    """A request's own reference: who asks again for what never passes is told so, as with an upload."""
+    request = {"text": "Hi.", "ref_audio": data_uri(wav(3.0))}
+    with front(redis.url) as server:
+        # Some bytes more than Redis takes, whatever they are.
+        large = server.post(API + "/voice-clone", {**request, "ref_audio": data_uri(REFERENCE + bytes(16 << 20))})
+        assert large.status == 507 and "no room left" in large.json()["detail"], large
+        assert "Retry-After" not in large.headers and "is too large to be in Redis" in server.log()
+        redis.cli("acl", "setuser", "default", "-zadd")
+        try:
+            assert server.post(API + "/voice-clone", request).status == 500
+        finally:
+            redis.cli("acl", "setuser", "default", "+@all")
+    redis.cli("flushall")
+    with Gate(bucket) as gate, front(redis.url, "--blobs", "s3://sounds", environment=gate.environment) as server:
+        gate.always(403, "PUT")
+        refused = server.post(API + "/voice-clone", request)
+        assert refused.status == 500 and "Retry-After" not in refused.headers, refused
+        assert "HTTP status 403 (AccessDenied)" in server.log()
+        redis.cli("acl", "setuser", "default", "-incr")
+        gate.never()
+        try: # the reference is stored, the call is not
+            assert server.post(API + "/voice-clone", request).status == 500
+        finally:
+            redis.cli("acl", "setuser", "default", "+@all")
+        nothing_stays(redis, lambda: objects(bucket))
+
+
 def test_bucket_that_stays_away(redis, bucket):
     """503 all the time: 503 and a time to come back, for uploads and for requests; work that is there waits for it."""
     with Gate(bucket) as gate:
