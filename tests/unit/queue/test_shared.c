@@ -112,6 +112,43 @@ static void test_needs(void **state) {
     free(item.request);
 }
 
+static int64_t stream_length(fixture *at, const char *stream) {
+    redisReply *reply = NULL;
+    tmb_arguments arguments = {.count = 0};
+    tmb_arguments_list(&arguments, "ss", "XLEN", stream);
+    assert_int_equal(tmb_redis_command(tmb_shared_of(at->store)->redis, &arguments, &reply), TMB_STORE_OK);
+    int64_t length = tmb_reply_integer(reply);
+    freeReplyObject(reply);
+    return length;
+}
+
+/* Whoever starts workers by a stream's lag sees what waits when the job goes that had the one entry there. */
+static void test_removed_job_before_others(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"a", "b"};
+    static const struct {
+        const char *needs[2], *streams[2];
+    } cases[] = {{{"", ""}, {TMB_REDIS_PREFIX "work:jobs", TMB_REDIS_PREFIX "work:jobs"}},
+                 {{"gpu", "?model=large"}, {TMB_REDIS_PREFIX "work:jobs:gpu", TMB_REDIS_PREFIX "work:jobs:model=Large"}}};
+    at->labels = "model=Large";
+    reopen(at);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tmb_new_job wanted = {.label = "", .requests = requests, .needs = cases[i].needs, .count = 2};
+        tmb_job_info first;
+        tmb_job_info second;
+        assert_int_equal(tmb_store_job_add(at->store, &wanted, &first), TMB_STORE_OK);
+        assert_int_equal(tmb_store_job_add(at->store, &wanted, &second), TMB_STORE_OK);
+        assert_int_equal(tmb_store_job_remove(at->store, first.id), TMB_STORE_OK);
+        for (size_t k = 0; k < 2; k++) {
+            assert_true(stream_length(at, cases[i].streams[k]) >= 1);
+        }
+        assert_int_equal(tmb_store_job_remove(at->store, second.id), TMB_STORE_OK);
+        for (size_t k = 0; k < 2; k++) {
+            assert_int_equal(stream_length(at, cases[i].streams[k]), 0);
+        }
+    }
+}
+
 /* "?model=NAME" is a need if somebody has, or had today, that model, however it is spelled; otherwise any will do. */
 static void test_models(void **state) {
     fixture *at = *state;
@@ -385,6 +422,34 @@ static void test_voices_whose_worker_is_gone(void **state) {
     tmb_store_close(&other);
 }
 
+/* What was put aside for a worker that ends is on the stream again, even if no other worker is there. */
+static void test_voices_whose_worker_ends(void **state) {
+    fixture *at = *state;
+    static const char *const requests[] = {"a"};
+    static const char *const voices[] = {"voice:anna"};
+    static const char *const needs[] = {"gpu"};
+    tmb_new_job wanted = {.label = "", .requests = requests, .voices = voices, .needs = needs, .count = 1};
+    tmb_job_info job;
+    tmb_delivery item;
+    add_voice(at, "anna", "voice");
+    at->labels = "gpu";
+    tmb_store *other = second_worker(at, 1000);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(take_from(other, &item), TMB_STORE_OK);
+    end(other, &item);
+    assert_int_equal(take_from(other, &item), TMB_STORE_NOT_FOUND);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    assert_int_equal(stream_length(at, TMB_REDIS_PREFIX "work:jobs:gpu"), 0);
+    tmb_store_close(&other);
+    assert_int_equal(stream_length(at, TMB_REDIS_PREFIX "work:jobs:gpu"), 1);
+    /* Nobody else waits for the one that has ended to take it. */
+    other = second_worker(at, 1000);
+    assert_int_equal(take_from(other, &item), TMB_STORE_OK);
+    assert_int_equal(item.attempts, 0);
+    end(other, &item);
+    tmb_store_close(&other);
+}
+
 enum { askers = 14 };
 
 static void *ask(void *argument) {
@@ -443,11 +508,13 @@ static const store_test tests[] = {
     STORE_TEST(test_unable),
     STORE_TEST(test_known_voice_and_another_need),
     STORE_TEST(test_needs),
+    STORE_TEST(test_removed_job_before_others),
     STORE_TEST(test_models),
     STORE_TEST(test_memory),
     STORE_TEST(test_voices_that_are_known),
     STORE_TEST(test_voices_one_behind_the_other),
     STORE_TEST(test_voices_whose_worker_is_gone),
+    STORE_TEST(test_voices_whose_worker_ends),
     {.name = "test_restart_with_many_connections", .run = test_restart_with_many_connections, .alone = true},
     STORE_TEST(test_aside_behind_others),
     {.name = "test_silence", .run = test_silence, .alone = true},

@@ -74,12 +74,6 @@ local function make_stream(class, need)
   if answer.err and not string.find(answer.err, 'BUSYGROUP') then error(answer) end -- otherwise it is there
 end
 
-local function leave(consumer)
-  call('ZREM', P .. 'here', consumer)
-  call('ZREM', P .. 'idle', consumer)
-  call('HDEL', P .. 'labels', consumer)
-end
-
 -- Whether one of the workers that are there now, other than those in the list `but`, has what an item needs.
 local function is_somebodys(need, but)
   for _, consumer in ipairs(call('ZRANGEBYSCORE', P .. 'here', text(now() - SILENT), '+inf')) do
@@ -160,6 +154,32 @@ local function forget_entry(class, need, entry)
   call('XDEL', stream, name)
 end
 
+-- What was put aside for a worker and not taken is everybody's.
+local function release(class, need, consumer)
+  local own = need .. '@' .. consumer
+  for _, entry in ipairs(call('XRANGE', stream_key(class, own), '-', '+')) do
+    local id, position = entry[2][2], entry[2][4]
+    if call('HGET', items_key(id), 's' .. position) == '0' then
+      forget_entry(class, own, entry[1])
+      call('HDEL', items_key(id), 'e' .. position)
+      if call('LPUSH', waiting_key(id, need), position) == 1 then call('LPUSH', ring_key(class, need), id) end
+      feed(class, need, 1)
+      publish('work', id)
+    end
+  end
+end
+
+-- A worker is not there any more.
+local function leave(consumer)
+  call('ZREM', P .. 'here', consumer)
+  call('ZREM', P .. 'idle', consumer)
+  call('HDEL', P .. 'labels', consumer)
+  for _, name in ipairs(call('ZRANGE', P .. 'aside', 0, -1)) do
+    local class, need, who = string.match(name, '^(%a+):(.*)@(%x+)$')
+    if who == consumer then release(class, need, consumer) end
+  end
+end
+
 -- The item's fields if this delivery has it: class, need, entry. nil: it is another's, or over.
 local function held(id, position, delivery)
   local item = call('HMGET', items_key(id), 's' .. position, 'd' .. position, 'n' .. position, 'e' .. position)
@@ -218,6 +238,7 @@ local function remove_job(id, gone)
   for need in pairs(needs) do
     call('DEL', waiting_key(id, need))
     call('LREM', ring_key(class, need), 0, id)
+    feed(class, need, 1) -- the entry that went may have been the only one there
   end
   for _, file in ipairs(call('HKEYS', P .. 'job-files:' .. id)) do
     local owned = call('HGET', P .. 'job-files:' .. id, file)
