@@ -79,7 +79,7 @@ bool tmb_store_is_shared(const tmb_store *store);
 /* Figures for /metrics; false if they are not available, or there are none. */
 typedef struct tmb_store_figures {
     uint64_t deliveries, taken_over, ended, dead; /* since the queue began */
-    double oldest;                                /* seconds that the oldest item on a stream has waited or run */
+    double oldest;                                /* seconds since the oldest job or call came that has not ended */
     uint64_t calls_queued, calls_running;
 } tmb_store_figures;
 bool tmb_store_measure(tmb_store *store, tmb_store_figures *out);

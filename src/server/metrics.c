@@ -239,8 +239,8 @@ static void write_queue(const tmb_store_figures *queue, tmb_buffer *out) {
           (double)queue->taken_over);
     gauge(out, "queue_ended_total", "counter", "Items of the shared queue that ended.", (double)queue->ended);
     gauge(out, "queue_dead_letters_total", "counter", "Items that became dead letters.", (double)queue->dead);
-    gauge(out, "queue_oldest_seconds", "gauge", "Since the oldest item came on a stream of the shared queue.",
-          queue->oldest);
+    gauge(out, "queue_oldest_seconds", "gauge",
+          "Since the oldest job or request of the shared queue came that has not ended.", queue->oldest);
     gauge(out, "queue_calls_queued", "gauge", "Requests that wait for a worker.", (double)queue->calls_queued);
     gauge(out, "queue_calls_running", "gauge", "Requests that workers run.", (double)queue->calls_running);
 }

@@ -128,8 +128,9 @@ static void test_removed_job_before_others(void **state) {
     static const char *const requests[] = {"a", "b"};
     static const struct {
         const char *needs[2], *streams[2];
-    } cases[] = {{{"", ""}, {TMB_REDIS_PREFIX "work:jobs", TMB_REDIS_PREFIX "work:jobs"}},
-                 {{"gpu", "?model=large"}, {TMB_REDIS_PREFIX "work:jobs:gpu", TMB_REDIS_PREFIX "work:jobs:model=Large"}}};
+    } cases[] = {
+        {{"", ""}, {TMB_REDIS_PREFIX "work:jobs", TMB_REDIS_PREFIX "work:jobs"}},
+        {{"gpu", "?model=large"}, {TMB_REDIS_PREFIX "work:jobs:gpu", TMB_REDIS_PREFIX "work:jobs:model=Large"}}};
     at->labels = "model=Large";
     reopen(at);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -259,6 +260,53 @@ static void test_unable(void **state) {
     tmb_store_close(&other);
     assert_int_equal(take_from(at->store, &item), TMB_STORE_OK);
     end(at->store, &item);
+}
+
+static double oldest_seconds(fixture *at) {
+    tmb_store_figures figures;
+    assert_true(tmb_store_measure(at->store, &figures));
+    return figures.oldest;
+}
+
+/* The age of the oldest job or call, wherever its items are, as long as one of them is not ended. */
+static void test_age_of_the_oldest(void **state) {
+    enum { most = 50, taken = 10 };
+    fixture *at = *state;
+    const char *requests[most];
+    tmb_new_job wanted = {.label = "", .requests = requests, .count = most};
+    tmb_job_info old;
+    tmb_job_info job;
+    tmb_job_info call;
+    for (size_t i = 0; i < most; i++) {
+        requests[i] = "request";
+    }
+    assert_true(oldest_seconds(at) <= 0);
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &old), TMB_STORE_OK);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    wanted.count = 1;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    wanted.call_seconds = 100;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &call), TMB_STORE_OK);
+    for (int i = 0; i < taken; i++) {
+        tmb_delivery item = take_one(at);
+        end(at->store, &item);
+    }
+    assert_true(oldest_seconds(at) > 0.29);
+    assert_int_equal(tmb_store_job_remove(at->store, old.id), TMB_STORE_OK);
+    assert_true(oldest_seconds(at) <= 0); /* the others have ended */
+    /* An item that is queued again waits from then on. */
+    wanted.call_seconds = 0;
+    assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);
+    tmb_delivery item = take_one(at);
+    assert_int_equal(tmb_store_item_bury(at->store, &item, "{}", "it kills"), TMB_STORE_OK);
+    free(item.request);
+    assert_true(oldest_seconds(at) <= 0);
+    tmb_dead_letter *letters = NULL;
+    size_t count = 0;
+    assert_int_equal(tmb_store_dead_list(at->store, 1, &letters, &count), TMB_STORE_OK);
+    assert_int_equal(tmb_store_dead_end(at->store, letters[0].id, true), TMB_STORE_OK);
+    free(letters);
+    assert_true(oldest_seconds(at) > 0);
 }
 
 /* A larger worker that has ended is not counted on, and what it had been left does not wait for it for ever. */
@@ -509,6 +557,7 @@ static const store_test tests[] = {
     STORE_TEST(test_known_voice_and_another_need),
     STORE_TEST(test_needs),
     STORE_TEST(test_removed_job_before_others),
+    STORE_TEST(test_age_of_the_oldest),
     STORE_TEST(test_models),
     STORE_TEST(test_memory),
     STORE_TEST(test_voices_that_are_known),

@@ -251,6 +251,7 @@ local function remove_job(id, gone)
   call('ZREM', P .. 'finished', id)
   call('ZREM', P .. 'calls', id)
   call('SREM', P .. 'open', id)
+  call('ZREM', P .. 'unfinished', id)
   publish('removed', id)
   return true
 end
@@ -274,6 +275,7 @@ local function conclude(id, position, item, state, result, audio)
   if tonumber(left[1]) + tonumber(left[2]) == 0 then
     local time = text(now())
     call('HSET', job_key(id), 'finished', time)
+    call('ZREM', P .. 'unfinished', id)
     if item.class == 'jobs' then
       call('ZADD', P .. 'finished', time, id)
       call('SREM', P .. 'open', id)

@@ -15,6 +15,7 @@ return once(function()
   call('HSET', job_key(id), 'finished', '0')
   call('ZREM', P .. 'finished', id)
   call('SADD', P .. 'open', id)
+  call('ZADD', P .. 'unfinished', 'NX', text(now()), id)
   count(id, 'jobs', 3, 0)
   if call('RPUSH', waiting_key(id, item[2]), position) == 1 then call('RPUSH', ring_key('jobs', item[2]), id) end
   feed('jobs', item[2], 1)

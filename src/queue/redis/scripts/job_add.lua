@@ -54,6 +54,7 @@ for i = 1, files do
   call('HSET', P .. 'job-files:' .. id, file, owned)
   call('SADD', P .. 'file-jobs:' .. file, id)
 end
+call('ZADD', P .. 'unfinished', created, id)
 if class == 'jobs' then
   call('ZADD', P .. 'jobs', number, id)
   call('SADD', P .. 'open', id)

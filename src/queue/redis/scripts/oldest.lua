@@ -1,8 +1,3 @@
--- Seconds since the oldest entry of all streams came there.
-local oldest = 0
-for _, stream in ipairs(call('SMEMBERS', P .. 'streams')) do
-  local class, need = string.match(stream, '^(%a+):(.*)$')
-  local first = call('XRANGE', stream_key(class, need), '-', '+', 'COUNT', 1)[1]
-  if first then oldest = math.max(oldest, now() - tonumber(string.match(first[1], '^%d+')) / 1000) end
-end
-return text(oldest)
+-- Seconds since the oldest job or call came that is not finished, wherever its items are.
+local oldest = call('ZRANGE', P .. 'unfinished', 0, 0, 'WITHSCORES')[2]
+return text(oldest and math.max(now() - tonumber(oldest), 0) or 0)
