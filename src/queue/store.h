@@ -45,6 +45,7 @@ typedef struct tmb_store_options {
     const char *queue;               /* URL of a Redis server; NULL or "": the store is the folder */
     const char *queue_password_file; /* or NULL */
     const char *blobs;       /* a shared folder or s3://bucket/prefix; NULL or "": in Redis, if they are small */
+    bool without_files;      /* it deals with no files and looks nowhere for them */
     const char *labels;      /* what this process can do, with a comma between; or NULL */
     double lease_seconds;    /* of those who take items; what has no result for longer is swept */
     double patience_seconds; /* how long an item waits for a worker that knows its voice and had nothing to do */

@@ -144,6 +144,7 @@ static int run(const queue_arguments *arguments) {
     tmb_error error = {.status = TMB_OK};
     tmb_store_options options = {.queue = arguments->queue,
                                  .queue_password_file = arguments->password_file,
+                                 .without_files = true,
                                  .file_seconds = 1,
                                  .job_seconds = 1,
                                  .lease_seconds = 60};

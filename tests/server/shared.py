@@ -243,9 +243,11 @@ def bucket_server():
 
 
 def objects(bucket):
+    """What is stored there; what says which place it is stays for ever."""
     client = http.client.HTTPConnection(bucket["AWS_ENDPOINT_URL"].removeprefix("http://"))
     client.request("GET", "/sounds?list-type=2")
-    return re.findall(r"<Key>(.*?)</Key>", client.getresponse().read().decode())
+    names = re.findall(r"<Key>(.*?)</Key>", client.getresponse().read().decode())
+    return [name for name in names if name.split("/")[-1] != "identity"]
 
 
 def front(queue, *options, **settings):

@@ -52,12 +52,14 @@ def bucket(bucket_of_all):
 
 
 class Gate(http.server.ThreadingHTTPServer):
-    """Before a bucket: `fault(method)` is None, a status, or how the exchange breaks off."""
+    """Before a bucket: `fault(method)` is None, a status, or how the exchange breaks off. Unless `told` is False, there
+    is none when it is asked which place it is."""
     daemon_threads = True
 
     def __init__(self, bucket):
         self.target = bucket["AWS_ENDPOINT_URL"].removeprefix("http://")
         self.fault = lambda method: None
+        self.told = True
         self.asked = []
         self.closing = threading.Event()
         super().__init__(("127.0.0.1", 0), Exchange)
@@ -123,8 +125,10 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body[sent:part])
 
     def exchange(self):
-        self.server.asked.append(self.command)
-        what = self.server.fault(self.command)
+        what = None
+        if not (self.server.told and self.path.endswith("/identity")):
+            self.server.asked.append(self.command)
+            what = self.server.fault(self.command)
         length = int(self.headers.get("Content-Length", 0))
         if what == "cut" and self.command == "PUT":
             self.rfile.read(length // 2)
@@ -229,6 +233,26 @@ def test_reference_that_cannot_be_stored(redis, bucket):
         finally:
             redis.cli("acl", "setuser", "default", "+@all")
         nothing_stays(redis, lambda: objects(bucket))
+
+
+def test_bucket_that_does_not_say_which_it_is(redis, bucket):
+    """Without it nothing starts, and the next one need not wait; it is asked a few times."""
+    def start(gate, told):
+        gate.told = told
+        return front(redis.url, "--blobs", "s3://sounds", environment=gate.environment)
+
+    with Gate(bucket) as gate:
+        for method in ("GET", "PUT"):
+            gate.always(403, method)
+            with pytest.raises(RuntimeError, match="HTTP status 403"):
+                start(gate, False)
+            assert redis.keys("plac*") == []
+        gate.first("lost", 2, "GET", "PUT")
+        with start(gate, False) as server:
+            assert store(server).status == 201
+        gate.always(403, "GET")
+        with pytest.raises(RuntimeError, match="cannot be asked"):
+            start(gate, False)
 
 
 def test_bucket_that_stays_away(redis, bucket):

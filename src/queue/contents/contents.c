@@ -1,9 +1,12 @@
 #include "queue/contents/contents.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <nettle/sha2.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 tmb_store_status tmb_contents_errno(tmb_logger *logger, const char *what) {
@@ -25,6 +28,28 @@ int tmb_contents_scratch(const char *scratch) {
         (void)unlink(scratch);
     }
     return descriptor;
+}
+
+int tmb_contents_identity_file(const char *identity) {
+    int descriptor = memfd_create("timbre-identity", MFD_CLOEXEC);
+    if (descriptor >= 0 &&
+        (!tmb_file_write_all(descriptor, identity, strlen(identity)) || lseek(descriptor, 0, SEEK_SET))) {
+        (void)close(descriptor);
+        descriptor = -1;
+    }
+    return descriptor;
+}
+
+bool tmb_contents_identity_read(int descriptor, char identity[TMB_STORE_ID]) {
+    char text[TMB_STORE_ID];
+    ssize_t got = pread(descriptor, text, sizeof text, 0);
+    bool good = got == TMB_ID_LENGTH;
+    if (good) {
+        text[TMB_ID_LENGTH] = 0;
+        good = tmb_is_id(text);
+    }
+    memcpy(identity, good ? text : "", good ? sizeof text : 1);
+    return good;
 }
 
 tmb_store_status tmb_contents_sum(tmb_logger *logger, const char *path, char sum[TMB_SUM_SIZE], uint64_t *bytes) {

@@ -62,31 +62,23 @@ static bool flush_folder(const char *path) {
     return good;
 }
 
-static tmb_store_status put(tmb_contents *contents, const char *path, const char *sum, uint64_t bytes) {
-    tmb_folder *folder = (tmb_folder *)contents;
-    char target[TMB_STORE_PATH];
+/* Copies a file to `target`, as a whole or not at all. */
+static tmb_store_status copy_to(const tmb_folder *folder, int from, const char *target) {
     char temporary[TMB_STORE_PATH];
     char name[TMB_ID_LENGTH + 1];
-    struct stat found;
-    path_of(folder, sum, target);
-    if (stat(target, &found) == 0 && (uint64_t)found.st_size == bytes) {
-        return TMB_STORE_OK;
-    }
     if (!tmb_random_id(name)) {
         return TMB_STORE_FAILED;
     }
     (void)snprintf(temporary, sizeof temporary, "%s/tmp/%s", folder->path, name);
-    int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int to = from < 0 ? -1 : open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
+    int to = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
     bool good = to >= 0 && copy_bytes(from, to);
     tmb_store_status status = good ? TMB_STORE_OK : fail(folder, temporary);
-    (void)(from >= 0 && close(from));
     if (to >= 0 && close(to) && good) {
         status = fail(folder, temporary);
     }
     if (status == TMB_STORE_OK) {
         char parent[TMB_STORE_PATH];
-        (void)snprintf(parent, sizeof parent, "%s/%.2s", folder->path, sum);
+        (void)snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(target, '/') - target), target);
         (void)mkdir(parent, 0770);
         if (rename(temporary, target) || !flush_folder(target)) {
             status = fail(folder, target);
@@ -96,7 +88,24 @@ static tmb_store_status put(tmb_contents *contents, const char *path, const char
         (void)unlink(temporary);
     }
     /* The folder itself went away: that may pass. */
-    return status == TMB_STORE_NOT_FOUND && from >= 0 ? TMB_STORE_BUSY : status;
+    return status == TMB_STORE_NOT_FOUND ? TMB_STORE_BUSY : status;
+}
+
+static tmb_store_status put(tmb_contents *contents, const char *path, const char *sum, uint64_t bytes) {
+    tmb_folder *folder = (tmb_folder *)contents;
+    char target[TMB_STORE_PATH];
+    struct stat found;
+    path_of(folder, sum, target);
+    if (stat(target, &found) == 0 && (uint64_t)found.st_size == bytes) {
+        return TMB_STORE_OK;
+    }
+    int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (from < 0) {
+        return fail(folder, path);
+    }
+    tmb_store_status status = copy_to(folder, from, target);
+    (void)close(from);
+    return status;
 }
 
 static tmb_store_status has(tmb_contents *contents, const char *sum) {
@@ -142,7 +151,61 @@ static void sweep(tmb_contents *contents) {
 
 static void close_folder(tmb_contents *contents) { free(contents); }
 
-tmb_status tmb_contents_folder(const char *path, tmb_logger *logger, tmb_contents **out, tmb_error *error) {
+static tmb_status read_identity(tmb_folder *folder, tmb_error *error) {
+    char path[TMB_STORE_PATH];
+    (void)snprintf(path, sizeof path, "%s/" TMB_CONTENTS_IDENTITY, folder->path);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor < 0) {
+        return errno == ENOENT ? TMB_OK : tmb_fail_errno(error, TMB_ERROR_IO, errno, "--blobs %s", path);
+    }
+    bool good = tmb_contents_identity_read(descriptor, folder->base.identity);
+    (void)close(descriptor);
+    return good ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "--blobs %s is not what timbre wrote there", path);
+}
+
+static tmb_status write_identity(tmb_folder *folder, tmb_error *error) {
+    char path[TMB_STORE_PATH];
+    char identity[TMB_STORE_ID];
+    (void)snprintf(path, sizeof path, "%s/" TMB_CONTENTS_IDENTITY, folder->path);
+    int from = tmb_random_id(identity) ? tmb_contents_identity_file(identity) : -1;
+    bool good = from >= 0 && copy_to(folder, from, path) == TMB_STORE_OK;
+    tmb_status status =
+        good ? TMB_OK : tmb_fail(error, TMB_ERROR_IO, "--blobs %s cannot be written (see the log)", path);
+    (void)(from >= 0 && close(from));
+    memcpy(folder->base.identity, good ? identity : "", good ? sizeof identity : 1);
+    return status;
+}
+
+static tmb_status make_temporary(const tmb_folder *folder, tmb_error *error) {
+    char temporary[TMB_STORE_PATH];
+    (void)snprintf(temporary, sizeof temporary, "%s/tmp", folder->path);
+    return (mkdir(temporary, 0770) && errno != EEXIST) || access(temporary, W_OK)
+               ? tmb_fail_errno(error, TMB_ERROR_IO, errno, "--blobs %s", temporary)
+               : TMB_OK;
+}
+
+/* Goes there, and leaves alone what has another identity than `known`. */
+static tmb_status enter(tmb_folder *folder, const char *path, const char *known, tmb_error *error) {
+    if (known[0] == 0) {
+        (void)mkdir(path, 0770);
+    }
+    if (realpath(path, folder->path) == NULL) {
+        /* What is not there has no identity. */
+        return known[0] != 0 && errno == ENOENT ? TMB_OK
+                                                : tmb_fail_errno(error, TMB_ERROR_IO, errno, "--blobs %s", path);
+    }
+    tmb_status status = read_identity(folder, error);
+    if (status == TMB_OK && (known[0] == 0 || strcmp(folder->base.identity, known) == 0)) {
+        status = make_temporary(folder, error);
+    }
+    if (status == TMB_OK && known[0] == 0 && folder->base.identity[0] == 0) {
+        status = write_identity(folder, error);
+    }
+    return status;
+}
+
+tmb_status tmb_contents_folder(const char *path, const char *known, tmb_logger *logger, tmb_contents **out,
+                               tmb_error *error) {
     *out = NULL;
     tmb_folder *folder = tmb_calloc(1, sizeof *folder);
     if (folder == NULL) {
@@ -155,16 +218,8 @@ tmb_status tmb_contents_folder(const char *path, tmb_logger *logger, tmb_content
                                   .sweep = sweep,
                                   .close = close_folder,
                                   .logger = logger};
-    char temporary[TMB_STORE_PATH];
-    (void)mkdir(path, 0770);
-    if (realpath(path, folder->path) == NULL) {
-        tmb_status status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "--blobs %s", path);
-        free(folder);
-        return status;
-    }
-    (void)snprintf(temporary, sizeof temporary, "%s/tmp", folder->path);
-    if ((mkdir(temporary, 0770) && errno != EEXIST) || access(temporary, W_OK)) {
-        tmb_status status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "--blobs %s", temporary);
+    tmb_status status = enter(folder, path, known, error);
+    if (status != TMB_OK) {
         free(folder);
         return status;
     }

@@ -8,6 +8,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,12 @@ typedef struct tmb_bucket {
 } tmb_bucket;
 
 typedef enum tmb_verb { GET, HEAD, PUT, DELETE } tmb_verb;
+
+typedef struct tmb_object {
+    const char *name;
+    const char *sum; /* PUT: of its bytes */
+    uint64_t bytes;  /* PUT */
+} tmb_object;
 
 /* What comes back: a content, or the reason why there is none. */
 typedef struct tmb_answer_body {
@@ -97,15 +104,14 @@ static void describe(long status, const tmb_answer_body *body, char problem[200]
 }
 
 /* The HTTP status, or 0 if there was no answer (`problem` says why). */
-static long ask(const tmb_bucket *bucket, tmb_verb verb, const char *sum, uint64_t bytes, int *descriptor,
-                char problem[200]) {
+static long ask(const tmb_bucket *bucket, tmb_verb verb, const tmb_object *object, int *descriptor, char problem[200]) {
     char url[900];
     char hash[128];
     long status = 0;
     CURL *curl = curl_easy_init();
     tmb_answer_body body = {.curl = curl, .descriptor = verb == GET ? *descriptor : -1};
-    (void)snprintf(url, sizeof url, "%s/%s", bucket->place, sum);
-    (void)snprintf(hash, sizeof hash, "x-amz-content-sha256: %s", verb == PUT ? sum : nothing_sum);
+    (void)snprintf(url, sizeof url, "%s/%s", bucket->place, object->name);
+    (void)snprintf(hash, sizeof hash, "x-amz-content-sha256: %s", verb == PUT ? object->sum : nothing_sum);
     struct curl_slist *headers = curl_slist_append(NULL, hash);
     headers = headers != NULL ? curl_slist_append(headers, "Expect:") : NULL;
     headers = headers != NULL && bucket->token[0] ? curl_slist_append(headers, bucket->token) : headers;
@@ -125,7 +131,7 @@ static long ask(const tmb_bucket *bucket, tmb_verb verb, const char *sum, uint64
     (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, slowest_seconds);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, write_bytes);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
-    set_verb(curl, verb, bytes, descriptor);
+    set_verb(curl, verb, object->bytes, descriptor);
     CURLcode code = curl_easy_perform(curl);
     if (code == CURLE_OK) {
         (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
@@ -140,8 +146,7 @@ static long ask(const tmb_bucket *bucket, tmb_verb verb, const char *sum, uint64
 
 /* Tries for a while; a removal only once, because the sweep comes again. The descriptor is read, or written, from its
  * beginning each time. */
-static tmb_store_status request(tmb_contents *contents, tmb_verb verb, const char *sum, uint64_t bytes,
-                                int *descriptor) {
+static tmb_store_status request(tmb_contents *contents, tmb_verb verb, const tmb_object *object, int *descriptor) {
     double end = tmb_now() + (verb == DELETE ? 0 : retry_seconds);
     long wait = 50;
     for (;;) {
@@ -149,7 +154,7 @@ static tmb_store_status request(tmb_contents *contents, tmb_verb verb, const cha
         if (descriptor != NULL && (lseek(*descriptor, 0, SEEK_SET) || (verb == GET && ftruncate(*descriptor, 0)))) {
             return tmb_contents_errno(contents->logger, "a temporary file");
         }
-        long status = ask((const tmb_bucket *)contents, verb, sum, bytes, descriptor, problem);
+        long status = ask((const tmb_bucket *)contents, verb, object, descriptor, problem);
         if (status >= 200 && status < 300) {
             return TMB_STORE_OK;
         }
@@ -166,7 +171,9 @@ static tmb_store_status request(tmb_contents *contents, tmb_verb verb, const cha
     }
 }
 
-static tmb_store_status has(tmb_contents *contents, const char *sum) { return request(contents, HEAD, sum, 0, NULL); }
+static tmb_store_status has(tmb_contents *contents, const char *sum) {
+    return request(contents, HEAD, &(tmb_object){.name = sum}, NULL);
+}
 
 static tmb_store_status put(tmb_contents *contents, const char *path, const char *sum, uint64_t bytes) {
     tmb_store_status status = has(contents, sum);
@@ -177,7 +184,7 @@ static tmb_store_status put(tmb_contents *contents, const char *path, const char
     if (descriptor < 0) {
         return tmb_contents_errno(contents->logger, path);
     }
-    status = request(contents, PUT, sum, bytes, &descriptor);
+    status = request(contents, PUT, &(tmb_object){.name = sum, .sum = sum, .bytes = bytes}, &descriptor);
     (void)close(descriptor);
     return status;
 }
@@ -187,7 +194,7 @@ static tmb_store_status open_content(tmb_contents *contents, const char *sum, co
     if (*descriptor < 0) {
         return tmb_contents_errno(contents->logger, scratch);
     }
-    tmb_store_status status = request(contents, GET, sum, 0, descriptor);
+    tmb_store_status status = request(contents, GET, &(tmb_object){.name = sum}, descriptor);
     if (status == TMB_STORE_OK && lseek(*descriptor, 0, SEEK_SET)) {
         status = tmb_contents_errno(contents->logger, scratch);
     }
@@ -199,7 +206,7 @@ static tmb_store_status open_content(tmb_contents *contents, const char *sum, co
 }
 
 static tmb_store_status remove_content(tmb_contents *contents, const char *sum) {
-    tmb_store_status status = request(contents, DELETE, sum, 0, NULL);
+    tmb_store_status status = request(contents, DELETE, &(tmb_object){.name = sum}, NULL);
     return status == TMB_STORE_NOT_FOUND ? TMB_STORE_OK : status;
 }
 
@@ -251,7 +258,52 @@ static tmb_status fill(tmb_bucket *bucket, const char *url, tmb_error *error) {
     return fits ? TMB_OK : tmb_fail(error, TMB_ERROR_ARGUMENT, "--blobs %.200s: it or its keys are too long", url);
 }
 
-tmb_status tmb_contents_s3(const char *url, tmb_logger *logger, tmb_contents **out, tmb_error *error) {
+/* Whether it may be asked, too. */
+static tmb_status read_identity(tmb_bucket *bucket, const char *url, tmb_error *error) {
+    int descriptor = tmb_contents_identity_file("");
+    if (descriptor < 0) {
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "--blobs %.200s", url);
+    }
+    tmb_store_status found = request(&bucket->base, GET, &(tmb_object){.name = TMB_CONTENTS_IDENTITY}, &descriptor);
+    tmb_status status = TMB_OK;
+    if (found != TMB_STORE_OK && found != TMB_STORE_NOT_FOUND) {
+        status =
+            tmb_fail(error, TMB_ERROR_IO, "--blobs %.200s: %.250s cannot be asked (see the log)", url, bucket->place);
+    } else if (found == TMB_STORE_OK && !tmb_contents_identity_read(descriptor, bucket->base.identity)) {
+        status = tmb_fail(error, TMB_ERROR_IO,
+                          "--blobs %.200s: %.250s/" TMB_CONTENTS_IDENTITY " is not what timbre wrote there", url,
+                          bucket->place);
+    }
+    (void)close(descriptor);
+    return status;
+}
+
+static tmb_status write_identity(tmb_bucket *bucket, const char *url, tmb_error *error) {
+    struct sha256_ctx hash;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    char sum[TMB_SUM_SIZE];
+    char identity[TMB_STORE_ID];
+    int descriptor = tmb_random_id(identity) ? tmb_contents_identity_file(identity) : -1;
+    if (descriptor < 0) {
+        return tmb_fail_errno(error, TMB_ERROR_IO, errno, "--blobs %.200s", url);
+    }
+    sha256_init(&hash);
+    sha256_update(&hash, TMB_ID_LENGTH, (const uint8_t *)identity);
+    sha256_digest(&hash, sizeof digest, digest);
+    tmb_hex_encode(digest, sizeof digest, sum);
+    const tmb_object object = {.name = TMB_CONTENTS_IDENTITY, .sum = sum, .bytes = TMB_ID_LENGTH};
+    bool good = request(&bucket->base, PUT, &object, &descriptor) == TMB_STORE_OK;
+    (void)close(descriptor);
+    if (!good) {
+        return tmb_fail(error, TMB_ERROR_IO, "--blobs %.200s: nothing can be put into %.250s (see the log)", url,
+                        bucket->place);
+    }
+    memcpy(bucket->base.identity, identity, sizeof identity);
+    return TMB_OK;
+}
+
+tmb_status tmb_contents_s3(const char *url, const char *known, tmb_logger *logger, tmb_contents **out,
+                           tmb_error *error) {
     *out = NULL;
     tmb_bucket *bucket = tmb_calloc(1, sizeof *bucket);
     if (bucket == NULL) {
@@ -264,13 +316,11 @@ tmb_status tmb_contents_s3(const char *url, tmb_logger *logger, tmb_contents **o
                                   .close = close_bucket,
                                   .logger = logger};
     tmb_status status = fill(bucket, url, error);
-    /* Nothing has this name: what matters is whether we may ask. */
     if (status == TMB_OK) {
-        tmb_store_status found = has(&bucket->base, nothing_sum);
-        if (found != TMB_STORE_OK && found != TMB_STORE_NOT_FOUND) {
-            status = tmb_fail(error, TMB_ERROR_IO, "--blobs %.200s: %.250s cannot be asked (see the log)", url,
-                              bucket->place);
-        }
+        status = read_identity(bucket, url, error);
+    }
+    if (status == TMB_OK && known[0] == 0 && bucket->base.identity[0] == 0) {
+        status = write_identity(bucket, url, error);
     }
     if (status != TMB_OK) {
         close_bucket(&bucket->base);

@@ -13,6 +13,9 @@
 
 static const uint64_t largest_bytes = 16u << 20;
 
+/* Whoever has the queue has this place, too. */
+static const char identity_of_redis[] = "redis";
+
 typedef struct tmb_redis_contents {
     tmb_contents base; /* first */
     tmb_redis *redis;
@@ -124,6 +127,7 @@ tmb_status tmb_contents_redis(tmb_redis *redis, double seconds, tmb_logger *logg
                                     .remove = remove_content,
                                     .close = close_contents,
                                     .logger = logger};
+    memcpy(contents->base.identity, identity_of_redis, sizeof identity_of_redis);
     contents->redis = redis;
     contents->seconds = seconds < 60 ? 60 : seconds > 1e9 ? 1000000000 : (int64_t)seconds;
     *out = &contents->base;

@@ -81,6 +81,10 @@ tmb_store_status tmb_shared_open_content(tmb_shared *store, const char *sum, uin
 /* Whether Redis has so little memory left that nothing new should come. */
 tmb_store_status tmb_shared_check_room(tmb_shared *store, size_t bytes);
 
+/* place.c: finds out where the queue has its contents, or says so if nobody has yet, and opens that place.
+ * TMB_ERROR_ARGUMENT: `blobs` (NULL or "": Redis) is another one, in which nothing was changed. */
+tmb_status tmb_shared_open_place(tmb_shared *store, const char *blobs, tmb_error *error);
+
 /* contents.c: bytes in Redis itself, for few and small files. */
 tmb_status tmb_contents_redis(tmb_redis *redis, double seconds, tmb_logger *logger, tmb_contents **out,
                               tmb_error *error);

@@ -163,17 +163,6 @@ static tmb_status check_server(tmb_shared *store, tmb_error *error) {
     return TMB_OK;
 }
 
-static tmb_status open_contents(tmb_shared *store, const char *blobs, tmb_error *error) {
-    if (blobs == NULL || !blobs[0]) {
-        double longest = store->file_seconds > store->job_seconds ? store->file_seconds : store->job_seconds;
-        return tmb_contents_redis(store->redis, longest + 86400, store->base.logger, &store->contents, error);
-    }
-    if (strncmp(blobs, "s3://", 5) == 0) {
-        return tmb_contents_s3(blobs, store->base.logger, &store->contents, error);
-    }
-    return tmb_contents_folder(blobs, store->base.logger, &store->contents, error);
-}
-
 static tmb_shared *create(const tmb_store_options *options, tmb_logger *logger) {
     tmb_shared *store = tmb_calloc(1, sizeof *store);
     if (store == NULL) {
@@ -217,8 +206,8 @@ tmb_status tmb_redis_store_open(const char *folder, const tmb_store_options *opt
     if (status == TMB_OK) {
         status = tmb_shared_spool_open(store, folder, error);
     }
-    if (status == TMB_OK) {
-        status = open_contents(store, options->blobs, error);
+    if (status == TMB_OK && !options->without_files) {
+        status = tmb_shared_open_place(store, options->blobs, error);
     }
     if (status == TMB_OK) {
         status = tmb_shared_listen(store, error);
