@@ -55,7 +55,7 @@ static json_t *read_query(tmb_request *request) {
         if (value != NULL) {
             *value++ = 0;
         }
-        tmb_field_problem problem = {.field = "query"};
+        tmb_problem problem = {.field = "query"};
         if (!tmb_percent_decode(pair, true) || (value != NULL && !tmb_percent_decode(value, true))) {
             tmb_refuse(request, 400, "query", "has a broken escape");
         } else {
@@ -155,11 +155,9 @@ static json_t *read_json(tmb_request *request) {
 static json_t *read_form(tmb_request *request) {
     json_t *object = tmb_form_finish(request->form);
     if (object == NULL) {
-        const char *field = NULL;
-        const char *message = NULL;
-        unsigned status = tmb_form_problem(request->form, &field, &message);
-        if (status) {
-            tmb_refuse(request, status, field, "%s", message);
+        const tmb_problem *problem = tmb_form_problem(request->form);
+        if (problem->status) {
+            tmb_refuse(request, problem->status, problem->field, "%s", problem->message);
         } else {
             tmb_refuse_for_now(request, 503, 5, "The server is out of memory");
         }
@@ -168,13 +166,11 @@ static json_t *read_form(tmb_request *request) {
 }
 
 /* Files are required in their own way: they are not in the object. */
-static bool check_form(tmb_request *request, tmb_field_problem *problem) {
+static bool check_form(tmb_request *request, tmb_problem *problem) {
     for (const tmb_field *field = request->route->fields; field != NULL && field->name != NULL; field++) {
         bool has_file = request->form != NULL && tmb_form_has_file(request->form, field->name);
         if (has_file && field->kind != TMB_FIELD_FILE && json_object_get(request->arguments, field->name) != NULL) {
-            (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
-            (void)snprintf(problem->message, sizeof problem->message, "comes twice");
-            return false;
+            return tmb_problem_set(problem, field->name, 400, "comes twice");
         }
         if (has_file) {
             /* Stands for the file until the handler takes it; the check below wants something there. */
@@ -184,7 +180,7 @@ static bool check_form(tmb_request *request, tmb_field_problem *problem) {
     return true;
 }
 
-static bool check_arguments(tmb_request *request, tmb_field_problem *problem) {
+static bool check_arguments(tmb_request *request, tmb_problem *problem) {
     const tmb_route *route = request->route;
     bool strict = !(route->flags & TMB_ROUTE_OPENAI);
     if (request->form == NULL) {
@@ -207,9 +203,7 @@ static bool check_arguments(tmb_request *request, tmb_field_problem *problem) {
         if (field->kind != TMB_FIELD_FILE) {
             without_files[count++] = *field;
         } else if (good && (field->flags & TMB_FIELD_REQUIRED) && !tmb_form_has_file(request->form, field->name)) {
-            (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
-            (void)snprintf(problem->message, sizeof problem->message, "is missing (a file part of the form)");
-            good = false;
+            good = tmb_problem_set(problem, field->name, 400, "is missing (a file part of the form)");
         }
     }
     without_files[count] = (tmb_field){.name = NULL};
@@ -220,7 +214,7 @@ static bool check_arguments(tmb_request *request, tmb_field_problem *problem) {
 
 bool tmb_arguments_read(tmb_request *request) {
     const tmb_route *route = request->route;
-    tmb_field_problem problem = {.field = "", .message = ""};
+    tmb_problem problem = {.field = "", .message = ""};
     request->query = read_query(request);
     if (request->query == NULL) {
         return false;

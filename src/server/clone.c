@@ -190,7 +190,7 @@ static double retry_after(tmb_server *server) {
     return wait < 1 ? 1 : wait > 120 ? 120 : wait;
 }
 
-static void refuse_job(tmb_clone_job *job, const tmb_item_problem *problem) {
+static void refuse_job(tmb_clone_job *job, const tmb_problem *problem) {
     (void)pthread_mutex_lock(&job->lock);
     if (!job->problem.status) {
         job->problem = *problem;
@@ -200,16 +200,13 @@ static void refuse_job(tmb_clone_job *job, const tmb_item_problem *problem) {
     cancel_job(job);
 }
 
-static bool submit(tmb_clone_job *job, size_t index, tmb_item_inputs *inputs, uint64_t group,
-                   tmb_item_problem *problem) {
+static bool submit(tmb_clone_job *job, size_t index, tmb_item_inputs *inputs, uint64_t group, tmb_problem *problem) {
     tmb_clone_item *item = &job->items[index];
     inputs->request.group = group;
     inputs->request.stream = job->sink->bytes != NULL;
     tmb_error error = {.status = TMB_OK};
     if (!create_outputs(item, &error)) {
-        problem->status = 503;
-        (void)snprintf(problem->message, sizeof problem->message, "Not enough memory");
-        return false;
+        return tmb_problem_say(problem, 503, "Not enough memory");
     }
     (void)pthread_mutex_lock(&job->lock);
     job->remaining++;
@@ -222,35 +219,31 @@ static bool submit(tmb_clone_job *job, size_t index, tmb_item_inputs *inputs, ui
     if (status == TMB_OK) {
         return !cancelled;
     }
-    (void)snprintf(problem->field, sizeof problem->field, "%s", error.field != NULL ? error.field : "text");
+    const char *field = error.field != NULL ? error.field : "text";
     if (status == TMB_ERROR_LIMIT || status == TMB_ERROR_MEMORY) {
-        problem->status = 503;
-        (void)snprintf(problem->message, sizeof problem->message, "%s",
-                       status == TMB_ERROR_LIMIT ? "Too much work waits at the moment" : "Not enough memory");
-    } else {
-        char message[512];
-        problem->status = tmb_item_error(job->server, &error, message);
-        (void)snprintf(problem->message, sizeof problem->message, "%s", message);
+        return tmb_problem_set(problem, field, 503, "%s",
+                               status == TMB_ERROR_LIMIT ? "Too much work waits at the moment" : "Not enough memory");
     }
-    return false;
+    char message[512];
+    unsigned code = tmb_item_error(job->server, &error, message);
+    return tmb_problem_set(problem, field, code, "%s", message);
 }
 
 static bool request_is_gone(void *user) { return tmb_request_gone(user); }
 
 /* A form's ref_audio may be a file; then it stands under this name among the references. */
-static bool add_form_file(tmb_clone_job *job, tmb_item_problem *problem) {
+static bool add_form_file(tmb_clone_job *job, tmb_problem *problem) {
     tmb_request *request = job->request;
     tmb_upload *upload = request->form != NULL ? tmb_form_take_file(request->form, "ref_audio", NULL, NULL) : NULL;
     if (upload == NULL) {
         return true;
     }
-    tmb_reference_problem reason;
     (void)json_object_set_new(request->arguments, "ref_audio", json_string("@form"));
     tmb_references_salvage(job->sources, tmb_boolean_at(request->arguments, "salvage", false));
-    if (tmb_references_add(job->sources, "@form", upload, &reason) != NULL) {
+    if (tmb_references_add(job->sources, "@form", upload, problem) != NULL) {
         return true;
     }
-    return tmb_item_refuse(problem, "ref_audio", reason.status, "%s", reason.message);
+    return tmb_problem_name(problem, "ref_audio");
 }
 
 static tmb_clone_job *create_job(tmb_request *request, const tmb_clone_options *options, size_t count) {
@@ -285,7 +278,7 @@ static tmb_clone_job *create_job(tmb_request *request, const tmb_clone_options *
 }
 
 /* Every item is looked at before the first is started: bad input starts nothing. */
-static bool fill_all(tmb_clone_job *job, tmb_item_inputs *inputs, tmb_item_problem *problem) {
+static bool fill_all(tmb_clone_job *job, tmb_item_inputs *inputs, tmb_problem *problem) {
     for (size_t i = 0; i < job->count; i++) {
         if (!tmb_item_fill(job->server, job->request->arguments, i, job->options.enhanced, job->options.who,
                            job->sources, &inputs[i], problem)) {
@@ -313,7 +306,7 @@ static void tell_engine(tmb_request *request, const tmb_clone_request *first, si
 }
 
 void tmb_clone_start(tmb_request *request, const tmb_clone_options *options) {
-    tmb_item_problem problem = {.status = 0};
+    tmb_problem problem = {.status = 0};
     const char *unwritten = tmb_format_problem(tmb_format_find(options->format), request->server->config->no_ffmpeg);
     if (unwritten != NULL) {
         refuse_with(request, 400, 0, "response_format", unwritten);

@@ -35,7 +35,7 @@ struct tmb_clone_job {
     pthread_mutex_t lock; /* of what follows */
     size_t remaining;     /* results to come, and one for the submitting thread */
     bool cancelled, streaming;
-    tmb_item_problem problem; /* status set: the whole request is refused */
+    tmb_problem problem; /* status set: the whole request is refused */
     double retry;
     size_t count;
     tmb_clone_item items[];

@@ -115,7 +115,7 @@ static void store(tmb_request *request, const clip *c, const char *name, const t
 void tmb_handle_voice_design_store(tmb_request *request) {
     tmb_server *server = request->server;
     const char *name = tmb_text_at(request->arguments, "name", 0, "");
-    tmb_item_problem problem = {.status = 0};
+    tmb_problem problem = {.status = 0};
     tmb_item_inputs inputs;
     if (!check(request, name)) {
         return;

@@ -203,7 +203,7 @@ void tmb_handle_enhance(tmb_request *request) {
         return;
     }
     tmb_audio_info audio;
-    tmb_reference_problem problem;
+    tmb_problem problem;
     if (!tmb_check_audio(server->config, tmb_upload_path(upload), server->config->max_input_seconds,
                          tmb_boolean_at(options, "salvage", false), &audio, &problem)) {
         tmb_upload_abort(&upload);

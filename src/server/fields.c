@@ -64,15 +64,6 @@ double tmb_field_maximum(const tmb_field *field, const tmb_server_config *config
     return field->kind == TMB_FIELD_NUMBER ? *(const double *)setting : (double)*(const uint64_t *)setting;
 }
 
-static bool fail(tmb_field_problem *problem, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool fail(tmb_field_problem *problem, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(problem->message, sizeof problem->message, format, arguments);
-    va_end(arguments);
-    return false;
-}
-
 static void list_choices(const tmb_field *field, char *out, size_t size) {
     size_t used = 0;
     out[0] = 0;
@@ -82,7 +73,7 @@ static void list_choices(const tmb_field *field, char *out, size_t size) {
     }
 }
 
-static bool check_choice(const tmb_field *field, const json_t *value, tmb_field_problem *problem) {
+static bool check_choice(const tmb_field *field, const json_t *value, tmb_problem *problem) {
     for (size_t i = 0; json_is_string(value) && field->choices[i] != NULL; i++) {
         if (strcmp(field->choices[i], json_string_value(value)) == 0) {
             return true;
@@ -90,72 +81,71 @@ static bool check_choice(const tmb_field *field, const json_t *value, tmb_field_
     }
     char choices[200];
     list_choices(field, choices, sizeof choices);
-    return fail(problem, "must be one of %s", choices);
+    return tmb_problem_say(problem, 400, "must be one of %s", choices);
 }
 
-static bool check_text(const tmb_field *field, double maximum, const json_t *value, tmb_field_problem *problem) {
+static bool check_text(const tmb_field *field, double maximum, const json_t *value, tmb_problem *problem) {
     if (!json_is_string(value)) {
-        return fail(problem, "must be a text");
+        return tmb_problem_say(problem, 400, "must be a text");
     }
     size_t length = tmb_utf8_length(json_string_value(value), json_string_length(value));
     if (length == SIZE_MAX) {
-        return fail(problem, "must be UTF-8 without NUL");
+        return tmb_problem_say(problem, 400, "must be UTF-8 without NUL");
     }
     if ((double)length < field->minimum) {
-        return field->minimum <= 1 ? fail(problem, "must not be empty")
-                                   : fail(problem, "must have at least %.0f characters", field->minimum);
+        return field->minimum <= 1
+                   ? tmb_problem_say(problem, 400, "must not be empty")
+                   : tmb_problem_say(problem, 400, "must have at least %.0f characters", field->minimum);
     }
     if (!(field->flags & TMB_FIELD_REFERENCE) && (double)length > maximum) {
-        return fail(problem, "has %zu characters, the limit is %.0f", length, maximum);
+        return tmb_problem_say(problem, 400, "has %zu characters, the limit is %.0f", length, maximum);
     }
     /* Nothing but white space is nothing to say. */
     const char *text = json_string_value(value);
     if (field->minimum >= 1 && strspn(text, " \t\r\n\v\f") == json_string_length(value)) {
-        return fail(problem, "must not be empty");
+        return tmb_problem_say(problem, 400, "must not be empty");
     }
     return true;
 }
 
-static bool check_language(const json_t *value, tmb_field_problem *problem) {
+static bool check_language(const json_t *value, tmb_problem *problem) {
     if (!json_is_string(value)) {
-        return fail(problem, "must be a text");
+        return tmb_problem_say(problem, 400, "must be a text");
     }
     size_t length = json_string_length(value);
     return (length < TMB_LANGUAGE_LENGTH && tmb_utf8_length(json_string_value(value), length) != SIZE_MAX) ||
-           fail(problem, "is no name or tag of a language");
+           tmb_problem_say(problem, 400, "is no name or tag of a language");
 }
 
-static bool check_name(const json_t *value, tmb_field_problem *problem) {
+static bool check_name(const json_t *value, tmb_problem *problem) {
     if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
-        return fail(problem, "must be a text");
+        return tmb_problem_say(problem, 400, "must be a text");
     }
     const char *what = NULL;
     char name[TMB_NAME_SIZE];
-    return tmb_name_normalise(json_string_value(value), name, &what) || fail(problem, "%s", what);
+    return tmb_name_normalise(json_string_value(value), name, &what) || tmb_problem_say(problem, 400, "%s", what);
 }
 
 static bool check_items(const tmb_field *field, const tmb_server_config *config, const json_t *value,
-                        tmb_field_problem *problem) {
+                        tmb_problem *problem) {
     double maximum = tmb_field_maximum(field, config);
     if (!json_is_array(value)) {
-        return fail(problem, "must be a list of objects");
+        return tmb_problem_say(problem, 400, "must be a list of objects");
     }
     if (json_array_size(value) == 0) {
-        return fail(problem, "must not be empty");
+        return tmb_problem_say(problem, 400, "must not be empty");
     }
     if ((double)json_array_size(value) > maximum) {
-        return fail(problem, "has %zu items, the limit is %.0f", json_array_size(value), maximum);
+        return tmb_problem_say(problem, 400, "has %zu items, the limit is %.0f", json_array_size(value), maximum);
     }
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *item = json_array_get(value, i);
-        tmb_field_problem inner = {.field = ""};
         if (!json_is_object(item)) {
             (void)snprintf(problem->field, sizeof problem->field, "%s[%zu]", field->name, i);
-            return fail(problem, "must be an object");
+            return tmb_problem_say(problem, 400, "must be an object");
         }
-        if (!tmb_fields_check(field->fields, config, item, true, &inner)) {
-            (void)snprintf(problem->field, sizeof problem->field, "%s[%zu].%s", field->name, i, inner.field);
-            return fail(problem, "%s", inner.message);
+        if (!tmb_fields_check(field->fields, config, item, true, problem)) {
+            return tmb_problem_within(problem, field->name, i);
         }
     }
     return true;
@@ -163,21 +153,22 @@ static bool check_items(const tmb_field *field, const tmb_server_config *config,
 
 /* One value; `problem->field` is set by the caller unless it is inside. */
 static bool check_value(const tmb_field *field, const tmb_server_config *config, const json_t *value,
-                        tmb_field_problem *problem) {
+                        tmb_problem *problem) {
     double maximum = tmb_field_maximum(field, config);
     switch (field->kind) {
     case TMB_FIELD_TEXT: return check_text(field, maximum, value, problem);
     case TMB_FIELD_CHOICE: return check_choice(field, value, problem);
     case TMB_FIELD_ITEMS: return check_items(field, config, value, problem);
-    case TMB_FIELD_BOOLEAN: return json_is_boolean(value) || fail(problem, "must be true or false");
-    case TMB_FIELD_FILE: return fail(problem, "must be a file");
+    case TMB_FIELD_BOOLEAN: return json_is_boolean(value) || tmb_problem_say(problem, 400, "must be true or false");
+    case TMB_FIELD_FILE: return tmb_problem_say(problem, 400, "must be a file");
     case TMB_FIELD_LANGUAGE: return check_language(value, problem);
     case TMB_FIELD_NAME: return check_name(value, problem);
     case TMB_FIELD_VOICE:
         if (json_is_object(value) && json_object_size(value) == 1) {
             value = json_object_get(value, "id");
         }
-        return json_is_string(value) || fail(problem, "must be a text, or an object with a text as its id");
+        return json_is_string(value) ||
+               tmb_problem_say(problem, 400, "must be a text, or an object with a text as its id");
     case TMB_FIELD_INTEGER:
     case TMB_FIELD_NUMBER:
     default: break;
@@ -185,27 +176,28 @@ static bool check_value(const tmb_field *field, const tmb_server_config *config,
     bool integral =
         json_is_integer(value) || (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
     if (!json_is_number(value) || (field->kind == TMB_FIELD_INTEGER && !integral)) {
-        return fail(problem, "must be %s", field->kind == TMB_FIELD_INTEGER ? "an integer" : "a number");
+        return tmb_problem_say(problem, 400, "must be %s",
+                               field->kind == TMB_FIELD_INTEGER ? "an integer" : "a number");
     }
     double number = json_number_value(value);
     if (!(number >= field->minimum && number <= maximum)) {
-        return fail(problem, "must be from %.16g to %.16g", field->minimum, maximum);
+        return tmb_problem_say(problem, 400, "must be from %.16g to %.16g", field->minimum, maximum);
     }
     return true;
 }
 
 static bool check_field(const tmb_field *field, const tmb_server_config *config, const json_t *value,
-                        tmb_field_problem *problem) {
-    (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
+                        tmb_problem *problem) {
+    (void)tmb_problem_name(problem, field->name);
     if (!(field->flags & TMB_FIELD_LIST) || !json_is_array(value)) {
         return check_value(field, config, value, problem);
     }
     if (json_array_size(value) == 0) {
-        return fail(problem, "must not be an empty list");
+        return tmb_problem_say(problem, 400, "must not be an empty list");
     }
     if (json_array_size(value) > config->max_items) {
-        return fail(problem, "has %zu items, the limit is %llu", json_array_size(value),
-                    (unsigned long long)config->max_items);
+        return tmb_problem_say(problem, 400, "has %zu items, the limit is %llu", json_array_size(value),
+                               (unsigned long long)config->max_items);
     }
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *element = json_array_get(value, i);
@@ -221,7 +213,7 @@ static bool check_field(const tmb_field *field, const tmb_server_config *config,
 }
 
 bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, const json_t *object, bool strict,
-                      tmb_field_problem *problem) {
+                      tmb_problem *problem) {
     const char *name = NULL;
     json_t *value = NULL;
     json_t *members = (json_t *)(uintptr_t)object;
@@ -230,6 +222,7 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
         if (field == NULL) {
             if (strict) {
                 (void)tmb_utf8_clean(name, strlen(name), problem->field, 65);
+                problem->status = 400;
                 tmb_field_unknown(fields, name, "request", problem->message, sizeof problem->message);
                 return false;
             }
@@ -241,8 +234,7 @@ bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, 
     }
     for (const tmb_field *field = fields; field != NULL && field->name != NULL; field++) {
         if ((field->flags & TMB_FIELD_REQUIRED) && json_object_get(object, field->name) == NULL) {
-            (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
-            return fail(problem, "is missing");
+            return tmb_problem_set(problem, field->name, 400, "is missing");
         }
     }
     return true;
@@ -275,19 +267,17 @@ static json_t *settle_list(const tmb_field *field, const json_t *list) {
     return settled;
 }
 
-static bool settle_items(const tmb_field *field, json_t *list, tmb_field_problem *problem) {
+static bool settle_items(const tmb_field *field, json_t *list, tmb_problem *problem) {
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *item = json_array_get(list, i);
-        tmb_field_problem inner = {.field = ""};
-        if (json_is_object(item) && !tmb_fields_settle(field->fields, item, &inner)) {
-            (void)snprintf(problem->field, sizeof problem->field, "%s[%zu].%s", field->name, i, inner.field);
-            return fail(problem, "%s", inner.message);
+        if (json_is_object(item) && !tmb_fields_settle(field->fields, item, problem)) {
+            return tmb_problem_within(problem, field->name, i);
         }
     }
     return true;
 }
 
-bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_problem *problem) {
+bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_problem *problem) {
     const char *name = NULL;
     json_t *value = NULL;
     void *next = NULL;
@@ -301,8 +291,7 @@ bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_proble
                                                                               : settle_value(field, value);
         bool twice = now != NULL && json_object_get(settled, field->name) != NULL;
         if (twice) {
-            (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
-            (void)fail(problem, "comes twice, under another name too");
+            (void)tmb_problem_set(problem, field->name, 400, "comes twice, under another name too");
         } else if (now != NULL) {
             (void)json_object_set(settled, field->name, now);
         }
@@ -318,10 +307,10 @@ bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_proble
     return true;
 }
 
-json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_field_problem *problem) {
-    (void)snprintf(problem->field, sizeof problem->field, "%s", field->name);
+json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_problem *problem) {
+    (void)tmb_problem_name(problem, field->name);
     if (tmb_utf8_length(text, size) == SIZE_MAX) {
-        (void)fail(problem, "must be UTF-8 without NUL");
+        (void)tmb_problem_say(problem, 400, "must be UTF-8 without NUL");
         return NULL;
     }
     json_t *value = NULL;
@@ -330,7 +319,7 @@ json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, t
         bool no = (size == 5 && memcmp(text, "false", 5) == 0) || (size == 1 && text[0] == '0');
         value = yes ? json_true() : no ? json_false() : NULL;
         if (value == NULL) {
-            (void)fail(problem, "must be true or false");
+            (void)tmb_problem_say(problem, 400, "must be true or false");
         }
         return value;
     }
@@ -340,14 +329,15 @@ json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, t
         value = size && text[0] != ' ' ? json_loadb(text, size, JSON_DECODE_ANY, &error) : NULL;
         if (!json_is_number(value)) {
             json_decref(value);
-            (void)fail(problem, "must be %s", field->kind == TMB_FIELD_INTEGER ? "an integer" : "a number");
+            (void)tmb_problem_say(problem, 400, "must be %s",
+                                  field->kind == TMB_FIELD_INTEGER ? "an integer" : "a number");
             return NULL;
         }
         return value;
     }
     value = json_stringn(text, size);
     if (value == NULL) {
-        (void)fail(problem, "out of memory");
+        (void)tmb_problem_say(problem, 400, "out of memory");
     }
     return value;
 }

@@ -4,6 +4,7 @@
 #define TMB_SERVER_FIELDS_H
 
 #include "server/config.h"
+#include "server/problem.h"
 
 #include <jansson.h>
 
@@ -44,23 +45,17 @@ typedef struct tmb_field {
     const char *summary;
 } tmb_field;
 
-/* What was wrong: `field` is a path as "items[3].seed", `message` what it should be. */
-typedef struct tmb_field_problem {
-    char field[96];
-    char message[256];
-} tmb_field_problem;
-
 /* Puts an object into the form that the checks and handlers expect: aliases become names; members that are null (or "",
  * if that means the same) go; names of voices become NFC. False if one field comes under two names. */
-bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_field_problem *problem);
+bool tmb_fields_settle(const tmb_field *fields, json_t *object, tmb_problem *problem);
 
 /* Checks an object that was settled against a table. `strict`: unknown members are a problem too. */
 bool tmb_fields_check(const tmb_field *fields, const tmb_server_config *config, const json_t *object, bool strict,
-                      tmb_field_problem *problem);
+                      tmb_problem *problem);
 
 /* The JSON value that a form's or query's text stands for in this field; NULL out of memory or if it is
  * no such value (`problem` is set then). */
-json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_field_problem *problem);
+json_t *tmb_field_parse(const tmb_field *field, const char *text, size_t size, tmb_problem *problem);
 
 /* By name or alias; NULL: there is none. */
 const tmb_field *tmb_field_find(const tmb_field *fields, const char *name);

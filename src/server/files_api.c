@@ -51,7 +51,7 @@ void tmb_handle_file_upload(tmb_request *request) {
         return;
     }
     tmb_audio_info audio;
-    tmb_reference_problem problem;
+    tmb_problem problem;
     const tmb_server_config *config = request->server->config;
     if (!tmb_check_kept_audio(config, tmb_upload_path(upload), config->max_input_seconds, &audio, &problem)) {
         tmb_upload_abort(&upload);

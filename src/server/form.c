@@ -26,15 +26,12 @@ struct tmb_form {
     size_t count;
     part *open;          /* the one whose bytes come */
     uint64_t text_bytes; /* of all texts */
-    unsigned problem;
-    char field[64], message[192];
+    tmb_problem problem; /* the first one */
 };
 
 static bool fail(tmb_form *form, unsigned status, const char *field, const char *message) {
-    if (!form->problem) {
-        form->problem = status;
-        (void)snprintf(form->field, sizeof form->field, "%s", field);
-        (void)snprintf(form->message, sizeof form->message, "%s", message);
+    if (!form->problem.status) {
+        (void)tmb_problem_set(&form->problem, field, status, "%s", message);
     }
     return false;
 }
@@ -50,7 +47,7 @@ static part *find_part(const tmb_form *form, const char *name) {
 }
 
 static bool fail_store(tmb_form *form, tmb_store_status status, const char *field) {
-    char message[sizeof form->message];
+    char message[sizeof form->problem.message];
     unsigned code = tmb_store_problem(status, "file", message, sizeof message);
     return fail(form, code, field, message);
 }
@@ -191,27 +188,27 @@ void tmb_form_destroy(tmb_form *form) {
 }
 
 bool tmb_form_write(tmb_form *form, const char *data, size_t size) {
-    if (!form->problem && !tmb_multipart_write(form->multipart, data, size)) {
+    if (!form->problem.status && !tmb_multipart_write(form->multipart, data, size)) {
         const char *problem = tmb_multipart_problem(form->multipart);
         (void)fail(form, MHD_HTTP_BAD_REQUEST, "form",
                    problem != NULL ? problem : "is not well-formed multipart/form-data");
     }
-    return !form->problem;
+    return !form->problem.status;
 }
 
 uint64_t tmb_form_text_bytes(const tmb_form *form) { return form->text_bytes; }
 
 json_t *tmb_form_finish(tmb_form *form) {
-    if (!form->problem && !tmb_multipart_finish(form->multipart)) {
+    if (!form->problem.status && !tmb_multipart_finish(form->multipart)) {
         (void)fail(form, MHD_HTTP_BAD_REQUEST, "form", tmb_multipart_problem(form->multipart));
     }
-    json_t *object = form->problem ? NULL : json_object();
+    json_t *object = form->problem.status ? NULL : json_object();
     for (size_t i = 0; object != NULL && i < form->count; i++) {
         part *at = &form->parts[i];
         if (at->is_file) {
             continue;
         }
-        tmb_field_problem problem = {.field = ""};
+        tmb_problem problem = {.field = ""};
         json_t *value = tmb_field_parse(at->field, at->text.data != NULL ? at->text.data : "", at->text.size, &problem);
         /* An empty part is how a page's form says "nothing". */
         if (value == NULL || (at->text.size == 0 && !(at->field->flags & TMB_FIELD_REQUIRED))) {
@@ -229,11 +226,7 @@ json_t *tmb_form_finish(tmb_form *form) {
     return object;
 }
 
-unsigned tmb_form_problem(const tmb_form *form, const char **field, const char **message) {
-    *field = form->field;
-    *message = form->message;
-    return form->problem;
-}
+const tmb_problem *tmb_form_problem(const tmb_form *form) { return &form->problem; }
 
 bool tmb_form_has_file(const tmb_form *form, const char *name) {
     /* A browser sends a file input that was left alone as a file without name and bytes. */

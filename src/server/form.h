@@ -2,6 +2,7 @@
 #ifndef TMB_SERVER_FORM_H
 #define TMB_SERVER_FORM_H
 
+#include "server/problem.h"
 #include "server/request.h"
 
 /* NULL if there is no memory. What is wrong with the content type, tmb_form_problem says at once. */
@@ -18,8 +19,8 @@ uint64_t tmb_form_text_bytes(const tmb_form *form);
  * if something is wrong. */
 json_t *tmb_form_finish(tmb_form *form);
 
-/* 0 = nothing wrong so far, otherwise the status to answer with. */
-unsigned tmb_form_problem(const tmb_form *form, const char **field, const char **message);
+/* The first thing that is wrong; status 0: nothing so far. */
+const tmb_problem *tmb_form_problem(const tmb_form *form);
 
 /* The file part `name`, or NULL; the caller owns it. `file_name` and `content_type` (may be NULL) get
  * what the client called it, or "". */

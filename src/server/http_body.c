@@ -45,13 +45,11 @@ static bool refuse_memory(tmb_request *request) {
 
 /* Whether the form is well so far. */
 static bool check_form(tmb_request *request) {
-    const char *field = NULL;
-    const char *message = NULL;
-    unsigned status = tmb_form_problem(request->form, &field, &message);
-    if (status) {
-        tmb_refuse(request, status, field, "%s", message);
+    const tmb_problem *problem = tmb_form_problem(request->form);
+    if (problem->status) {
+        tmb_refuse(request, problem->status, problem->field, "%s", problem->message);
     }
-    return !status;
+    return !problem->status;
 }
 
 bool tmb_body_prepare(tmb_request *request, uint64_t length) {

@@ -9,26 +9,15 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-bool tmb_item_refuse(tmb_item_problem *problem, const char *field, unsigned status, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    (void)snprintf(problem->field, sizeof problem->field, "%s", field != NULL ? field : "");
-    problem->status = status;
-    (void)vsnprintf(problem->message, sizeof problem->message, format, arguments);
-    va_end(arguments);
-    return false;
-}
 
 /* The fields that may be lists; custom_id may be shorter than the others. */
 static const char *const list_fields[] = {"text",  "ref_audio", "ref_text", "language",
                                           "voice", "speaker",   "instruct", "model"};
 
-size_t tmb_item_count(const json_t *arguments, tmb_item_problem *problem) {
+size_t tmb_item_count(const json_t *arguments, tmb_problem *problem) {
     size_t count = 1;
     const char *longest = "text";
     for (size_t i = 0; i < sizeof list_fields / sizeof list_fields[0]; i++) {
@@ -42,14 +31,14 @@ size_t tmb_item_count(const json_t *arguments, tmb_item_problem *problem) {
         const json_t *value = json_object_get(arguments, list_fields[i]);
         size_t size = json_is_array(value) ? json_array_size(value) : 1;
         if (size != 1 && size != count) {
-            (void)tmb_item_refuse(problem, list_fields[i], 400, "has %zu elements but %s has %zu", size, longest,
+            (void)tmb_problem_set(problem, list_fields[i], 400, "has %zu elements but %s has %zu", size, longest,
                                   count);
             return 0;
         }
     }
     const json_t *names = json_object_get(arguments, "custom_id");
     if (json_is_array(names) && json_array_size(names) > count) {
-        (void)tmb_item_refuse(problem, "custom_id", 400, "has %zu elements for %zu items", json_array_size(names),
+        (void)tmb_problem_set(problem, "custom_id", 400, "has %zu elements for %zu items", json_array_size(names),
                               count);
         return 0;
     }
@@ -62,43 +51,42 @@ const char *tmb_item_custom_id(const json_t *arguments, size_t index) {
     return json_string_value(json_is_array(value) ? json_array_get(value, index) : value);
 }
 
-bool tmb_item_check_language(tmb_server *server, const json_t *arguments, size_t index, tmb_item_problem *problem) {
+bool tmb_item_check_language(tmb_server *server, const json_t *arguments, size_t index, tmb_problem *problem) {
     tmb_error error;
     const json_t *value = json_object_get(arguments, "language");
     const char *language = tmb_text_at(arguments, "language", index, NULL);
     if (tmb_check_language(server->timbre, language, &error) == TMB_OK) {
         return true;
     }
-    char field[48] = "language";
+    char field[sizeof problem->field] = "language";
     if (json_is_array(value)) {
         (void)snprintf(field, sizeof field, "language[%zu]", json_array_size(value) == 1 ? 0 : index);
     }
-    return tmb_item_refuse(problem, field, 400, "%s", error.message);
+    return tmb_problem_set(problem, field, 400, "%s", error.message);
 }
 
 bool tmb_item_voice(tmb_server *server, const json_t *arguments, size_t index, char name[TMB_NAME_SIZE], bool *given,
-                    tmb_item_problem *problem) {
+                    tmb_problem *problem) {
     const char *voice = tmb_text_at(arguments, "voice", index, NULL);
     const char *what = NULL;
     name[0] = 0;
     if (voice != NULL && !tmb_name_normalise(voice, name, &what)) {
-        return tmb_item_refuse(problem, "voice", 400, "%s", what);
+        return tmb_problem_set(problem, "voice", 400, "%s", what);
     }
     *given = tmb_voices_resolve(&server->voices, server->store, voice != NULL ? name : NULL, name);
     return true;
 }
 
 static bool fill_voice(tmb_server *server, const char *name, tmb_references *references, tmb_item_inputs *out,
-                       tmb_item_problem *problem) {
+                       tmb_problem *problem) {
     int descriptor = -1;
     tmb_store_status status = tmb_store_voice_get(server->store, name, &descriptor, &out->voice);
     if (status == TMB_STORE_NOT_FOUND) {
-        return tmb_item_refuse(problem, "voice", 400, "there is no voice \"%.120s\": see GET /api/v1/voices", name);
+        return tmb_problem_set(problem, "voice", 400, "there is no voice \"%.120s\": see GET /api/v1/voices", name);
     }
     if (status != TMB_STORE_OK) {
-        (void)tmb_item_refuse(problem, "voice", 0, " ");
         problem->status = tmb_store_problem(status, "voice", problem->message, sizeof problem->message);
-        return false;
+        return tmb_problem_name(problem, "voice");
     }
     /* What was prepared is used if it can be, otherwise the recording; both stay readable if the voice is removed. */
     tmb_clone_request *request = &out->request;
@@ -114,17 +102,16 @@ static bool fill_voice(tmb_server *server, const char *name, tmb_references *ref
     /* A voice sounds as it was saved, whether what was prepared of it is there or is made anew of the recording. */
     request->run_pre_processing =
         out->voice.run_pre_processing && (request->run_pre_processing || tmb_voice_is_saved(server, request->model));
-    return request->ref_audio != NULL || tmb_item_refuse(problem, "voice", 503, "not enough memory");
+    return request->ref_audio != NULL || tmb_problem_set(problem, "voice", 503, "not enough memory");
 }
 
 static bool fill_reference(const json_t *arguments, size_t index, const char *ref_audio, tmb_references *references,
-                           tmb_item_inputs *out, tmb_item_problem *problem) {
-    tmb_reference_problem reason;
+                           tmb_item_inputs *out, tmb_problem *problem) {
     tmb_clone_request *request = &out->request;
     tmb_references_salvage(references, request->salvage);
-    request->ref_audio = tmb_references_open(references, ref_audio, &reason);
+    request->ref_audio = tmb_references_open(references, ref_audio, problem);
     if (request->ref_audio == NULL) {
-        return tmb_item_refuse(problem, "ref_audio", reason.status, "%s", reason.message);
+        return tmb_problem_name(problem, "ref_audio");
     }
     request->ref_text = tmb_text_at(arguments, "ref_text", index, NULL);
     if (request->ref_text != NULL && strspn(request->ref_text, " \t\r\n\v\f") == strlen(request->ref_text)) {
@@ -141,7 +128,7 @@ bool tmb_item_has_own_voice(const json_t *arguments, size_t index) {
 }
 
 static bool fill_source(tmb_server *server, const json_t *arguments, size_t index, tmb_references *references,
-                        tmb_item_inputs *out, tmb_item_problem *problem) {
+                        tmb_item_inputs *out, tmb_problem *problem) {
     const char *ref_audio = tmb_text_at(arguments, "ref_audio", index, NULL);
     char voice[TMB_NAME_SIZE];
     bool given = false;
@@ -150,7 +137,7 @@ static bool fill_source(tmb_server *server, const json_t *arguments, size_t inde
         return true;
     }
     if (ref_audio != NULL && tmb_text_at(arguments, "voice", index, NULL) != NULL) {
-        return tmb_item_refuse(problem, "voice", 400, "name either a voice or ref_audio, not both");
+        return tmb_problem_set(problem, "voice", 400, "name either a voice or ref_audio, not both");
     }
     if (ref_audio != NULL) {
         return fill_reference(arguments, index, ref_audio, references, out, problem);
@@ -159,7 +146,7 @@ static bool fill_source(tmb_server *server, const json_t *arguments, size_t inde
         return false;
     }
     return given ? fill_voice(server, voice, references, out, problem)
-                 : tmb_item_refuse(problem, "ref_audio", 400, "is missing (or name a stored voice)");
+                 : tmb_problem_set(problem, "ref_audio", 400, "is missing (or name a stored voice)");
 }
 
 static void set_field(const tmb_clone_field *row, const json_t *value, tmb_clone_request *request) {
@@ -205,7 +192,7 @@ static void fill_settings(const json_t *arguments, tmb_clone_request *request) {
 }
 
 bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bool enhanced, tmb_who who,
-                   tmb_references *references, tmb_item_inputs *out, tmb_item_problem *problem) {
+                   tmb_references *references, tmb_item_inputs *out, tmb_problem *problem) {
     memset(out, 0, sizeof *out);
     tmb_clone_request *request = &out->request;
     tmb_clone_request_default(request);

@@ -14,14 +14,8 @@ typedef struct tmb_item_inputs {
     tmb_voice_info voice;
 } tmb_item_inputs;
 
-typedef struct tmb_item_problem {
-    char field[48]; /* "" = none */
-    unsigned status;
-    char message[256];
-} tmb_item_problem;
-
 /* How many items the fields describe; 0 if lists disagree (`problem`). */
-size_t tmb_item_count(const json_t *arguments, tmb_item_problem *problem);
+size_t tmb_item_count(const json_t *arguments, tmb_problem *problem);
 
 /* Whether an item asks for a voice of a model's own, by speaker or instruct. */
 bool tmb_item_has_own_voice(const json_t *arguments, size_t index);
@@ -29,20 +23,16 @@ bool tmb_item_has_own_voice(const json_t *arguments, size_t index);
 /* Fills in item `index`. `enhanced` false: neither pre- nor post-processing. `who`: what the route is for; TMB_WHO_AUTO
  * is as the fields say. The seed is always set. */
 bool tmb_item_fill(tmb_server *server, const json_t *arguments, size_t index, bool enhanced, tmb_who who,
-                   tmb_references *references, tmb_item_inputs *out, tmb_item_problem *problem);
+                   tmb_references *references, tmb_item_inputs *out, tmb_problem *problem);
 void tmb_item_inputs_free(tmb_item_inputs *inputs);
 
-/* Sets the problem; returns false. `field` NULL: none. */
-bool tmb_item_refuse(tmb_item_problem *problem, const char *field, unsigned status, const char *format, ...)
-    TMB_PRINTF(4, 5);
-
 /* Whether the engine speaks the language that item `index` asks for. */
-bool tmb_item_check_language(tmb_server *server, const json_t *arguments, size_t index, tmb_item_problem *problem);
+bool tmb_item_check_language(tmb_server *server, const json_t *arguments, size_t index, tmb_problem *problem);
 
 /* The stored voice that item `index` asks for, aliases and the default applied, in `name`. *given: there is one. False:
  * what is asked for cannot be a name. */
 bool tmb_item_voice(tmb_server *server, const json_t *arguments, size_t index, char name[TMB_NAME_SIZE], bool *given,
-                    tmb_item_problem *problem);
+                    tmb_problem *problem);
 
 /* An error as a client may see it: the status that a request of this one item would get, and the text.
  * Internal details are logged; the client sees only "Internal Error". */

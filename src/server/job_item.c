@@ -189,7 +189,7 @@ static double wait_for_servers(void *user) {
 /* What was stored is checked as it was when it came: nobody knows what became of the database since. */
 static bool check_stored(job_item *item) {
     tmb_item_run *run = &item->run;
-    tmb_field_problem problem;
+    tmb_problem problem;
     if (!json_is_object(item->arguments)) {
         (void)snprintf(run->message, sizeof run->message, "The stored request is damaged");
         return false;
@@ -204,7 +204,7 @@ static bool check_stored(job_item *item) {
 /* False: the message says why, *end what becomes of the item. */
 static bool fill(job_item *item, tmb_item_inputs *inputs, tmb_work_end *end) {
     tmb_item_run *run = &item->run;
-    tmb_item_problem problem = {.status = 0, .message = ""};
+    tmb_problem problem = {.status = 0, .message = ""};
     if (!tmb_item_fill(run->server, item->arguments, 0, true, TMB_WHO_AUTO, item->references, inputs, &problem)) {
         bool own = problem.status >= 500; /* a file that is there, and that this worker cannot have */
         (void)snprintf(run->message, sizeof run->message, "%s%s: %s", own ? "" : "Invalid Input: ", problem.field,

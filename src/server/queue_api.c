@@ -67,7 +67,7 @@ static bool allocate_needs(job_needs *needs, size_t count) {
 }
 
 /* Whether the voice that an item names, if it does, is stored. */
-static bool settle_voice(tmb_request *request, json_t *item, tmb_item_problem *problem) {
+static bool settle_voice(tmb_request *request, json_t *item, tmb_problem *problem) {
     char voice[TMB_NAME_SIZE];
     bool given = false;
     tmb_voice_info info;
@@ -75,16 +75,16 @@ static bool settle_voice(tmb_request *request, json_t *item, tmb_item_problem *p
         return false;
     }
     if (!given) {
-        return tmb_item_refuse(problem, "ref_audio", 400, "name a voice or ref_audio, one of them");
+        return tmb_problem_set(problem, "ref_audio", 400, "name a voice or ref_audio, one of them");
     }
     tmb_store_status status = tmb_store_voice_get(request->server->store, voice, NULL, &info);
     if (status == TMB_STORE_OK) {
         tmb_voice_info_free(&info);
         /* The job keeps the voice, whatever becomes of the alias or the default. */
         return json_object_set_new(item, "voice", json_string(voice)) == 0 ||
-               tmb_item_refuse(problem, NULL, 503, "Not enough memory");
+               tmb_problem_set(problem, NULL, 503, "Not enough memory");
     }
-    (void)tmb_item_refuse(problem, "voice", 400, "there is no voice \"%.120s\"", voice);
+    (void)tmb_problem_set(problem, "voice", 400, "there is no voice \"%.120s\"", voice);
     if (status != TMB_STORE_NOT_FOUND) {
         problem->status = tmb_store_problem(status, "voice", problem->message, sizeof problem->message);
     }
@@ -93,7 +93,7 @@ static bool settle_voice(tmb_request *request, json_t *item, tmb_item_problem *p
 
 /* Turns an item's reference into something that lasts. Equal texts are stored once: `seen` maps them. */
 static bool settle_reference(tmb_request *request, json_t *item, tmb_references *references, json_t *seen,
-                             job_needs *needs, tmb_item_problem *problem) {
+                             job_needs *needs, tmb_problem *problem) {
     const char *ref_audio = tmb_text_at(item, "ref_audio", 0, NULL);
     if (!tmb_item_check_language(request->server, item, 0, problem)) {
         return false;
@@ -105,19 +105,15 @@ static bool settle_reference(tmb_request *request, json_t *item, tmb_references 
         return settle_voice(request, item, problem);
     }
     if (tmb_text_at(item, "voice", 0, NULL) != NULL) {
-        return tmb_item_refuse(problem, "ref_audio", 400, "name a voice or ref_audio, one of them");
+        return tmb_problem_set(problem, "ref_audio", 400, "name a voice or ref_audio, one of them");
     }
-    (void)tmb_item_refuse(problem, "ref_audio", 400, " ");
     const char *known = json_string_value(json_object_get(seen, ref_audio));
     if (known == NULL) {
-        tmb_reference_problem reason;
         bool fresh = false;
         char *id = needs->files[needs->file_count].id;
         tmb_references_salvage(references, tmb_boolean_at(item, "salvage", false));
-        if (!tmb_reference_store(references, ref_audio, id, &fresh, &reason)) {
-            problem->status = reason.status;
-            (void)snprintf(problem->message, sizeof problem->message, "%s", reason.message);
-            return false;
+        if (!tmb_reference_store(references, ref_audio, id, &fresh, problem)) {
+            return tmb_problem_name(problem, "ref_audio");
         }
         if (id[0]) {
             needs->files[needs->file_count].owned = fresh;
@@ -127,16 +123,14 @@ static bool settle_reference(tmb_request *request, json_t *item, tmb_references 
         known = json_string_value(json_object_get(seen, ref_audio));
     }
     if (known == NULL || json_object_set_new(item, "ref_audio", json_string(known))) {
-        problem->status = 503;
-        (void)snprintf(problem->message, sizeof problem->message, "Not enough memory");
-        return false;
+        return tmb_problem_set(problem, NULL, 503, "Not enough memory");
     }
     return true;
 }
 
 static bool request_is_gone(void *user) { return tmb_request_gone(user); }
 
-static bool settle(tmb_request *request, job_needs *needs, tmb_item_problem *problem, char field[96]) {
+static bool settle(tmb_request *request, job_needs *needs, tmb_problem *problem) {
     json_t *items = json_object_get(request->arguments, "items");
     tmb_references *references = tmb_references_create(request->server, request_is_gone, request);
     json_t *seen = json_object();
@@ -145,7 +139,7 @@ static bool settle(tmb_request *request, job_needs *needs, tmb_item_problem *pro
         json_t *item = json_array_get(items, i);
         good = settle_reference(request, item, references, seen, needs, problem);
         if (!good) {
-            (void)snprintf(field, 96, "items[%zu].%s", i, problem->field);
+            (void)tmb_problem_within(problem, "items", i);
             break;
         }
         needs->requests[i] = json_dumps(item, JSON_COMPACT | JSON_REAL_PRECISION(15));
@@ -198,14 +192,13 @@ static void submit_job(tmb_request *request, job_needs *needs) {
         tmb_refuse_for_now(request, 503, 5, "Not enough memory");
         return;
     }
-    tmb_item_problem problem = {.status = 0, .message = "Not enough memory"};
-    char field[96] = "items";
-    if (!settle(request, needs, &problem, field)) {
+    tmb_problem problem = {.status = 0};
+    if (!settle(request, needs, &problem)) {
         free_needs(server, needs, false);
         if (problem.status == 503 || !problem.status) {
-            tmb_refuse_for_now(request, 503, 5, "%s", problem.message);
+            tmb_refuse_for_now(request, 503, 5, "%s", problem.status ? problem.message : "Not enough memory");
         } else {
-            tmb_refuse(request, problem.status, problem.status == 400 ? field : NULL, "%s", problem.message);
+            tmb_refuse(request, problem.status, problem.status == 400 ? problem.field : NULL, "%s", problem.message);
         }
         return;
     }

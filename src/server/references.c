@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -37,26 +36,15 @@ struct tmb_references {
     bool salvage;
 };
 
-static bool fail(tmb_reference_problem *problem, unsigned status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static bool fail(tmb_reference_problem *problem, unsigned status, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    problem->status = status;
-    (void)vsnprintf(problem->message, sizeof problem->message, format, arguments);
-    va_end(arguments);
-    return false;
-}
-
-static bool fail_store(tmb_reference_problem *problem, tmb_store_status status) {
+static bool fail_store(tmb_problem *problem, tmb_store_status status) {
     problem->status = tmb_store_problem(status, "file", problem->message, sizeof problem->message);
     return false;
 }
 
 /* Reports a failed open(), by errno. */
-static bool fail_open(tmb_reference_problem *problem) {
+static bool fail_open(tmb_problem *problem) {
     bool busy = tmb_errno_is_exhausted(errno);
-    return fail(problem, busy ? 503 : 500, "%s", busy ? "The server is busy" : "Internal Error");
+    return tmb_problem_say(problem, busy ? 503 : 500, "%s", busy ? "The server is busy" : "Internal Error");
 }
 
 tmb_references *tmb_references_create(tmb_server *server, bool (*cancelled)(void *user), void *user) {
@@ -130,7 +118,7 @@ static tmb_status count_samples(tmb_audio_reader *reader, tmb_audio_info *info, 
 }
 
 static bool check_audio(const char *path, const tmb_audio_limits *limits, bool counts, tmb_audio_info *info,
-                        tmb_reference_problem *problem) {
+                        tmb_problem *problem) {
     const double seconds = limits->max_seconds;
     tmb_audio_reader *reader = NULL;
     tmb_error error = {.status = TMB_OK};
@@ -141,25 +129,25 @@ static bool check_audio(const char *path, const tmb_audio_limits *limits, bool c
     tmb_audio_close(&reader);
     if (status != TMB_OK) {
         const char *message = error.message + error.name_bytes; /* the path is ours and says nothing to the client */
-        return error.status == TMB_ERROR_MEMORY ? fail(problem, 503, "not enough memory to read the file")
-               : tmb_error_is_exhausted(&error) ? fail(problem, 503, "The server is busy")
-               : error.status == TMB_ERROR_IO   ? fail(problem, 500, "Internal Error")
-                                                : fail(problem, 400, "%s", message);
+        return error.status == TMB_ERROR_MEMORY ? tmb_problem_say(problem, 503, "not enough memory to read the file")
+               : tmb_error_is_exhausted(&error) ? tmb_problem_say(problem, 503, "The server is busy")
+               : error.status == TMB_ERROR_IO   ? tmb_problem_say(problem, 500, "Internal Error")
+                                                : tmb_problem_say(problem, 400, "%s", message);
     }
     if (seconds > 0 && info->rate > 0 && (double)info->length / info->rate > seconds) {
-        return fail(problem, 400, "the audio is longer than %g s", seconds);
+        return tmb_problem_say(problem, 400, "the audio is longer than %g s", seconds);
     }
     return true;
 }
 
 bool tmb_check_audio(const tmb_server_config *config, const char *path, double seconds, bool salvage,
-                     tmb_audio_info *info, tmb_reference_problem *problem) {
+                     tmb_audio_info *info, tmb_problem *problem) {
     const tmb_audio_limits limits = {.max_seconds = seconds, .salvage = salvage, .no_ffmpeg = config->no_ffmpeg};
     return check_audio(path, &limits, false, info, problem);
 }
 
 bool tmb_check_kept_audio(const tmb_server_config *config, const char *path, double seconds, tmb_audio_info *info,
-                          tmb_reference_problem *problem) {
+                          tmb_problem *problem) {
     const tmb_audio_limits limits = {.max_seconds = seconds, .no_ffmpeg = config->no_ffmpeg};
     return check_audio(path, &limits, true, info, problem);
 }
@@ -197,12 +185,12 @@ static bool is_url(const char *text) {
 }
 
 /* Base64, as the content of a data: URI or by itself, into an upload; NULL: `problem` says why. */
-static tmb_upload *decode(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+static tmb_upload *decode(tmb_references *references, const char *text, tmb_problem *problem) {
     const tmb_server_config *config = references->server->config;
     bool is_uri = is_data(text);
     const char *at = is_uri ? tmb_data_uri_content(text) : text;
     if (at == NULL) {
-        (void)fail(problem, 400, "a data: URI must have base64 content");
+        (void)tmb_problem_say(problem, 400, "a data: URI must have base64 content");
         return NULL;
     }
     tmb_upload *upload = NULL;
@@ -225,7 +213,7 @@ static tmb_upload *decode(tmb_references *references, const char *text, tmb_refe
         left -= take;
     }
     if (status == TMB_STORE_OK && !tmb_base64_end(&reader)) {
-        (void)fail(problem, 400, "is not valid base64");
+        (void)tmb_problem_say(problem, 400, "is not valid base64");
         tmb_upload_abort(&upload);
     } else if (status != TMB_STORE_OK) {
         (void)fail_store(problem, status);
@@ -234,7 +222,7 @@ static tmb_upload *decode(tmb_references *references, const char *text, tmb_refe
     return upload;
 }
 
-static tmb_upload *fetch_url(tmb_references *references, const char *url, tmb_reference_problem *problem) {
+static tmb_upload *fetch_url(tmb_references *references, const char *url, tmb_problem *problem) {
     tmb_upload *upload = NULL;
     tmb_store_status status =
         tmb_upload_begin(references->server->store, references->server->config->max_upload_bytes, &upload);
@@ -246,7 +234,7 @@ static tmb_upload *fetch_url(tmb_references *references, const char *url, tmb_re
     unsigned code = tmb_fetch(references->server->config, url, upload, references->cancelled, references->user, message,
                               sizeof message);
     if (code) {
-        (void)fail(problem, code, "%s", message);
+        (void)tmb_problem_say(problem, code, "%s", message);
         tmb_upload_abort(&upload);
     }
     return upload;
@@ -263,7 +251,7 @@ static int detach(tmb_upload **upload) {
 
 /* What the text names on this server: a file by its id, or a path inside --audio-root. -1: there is no such thing
  * (`problem` not set) or it cannot be used. */
-static int open_named(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+static int open_named(tmb_references *references, const char *text, tmb_problem *problem) {
     tmb_server *server = references->server;
     if (tmb_is_id(text)) {
         int descriptor = -1;
@@ -294,24 +282,24 @@ static bool is_bare(const tmb_references *references, const char *text) {
 
 /* The bytes that the text itself carries or leads to; NULL: it is another kind of text (`problem` not set), or they
  * cannot be had. */
-static tmb_upload *obtain(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+static tmb_upload *obtain(tmb_references *references, const char *text, tmb_problem *problem) {
     if (is_data(text) || is_bare(references, text)) {
         return decode(references, text, problem);
     }
     return is_url(text) ? fetch_url(references, text, problem) : NULL;
 }
 
-static void fail_unknown(const tmb_references *references, const char *text, tmb_reference_problem *problem) {
+static void fail_unknown(const tmb_references *references, const char *text, tmb_problem *problem) {
     if (tmb_is_id(text)) {
-        (void)fail(problem, 400, "there is no file with this id (it may have expired)");
+        (void)tmb_problem_say(problem, 400, "there is no file with this id (it may have expired)");
     } else if (references->server->audio_root < 0) {
-        (void)fail(problem, 400, "must be a file id from POST /api/v1/files/upload or a data: URI");
+        (void)tmb_problem_say(problem, 400, "must be a file id from POST /api/v1/files/upload or a data: URI");
     } else {
-        (void)fail(problem, 400, "must be a file id, a data: URI or a path of a file inside --audio-root");
+        (void)tmb_problem_say(problem, 400, "must be a file id, a data: URI or a path of a file inside --audio-root");
     }
 }
 
-static int open_reference(tmb_references *references, const char *text, tmb_reference_problem *problem) {
+static int open_reference(tmb_references *references, const char *text, tmb_problem *problem) {
     int descriptor = is_data(text) || is_url(text) ? -1 : open_named(references, text, problem);
     if (descriptor >= 0 || problem->status) {
         return descriptor;
@@ -330,14 +318,15 @@ static int open_reference(tmb_references *references, const char *text, tmb_refe
     return descriptor;
 }
 
-static bool may_add(const tmb_references *references, tmb_reference_problem *problem) {
+static bool may_add(const tmb_references *references, tmb_problem *problem) {
     const uint64_t most = references->server->config->max_references;
     return references->count + references->stored < most ||
-           fail(problem, 400, "more than %llu different references in one request", (unsigned long long)most);
+           tmb_problem_say(problem, 400, "more than %llu different references in one request",
+                           (unsigned long long)most);
 }
 
 /* Takes the descriptor; the path, if it is audio. */
-static const char *keep(tmb_references *references, const char *key, int descriptor, tmb_reference_problem *problem) {
+static const char *keep(tmb_references *references, const char *key, int descriptor, tmb_problem *problem) {
     if (!may_add(references, problem)) {
         (void)close(descriptor);
         return NULL;
@@ -345,7 +334,7 @@ static const char *keep(tmb_references *references, const char *key, int descrip
     tmb_audio_info info;
     reference *added = add(references, key, strlen(key), descriptor);
     if (added == NULL) {
-        (void)fail(problem, 503, "not enough memory");
+        (void)tmb_problem_say(problem, 503, "not enough memory");
         return NULL;
     }
     return tmb_check_audio(references->server->config, added->path, references->server->config->max_reference_seconds,
@@ -354,10 +343,10 @@ static const char *keep(tmb_references *references, const char *key, int descrip
                : NULL;
 }
 
-const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_reference_problem *problem) {
+const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_problem *problem) {
     size_t size = strlen(ref_audio);
     uint64_t hash = tmb_hash_name(ref_audio, size);
-    *problem = (tmb_reference_problem){.status = 0};
+    *problem = (tmb_problem){.status = 0};
     for (reference *at = references->first; at != NULL; at = at->next) {
         if (!at->is_held && at->hash == hash && at->key_size == size) {
             return at->path;
@@ -367,9 +356,8 @@ const char *tmb_references_open(tmb_references *references, const char *ref_audi
     return descriptor < 0 ? NULL : keep(references, ref_audio, descriptor, problem);
 }
 
-const char *tmb_references_add(tmb_references *references, const char *key, tmb_upload *upload,
-                               tmb_reference_problem *problem) {
-    *problem = (tmb_reference_problem){.status = 0};
+const char *tmb_references_add(tmb_references *references, const char *key, tmb_upload *upload, tmb_problem *problem) {
+    *problem = (tmb_problem){.status = 0};
     int descriptor = detach(&upload);
     if (descriptor < 0) {
         (void)fail_open(problem);
@@ -379,8 +367,8 @@ const char *tmb_references_add(tmb_references *references, const char *key, tmb_
 }
 
 bool tmb_reference_store(tmb_references *references, const char *ref_audio, char id[TMB_STORE_ID], bool *fresh,
-                         tmb_reference_problem *problem) {
-    *problem = (tmb_reference_problem){.status = 0};
+                         tmb_problem *problem) {
+    *problem = (tmb_problem){.status = 0};
     *fresh = false;
     id[0] = 0;
     int named = is_data(ref_audio) || is_url(ref_audio) ? -1 : open_named(references, ref_audio, problem);

@@ -4,15 +4,12 @@
 #ifndef TMB_SERVER_REFERENCES_H
 #define TMB_SERVER_REFERENCES_H
 
+#include "server/problem.h"
 #include "server/request.h"
 
 typedef struct tmb_references tmb_references; /* of one request */
 
-/* Why a reference cannot be used: the status to answer with, and the rest of the message. */
-typedef struct tmb_reference_problem {
-    unsigned status;
-    char message[256];
-} tmb_reference_problem;
+/* Where these functions say why a reference cannot be used, the problem's field is left to the caller. */
 
 /* NULL out of memory. `cancelled` (may be NULL) is asked while something is fetched. */
 tmb_references *tmb_references_create(tmb_server *server, bool (*cancelled)(void *user), void *user);
@@ -23,11 +20,10 @@ void tmb_references_destroy(tmb_references *references);
 
 /* The path for `ref_audio`; the same text gives the same one. Checks that it is audio within the limits
  * as far as its head tells. NULL: `problem` says why. */
-const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_reference_problem *problem);
+const char *tmb_references_open(tmb_references *references, const char *ref_audio, tmb_problem *problem);
 
 /* The path for a form's file, under the name `key`. Takes the upload. */
-const char *tmb_references_add(tmb_references *references, const char *key, tmb_upload *upload,
-                               tmb_reference_problem *problem);
+const char *tmb_references_add(tmb_references *references, const char *key, tmb_upload *upload, tmb_problem *problem);
 
 /* Keeps the descriptor open as long as the references; returns its path or NULL. No text names it. */
 const char *tmb_references_hold(tmb_references *references, int descriptor);
@@ -36,7 +32,7 @@ const char *tmb_references_hold(tmb_references *references, int descriptor);
  * request: `id` gets a file's id, or "" if `ref_audio` is a path that stays one. `*fresh`: it was
  * stored by this call. */
 bool tmb_reference_store(tmb_references *references, const char *ref_audio, char id[TMB_STORE_ID], bool *fresh,
-                         tmb_reference_problem *problem);
+                         tmb_problem *problem);
 
 /* Opens a file below an open folder: no "..", no absolute path, no symbolic link anywhere on the way,
  * regular files only. Returns -1 and sets errno on failure. */
@@ -44,11 +40,11 @@ int tmb_open_below(int folder, const char *path);
 
 /* Checks the head of an audio file. `seconds` 0: no limit. */
 bool tmb_check_audio(const tmb_server_config *config, const char *path, double seconds, bool salvage,
-                     tmb_audio_info *info, tmb_reference_problem *problem);
+                     tmb_audio_info *info, tmb_problem *problem);
 
 /* The same of a file that is to be kept: what its head does not say, its length above all, is found by reading it to
  * its end. */
 bool tmb_check_kept_audio(const tmb_server_config *config, const char *path, double seconds, tmb_audio_info *info,
-                          tmb_reference_problem *problem);
+                          tmb_problem *problem);
 
 #endif

@@ -49,7 +49,7 @@ void tmb_handle_transcribe(tmb_request *request) {
         return;
     }
     tmb_audio_info audio;
-    tmb_reference_problem problem;
+    tmb_problem problem;
     char *text = NULL;
     tmb_error error = {.status = TMB_OK};
     if (!tmb_check_audio(server->config, tmb_upload_path(upload), server->config->max_reference_seconds, false, &audio,

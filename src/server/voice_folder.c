@@ -129,7 +129,7 @@ static bool keep_origin(tmb_server *server, const char *origin, const tmb_voice_
 static const char *store(tmb_server *server, const char *origin, const folder_file *file) {
     tmb_upload *upload = NULL;
     tmb_audio_info audio = {.rate = 1};
-    static _Thread_local tmb_reference_problem problem;
+    static _Thread_local tmb_problem problem;
     if (tmb_upload_begin(server->store, server->config->max_upload_bytes, &upload) != TMB_STORE_OK ||
         tmb_upload_write(upload, file->data, file->bytes) != TMB_STORE_OK) {
         tmb_upload_abort(&upload);

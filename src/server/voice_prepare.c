@@ -190,7 +190,7 @@ static void add_name(tmb_voice_maker *maker, const char *name) {
 void tmb_voice_note_result(tmb_server *server, const json_t *arguments, size_t index, const tmb_clone_result *result) {
     char name[TMB_NAME_SIZE];
     bool given = false;
-    tmb_item_problem problem;
+    tmb_problem problem;
     tmb_voice_info voice;
     if (!result->voice_unusable || !tmb_item_voice(server, arguments, index, name, &given, &problem) || !given ||
         tmb_store_voice_get(server->store, name, NULL, &voice) != TMB_STORE_OK) {

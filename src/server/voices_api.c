@@ -168,7 +168,7 @@ static bool request_is_gone(void *user) { return tmb_request_gone(user); }
 static tmb_upload *take_reference(tmb_request *request, const char *part, tmb_audio_info *audio) {
     tmb_server *server = request->server;
     tmb_upload *upload = request->form != NULL ? tmb_form_take_file(request->form, part, NULL, NULL) : NULL;
-    tmb_reference_problem problem = {.status = 0};
+    tmb_problem problem = {.status = 0};
     const char *ref_audio = tmb_text_at(request->arguments, part, 0, NULL);
     if (upload == NULL && ref_audio == NULL) {
         tmb_refuse(request, 400, part, "is missing");
@@ -248,7 +248,7 @@ static void create(tmb_request *request, const char *part, bool openai) {
     info.ref_text = ref_text != NULL && ref_text[strspn(ref_text, " \t\r\n\v\f")] ? (char *)(uintptr_t)ref_text : NULL;
     /* With a transcription service there will be a text. */
     info.x_vector_only = info.x_vector_only || (info.ref_text == NULL && !request->server->config->transcribe_url[0]);
-    tmb_item_problem problem = {.status = 0};
+    tmb_problem problem = {.status = 0};
     if (!tmb_item_check_language(server, arguments, 0, &problem)) {
         tmb_refuse(request, problem.status, problem.field, "%s", problem.message);
         return;

@@ -52,7 +52,7 @@ static void check_json(const char *text, size_t size) {
     }
     fuzz_check(!value || count >= count_values(value));
     for (const tmb_route *route = tmb_routes; json_is_object(value) && route->handle != NULL; route++) {
-        tmb_field_problem problem = {.field = "", .message = ""};
+        tmb_problem problem = {.field = "", .message = ""};
         bool good = tmb_fields_check(route->fields, settings(), value, true, &problem);
         fuzz_check(good || problem.message[0]);
     }
@@ -62,7 +62,7 @@ static void check_json(const char *text, size_t size) {
 static void check_fields(const char *text, size_t size) {
     for (const tmb_route *route = tmb_routes; route->handle != NULL; route++) {
         for (const tmb_field *field = route->query; field != NULL && field->name != NULL; field++) {
-            tmb_field_problem problem = {.field = "", .message = ""};
+            tmb_problem problem = {.field = "", .message = ""};
             json_t *value = tmb_field_parse(field, text, size, &problem);
             fuzz_check(value || problem.message[0]);
             json_decref(value);
