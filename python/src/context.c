@@ -66,8 +66,6 @@ void tmb_py_context_leave(tmb_py_context *handle) {
 
 tmb_context *tmb_py_context_get(tmb_py_context *handle) { return handle->context; }
 
-pid_t tmb_py_context_owner(const tmb_py_context *handle) { return handle->owner; }
-
 /* A dictionary's value as bytes that live as long as `kept`: text is UTF-8, bytes are taken as they are. */
 static bool take_text(PyObject *value, PyObject *kept, const char **out) {
     PyObject *bytes = PyUnicode_Check(value) ? PyUnicode_AsUTF8String(value) : PyObject_Bytes(value);

@@ -62,7 +62,6 @@ typedef struct tmb_py_context tmb_py_context;
 tmb_py_context *tmb_py_context_enter(PyObject *capsule);
 void tmb_py_context_leave(tmb_py_context *context);
 tmb_context *tmb_py_context_get(tmb_py_context *context);
-pid_t tmb_py_context_owner(const tmb_py_context *context);
 
 PyObject *tmb_py_open(PyObject *self, PyObject *options);
 PyObject *tmb_py_close(PyObject *self, PyObject *capsule);

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-char *tmb_buffer_reserve(tmb_buffer *buffer, size_t size) {
+/* Room for `size` more bytes at the returned address, or NULL. */
+static char *reserve(tmb_buffer *buffer, size_t size) {
     size_t needed = 0;
     if (buffer->failed || !tmb_add_size(buffer->size, size, &needed) || needed > buffer->maximum) {
         buffer->failed = true;
@@ -29,10 +30,8 @@ char *tmb_buffer_reserve(tmb_buffer *buffer, size_t size) {
     return buffer->data + buffer->size;
 }
 
-void tmb_buffer_commit(tmb_buffer *buffer, size_t size) { buffer->size += size; }
-
 bool tmb_buffer_append(tmb_buffer *buffer, const void *data, size_t size) {
-    char *room = tmb_buffer_reserve(buffer, size);
+    char *room = reserve(buffer, size);
     if (room == NULL) {
         return false;
     }
@@ -50,7 +49,7 @@ bool tmb_buffer_printf(tmb_buffer *buffer, const char *format, ...) {
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    char *room = length < 0 ? NULL : tmb_buffer_reserve(buffer, (size_t)length + 1);
+    char *room = length < 0 ? NULL : reserve(buffer, (size_t)length + 1);
     if (room != NULL) {
         (void)vsnprintf(room, (size_t)length + 1, format, again);
         buffer->size += (size_t)length;

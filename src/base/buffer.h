@@ -18,10 +18,6 @@ typedef struct tmb_buffer {
 bool tmb_buffer_append(tmb_buffer *buffer, const void *data, size_t size);
 bool tmb_buffer_printf(tmb_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Room for `size` more bytes at the returned address, or NULL; tmb_buffer_commit makes them part. */
-char *tmb_buffer_reserve(tmb_buffer *buffer, size_t size);
-void tmb_buffer_commit(tmb_buffer *buffer, size_t size);
-
 void tmb_buffer_free(tmb_buffer *buffer);
 
 #endif

@@ -14,7 +14,7 @@ struct tmb_pool {
     pthread_mutex_t lock;
     pthread_cond_t work;  /* a task was queued, or the pool closes */
     pthread_cond_t space; /* a task was taken from the queue */
-    pthread_cond_t idle;  /* a task was finished, or a thread ends */
+    pthread_cond_t ends;  /* a thread ends */
     tmb_work *first, *last;
     size_t queued, queue_limit;
     int running; /* threads in a task */
@@ -70,14 +70,13 @@ static void *worker_main(void *argument) {
         }
         (void)pthread_mutex_lock(&pool->lock);
         pool->running--;
-        (void)pthread_cond_broadcast(&pool->idle);
     }
     bool join = pool->has_ended;
     pthread_t previous = pool->ended;
     pool->has_ended = true;
     pool->ended = pthread_self();
     pool->threads--;
-    (void)pthread_cond_broadcast(&pool->idle);
+    (void)pthread_cond_broadcast(&pool->ends);
     (void)pthread_mutex_unlock(&pool->lock);
     if (join) {
         (void)pthread_join(previous, NULL);
@@ -111,7 +110,7 @@ static tmb_status create(const char *name, int least, int most, size_t queue_lim
     (void)pthread_mutex_init(&pool->lock, NULL);
     tmb_condition_init(&pool->work);
     (void)pthread_cond_init(&pool->space, NULL);
-    (void)pthread_cond_init(&pool->idle, NULL);
+    (void)pthread_cond_init(&pool->ends, NULL);
     bool started = true;
     (void)pthread_mutex_lock(&pool->lock);
     while (started && pool->threads < least) {
@@ -184,14 +183,6 @@ tmb_status tmb_pool_submit(tmb_pool *pool, tmb_task task, void *argument, tmb_er
     return TMB_OK;
 }
 
-void tmb_pool_drain(tmb_pool *pool) {
-    (void)pthread_mutex_lock(&pool->lock);
-    while (pool->first != NULL || pool->running != 0) {
-        (void)pthread_cond_wait(&pool->idle, &pool->lock);
-    }
-    (void)pthread_mutex_unlock(&pool->lock);
-}
-
 void tmb_pool_destroy(tmb_pool **pool_address) {
     tmb_pool *pool = *pool_address;
     if (pool == NULL) {
@@ -203,7 +194,7 @@ void tmb_pool_destroy(tmb_pool **pool_address) {
     (void)pthread_cond_broadcast(&pool->work);
     (void)pthread_cond_broadcast(&pool->space);
     while (pool->threads != 0) {
-        (void)pthread_cond_wait(&pool->idle, &pool->lock);
+        (void)pthread_cond_wait(&pool->ends, &pool->lock);
     }
     bool join = pool->has_ended;
     pthread_t last = pool->ended;
@@ -211,7 +202,7 @@ void tmb_pool_destroy(tmb_pool **pool_address) {
     if (join) {
         (void)pthread_join(last, NULL);
     }
-    (void)pthread_cond_destroy(&pool->idle);
+    (void)pthread_cond_destroy(&pool->ends);
     (void)pthread_cond_destroy(&pool->space);
     (void)pthread_cond_destroy(&pool->work);
     (void)pthread_mutex_destroy(&pool->lock);

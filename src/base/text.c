@@ -43,47 +43,6 @@ void tmb_base64_encode(const void *data, size_t size, char *out) {
     }
 }
 
-static int base64_value(unsigned char digit) {
-    if (digit >= 'A' && digit <= 'Z') {
-        return digit - 'A';
-    }
-    if (digit >= 'a' && digit <= 'z') {
-        return digit - 'a' + 26;
-    }
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0' + 52;
-    }
-    return digit == '+' ? 62 : digit == '/' ? 63 : -1;
-}
-
-size_t tmb_base64_decode(const char *text, size_t size, void *out) {
-    unsigned char *to = out;
-    if (size % 4) {
-        return SIZE_MAX;
-    }
-    for (size_t i = 0; i < size; i += 4) {
-        const unsigned char *in = (const unsigned char *)text + i;
-        bool last = i + 4 == size;
-        int padding = last && in[3] == '=' ? in[2] == '=' ? 2 : 1 : 0;
-        int a = base64_value(in[0]);
-        int b = base64_value(in[1]);
-        int c = padding == 2 ? 0 : base64_value(in[2]);
-        int d = padding ? 0 : base64_value(in[3]);
-        if (a < 0 || b < 0 || c < 0 || d < 0 || (padding == 2 && (b & 15)) || (padding == 1 && (c & 3))) {
-            return SIZE_MAX;
-        }
-        uint32_t bits = (uint32_t)a << 18 | (uint32_t)b << 12 | (uint32_t)c << 6 | (uint32_t)d;
-        *to++ = (unsigned char)(bits >> 16);
-        if (padding < 2) {
-            *to++ = (unsigned char)(bits >> 8);
-        }
-        if (padding < 1) {
-            *to++ = (unsigned char)bits;
-        }
-    }
-    return (size_t)(to - (unsigned char *)out);
-}
-
 void tmb_hex_encode(const void *data, size_t size, char *out) {
     static const char digits[17] = "0123456789abcdef";
     const unsigned char *in = data;

@@ -19,10 +19,6 @@ size_t tmb_base64_encoded_size(size_t size);
 /* Writes tmb_base64_encoded_size(size) characters, no NUL. */
 void tmb_base64_encode(const void *data, size_t size, char *out);
 
-/* Decodes strict base64 (padding needed, no white space) from `text` [size] into `out`, which has room
- * for size / 4 * 3 bytes and may be `text` itself. Returns the bytes written or SIZE_MAX. */
-size_t tmb_base64_decode(const char *text, size_t size, void *out);
-
 /* 2 * size + 1 characters with the NUL. */
 void tmb_hex_encode(const void *data, size_t size, char *out);
 /* False if `text` is not exactly 2 * size hexadecimal digits. */

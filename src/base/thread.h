@@ -36,9 +36,6 @@ typedef struct tmb_work {
 /* Queues work whatever the limit; from any thread, also from tasks of this pool, until they are done. */
 void tmb_pool_post(tmb_pool *pool, tmb_work *work, tmb_task task, void *argument);
 
-/* Waits until every task that was queued before the call is done. Not from a task of this pool. */
-void tmb_pool_drain(tmb_pool *pool);
-
 /* Runs what is queued, ends the workers, frees. */
 void tmb_pool_destroy(tmb_pool **pool);
 

@@ -28,10 +28,6 @@ size_t tmb_enhancer_bytes(const tmb_dfn_model *model, size_t block_frames);
 /* The rate inside the model, 48000 for the official one. */
 int tmb_dfn_model_rate(const tmb_dfn_model *model);
 
-/* Samples from one frame to the next (480), and samples that the model's output is behind its input (1440). */
-size_t tmb_dfn_model_hop(const tmb_dfn_model *model);
-size_t tmb_dfn_model_delay(const tmb_dfn_model *model);
-
 /* Frames that are evaluated together if the settings say 0. */
 #define TMB_ENHANCE_BLOCK_FRAMES 48
 
@@ -42,7 +38,7 @@ typedef struct tmb_enhance_settings {
     float max_db_erb_threshold; /* above it: untouched (default 35) */
     float max_db_df_threshold;  /* above it: mask only (default 35) */
     bool compensate_delay;      /* true (default): output is aligned with the input and as long; otherwise it comes
-                                   tmb_dfn_model_delay later, and is longer by that */
+                                   tmb_dfn_config_delay later, and is longer by that */
     const tmb_level *level;     /* what the networks should hear the input louder or softer by; borrowed as long as the
                                    enhancer lives, shared by the channels of one recording; NULL (default): as it is */
     double level_ahead;         /* seconds that a live level has always had more than the samples; 0 is the default */

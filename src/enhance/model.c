@@ -234,13 +234,6 @@ static tmb_status load(tmb_tar_gz *archive, tmb_dfn_model **out, tmb_error *erro
     return TMB_OK;
 }
 
-tmb_status tmb_dfn_model_load_memory(const void *bytes, size_t size, tmb_dfn_model **out, tmb_error *error) {
-    *out = NULL;
-    tmb_tar_gz *archive = NULL;
-    tmb_status status = tmb_tar_gz_open_memory(bytes, size, &limits, &archive, error);
-    return status == TMB_OK ? load(archive, out, error) : status;
-}
-
 tmb_status tmb_dfn_model_load(const char *path, tmb_dfn_model **out, tmb_error *error) {
     *out = NULL;
     tmb_tar_gz *archive = NULL;
@@ -273,7 +266,3 @@ void tmb_dfn_model_release(tmb_dfn_model **model) {
 size_t tmb_dfn_model_bytes(const tmb_dfn_model *model) { return model->bytes; }
 
 int tmb_dfn_model_rate(const tmb_dfn_model *model) { return model->config.rate; }
-
-size_t tmb_dfn_model_hop(const tmb_dfn_model *model) { return model->config.hop; }
-
-size_t tmb_dfn_model_delay(const tmb_dfn_model *model) { return tmb_dfn_config_delay(&model->config); }

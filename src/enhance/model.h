@@ -40,7 +40,4 @@ struct tmb_dfn_model {
     size_t bytes;
 };
 
-/* The same as tmb_dfn_model_load, from an archive in memory that is borrowed for the call. */
-tmb_status tmb_dfn_model_load_memory(const void *bytes, size_t size, tmb_dfn_model **out, tmb_error *error);
-
 #endif

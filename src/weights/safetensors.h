@@ -102,9 +102,6 @@ tmb_status tmb_tensor_read_f32(const tmb_tensor *tensor, size_t begin, size_t co
 /* Lets go of the memory that the mapping's pages of this tensor take; reading `data` brings them back. */
 void tmb_tensor_release(const tmb_tensor *tensor);
 
-/* The whole tensor as floats into out [count], from the mapping; TMB_ERROR_MODEL for another dtype. */
-tmb_status tmb_tensor_to_f32(const tmb_tensor *tensor, float *out, tmb_error *error);
-
 /* require, then the whole tensor as floats in new memory of tmb_alloc_aligned (free() it), by reading the file. */
 tmb_status tmb_tensor_load_f32(const tmb_safetensors *safetensors, const char *name, int rank, const size_t *dims,
                                float **out, tmb_error *error);

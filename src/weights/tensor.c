@@ -141,17 +141,6 @@ static tmb_status check_dtype(const tmb_tensor *tensor, tmb_error *error) {
     return TMB_OK;
 }
 
-tmb_status tmb_tensor_to_f32(const tmb_tensor *tensor, float *out, tmb_error *error) {
-    tmb_status status = check_dtype(tensor, error);
-    if (status == TMB_OK) {
-        status = tmb_tensor_check_finite(tensor, tensor->data, 0, tensor->count, error);
-    }
-    if (status == TMB_OK) {
-        convert(tensor->dtype, tensor->data, tensor->count, out);
-    }
-    return status;
-}
-
 tmb_status tmb_tensor_read(const tmb_tensor *tensor, size_t begin, size_t bytes, void *out, tmb_error *error) {
     size_t end = 0;
     if (!tmb_add_size(begin, bytes, &end) || end > tensor->bytes) {

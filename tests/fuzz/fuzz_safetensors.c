@@ -5,6 +5,7 @@
 #include "weights/safetensors.h"
 #include "weights/safetensors_header.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 static void check_tensor(const tmb_tensor *tensor) {
@@ -27,6 +28,8 @@ static void parse_header(const uint8_t *data, size_t size) {
     size_t count = 0;
     tmb_error error = {0};
     if (tmb_safetensors_header_parse("fuzz", bytes, size, &tensors, &count, &error) == TMB_OK) {
+        const int file = memfd_create("fuzz", MFD_CLOEXEC);
+        fuzz_check(file >= 0 && write(file, bytes, size) == (ssize_t)size);
         const unsigned char *end = bytes;
         for (size_t i = 0; i < count; i++) {
             const unsigned char *start = tensors[i].data;
@@ -36,9 +39,11 @@ static void parse_header(const uint8_t *data, size_t size) {
             end = tensors[i].bytes > 0 ? start + tensors[i].bytes : end; /* none overlaps another */
             float *values = malloc((tensors[i].count + 1) * sizeof *values);
             fuzz_check(values != NULL);
-            (void)tmb_tensor_to_f32(&tensors[i], values, &error);
+            tensors[i].file = file;
+            (void)tmb_tensor_read_f32(&tensors[i], 0, tensors[i].count, values, &error);
             free(values);
         }
+        fuzz_check(close(file) == 0);
         tmb_safetensors_header_free(tensors, count);
     } else {
         fuzz_check(error.status != TMB_OK && error.message[0] != '\0');

@@ -134,7 +134,9 @@ static void test_pool_runs_everything(void **state) {
     for (int i = 0; i < 1000; i++) {
         assert_ok(tmb_pool_submit(pool, count_task, &counter, &error), error);
     }
-    tmb_pool_drain(pool);
+    while (atomic_load(&counter) < 1000) {
+        (void)sched_yield();
+    }
     assert_int_equal(atomic_load(&counter), 1000);
     for (int i = 0; i < 100; i++) {
         assert_ok(tmb_pool_submit(pool, count_task, &counter, &error), error);
@@ -188,9 +190,8 @@ static void test_elastic_pool(void **state) {
     gate.open = true;
     (void)pthread_cond_broadcast(&gate.changed);
     (void)pthread_mutex_unlock(&gate.lock);
-    tmb_pool_drain(pool);
-    assert_int_equal(gate.inside, 12);
     tmb_pool_destroy(&pool);
+    assert_int_equal(gate.inside, 12);
     assert_int_equal(tmb_pool_create_elastic("elastic", 3, 2, &pool, &error), TMB_ERROR_ARGUMENT);
 }
 

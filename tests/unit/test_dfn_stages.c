@@ -114,8 +114,8 @@ static void test_other_sizes(void **state) {
         assert_ok(tmb_dfn_model_load(golden_path("dfn/small.tar.gz"), &model, &error), error);
         tmb_cpu_mask(~0u);
         assert_int_equal(tmb_dfn_model_rate(model), 16000);
-        assert_int_equal(tmb_dfn_model_hop(model), 160);
-        assert_int_equal(tmb_dfn_model_delay(model), 160); /* the window's overlap alone */
+        assert_int_equal(model->config.hop, 160);
+        assert_int_equal(tmb_dfn_config_delay(&model->config), 160); /* the window's overlap alone */
         tmb_dfn_block block;
         assert_ok(tmb_dfn_block_init(&block, model, 13, &error), error);
         golden_array erb = golden_load("dfn/small/feat_erb.npy");

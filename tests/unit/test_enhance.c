@@ -29,8 +29,8 @@ static void test_parity_with_the_official_runtime(void **state) {
     for (size_t level = 0; level < LEVELS; level++) {
         tmb_dfn_model *model = dfn_model(levels[level]);
         assert_int_equal(tmb_dfn_model_rate(model), 48000);
-        assert_int_equal(tmb_dfn_model_hop(model), 480);
-        assert_int_equal(tmb_dfn_model_delay(model), 1440);
+        assert_int_equal(model->config.hop, 480);
+        assert_int_equal(tmb_dfn_config_delay(&model->config), 1440);
         for (size_t i = 0; i < 2; i++) {
             size_t count = 0;
             size_t got = 0;

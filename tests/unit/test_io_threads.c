@@ -87,7 +87,6 @@ static void test_threads(void **state) {
         tasks[i].number = i;
         assert_ok(tmb_pool_submit(pool, run_task, &tasks[i], &error), error);
     }
-    tmb_pool_drain(pool);
     tmb_pool_destroy(&pool);
     for (size_t i = 0; i < TASKS; i++) {
         if (tasks[i].error.status != TMB_OK) {

@@ -1,6 +1,7 @@
 /* Text from the wire, answers made of pieces, addresses. */
 #include "test.h"
 
+#include "base/base64.h"
 #include "base/buffer.h"
 #include "base/text.h"
 #include "server/fetch.h"
@@ -39,6 +40,13 @@ static void test_utf8(void **state) {
     }
 }
 
+/* The bytes of base64, or SIZE_MAX if it is none. */
+static size_t decode(const char *text, void *out) {
+    tmb_base64_reader reader = {.padding = 0};
+    size_t size = tmb_base64_read(&reader, text, strlen(text), out);
+    return tmb_base64_end(&reader) ? size : SIZE_MAX;
+}
+
 static void test_base64(void **state) {
     (void)state;
     static const char *const pairs[][2] = {{"", ""},
@@ -56,14 +64,19 @@ static void test_base64(void **state) {
         tmb_base64_encode(pairs[i][0], size, text);
         assert_string_equal(text, pairs[i][1]);
         assert_int_equal(tmb_base64_encoded_size(size), strlen(text));
-        assert_int_equal(tmb_base64_decode(text, strlen(text), bytes), size);
+        assert_int_equal(decode(text, bytes), size);
         assert_memory_equal(bytes, pairs[i][0], size);
     }
-    static const char *const broken[] = {
-        "Z", "Zg", "Zg=", "Zg===", "=g==", "Z===", "Zh==", "Zm9=", "Zm 9", "Zm9\n", "Zg==Zg==", "Zm-_"};
-    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+    /* What is not as encoders write it: read if its meaning is clear. */
+    static const struct {
+        const char *text;
+        size_t size;
+    } others[] = {{"Z", SIZE_MAX},        {"Zg", 1},   {"Zg=", SIZE_MAX}, {"Zg===", SIZE_MAX}, {"=g==", SIZE_MAX},
+                  {"Z===", SIZE_MAX},     {"Zh==", 1}, {"Zm9=", 2},       {"Zm 9", 2},         {"Zm9\n", 2},
+                  {"Zg==Zg==", SIZE_MAX}, {"Zm-_", 3}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         char bytes[16];
-        assert_int_equal(tmb_base64_decode(broken[i], strlen(broken[i]), bytes), SIZE_MAX);
+        assert_int_equal(decode(others[i].text, bytes), others[i].size);
     }
 }
 

@@ -86,11 +86,4 @@ typedef struct tmb_codec_piece {
 tmb_status tmb_codec_decode(tmb_codec_workspace *workspace, const tmb_codec_piece *pieces, size_t count,
                             tmb_error *error);
 
-/* The whole of [frames, books] codes as the official implementation does it: pieces of 300 frames that each
- * start afresh, the frames before them (25 at most) decoded first and dropped. Up to 300 frames this is what
- * tmb_codec_decode gives; beyond it differs slightly. `state` is scratch: reset at every piece.
- * samples: [frames * samples per frame]. */
-tmb_status tmb_codec_decode_official(tmb_codec_workspace *workspace, tmb_codec_state *state, const int16_t *codes,
-                                     size_t frames, float *samples, tmb_error *error);
-
 #endif

@@ -446,25 +446,3 @@ tmb_status tmb_codec_decode(tmb_codec_workspace *workspace, const tmb_codec_piec
     tmb_denormals_restore(denormals);
     return TMB_OK;
 }
-
-tmb_status tmb_codec_decode_official(tmb_codec_workspace *workspace, tmb_codec_state *state, const int16_t *codes,
-                                     size_t frames, float *samples, tmb_error *error) {
-    enum { CHUNK = 300, CONTEXT = 25 };
-    size_t books = workspace->decoder->config.quantizers;
-    for (size_t start = 0; start < frames; start += CHUNK) {
-        size_t context = start < CONTEXT ? start : CONTEXT;
-        size_t count = frames - start < CHUNK ? frames - start : CHUNK;
-        tmb_codec_state_reset(state);
-        tmb_codec_piece before = {state, codes + (start - context) * books, context, NULL};
-        tmb_codec_piece piece = {state, codes + start * books, count,
-                                 samples + start * workspace->decoder->samples_per_frame};
-        tmb_status status = tmb_codec_decode(workspace, &before, 1, error);
-        if (status == TMB_OK) {
-            status = tmb_codec_decode(workspace, &piece, 1, error);
-        }
-        if (status != TMB_OK) {
-            return status;
-        }
-    }
-    return TMB_OK;
-}
