@@ -73,6 +73,7 @@ PyObject *tmb_py_models(PyObject *self, PyObject *capsule);
 
 /* ---- log.c ---- */
 
+void tmb_py_log_init(void); /* before everything else here, once or more often */
 void tmb_py_log(void *user, tmb_log_level level, const char *line); /* a tmb_log_callback */
 PyObject *tmb_py_log_next(PyObject *self, PyObject *unused);
 PyObject *tmb_py_log_flush(PyObject *self, PyObject *unused);

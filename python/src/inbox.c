@@ -1,11 +1,11 @@
 #include "inbox.h"
+#include "wait.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 struct tmb_py_inbox {
@@ -20,15 +20,11 @@ struct tmb_py_inbox {
 tmb_py_inbox *tmb_py_inbox_create(void) {
     tmb_py_inbox *inbox = calloc(1, sizeof *inbox);
     if (inbox != NULL) {
-        pthread_condattr_t attributes;
         atomic_init(&inbox->references, 1);
         inbox->tail = &inbox->head;
         inbox->wake[0] = inbox->wake[1] = -1;
         (void)pthread_mutex_init(&inbox->lock, NULL);
-        (void)pthread_condattr_init(&attributes);
-        (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        (void)pthread_cond_init(&inbox->arrived, &attributes);
-        (void)pthread_condattr_destroy(&attributes);
+        tmb_py_condition_init(&inbox->arrived);
     }
     return inbox;
 }
@@ -108,11 +104,7 @@ void tmb_py_inbox_post(tmb_py_inbox *inbox, tmb_py_event *event) {
 }
 
 tmb_py_event *tmb_py_inbox_take(tmb_py_inbox *inbox, double seconds) {
-    struct timespec end;
-    (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    long nanoseconds = end.tv_nsec + (long)(seconds * 1e9);
-    end.tv_sec += nanoseconds / 1000000000;
-    end.tv_nsec = nanoseconds % 1000000000;
+    const struct timespec end = tmb_py_deadline(seconds);
     (void)pthread_mutex_lock(&inbox->lock);
     while (seconds > 0 && inbox->head == NULL && pthread_cond_timedwait(&inbox->arrived, &inbox->lock, &end) == 0) {
     }

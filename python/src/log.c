@@ -1,10 +1,10 @@
 /* Lines of the library's log on their way to `logging`: a bounded queue for the whole process. */
 #include "core.h"
+#include "wait.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MAXIMUM_LINES = 1000 };
 
@@ -16,12 +16,21 @@ typedef struct line {
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t changed; /* tmb_py_log_init's */
     line *head, **tail;
     size_t waiting;
     uint64_t dropped, added, handled; /* lines */
     uint64_t taken;
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .tail = &queue.head};
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .tail = &queue.head};
+
+/* A flush looks this often whether a signal came, which wakes nobody who waits for a condition. */
+static const double slice_seconds = 0.1;
+
+static pthread_once_t made = PTHREAD_ONCE_INIT;
+
+static void make_condition(void) { tmb_py_condition_init(&queue.changed); }
+
+void tmb_py_log_init(void) { (void)pthread_once(&made, make_condition); }
 
 void tmb_py_log(void *user, tmb_log_level level, const char *text) {
     (void)user;
@@ -82,11 +91,7 @@ PyObject *tmb_py_log_flush(PyObject *self, PyObject *unused) {
     uint64_t until = 0;
     while (!done) {
         Py_BEGIN_ALLOW_THREADS;
-        struct timespec end;
-        (void)clock_gettime(CLOCK_REALTIME, &end);
-        end.tv_nsec += 100000000;
-        end.tv_sec += end.tv_nsec / 1000000000;
-        end.tv_nsec %= 1000000000;
+        const struct timespec end = tmb_py_deadline(slice_seconds);
         (void)pthread_mutex_lock(&queue.lock);
         until = until == 0 ? queue.added : until;
         while (!(done = queue.handled >= until) && pthread_cond_timedwait(&queue.changed, &queue.lock, &end) == 0) {

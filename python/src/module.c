@@ -43,6 +43,7 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__core(void);
 
 PyMODINIT_FUNC PyInit__core(void) {
+    tmb_py_log_init();
     PyObject *module = PyModule_Create(&definition);
     if (module == NULL || PyModule_AddStringConstant(module, "version", tmb_version()) != 0 ||
         PyModule_AddStringConstant(module, "cpu_level", tmb_cpu_level()) != 0 ||

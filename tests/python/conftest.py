@@ -58,6 +58,7 @@ def python():
             text=True,
             cwd=folder,
             env={**os.environ, "PYTHONPATH": PACKAGE, "LD_PRELOAD": PRELOAD, **environment},
+            timeout=240,  # nothing here waits so long unless it waits for ever
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

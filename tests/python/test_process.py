@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import timbre
-from conftest import NOISY, PACKAGE, SANITIZED
+from conftest import NOISY, PACKAGE, PRELOAD, SANITIZED
 
 
 @pytest.mark.skipif(SANITIZED, reason="a child of a process with threads may wait for ASan's allocator for ever")
@@ -110,6 +110,62 @@ def test_a_handler_that_fails_does_not_end_the_log(caplog):
     with timbre.Pipeline(engine="preview") as pipeline:
         pipeline.clone("Hello.", ref_audio=NOISY)
     assert any("preview" in record.getMessage() for record in caplog.records)
+
+
+JUMPED = """
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *out) {
+    const int result = (int)syscall(SYS_clock_gettime, clock, out);
+    out->tv_sec += clock == CLOCK_REALTIME ? 3600 : 0;
+    return result;
+}
+"""
+
+
+def test_a_clock_that_is_set_does_not_hold_up_the_log(python, tmp_path):
+    """The wall clock goes back an hour right after the library has looked at it. Whoever waits for the log until then
+    can still be interrupted."""
+    source, library = tmp_path / "jumped.c", tmp_path / "jumped.so"
+    source.write_text(JUMPED)
+    subprocess.run([*os.environ["TIMBRE_CC"].split(), "-shared", "-fPIC", "-o", library, source], check=True)
+    out = python(
+        """
+import logging, signal, threading, timbre
+from timbre import _core
+
+class Slow(logging.Handler):
+    def emit(self, record):
+        begun.set()
+        goes_on.wait()
+
+class Alarm(Exception):
+    pass
+
+def on_alarm(number, frame):
+    raise Alarm
+
+begun, goes_on = threading.Event(), threading.Event()
+logging.getLogger("timbre").addHandler(Slow())
+signal.signal(signal.SIGALRM, on_alarm)
+# Loading the engine says that the key travels unencrypted.
+pipeline = timbre.Pipeline(engine="remote", remote_url="http://localhost:1", remote_key="k")
+pipeline.preload()
+begun.wait()
+try:
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    _core.log_flush()
+except Alarm:
+    print("interrupted")
+goes_on.set()
+pipeline.close()
+print("closed")
+""",
+        LD_PRELOAD=":".join(filter(None, [PRELOAD, str(library)])),
+    )
+    assert out.split() == ["interrupted", "closed"]
 
 
 def test_what_an_import_brings(python):
