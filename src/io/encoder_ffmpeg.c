@@ -23,13 +23,6 @@ typedef struct aac_state {
     uint8_t bytes[BLOCK];
 } aac_state;
 
-static tmb_status sink_failure(const tmb_sink *sink, tmb_error *error) {
-    if (error != NULL) {
-        *error = sink->failure;
-    }
-    return sink->failure.status;
-}
-
 /* Takes what it has written. */
 static tmb_status drain(aac_state *state, tmb_error *error) {
     while (!state->ended) {
@@ -43,7 +36,7 @@ static tmb_status drain(aac_state *state, tmb_error *error) {
         }
         state->ended = got == 0;
         if (got > 0 && !tmb_sink_write(state->sink, state->bytes, (size_t)got)) {
-            return sink_failure(state->sink, error);
+            return tmb_sink_failure(state->sink, error);
         }
         state->written += (uint64_t)got;
     }

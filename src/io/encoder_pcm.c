@@ -100,13 +100,6 @@ static void make_header(const pcm_state *state, uint64_t written, uint64_t behin
 
 static void destroy(void *pointer) { free(pointer); }
 
-static tmb_status sink_failure(const tmb_sink *sink, tmb_error *error) {
-    if (error != NULL) {
-        *error = sink->failure;
-    }
-    return sink->failure.status;
-}
-
 /* A stream's chunks, before its samples: behind them they would be taken for samples. */
 static tmb_status put_chunks(pcm_state *state, tmb_error *error) {
     uint8_t *chunks = NULL;
@@ -116,7 +109,7 @@ static tmb_status put_chunks(pcm_state *state, tmb_error *error) {
     }
     const bool written = size == 0 || tmb_sink_write(state->sink, chunks, size);
     free(chunks);
-    return written ? TMB_OK : sink_failure(state->sink, error);
+    return written ? TMB_OK : tmb_sink_failure(state->sink, error);
 }
 
 /* The head, before the first sample. */
@@ -135,7 +128,7 @@ static tmb_status begin(pcm_state *state, tmb_error *error) {
         }
     }
     written = written && tmb_sink_write(state->sink, header.data + header.count - 8, 8);
-    return written ? TMB_OK : sink_failure(state->sink, error);
+    return written ? TMB_OK : tmb_sink_failure(state->sink, error);
 }
 
 static tmb_status encode(void *pointer, const float *samples, size_t count, tmb_error *error) {
@@ -147,7 +140,7 @@ static tmb_status encode(void *pointer, const float *samples, size_t count, tmb_
         const size_t part = values < BLOCK / sample ? values : BLOCK / sample;
         tmb_pcm_encode(state->shape.encoding, samples, part, block);
         if (!tmb_sink_write(state->sink, block, part * sample)) {
-            return sink_failure(state->sink, error);
+            return tmb_sink_failure(state->sink, error);
         }
         state->written += part * sample;
         samples += part;
@@ -164,7 +157,7 @@ static tmb_status finish(void *pointer, tmb_error *error) {
     tmb_sink *sink = state->sink;
     bool written = (state->written & 1) == 0 || tmb_sink_write(sink, "", 1); /* chunks are even */
     const uint64_t samples_end = sink->position;
-    tmb_status status = written ? put_chunks(state, error) : sink_failure(sink, error);
+    tmb_status status = written ? put_chunks(state, error) : tmb_sink_failure(sink, error);
     if (status != TMB_OK) {
         return status;
     }
@@ -173,7 +166,7 @@ static tmb_status finish(void *pointer, tmb_error *error) {
     written = header.count == state->header || tmb_sink_insert(sink, state->header, header.count - state->header);
     sink->position = 0;
     written = written && tmb_sink_write(sink, header.data, header.count);
-    return written ? TMB_OK : sink_failure(sink, error);
+    return written ? TMB_OK : tmb_sink_failure(sink, error);
 }
 
 static const tmb_encoder pcm_encoder = {.write = encode, .finish = finish, .destroy = destroy};

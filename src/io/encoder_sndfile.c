@@ -57,10 +57,7 @@ static sf_count_t sink_tell(void *user) { return (sf_count_t)((tmb_sink *)user)-
 
 static tmb_status failure(const sndfile_state *state, tmb_error *error) {
     if (state->sink->failure.status != TMB_OK) {
-        if (error != NULL) {
-            *error = state->sink->failure;
-        }
-        return state->sink->failure.status;
+        return tmb_sink_failure(state->sink, error);
     }
     return tmb_fail(error, TMB_ERROR_INTERNAL, "the encoder failed: %s", sf_strerror(state->file));
 }

@@ -180,12 +180,16 @@ static int close_descriptor(tmb_sink *sink) {
     return result;
 }
 
+tmb_status tmb_sink_failure(const tmb_sink *sink, tmb_error *error) {
+    if (error != NULL) {
+        *error = sink->failure;
+    }
+    return sink->failure.status;
+}
+
 tmb_status tmb_sink_finish(tmb_sink *sink, tmb_error *error) {
     if (sink->failure.status != TMB_OK) {
-        if (error != NULL) {
-            *error = sink->failure;
-        }
-        const tmb_status status = sink->failure.status;
+        const tmb_status status = tmb_sink_failure(sink, error);
         tmb_sink_abort(sink);
         return status;
     }

@@ -37,6 +37,9 @@ bool tmb_sink_write(tmb_sink *sink, const void *data, size_t count);
  * `readable`; false if `failure` is set. `position` is at the end afterwards. */
 bool tmb_sink_insert(tmb_sink *sink, uint64_t place, size_t count);
 
+/* Why a write failed. */
+tmb_status tmb_sink_failure(const tmb_sink *sink, tmb_error *error);
+
 /* Completes or removes the file and frees. Memory is the caller's if it took sink->memory (and set
  * it to NULL). */
 tmb_status tmb_sink_finish(tmb_sink *sink, tmb_error *error);

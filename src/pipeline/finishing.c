@@ -22,7 +22,9 @@ static void run_enhance(void *argument);
 
 /* ---- Memory and audio ---- */
 
-/* Seconds that the text is likely to take at most; more is asked for when it comes to that. */
+/* Seconds that the text is likely to take at most, for memory that is reserved before the item begins: nearly twice as
+ * many a letter as tmb_expected_seconds, which is the middle of what to expect. More is asked for when it comes to
+ * that. */
 static double expected_seconds(const tmb_item_request *request) {
     double seconds = 4;
     for (const unsigned char *c = (const unsigned char *)request->public.text; *c != '\0'; c++) {

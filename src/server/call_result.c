@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "server/fields.h"
 #include "server/json_text.h"
 
 #include <math.h>
@@ -10,11 +11,6 @@
 
 /* JSON has no infinity: null stands for it, and for what was not measured. */
 static json_t *number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
-
-static double number_of(const json_t *object, const char *name, double otherwise) {
-    const json_t *value = json_object_get(object, name);
-    return json_is_number(value) ? json_number_value(value) : otherwise;
-}
 
 /* In static storage, because an error only borrows its field: the names that the library has. */
 static const char *static_field(const char *name) {
@@ -81,14 +77,14 @@ static void read_reference(const json_t *object, tmb_reference_info *out) {
     const json_t *warnings = json_object_get(object, "warnings");
     out->usable = json_is_true(json_object_get(object, "usable"));
     out->cleaned = json_is_true(json_object_get(object, "cleaned"));
-    out->duration = number_of(object, "duration", 0);
-    out->speech = number_of(object, "speech", 0);
-    out->peak = number_of(object, "peak", -INFINITY);
-    out->level = number_of(object, "level", -INFINITY);
-    out->level_clean = number_of(object, "level_clean", (double)NAN);
-    out->noise = number_of(object, "noise", -INFINITY);
-    out->noise_clean = number_of(object, "noise_clean", (double)NAN);
-    out->clipped = (uint64_t)number_of(object, "clipped", 0);
+    out->duration = tmb_number_at(object, "duration", 0);
+    out->speech = tmb_number_at(object, "speech", 0);
+    out->peak = tmb_number_at(object, "peak", -INFINITY);
+    out->level = tmb_number_at(object, "level", -INFINITY);
+    out->level_clean = tmb_number_at(object, "level_clean", (double)NAN);
+    out->noise = tmb_number_at(object, "noise", -INFINITY);
+    out->noise_clean = tmb_number_at(object, "noise_clean", (double)NAN);
+    out->clipped = (uint64_t)tmb_number_at(object, "clipped", 0);
     for (size_t i = 0; i < json_array_size(warnings) && i < sizeof out->warnings / sizeof out->warnings[0]; i++) {
         const char *text = json_string_value(json_array_get(warnings, i));
         (void)snprintf(out->warnings[out->warning_count++], sizeof out->warnings[0], "%s", text != NULL ? text : "");
@@ -115,8 +111,8 @@ static bool read_segments(const json_t *list, tmb_call_result *out) {
         const json_t *segment = json_array_get(list, i);
         const char *text = json_string_value(json_object_get(segment, "text"));
         out->segments[i] = (tmb_segment){.text = text != NULL ? text : "",
-                                         .start = number_of(segment, "start", 0),
-                                         .end = number_of(segment, "end", 0)};
+                                         .start = tmb_number_at(segment, "start", 0),
+                                         .end = tmb_number_at(segment, "end", 0)};
     }
     out->result.segments = out->segments;
     out->result.segment_count = out->segments != NULL ? count : 0;
@@ -125,13 +121,13 @@ static bool read_segments(const json_t *list, tmb_call_result *out) {
 
 static void read_error(const json_t *object, tmb_error *out) {
     const char *message = json_string_value(json_object_get(object, "message"));
-    double status = number_of(object, "status", TMB_ERROR_INTERNAL);
+    double status = tmb_number_at(object, "status", TMB_ERROR_INTERNAL);
     *out = (tmb_error){.status =
                            status >= 0 && status <= TMB_ERROR_INTERNAL ? (tmb_status)(int)status : TMB_ERROR_INTERNAL,
-                       .system = (int)number_of(object, "system", 0),
+                       .system = (int)tmb_number_at(object, "system", 0),
                        .field = static_field(json_string_value(json_object_get(object, "field")))};
     (void)snprintf(out->message, sizeof out->message, "%s", message != NULL ? message : "");
-    double name_bytes = number_of(object, "name_bytes", 0);
+    double name_bytes = tmb_number_at(object, "name_bytes", 0);
     out->name_bytes = name_bytes > 0 && name_bytes <= (double)strlen(out->message) ? (size_t)name_bytes : 0;
     if (out->status != TMB_OK && !out->message[0]) {
         (void)snprintf(out->message, sizeof out->message, "the worker does not say why");
@@ -157,10 +153,10 @@ bool tmb_call_result_read(const char *text, tmb_call_result *out) {
     result->instruct_dropped = json_is_true(json_object_get(object, "instruct_dropped"));
     result->voice_unusable = json_is_true(json_object_get(object, "voice_unusable"));
     result->seed = (uint64_t)json_integer_value(json_object_get(object, "seed"));
-    result->sample_rate = (int)number_of(object, "sample_rate", 0);
-    result->duration = number_of(object, "duration", 0);
-    result->first_audio = number_of(object, "first_audio", 0);
-    result->total = number_of(object, "total", 0);
+    result->sample_rate = (int)tmb_number_at(object, "sample_rate", 0);
+    result->duration = tmb_number_at(object, "duration", 0);
+    result->first_audio = tmb_number_at(object, "first_audio", 0);
+    result->total = tmb_number_at(object, "total", 0);
     for (size_t stage = 0; stage < TMB_STAGE_COUNT; stage++) {
         result->timings[stage] = json_number_value(json_array_get(timings, stage));
     }

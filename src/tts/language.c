@@ -1,5 +1,7 @@
 #include "tts/language.h"
 
+#include "base/utf8.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -90,22 +92,6 @@ const tmb_language *tmb_language_find(const char *name) {
     return language != NULL && language->common ? language : NULL;
 }
 
-/* The code point at *text, which moves on; what is not UTF-8 counts as U+FFFD, one byte. */
-static uint32_t next_code_point(const unsigned char **text) {
-    const unsigned char *c = *text;
-    int more = c[0] >= 0xF0 ? 3 : c[0] >= 0xE0 ? 2 : c[0] >= 0xC0 ? 1 : 0;
-    uint32_t point = more == 0 ? c[0] : c[0] & (0x3Fu >> more);
-    for (int i = 1; i <= more; i++) {
-        if ((c[i] & 0xC0) != 0x80) {
-            (*text)++;
-            return 0xFFFD;
-        }
-        point = point << 6 | (c[i] & 0x3Fu);
-    }
-    *text += more + 1;
-    return point;
-}
-
 static bool between(uint32_t point, uint32_t first, uint32_t last) { return point >= first && point <= last; }
 
 const tmb_language *tmb_language_detect(const char *text) {
@@ -114,9 +100,14 @@ const tmb_language *tmb_language_detect(const char *text) {
     size_t han = 0;
     size_t cyrillic = 0;
     size_t latin = 0;
-    const unsigned char *next = (const unsigned char *)text;
-    while (*next != '\0') {
-        uint32_t point = next_code_point(&next);
+    const size_t bytes = strlen(text);
+    for (size_t at = 0, length = 0; at < bytes; at += length) {
+        uint32_t point = 0;
+        length = tmb_utf8_decode(text + at, bytes - at, &point);
+        if (length == 0) { /* no UTF-8: a byte that is no letter */
+            length = 1;
+            continue;
+        }
         if (between(point, 0x3040, 0x30FF) || between(point, 0xFF66, 0xFF9D)) {
             kana++;
         } else if (between(point, 0xAC00, 0xD7A3) || between(point, 0x1100, 0x11FF) || between(point, 0x3130, 0x318F)) {

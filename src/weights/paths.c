@@ -115,29 +115,5 @@ tmb_status tmb_path_make_parent(const char *path, tmb_error *error) {
 
 tmb_status tmb_path_publish(const char *path, const void *data, size_t bytes, tmb_error *error) {
     tmb_status status = tmb_path_make_parent(path, error);
-    if (status != TMB_OK) {
-        return status;
-    }
-    char *temporary = tmb_asprintf("%s.XXXXXX", path);
-    if (temporary == NULL) {
-        return tmb_fail_memory(error, "a path", 0);
-    }
-    int file = mkstemp(temporary);
-    bool good = file >= 0;
-    for (size_t done = 0; good && done < bytes;) {
-        ssize_t more = write(file, (const char *)data + done, bytes - done);
-        good = more >= 0 || errno == EINTR;
-        done += more > 0 ? (size_t)more : 0;
-    }
-    good = good && fchmod(file, 0644) == 0 && fsync(file) == 0;
-    good = file >= 0 && close(file) == 0 && good;
-    good = good && rename(temporary, path) == 0;
-    if (!good) {
-        status = tmb_fail_errno(error, TMB_ERROR_IO, errno, "%s: cannot be stored", path);
-        if (file >= 0) {
-            (void)unlink(temporary);
-        }
-    }
-    free(temporary);
-    return status;
+    return status == TMB_OK ? tmb_file_write(path, data, bytes, error) : status;
 }

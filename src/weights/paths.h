@@ -18,7 +18,7 @@ tmb_status tmb_path_make_folder(const char *path, tmb_error *error);
 /* Makes the folder that `path` lies in, and those above. */
 tmb_status tmb_path_make_parent(const char *path, tmb_error *error);
 
-/* Writes a small file beside its name, then renames it. */
+/* tmb_file_write, with the folders that are not there yet. */
 tmb_status tmb_path_publish(const char *path, const void *data, size_t bytes, tmb_error *error);
 
 #endif

@@ -59,6 +59,9 @@ static void test_languages(void **state) {
     assert_string_equal(tmb_language_detect("Доброе утро")->code, "ru");
     assert_string_equal(tmb_language_detect("The word 你 means you")->code, "en");
     assert_string_equal(tmb_language_detect("\xff\xe4\xbd")->code, "en");
+    /* Bytes that are no UTF-8 are no letters, whatever they would stand for: "a" in two bytes, U+44E in five. */
+    assert_string_equal(tmb_language_detect("你 \xc1\xa1\xc1\xa1\xc1\xa1\xc1\xa1\xc1\xa1")->code, "zh");
+    assert_string_equal(tmb_language_detect("\xf8\x80\x80\x91\x8e")->code, "en");
     assert_string_equal(tmb_preview_language(tmb_language_find("zh")), "cmn");
 }
 

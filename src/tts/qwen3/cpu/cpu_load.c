@@ -119,16 +119,6 @@ size_t tmb_cpu_networks_bytes(const tmb_cpu_networks *n) {
            tmb_codec_decoder_bytes(n->codec_decoder);
 }
 
-/* The speaker encoder's tensors become floats. */
-static size_t speaker_bytes(const tmb_safetensors *weights) {
-    size_t bytes = 0;
-    for (size_t i = 0; i < tmb_safetensors_count(weights); i++) {
-        const tmb_tensor *tensor = tmb_safetensors_at(weights, i);
-        bytes += strncmp(tensor->name, "speaker_encoder.", 16) == 0 ? tensor->count * sizeof(float) : 0;
-    }
-    return bytes;
-}
-
 tmb_status tmb_cpu_networks_estimate(const tmb_net_files *files, const tmb_net_options *options, size_t *bytes,
                                      tmb_error *error) {
     *bytes = 0;
@@ -142,7 +132,7 @@ tmb_status tmb_cpu_networks_estimate(const tmb_net_files *files, const tmb_net_o
     const size_t parts[] = {
         lm,
         lm / 8, /* buffers and what is remembered of voices; the loaded engine says it exactly */
-        clones ? speaker_bytes(files->weights) : 0,
+        clones ? tmb_speaker_encoder_estimate(files->weights) : 0,
         clones ? tmb_codec_encoder_estimate(&files->config->codec) : 0,
         tmb_codec_decoder_estimate(&files->config->codec, options->precisions.codec),
     };

@@ -9,7 +9,6 @@
 #include "tts/qwen3/cuda/cuda_lm.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct tmb_net {
     tmb_cpu_audio audio; /* first, as cpu_audio.h wants it; the decoder and its job only if `codec` is NULL */
@@ -30,16 +29,6 @@ static tmb_status available(int device, tmb_error *error) { return tmb_gpu_check
 static bool lost(const tmb_net *net, tmb_error *error) { return tmb_gpu_lost(net->gpu, error); }
 
 /* ---- Loading ---------------------------------------------------------------------------------- */
-
-/* The speaker encoder's tensors become floats. */
-static size_t speaker_bytes(const tmb_safetensors *weights) {
-    size_t bytes = 0;
-    for (size_t i = 0; i < tmb_safetensors_count(weights); i++) {
-        const tmb_tensor *tensor = tmb_safetensors_at(weights, i);
-        bytes += strncmp(tensor->name, "speaker_encoder.", 16) == 0 ? tensor->count * sizeof(float) : 0;
-    }
-    return bytes;
-}
 
 static tmb_status estimate_codec(const tmb_net_files *files, const tmb_net_options *options, tmb_net_bytes *bytes,
                                  tmb_error *error) {
@@ -71,7 +60,7 @@ static tmb_status estimate(const tmb_net_files *files, const tmb_net_options *op
     if (status == TMB_OK && clones && !options->encoders_on_host) {
         status = tmb_cuda_encoders_estimate(files->config, &encoders, error);
     }
-    const size_t host[] = {clones ? speaker_bytes(files->weights) : 0,
+    const size_t host[] = {clones ? tmb_speaker_encoder_estimate(files->weights) : 0,
                            clones ? tmb_codec_encoder_estimate(&files->config->codec) : 0, codec.host};
     const size_t device[] = {codec.device, encoders, tmb_cuda_lm_units(files, options).slab};
     if (status == TMB_OK && (!add_parts(&bytes->host, host, sizeof host / sizeof host[0]) ||

@@ -19,6 +19,8 @@ tmb_status tmb_speaker_encoder_load(const tmb_qwen3_speaker_config *config, cons
                                     tmb_speaker_encoder **out, tmb_error *error);
 void tmb_speaker_encoder_destroy(tmb_speaker_encoder **encoder);
 
+/* Bytes that the encoder takes, before it is loaded and after. */
+size_t tmb_speaker_encoder_estimate(const tmb_safetensors *weights);
 size_t tmb_speaker_encoder_bytes(const tmb_speaker_encoder *encoder);
 size_t tmb_speaker_size(const tmb_speaker_encoder *encoder); /* of an embedding [1024] */
 

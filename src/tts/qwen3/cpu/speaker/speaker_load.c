@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void count_bytes(tmb_speaker_encoder *encoder, const tmb_conv *conv) {
     encoder->bytes += tmb_conv_bytes(TMB_CONV_F32, conv->taps, conv->in, conv->out);
@@ -171,3 +172,14 @@ void tmb_speaker_encoder_destroy(tmb_speaker_encoder **address) {
 
 size_t tmb_speaker_encoder_bytes(const tmb_speaker_encoder *encoder) { return encoder->bytes; }
 size_t tmb_speaker_size(const tmb_speaker_encoder *encoder) { return encoder->config.embedding_size; }
+
+size_t tmb_speaker_encoder_estimate(const tmb_safetensors *weights) {
+    static const char prefix[] = "speaker_encoder.";
+    size_t bytes = 0;
+    for (size_t i = 0; i < tmb_safetensors_count(weights); i++) {
+        const tmb_tensor *tensor = tmb_safetensors_at(weights, i);
+        /* Whatever they are stored as, they become floats. */
+        bytes += strncmp(tensor->name, prefix, sizeof prefix - 1) == 0 ? tensor->count * sizeof(float) : 0;
+    }
+    return bytes;
+}
