@@ -14,7 +14,7 @@
 
 tmb_status tmb_store_open(const char *folder, const tmb_store_options *options, tmb_logger *logger, tmb_store **out,
                           tmb_error *error) {
-    if (!options->queue || !options->queue[0]) {
+    if (options->queue == NULL || !options->queue[0]) {
         return tmb_sqlite_open(folder, options, logger, out, error);
     }
 #ifdef TMB_REDIS
@@ -35,13 +35,13 @@ bool tmb_store_can_share(void) {
 bool tmb_store_is_shared(const tmb_store *store) { return store->operations->measure != NULL; }
 
 bool tmb_store_measure(tmb_store *store, tmb_store_figures *out) {
-    return store->operations->measure && store->operations->measure(store, out);
+    return store->operations->measure != NULL && store->operations->measure(store, out);
 }
 
 void tmb_store_close(tmb_store **store) {
     tmb_store *closing = *store;
     *store = NULL;
-    if (closing) {
+    if (closing != NULL) {
         closing->operations->close(closing);
     }
 }
@@ -181,23 +181,23 @@ tmb_store_status tmb_store_item_finish(tmb_store *store, const tmb_delivery *del
 
 tmb_store_status tmb_store_item_bury(tmb_store *store, const tmb_delivery *delivery, const char *result,
                                      const char *reason) {
-    return store->jobs->bury ? store->jobs->bury(store, delivery, result, reason)
-                             : store->jobs->finish(store, delivery, TMB_ITEM_FAILED, result, NULL);
+    return store->jobs->bury != NULL ? store->jobs->bury(store, delivery, result, reason)
+                                     : store->jobs->finish(store, delivery, TMB_ITEM_FAILED, result, NULL);
 }
 
 tmb_store_status tmb_store_dead_list(tmb_store *store, size_t limit, tmb_dead_letter **out, size_t *count) {
     *out = NULL;
     *count = 0;
-    return store->jobs->dead_list ? store->jobs->dead_list(store, limit, out, count) : TMB_STORE_OK;
+    return store->jobs->dead_list != NULL ? store->jobs->dead_list(store, limit, out, count) : TMB_STORE_OK;
 }
 
 tmb_store_status tmb_store_dead_end(tmb_store *store, const char *id, bool retry) {
-    return store->jobs->dead_end ? store->jobs->dead_end(store, id, retry) : TMB_STORE_NOT_FOUND;
+    return store->jobs->dead_end != NULL ? store->jobs->dead_end(store, id, retry) : TMB_STORE_NOT_FOUND;
 }
 
 tmb_store_status tmb_store_call_send(tmb_store *store, const tmb_delivery *delivery, const tmb_call_words *words,
                                      tmb_call_audience *audience) {
-    return store->jobs->send ? store->jobs->send(store, delivery, words, audience) : TMB_STORE_NOT_FOUND;
+    return store->jobs->send != NULL ? store->jobs->send(store, delivery, words, audience) : TMB_STORE_NOT_FOUND;
 }
 
 tmb_store_status tmb_store_calls_listening(tmb_store *store, const char (*jobs)[TMB_STORE_ID], size_t count) {
@@ -206,7 +206,7 @@ tmb_store_status tmb_store_calls_listening(tmb_store *store, const char (*jobs)[
 
 tmb_store_status tmb_store_call_receive(tmb_store *store, const char *job, tmb_call_place *place, double seconds,
                                         tmb_call_piece *out) {
-    return store->jobs->receive ? store->jobs->receive(store, job, place, seconds, out) : TMB_STORE_NOT_FOUND;
+    return store->jobs->receive != NULL ? store->jobs->receive(store, job, place, seconds, out) : TMB_STORE_NOT_FOUND;
 }
 
 tmb_store_status tmb_store_item_counts(tmb_store *store, size_t *queued, size_t *running) {

@@ -39,7 +39,7 @@ void tmb_clone_begin_stream(const tmb_clone_item *item) {
     if (!job->streaming) {
         job->streaming = true;
         char type[80];
-        if (!job->sink->stream_type) {
+        if (job->sink->stream_type == NULL) {
             tmb_format_content_type(job->format, tmb_output_rate(item->run.stream), type);
         }
         tmb_request_warn(job->request, item->warnings);
@@ -48,19 +48,19 @@ void tmb_clone_begin_stream(const tmb_clone_item *item) {
         if (job->count == 1 && job->sink->progress == NULL) {
             tmb_clone_tell_speaker(job);
         }
-        if (job->sink->trailer) {
+        if (job->sink->trailer != NULL) {
             tmb_request_header(job->request, MHD_HTTP_HEADER_TRAILER, job->sink->trailer);
         }
-        tmb_stream_begin(job->request, job->sink->stream_type ? job->sink->stream_type : type);
+        tmb_stream_begin(job->request, job->sink->stream_type != NULL ? job->sink->stream_type : type);
     }
     (void)pthread_mutex_unlock(&job->lock);
 }
 
 static bool send_event(tmb_clone_job *job, const char *event, json_t *data, double seconds) {
-    char *text = data ? json_dumps(data, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = data != NULL ? json_dumps(data, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(data);
     tmb_buffer buffer = {.maximum = 64u << 20};
-    bool good = text && (!event || tmb_buffer_printf(&buffer, "event: %s\n", event)) &&
+    bool good = text != NULL && (event == NULL || tmb_buffer_printf(&buffer, "event: %s\n", event)) &&
                 tmb_buffer_printf(&buffer, "data: %s\n\n", text) &&
                 tmb_stream_write(job->request, buffer.data, buffer.size, seconds);
     free(text);
@@ -70,7 +70,7 @@ static bool send_event(tmb_clone_job *job, const char *event, json_t *data, doub
 
 static char *to_base64(const void *data, size_t size) {
     char *text = tmb_calloc(tmb_base64_encoded_size(size) + 1, 1);
-    if (text) {
+    if (text != NULL) {
         tmb_base64_encode(data, size, text);
     }
     return text;
@@ -103,8 +103,8 @@ static bool audio_end(tmb_clone_job *job, bool good) {
 
 static bool events_bytes(tmb_clone_item *item, const void *data, size_t size, double seconds) {
     char *text = to_base64(data, size);
-    bool good =
-        text && send_event(item->job, "audio",
+    bool good = text != NULL &&
+                send_event(item->job, "audio",
                            json_pack("{s:I, s:i, s:s, s:s}", "index", (json_int_t)item->run.index, "sample_rate",
                                      tmb_output_rate(item->run.stream), "encoding", "s16le", "audio", text),
                            seconds);
@@ -122,7 +122,7 @@ static void events_progress(tmb_clone_item *item) {
 static void events_item_done(tmb_clone_item *item) {
     tmb_clone_begin_stream(item);
     json_t *data = json_deep_copy(item->run.json);
-    if (data) {
+    if (data != NULL) {
         (void)json_object_set_new(data, "index", json_integer((json_int_t)item->run.index));
     }
     (void)send_event(item->job, item->run.status ? "error" : "result", data, 0);
@@ -142,8 +142,9 @@ static bool events_end(tmb_clone_job *job, bool good) {
 
 static bool speech_bytes(tmb_clone_item *item, const void *data, size_t size, double seconds) {
     char *text = to_base64(data, size);
-    bool good = text && send_event(item->job, NULL,
-                                   json_pack("{s:s, s:s}", "type", "speech.audio.delta", "audio", text), seconds);
+    bool good =
+        text != NULL &&
+        send_event(item->job, NULL, json_pack("{s:s, s:s}", "type", "speech.audio.delta", "audio", text), seconds);
     free(text);
     return good;
 }
@@ -182,13 +183,13 @@ void tmb_clone_open_audio(tmb_clone_job *job) {
 /* {"items": [...], "performance": seconds} with the audio read from the store while it is sent. */
 static tmb_rope *compose(tmb_clone_job *job, double performance) {
     tmb_rope *rope = tmb_rope_create();
-    bool good = rope && tmb_rope_text(rope, "{\"items\":[", 10);
+    bool good = rope != NULL && tmb_rope_text(rope, "{\"items\":[", 10);
     for (size_t i = 0; good && i < job->count; i++) {
         tmb_clone_item *item = &job->items[i];
-        char *text = item->run.json ? json_dumps(item->run.json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-        size_t length = text ? strlen(text) : 0;
+        char *text = item->run.json != NULL ? json_dumps(item->run.json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+        size_t length = text != NULL ? strlen(text) : 0;
         /* The object's closing brace makes room for the audio. */
-        good = text && (i == 0 || tmb_rope_text(rope, ",", 1)) && tmb_rope_text(rope, text, length - 1);
+        good = text != NULL && (i == 0 || tmb_rope_text(rope, ",", 1)) && tmb_rope_text(rope, text, length - 1);
         if (good && item->descriptor >= 0) {
             static const char name[] = ",\"audio_base64\":\"";
             good = tmb_rope_text(rope, name, sizeof name - 1);
@@ -214,7 +215,7 @@ static tmb_rope *compose(tmb_clone_job *job, double performance) {
 
 static void answer_collected(tmb_clone_job *job) {
     tmb_rope *rope = compose(job, tmb_now() - job->request->started);
-    if (rope) {
+    if (rope != NULL) {
         tmb_answer_rope(job->request, MHD_HTTP_OK, "application/json", rope);
     } else {
         tmb_refuse_for_now(job->request, 503, 5, "Not enough memory");
