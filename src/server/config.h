@@ -82,6 +82,7 @@ typedef struct tmb_server_option {
     char separator;          /* that stands between instead; 0: none */
     double minimum, maximum; /* of counts, bytes and seconds */
     const char *choices;     /* "text|json"; NULL = any text */
+    bool is_of_servers;      /* for what takes requests: a worker does not have it */
 } tmb_server_option;
 
 /* config_table.c: every option but --help, --config and --print-config. */
