@@ -288,9 +288,9 @@ class Handler(BaseHTTPRequestHandler):
             "url": f"http://127.0.0.1:{port}/{self.scenario}/wheel",
             "hashes": {"sha256": hashlib.sha256(WHEEL).hexdigest()},
         }
-        if self.scenario == "wrongwheel":
+        if self.scenario in ("wrongwheel", "relativewrong"):
             wheel["hashes"] = {"sha256": "0" * 64}
-        if self.scenario == "relativewheel":
+        if self.scenario in ("relativewheel", "relativewrong"):
             wheel["url"] = "../../wheel"
         if self.scenario == "oldindex":
             del wheel["size"]

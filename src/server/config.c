@@ -407,7 +407,9 @@ tmb_status tmb_server_config_load(tmb_server_config *config, tmb_config_sources 
 
 /* A text between quotes; URLs without their password. */
 static void print_text(const tmb_server_option *option, const char *text, size_t length, char *out, size_t size) {
-    const bool is_url = option->argument != NULL && strncmp(option->argument, "URL", 3) == 0;
+    /* --blobs is a folder or a URL. */
+    const bool is_url = (option->argument != NULL && strncmp(option->argument, "URL", 3) == 0) ||
+                        (strcmp(option->name, "blobs") == 0 && strstr(text, "://") != NULL);
     const bool is_list = is_url && strchr(option->argument, ',') != NULL;
     const char *const end = text + length;
     size_t used = (size_t)snprintf(out, size, "\"");

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "base/url.h"
 #include "weights/answer.h"
 #include "weights/curl_library.h"
 
@@ -25,6 +26,7 @@
 /* One request. */
 typedef struct request {
     const char *url;
+    char shown[512]; /* for messages, which hold no more of it */
     const tmb_download_options *options;
     const tmb_curl *library;
     CURL *curl;
@@ -58,11 +60,11 @@ static size_t fail_write(request *r, tmb_status status) {
 
 static size_t append_text(request *r, const char *data, size_t bytes) {
     if (bytes > r->text_limit - r->text_bytes) {
-        return fail_write(r, tmb_fail(r->error, TMB_ERROR_LIMIT, "%s: more than %zu bytes", r->url, r->text_limit));
+        return fail_write(r, tmb_fail(r->error, TMB_ERROR_LIMIT, "%s: more than %zu bytes", r->shown, r->text_limit));
     }
     char *text = tmb_realloc(r->text, r->text_bytes + bytes + 1, 1);
     if (text == NULL) {
-        return fail_write(r, tmb_fail_memory(r->error, r->url, 0));
+        return fail_write(r, tmb_fail_memory(r->error, r->shown, 0));
     }
     memcpy(text + r->text_bytes, data, bytes);
     r->text = text;
@@ -80,7 +82,7 @@ static bool place_answer(request *r) {
         /* All of it again, or another part than was asked for: begin anew. */
         r->written = 0;
         if (ftruncate(r->file, 0) != 0) {
-            r->failure = tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->url);
+            r->failure = tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->shown);
             return false;
         }
     }
@@ -89,7 +91,7 @@ static bool place_answer(request *r) {
         return false;
     }
     if (lseek(r->file, (off_t)r->written, SEEK_SET) < 0) {
-        r->failure = tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->url);
+        r->failure = tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->shown);
         return false;
     }
     return true;
@@ -103,17 +105,17 @@ static size_t append_file(request *r, const char *data, size_t bytes) {
     if (bytes > limit - r->written) {
         r->written = 0;
         if (ftruncate(r->file, 0) != 0) {
-            return fail_write(r, tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->url));
+            return fail_write(r, tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s", r->shown));
         }
         return fail_write(r, tmb_fail(r->error, TMB_ERROR_FORMAT,
                                       "%s: the server sends more than the %llu bytes that it "
                                       "promised",
-                                      r->url, (unsigned long long)limit));
+                                      r->shown, (unsigned long long)limit));
     }
     for (size_t done = 0; done < bytes;) {
         ssize_t more = write(r->file, data + done, bytes - done);
         if (more < 0 && errno != EINTR) {
-            return fail_write(r, tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s: cannot be stored", r->url));
+            return fail_write(r, tmb_fail_errno(r->error, TMB_ERROR_IO, errno, "%s: cannot be stored", r->shown));
         }
         done += more > 0 ? (size_t)more : 0;
         r->written += more > 0 ? (size_t)more : 0;
@@ -207,12 +209,15 @@ static void finish(request *r) {
     }
 }
 
-/* The host and port of a URL: what stands between "://" and the next '/'. */
+/* The host and port of a URL: what stands between "://", or a user and a password behind it, and the next '/'. */
 static const char *authority(const char *url, size_t *length) {
     const char *colon = strstr(url, "://");
     const char *begin = colon != NULL ? colon + 3 : url;
-    *length = strcspn(begin, "/?#");
-    return begin;
+    const size_t whole = strcspn(begin, "/?#");
+    const char *at = memrchr(begin, '@', whole);
+    const char *host = at != NULL ? at + 1 : begin;
+    *length = whole - (size_t)(host - begin);
+    return host;
 }
 
 static bool same_host(const char *a, const char *b) {
@@ -243,24 +248,24 @@ static tmb_status judge_http(request *r, bool *again) {
                         "%s: the storage that this leads to, %.*s, refuses (HTTP %ld), also when it was asked again: "
                         "its address has expired, or something between here and there blocks it; try later, or set "
                         "HF_ENDPOINT to a mirror",
-                        r->url, (int)(length < 200 ? length : 200), host, code);
+                        r->shown, (int)(length < 200 ? length : 200), host, code);
     }
     const char *variable = r->options->token_variable;
     if (code == 429) {
         bool advise = variable != NULL && r->options->token == NULL;
-        return tmb_fail(r->error, TMB_ERROR_IO, "%s: too many requests from this address (HTTP 429)%s%s%s", r->url,
+        return tmb_fail(r->error, TMB_ERROR_IO, "%s: too many requests from this address (HTTP 429)%s%s%s", r->shown,
                         advise ? ": the variable " : "", advise ? variable : "",
                         advise ? " with a token of your (free) account raises the limit" : "");
     }
     if (code == 401 || code == 403) {
-        return tmb_fail(r->error, TMB_ERROR_MODEL, "%s: access denied (HTTP %ld)%s%s%s", r->url, code,
+        return tmb_fail(r->error, TMB_ERROR_MODEL, "%s: access denied (HTTP %ld)%s%s%s", r->shown, code,
                         variable != NULL ? ": the variable " : "", variable != NULL ? variable : "",
                         variable != NULL ? " must hold a token that may read it" : "");
     }
     if (code == 404 || code == 410) {
-        return tmb_fail(r->error, TMB_ERROR_MODEL, "%s: not there (HTTP %ld)", r->url, code);
+        return tmb_fail(r->error, TMB_ERROR_MODEL, "%s: not there (HTTP %ld)", r->shown, code);
     }
-    return tmb_fail(r->error, TMB_ERROR_IO, "%s: the server answers HTTP %ld", r->url, code);
+    return tmb_fail(r->error, TMB_ERROR_IO, "%s: the server answers HTTP %ld", r->shown, code);
 }
 
 /* What an HTTP status or curl's result means; *again: it may pass. */
@@ -275,7 +280,7 @@ static tmb_status judge(request *r, CURLcode result, bool *again) {
     *again = result != CURLE_UNSUPPORTED_PROTOCOL && result != CURLE_URL_MALFORMAT &&
              result != CURLE_PEER_FAILED_VERIFICATION && result != CURLE_TOO_MANY_REDIRECTS &&
              result != CURLE_OUT_OF_MEMORY;
-    return tmb_fail(r->error, result == CURLE_OUT_OF_MEMORY ? TMB_ERROR_MEMORY : TMB_ERROR_IO, "%s: %s", r->url,
+    return tmb_fail(r->error, result == CURLE_OUT_OF_MEMORY ? TMB_ERROR_MEMORY : TMB_ERROR_IO, "%s: %s", r->shown,
                     r->curl_message[0] != '\0' ? r->curl_message : r->library->easy_strerror(result));
 }
 
@@ -345,7 +350,7 @@ static tmb_status try_all_attempts(request *r, attempt_function attempt) {
         bool again = false;
         begin_attempt(r);
         status = prepare(r) ? attempt(r, &again)
-                            : tmb_fail(r->error, TMB_ERROR_ARGUMENT, "%s: not a URL that can be fetched", r->url);
+                            : tmb_fail(r->error, TMB_ERROR_ARGUMENT, "%s: not a URL that can be fetched", r->shown);
         finish(r);
         if (status == TMB_OK || !again) {
             break;
@@ -368,6 +373,7 @@ static tmb_status try_often(request *r, attempt_function attempt) {
     static const tmb_download_options none = {0};
     tmb_error *callers = r->error;
     tmb_error mine = {0};
+    (void)tmb_url_show(r->url, strlen(r->url), r->shown, sizeof r->shown);
     r->options = r->options == NULL ? &none : r->options;
     r->error = &mine; /* callers may want no message, but retries tell their reason */
     tmb_status status = tmb_curl_load(&r->library, r->error);
@@ -403,7 +409,9 @@ tmb_status tmb_download_resolve(const char *base, const char *reference, char *o
     if (library->url_set(url, CURLUPART_URL, base, 0) != CURLUE_OK ||
         library->url_set(url, CURLUPART_URL, reference, 0) != CURLUE_OK ||
         library->url_get(url, CURLUPART_URL, &whole, 0) != CURLUE_OK || strlen(whole) >= TMB_URL_MAX) {
-        status = tmb_fail(error, TMB_ERROR_FORMAT, "%s: names \"%.200s\", which is no address", base, reference);
+        char shown[512];
+        status = tmb_fail(error, TMB_ERROR_FORMAT, "%s: names \"%.200s\", which is no address",
+                          tmb_url_show(base, strlen(base), shown, sizeof shown), reference);
     } else {
         strcpy(out, whole);
     }
@@ -420,7 +428,7 @@ tmb_status tmb_download_text(const char *url, const tmb_download_options *option
     tmb_status status = try_often(&r, attempt_text);
     if (status == TMB_OK && r.text == NULL) {
         r.text = tmb_calloc(1, 1);
-        status = r.text == NULL ? tmb_fail_memory(error, url, 0) : TMB_OK;
+        status = r.text == NULL ? tmb_fail_memory(error, r.shown, 0) : TMB_OK;
     }
     if (status != TMB_OK) {
         free(r.text);
@@ -457,7 +465,7 @@ static tmb_status attempt_head(request *r, bool *again) {
             break;
         }
     }
-    return tmb_fail(r->error, TMB_ERROR_IO, "%s: too many redirects", r->url);
+    return tmb_fail(r->error, TMB_ERROR_IO, "%s: too many redirects", r->shown);
 }
 
 static tmb_status attempt_head_only(request *r, bool *again) {
@@ -501,18 +509,18 @@ static tmb_status attempt_file(request *r, bool *again) {
     (void)r->library->easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &r->http_status);
     if (r->misplaced) {
         *again = true;
-        return tmb_fail(r->error, TMB_ERROR_IO, "%s: the server sends another part than was asked for", r->url);
+        return tmb_fail(r->error, TMB_ERROR_IO, "%s: the server sends another part than was asked for", r->shown);
     }
     if (result == CURLE_OK && r->http_status == 416) {
         /* The rest that was asked for is not there: begin again. */
         *again = ftruncate(r->file, 0) == 0;
         r->written = 0;
-        return tmb_fail(r->error, TMB_ERROR_IO, "%s: the server cannot go on with a file", r->url);
+        return tmb_fail(r->error, TMB_ERROR_IO, "%s: the server cannot go on with a file", r->shown);
     }
     tmb_status status = judge(r, result, again);
     if (status == TMB_OK && r->wanted != TMB_DOWNLOAD_BYTES_UNKNOWN && r->written != r->wanted) {
         *again = true;
-        status = tmb_fail(r->error, TMB_ERROR_IO, "%s: the server sent %llu bytes of %llu", r->url,
+        status = tmb_fail(r->error, TMB_ERROR_IO, "%s: the server sent %llu bytes of %llu", r->shown,
                           (unsigned long long)r->written, (unsigned long long)r->wanted);
     }
     return status;

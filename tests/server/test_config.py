@@ -214,10 +214,12 @@ def test_ipv6():
     ("remote-url", "https://host/at@home", "https://host/at@home"),
     ("transcribe-url", "https://user:secret@host", "https://***@host"),
     ("queue", "redis://:secret@host:1/2", "redis://***@host:1/2"),
+    ("blobs", "s3://user:secret@bucket/prefix", "s3://***@bucket/prefix"),
+    ("blobs", "/folder/of:what@home", "/folder/of:what@home"),
     ("queue", "unix:user:secret@/tmp/socket", "unix:***@/tmp/socket"),
 ])
 def test_no_password_is_shown(option, url, shown):
-    text = run("serve", "--print-config", "--engine", "remote", f"--{option}", url).stdout
+    text = run("serve", "--print-config", "--engine", "remote", "--queue", "redis://host", f"--{option}", url).stdout
     assert f'{option} = "{shown}" # flag' in text and "secret" not in text
 
 

@@ -87,12 +87,15 @@ static void set_cache(const char *name) {
     assert_int_equal(setenv("HF_HOME", path, 1), 0);
 }
 
+/* "user:password@" in front of the server's address, or nothing. */
+static const char *credentials = "";
+
 /* Points every variable at the scenario and a cache for it. */
 static void set_scenario(const char *scenario, const char *token) {
     char text[256];
-    (void)snprintf(text, sizeof text, "http://127.0.0.1:%d/%s", port, scenario);
+    (void)snprintf(text, sizeof text, "http://%s127.0.0.1:%d/%s", credentials, port, scenario);
     assert_int_equal(setenv("HF_ENDPOINT", text, 1), 0);
-    (void)snprintf(text, sizeof text, "http://127.0.0.1:%d/%s/simple/", port, scenario);
+    (void)snprintf(text, sizeof text, "http://%s127.0.0.1:%d/%s/simple/", credentials, port, scenario);
     assert_int_equal(setenv("PIP_INDEX_URL", text, 1), 0);
     set_cache(scenario);
     (void)snprintf(text, sizeof text, "%s/%s", home, scenario);
@@ -404,6 +407,43 @@ static void test_stale_half(void **state) {
     check_installed("stale");
 }
 
+static void check_no_password(const char *scenario, tmb_status status, const char *message) {
+    if (status == TMB_OK || strstr(message, "open-sesame") != NULL || strstr(message, "***@127.0.0.1") == NULL ||
+        strstr(notes, "open-sesame") != NULL) {
+        fail_msg("%s: status %d, \"%s\", and before \"%s\"", scenario, status, message, notes);
+    }
+}
+
+/* A mirror may want a password, which stands in its address; nothing that is said or noted has it. */
+static void test_passwords_are_not_said(void **state) {
+    (void)state;
+    static const char *const mirrors[] = {"short", "long",       "wrong", "missing", "auth", "evil",   "tag",
+                                          "sizes", "cdnrefuses", "sha",   "html",    "huge", "limited"};
+    static const char *const indexes[] = {"nowheel", "htmlindex", "missing", "relativewrong"};
+    tmb_error error = {0};
+    credentials = "user:open-sesame@";
+    for (size_t i = 0; i < sizeof mirrors / sizeof mirrors[0]; i++) {
+        set_scenario(mirrors[i], NULL);
+        char cache[64];
+        (void)snprintf(cache, sizeof cache, "%s with a password", mirrors[i]);
+        set_cache(cache);
+        notes[0] = '\0';
+        check_no_password(mirrors[i], tmb_pull_repository(REPOSITORY, NULL, &fast, &error), error.message);
+        assert_non_null(strstr(notes, "***@127.0.0.1")); /* where the list of files is fetched from */
+    }
+    set_scenario("partial", NULL);
+    check_no_password("partial", tmb_pull_repository(REPOSITORY, NULL, &fast, &error), error.message);
+    for (size_t i = 0; i < sizeof indexes / sizeof indexes[0]; i++) {
+        set_scenario(indexes[i], NULL);
+        notes[0] = '\0';
+        check_no_password(indexes[i], tmb_pull_dfn3(&fast, &error), error.message);
+    }
+    set_scenario("good", NULL);
+    (void)setenv("HF_ENDPOINT", "user:open-sesame@127.0.0.1", 1);
+    check_no_password("no scheme", tmb_pull_repository(REPOSITORY, NULL, &fast, &error), error.message);
+    credentials = "";
+}
+
 typedef struct watch {
     uint64_t done, total;
     uint64_t cancel_after;
@@ -511,6 +551,7 @@ int main(void) {
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_bad_scenarios),
         cmocka_unit_test(test_stale_half),
+        cmocka_unit_test(test_passwords_are_not_said),
         cmocka_unit_test(test_progress_and_cancel),
         cmocka_unit_test(test_dfn3),
         cmocka_unit_test(test_models),

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "base/url.h"
 #include "queue/contents/contents.h"
 
 #include <curl/curl.h>
@@ -240,8 +241,10 @@ static tmb_status fill(tmb_bucket *bucket, const char *url, tmb_error *error) {
     size_t length = strlen(rest);
     length -= length && rest[length - 1] == '/';
     if (!length || !is_clean(rest) || rest[0] == '/') {
+        char shown[201];
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
-                        "--blobs %.200s: it is s3://BUCKET/PREFIX of letters, digits and - _ . /", url);
+                        "--blobs %s: it is s3://BUCKET/PREFIX of letters, digits and - _ . /",
+                        tmb_url_show(url, strlen(url), shown, sizeof shown));
     }
     if (id == NULL || secret == NULL) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
