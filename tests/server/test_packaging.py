@@ -207,10 +207,8 @@ def test_units(tmp_path):
     assert (told.returncode, told.stderr) == (0, ""), told
 
 
-# ---- systemd
-
 @pytest.mark.parametrize("name", ["timbre", "timbre-worker"])
-def test_units(name):
+def test_lines_of_units(name):
     """What is shared can be written by others, and a GPU is a matter of lines that are there."""
     unit = (PACKAGING / f"systemd/{name}.service.in").read_text()
     assert re.search(r"^UMask=0007$", unit, re.MULTILINE)
