@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_ITEMS = 32 };
+enum { MOST_ITEMS = 32, MOST_INSTRUCT = 800 };
 
 typedef struct outcomes {
     pthread_mutex_t lock;
@@ -56,8 +56,9 @@ static tmb_context *open_context(const char *device, uint64_t gpu_memory, int ma
     return context;
 }
 
-/* The first item is at its first frame until all have been submitted. */
-static void speak(tmb_context *context, size_t count, outcomes *all) {
+/* The first item is at its first frame until all have been submitted. `instruct` (may be NULL) is theirs but for its
+ * first letter. */
+static void speak_as(tmb_context *context, size_t count, const char *instruct, outcomes *all) {
     static item items[MOST_ITEMS];
     fake_set("HOLD", count > 1);
     *all = (outcomes){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -68,6 +69,11 @@ static void speak(tmb_context *context, size_t count, outcomes *all) {
         tmb_clone_request_default(&request);
         request.text = "Some words.";
         request.speaker = "mira";
+        char own[MOST_INSTRUCT + 1] = {0};
+        if (instruct != NULL) {
+            (void)snprintf(own, sizeof own, "%c%s", (char)('a' + i), instruct + 1);
+            request.instruct = own;
+        }
         request.has_seed = true;
         request.seed = i;
         request.max_frames = 4;
@@ -84,8 +90,10 @@ static void speak(tmb_context *context, size_t count, outcomes *all) {
     (void)pthread_mutex_unlock(&all->lock);
 }
 
-/* Bytes of the device that one of speak's items takes. */
-static uint64_t item_bytes(void) {
+static void speak(tmb_context *context, size_t count, outcomes *all) { speak_as(context, count, NULL, all); }
+
+/* Bytes of the device that one of speak_as's items takes. */
+static uint64_t item_bytes(const char *instruct) {
     tmb_error error = {0};
     tmb_engine *engine = NULL;
     tmb_qwen3_options options;
@@ -100,6 +108,7 @@ static uint64_t item_bytes(void) {
     tmb_speak_request_default(&request);
     request.text = "Some words.";
     request.speaker = "mira";
+    request.instruct = instruct;
     request.max_frames = 4;
     uint64_t bytes = engine->operations->device_needed(engine, &request, NULL);
     engine->operations->destroy(engine);
@@ -107,17 +116,24 @@ static uint64_t item_bytes(void) {
     return bytes;
 }
 
-/* 32 items on a GPU that holds 8: they wait for each other, and what is allocated stays within the budget. */
-static void crowd(void) {
+/* Bytes that the model reserves, with which one item is spoken; of a pool that has no slabs. */
+static uint64_t model_bytes(void) {
     outcomes all;
-    tmb_context *probe = open_context("cuda", (uint64_t)256 << 20, 16); /* without slabs, as the next */
-    tmb_statistics model, statistics;
+    tmb_statistics model;
+    tmb_context *probe = open_context("cuda", (uint64_t)256 << 20, 16);
     speak(probe, 1, &all);
     EXPECT(all.finished == 1);
     tmb_get_statistics(probe, &model);
     EXPECT(model.device != NULL && strcmp(model.device, "cuda") == 0 && model.device_memory_reserved > 0);
     tmb_close(&probe);
-    uint64_t limit = model.device_memory_reserved + 8 * item_bytes();
+    return model.device_memory_reserved;
+}
+
+/* 32 items on a GPU that holds 8: they wait for each other, and what is allocated stays within the budget. */
+static void crowd(void) {
+    outcomes all;
+    tmb_statistics statistics;
+    uint64_t limit = model_bytes() + 8 * item_bytes(NULL);
     fake_set("MEMORY", (int64_t)(limit * 2));
     tmb_fake_cuda_counts before = fake_counts();
     tmb_context *context = open_context("cuda", limit, 16);
@@ -140,6 +156,24 @@ static void crowd(void) {
     tmb_get_statistics(context, &statistics);
     EXPECT(all.finished == 1 && strcmp(statistics.device, "cpu") == 0);
     tmb_close(&context);
+}
+
+/* Beginnings of prompts that are longer than those that are reserved for, of more voices than are remembered: what is
+ * kept of them stays within what the model has reserved. */
+static void crowd_of_voices(void) {
+    enum { VOICES = 9 };
+    outcomes all;
+    char instruct[MOST_INSTRUCT + 1] = {0};
+    for (size_t i = 0; i < MOST_INSTRUCT; i++) {
+        instruct[i] = " the"[i % 4];
+    }
+    uint64_t limit = model_bytes() + 2 * item_bytes(instruct);
+    tmb_context *context = open_context("cuda", limit, 16);
+    speak_as(context, VOICES, instruct, &all);
+    EXPECT(all.finished == VOICES);
+    tmb_close(&context);
+    EXPECT(fake_counts().most_allocated <= limit);
+    expect_nothing_left();
 }
 
 /* What a GPU must have to be chosen: the model with the voices that it remembers, and room for an utterance. */
@@ -258,6 +292,7 @@ static void test_fall_back(void **state) {
 static void test_crowd(void **state) {
     (void)state;
     in_process(crowd, NULL);
+    in_process(crowd_of_voices, NULL);
 }
 
 /* Of a pool that is too small for slabs: every allocation is the driver's. */
@@ -293,7 +328,7 @@ static void neighbour(void) {
     speak(context, 1, &all);
     EXPECT(all.finished == 1);
     tmb_get_statistics(context, &before);
-    const int64_t usual = (int64_t)1 << 30, one = (int64_t)item_bytes();
+    const int64_t usual = (int64_t)1 << 30, one = (int64_t)item_bytes(NULL);
     fake_set("MEMORY", (int64_t)fake_counts().allocated + 2 * one);
     speak(context, MANY, &all);
     EXPECT(all.finished == MANY);

@@ -178,6 +178,41 @@ static void test_family_memory(void **state) {
     free_outcomes(&first[0]);
 }
 
+/* An instruction that is longer than all that is remembered of voices: nothing is kept of it, and each piece of the
+ * text begins anew. Of short ones the next utterance has what was remembered; that changes nothing. */
+static void test_family_long_instruction(void **state) {
+    enum { LONG = 1000, SHORT = 40 };
+    int threads = *(int *)*state;
+    char instruct[LONG + 1];
+    for (size_t i = 0; i < LONG; i++) {
+        instruct[i] = (char)('a' + i * i % 23);
+    }
+    tmb_speak_request request;
+    tmb_speak_request_default(&request);
+    request.text = "So it is.  So it is.";
+    request.speaker = "mira";
+    request.instruct = instruct;
+    request.split_length = 8;
+    request.greedy = true;
+    request.guard_runaway = true;
+    request.want_codes = true;
+    tmb_engine *engine = open_with("sample-g", "f32", threads);
+    size_t lengths[] = {LONG, SHORT, SHORT};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        outcomes result = {0};
+        instruct[lengths[i]] = '\0';
+        add_request(engine, &result, &request, NULL);
+        run_engine(engine, &result);
+        const outcome *item = &result.items[0];
+        assert_true(item->finished && item->segment_count == 2);
+        size_t half = item->frames / 2;
+        assert_true(half > 1 && item->frames == 2 * half);
+        assert_memory_equal(item->codes, item->codes + half * item->books, half * item->books * sizeof *item->codes);
+        free_outcomes(&result);
+    }
+    engine->operations->destroy(engine);
+}
+
 static int one_thread = 1, two_threads = 2;
 
 int main(void) {
@@ -187,9 +222,11 @@ int main(void) {
         cmocka_unit_test_prestate(test_family_refusals, &two_threads),
         cmocka_unit_test_prestate(test_family_refuses_voices, &two_threads),
         cmocka_unit_test_prestate(test_family_memory, &two_threads),
+        cmocka_unit_test_prestate(test_family_long_instruction, &two_threads),
     };
     /* On a device that is emulated, once. */
-    const struct CMUnitTest device_tests[] = {cmocka_unit_test_prestate(test_family, &two_threads)};
+    const struct CMUnitTest device_tests[] = {cmocka_unit_test_prestate(test_family, &two_threads),
+                                              cmocka_unit_test_prestate(test_family_long_instruction, &two_threads)};
     return getenv("TIMBRE_TEST_BACKEND") != NULL ? cmocka_run_group_tests(device_tests, NULL, NULL)
                                                  : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,7 @@ typedef struct tmb_qwen3_backend {
     void (*sequence_destroy)(tmb_net *net, tmb_net_sequence **sequence);
     size_t (*sequence_positions)(const tmb_net_sequence *sequence);
     /* The first `count` positions of another sequence's prompt, instead of prefilling them again. Whatever the
-     * sequence had is dropped. */
+     * sequence had is dropped. With `count` 0 that is all; `from` may then be the sequence itself. */
     tmb_status (*sequence_fork)(tmb_net *net, tmb_net_sequence *sequence, const tmb_net_sequence *from, size_t count,
                                 tmb_error *error);
     /* Appends rows `first` to `first + count - 1` of a prompt. Before the first step only. TMB_ERROR_LIMIT over the

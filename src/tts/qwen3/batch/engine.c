@@ -128,10 +128,9 @@ static tmb_net_bytes held_bytes(const tmb_engine *base) {
         return (tmb_net_bytes){0, 0};
     }
     tmb_net_bytes held = backend->bytes(net);
-    tmb_net_bytes stream = backend->stream_bytes(net),
-                  prefix = backend->sequence_bytes(net, TMB_VOICE_MEMORY_POSITIONS);
-    held.host += TMB_VOICE_MEMORY_ENTRIES * (stream.host + prefix.host);
-    held.device += TMB_VOICE_MEMORY_ENTRIES * (stream.device + prefix.device);
+    tmb_net_bytes voices = tmb_voice_memory_most(backend, net);
+    held.host += voices.host;
+    held.device += voices.device;
     return held;
 }
 

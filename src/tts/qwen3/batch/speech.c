@@ -178,6 +178,15 @@ static tmb_status build_prompt(const tmb_qwen3_engine *engine, const tmb_speech 
     return status;
 }
 
+/* The same rows without anything that is kept of them. */
+static tmb_status prefill_whole(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_prompt *prompt,
+                                tmb_error *error) {
+    /* What the piece before left goes. */
+    tmb_status status = engine->backend->sequence_fork(engine->net, speech->sequence, speech->sequence, 0, error);
+    return status == TMB_OK ? engine->backend->prefill(engine->net, speech->sequence, prompt, 0, prompt->shared, error)
+                            : status;
+}
+
 /* The rows that are the same for every text of this voice, from memory if another utterance has had them. */
 static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, const tmb_prompt *prompt,
                                  tmb_error *error) {
@@ -185,6 +194,9 @@ static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, c
     tmb_prefix_key key = {speech->language, speech->non_streaming, speech->in_context};
     if (tmb_voice_memory_get_prefix(engine->memory, speech->fingerprint, &key, prompt->shared, speech->sequence)) {
         return TMB_OK;
+    }
+    if (!tmb_voice_memory_make_room_for_prefix(engine->memory, speech->fingerprint, prompt->shared)) {
+        return prefill_whole(engine, speech, prompt, error);
     }
     tmb_net_sequence *prefix = NULL;
     tmb_status status = backend->sequence_create(engine->net, prompt->shared, &prefix, error);
@@ -198,8 +210,7 @@ static tmb_status prefill_shared(tmb_qwen3_engine *engine, tmb_speech *speech, c
         backend->sequence_destroy(engine->net, &prefix);
         return status;
     }
-    tmb_voice_memory_put_prefix(engine->memory, speech->fingerprint, &key, prefix,
-                                backend->sequence_bytes(engine->net, prompt->shared).host);
+    tmb_voice_memory_put_prefix(engine->memory, speech->fingerprint, &key, prefix);
     return TMB_OK;
 }
 

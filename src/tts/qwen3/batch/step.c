@@ -108,9 +108,9 @@ static void end_reference_piece(tmb_qwen3_engine *engine, tmb_speech *speech, co
     }
     speech->last_sample = result->samples[result->frames * per_frame - 1];
     tmb_net_stream *copy = NULL;
+    tmb_voice_memory_make_room_for_state(engine->memory, speech->fingerprint);
     if (engine->backend->stream_clone(engine->net, speech->stream, &copy, NULL) == TMB_OK) {
-        tmb_voice_memory_put_state(engine->memory, speech->fingerprint, copy,
-                                   engine->backend->stream_bytes(engine->net).host, speech->last_sample);
+        tmb_voice_memory_put_state(engine->memory, speech->fingerprint, copy, speech->last_sample);
     }
 }
 
