@@ -21,7 +21,8 @@ static const struct {
                 {"VERSION", &fake.version, 12040},          {"DEVICES", &fake.devices, 1},
                 {"CAPABILITY", &fake.capability, 90},       {"PROGRAMMATIC", &fake.programmatic, 1},
                 {"FAULT_RESULT", &fake.fault_result, 700},  {"CONTEXT_BYTES", &fake.context_bytes, 0},
-                {"EXCLUSIVE", &fake.exclusive, 0},          {"MODULE_RESULT", &fake.module_result, 0}};
+                {"EXCLUSIVE", &fake.exclusive, 0},          {"MODULE_RESULT", &fake.module_result, 0},
+                {"FAIL_GRAPH", &fake.fail_graph, 0}};
 
 void fake_lock(void) {
     (void)pthread_mutex_lock(&fake.lock);

@@ -12,6 +12,8 @@
  *   TIMBRE_FAKE_CUDA_CONTEXT_BYTES    of the device's memory that a context takes (default 0)
  *   TIMBRE_FAKE_CUDA_EXCLUSIVE        1: a device has one context at a time
  *   TIMBRE_FAKE_CUDA_MODULE_RESULT    what loading a module comes to (0: to what it should)
+ *   TIMBRE_FAKE_CUDA_FAIL_GRAPH       the n-th graph put on a stream from now on is refused, for lack of memory (0:
+ * none)
  */
 #ifndef TMB_TESTS_GPU_FAKECUDA_H
 #define TMB_TESTS_GPU_FAKECUDA_H

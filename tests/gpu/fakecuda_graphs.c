@@ -195,6 +195,9 @@ int cuGraphInstantiate_v2(void **out, void *opaque, void **error_node, char *log
 EXPORT int cuGraphLaunch(void *executable, void *s);
 int cuGraphLaunch(void *executable, void *s) {
     BEGIN;
+    if (fake.fail_graph > 0 && --fake.fail_graph == 0) {
+        return fake_unlock(OUT_OF_MEMORY);
+    }
     operation *o = fake_append(s, GRAPH);
     o->graph = executable;
     fake_queue_kernels(o, o->graph->count);

@@ -306,6 +306,13 @@ void tmb_cuda_decode_add(tmb_cuda_codec_job *job, const tmb_decode_request *requ
     memcpy(piece->codes + context, request->codes, request->frames * job->books * sizeof *piece->codes);
 }
 
+/* A job that failed may have launches that still run: they read and write its memory until they are done. */
+static void settle(const tmb_cuda_codec_job *job) {
+    if (job->status != TMB_OK && job->launches > 0) {
+        (void)tmb_gpu_synchronize(job->codec->gpu, job->codec->stream, NULL);
+    }
+}
+
 void tmb_cuda_decode_start(tmb_cuda_codec_job *job) {
     if (job->count == 0) {
         return;
@@ -324,6 +331,7 @@ void tmb_cuda_decode_start(tmb_cuda_codec_job *job) {
     if (job->status == TMB_OK) {
         job->status = tmb_gpu_record(job->codec->gpu, job->finished, job->codec->stream, &job->error);
     }
+    settle(job);
 }
 
 bool tmb_cuda_decode_idle(const tmb_cuda_codec_job *job) { return job->state == JOB_IDLE; }
@@ -337,6 +345,7 @@ bool tmb_cuda_decode_done(tmb_cuda_codec_job *job, double wait_seconds) {
     if (job->status == TMB_OK) {
         job->status = wait_seconds > 0 ? tmb_gpu_wait(job->codec->gpu, job->finished, &job->error)
                                        : tmb_gpu_query(job->codec->gpu, job->finished, &done, &job->error);
+        settle(job);
     }
     if (done || job->status != TMB_OK) {
         job->state = JOB_DONE;

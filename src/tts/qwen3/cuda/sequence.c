@@ -418,6 +418,10 @@ tmb_status tmb_cuda_step(tmb_cuda_lm *lm, tmb_net_sequence *const *sequences, si
         return TMB_OK;
     }
     tmb_status status = run(lm, &p, live, error);
+    if (status != TMB_OK) {
+        /* What was put on the stream before it failed reads the slots until it is done. */
+        (void)tmb_gpu_synchronize(lm->gpu, lm->stream, NULL);
+    }
     size_t at = 0;
     for (size_t i = 0; i < count; i++) {
         tmb_net_sequence *sequence = sequences[i];
