@@ -36,6 +36,10 @@ void tmb_gpu_hold(const tmb_gpu *gpu, size_t before) {
     (void)atomic_fetch_add(&devices.held[gpu->description.index], (uint64_t)gpu->slabs.held - (uint64_t)before);
 }
 
+void tmb_gpu_also_holds(const tmb_gpu *gpu, int64_t bytes) {
+    (void)atomic_fetch_add(&devices.held[gpu->description.index], (uint64_t)bytes);
+}
+
 tmb_status tmb_gpu_result(tmb_gpu_context *context, tmb_cuda_result result, const char *call, tmb_error *error) {
     if (!atomic_load(&context->lost) && !tmb_cuda_loses_context(result)) {
         return tmb_cuda_check(result, call, error);

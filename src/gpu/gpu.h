@@ -60,6 +60,9 @@ size_t tmb_gpu_allocated(const tmb_gpu *gpu);
 tmb_status tmb_gpu_room(tmb_gpu *gpu, uint64_t *bytes, tmb_error *error);
 /* Bytes that are allocated through any tmb_gpu of the device `index`. Any thread. */
 uint64_t tmb_gpu_held(int index);
+/* What the driver took of the device beside allocations, or (negative) gave back: it counts as allocated. Any thread.
+ */
+void tmb_gpu_also_holds(const tmb_gpu *gpu, int64_t bytes);
 
 /* ---- Memory ---- */
 

@@ -12,8 +12,8 @@
  *   TIMBRE_FAKE_CUDA_CONTEXT_BYTES    of the device's memory that a context takes (default 0)
  *   TIMBRE_FAKE_CUDA_EXCLUSIVE        1: a device has one context at a time
  *   TIMBRE_FAKE_CUDA_MODULE_RESULT    what loading a module comes to (0: to what it should)
- *   TIMBRE_FAKE_CUDA_FAIL_GRAPH       the n-th graph put on a stream from now on is refused, for lack of memory (0:
- * none)
+ *   TIMBRE_FAKE_CUDA_FAIL_GRAPH       the n-th graph put on a stream from now on is refused (0: none)
+ *   TIMBRE_FAKE_CUDA_GRAPH_KERNEL     what each kernel of a graph takes of the device from its first launch on (64 KiB)
  */
 #ifndef TMB_TESTS_GPU_FAKECUDA_H
 #define TMB_TESTS_GPU_FAKECUDA_H
@@ -23,6 +23,7 @@
 typedef struct tmb_fake_cuda_counts {
     uint64_t kernels, queued;          /* kernels run; put on streams */
     uint64_t launches, graph_launches; /* kernels launched alone; graphs launched */
+    uint64_t uploads;                  /* graphs launched for the first time, ever */
     uint64_t programmatic_edges;       /* in graphs, ever: kernels that may begin early */
     uint64_t bytes_up, bytes_down;
     uint64_t allocations, allocated, most_allocated;             /* ever; bytes now; bytes at most */

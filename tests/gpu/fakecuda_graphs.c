@@ -192,10 +192,28 @@ int cuGraphInstantiate_v2(void **out, void *opaque, void **error_node, char *log
     *out = copy;
     return fake_unlock(SUCCESS);
 }
+
+/* What a graph takes of the device when it is first launched; false if there is no room for it. */
+static bool upload(graph *g) {
+    uint64_t bytes = g->count * (uint64_t)fake.graph_kernel;
+    if (g->launched) {
+        return true;
+    }
+    g->device = fake_current()->device;
+    if (bytes > fake_free_bytes(g->device)) {
+        return false;
+    }
+    g->launched = true;
+    g->bytes = bytes;
+    fake.counts.uploads++;
+    fake_took(g->device, bytes);
+    return true;
+}
+
 EXPORT int cuGraphLaunch(void *executable, void *s);
 int cuGraphLaunch(void *executable, void *s) {
     BEGIN;
-    if (fake.fail_graph > 0 && --fake.fail_graph == 0) {
+    if ((fake.fail_graph > 0 && --fake.fail_graph == 0) || !upload(executable)) {
         return fake_unlock(OUT_OF_MEMORY);
     }
     operation *o = fake_append(s, GRAPH);
@@ -209,6 +227,8 @@ int cuGraphExecDestroy(void *executable) {
     fake_lock();
     fake_run_all();
     graph *g = executable;
+    fake.allocated[g->device] -= g->bytes;
+    fake.counts.allocated -= g->bytes;
     free(g->nodes);
     free(g);
     fake.counts.graphs--;

@@ -54,6 +54,9 @@ typedef struct graph {
     node *nodes;
     size_t count, capacity, chained; /* chained: nodes that depend on the one before */
     bool programmatic;
+    bool launched; /* once; then it has memory */
+    int device; /* which has these bytes */
+    uint64_t bytes;
 } graph;
 
 typedef struct operation {
@@ -98,7 +101,7 @@ typedef struct fake_driver {
     bool begun;
     int64_t memory, fail_allocation, fault_kernel, hold, version, devices, capability, programmatic;
     int64_t fault_result, context_bytes, exclusive, module_result;
-    int64_t fail_graph;
+    int64_t fail_graph, graph_kernel;
     tmb_fake_cuda_counts counts;
     uint64_t allocated[MOST_DEVICES], contexts[MOST_DEVICES]; /* of each device: bytes, and contexts that are there */
     stream *streams;
@@ -118,6 +121,8 @@ context *fake_current(void);
 int fake_state(void);
 /* Bytes that a device has left, without what is in its contexts. */
 uint64_t fake_free_bytes(int device);
+/* Counts what was taken of it. */
+void fake_took(int device, uint64_t bytes);
 
 /* What begins most functions: the lock, unless there is no context or it is lost. */
 #define BEGIN                                                                                                          \

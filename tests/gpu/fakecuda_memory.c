@@ -69,6 +69,14 @@ static bool inside(const void *address, size_t bytes, bool pinned) {
     return false;
 }
 
+void fake_took(int device, uint64_t bytes) {
+    fake.allocated[device] += bytes;
+    fake.counts.allocated += bytes;
+    if (fake.counts.allocated > fake.counts.most_allocated) {
+        fake.counts.most_allocated = fake.counts.allocated;
+    }
+}
+
 EXPORT int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes);
 int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes) {
     BEGIN;
@@ -91,11 +99,7 @@ int cuMemAlloc_v2(fake_address *out, size_t bytes) {
         return fake_unlock(OUT_OF_MEMORY);
     }
     *out = (fake_address)(uintptr_t)memory;
-    fake.allocated[fake_current()->device] += bytes;
-    fake.counts.allocated += bytes;
-    if (fake.counts.allocated > fake.counts.most_allocated) {
-        fake.counts.most_allocated = fake.counts.allocated;
-    }
+    fake_took(fake_current()->device, bytes);
     return fake_unlock(SUCCESS);
 }
 EXPORT int cuMemFree_v2(fake_address memory);

@@ -24,11 +24,10 @@ static tmb_status decode(const gpu_net *f, tmb_net_stream *stream, size_t contex
     fill_codes(f, context, context_frames, first + 3);
     fill_codes(f, codes, FRAMES, first);
     assert_true(gpu_backend->decode_idle(f->net));
-    gpu_backend->decode_add(f->net, &(tmb_decode_request){.stream = stream,
-                                                          .context = context,
-                                                          .context_frames = context_frames,
-                                                          .codes = codes,
-                                                          .frames = FRAMES});
+    gpu_backend->decode_add(
+        f->net,
+        &(tmb_decode_request){
+            .stream = stream, .context = context, .context_frames = context_frames, .codes = codes, .frames = FRAMES});
     gpu_backend->decode_start(f->net);
     while (!gpu_backend->decode_done(f->net, 0)) {
     }

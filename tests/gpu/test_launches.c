@@ -96,9 +96,11 @@ static void test_launches(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         gpu_net f;
         gpu_net_open(&f, cases[i].model, cases[i].precision, 2);
+        const uint64_t uploads = fake_counts().uploads;
         check_prompt(&f, strcmp(cases[i].precision, "f32") != 0);
         check_steps(&f);
         check_codec(&f);
+        assert_int_equal(fake_counts().uploads, uploads); /* the driver has all graphs on the device already */
         gpu_net_close(&f);
     }
     /* The released models: 28 layers of the talker, 5 of the predictor for 16 books, 8 in the codec with 2 and 4

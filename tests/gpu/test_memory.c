@@ -57,6 +57,27 @@ static void test_counts(void **state) {
     check_counts((uint64_t)16 << 30, "f32");
 }
 
+/* What the driver takes for graphs is there when the model is, and counts with it: what it is, 64 KiB a kernel at most.
+ */
+static void test_graphs(void **state) {
+    (void)state;
+    static const int64_t each[] = {0, 1000, 64 << 10, 100 << 10};
+    uint64_t fixed[4];
+    for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
+        gpu_net f;
+        fake_set("GRAPH_KERNEL", each[i]);
+        gpu_net_open(&f, "sample-d", "f32", 3);
+        fixed[i] = gpu_backend->bytes(f.net).device;
+        assert_true((allocated() <= fixed[i]) == (each[i] <= 64 << 10));
+        gpu_net_close(&f);
+        assert_int_equal(allocated(), 0);
+    }
+    const uint64_t kernels = (fixed[1] - fixed[0]) / 1000;
+    assert_true(kernels > 0 && fixed[1] == fixed[0] + 1000 * kernels);
+    assert_true(fixed[2] == fixed[0] + kernels * (64 << 10) && fixed[3] == fixed[2]);
+    fake_set("GRAPH_KERNEL", 64 << 10);
+}
+
 /* ---- A sequence that goes on longer than was expected ---- */
 
 /* A step allocates nothing: it says before what it needs, and fails without. */
@@ -244,7 +265,8 @@ static void test_some_pages(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts), cmocka_unit_test(test_steps),
-                                       cmocka_unit_test(test_some_pages), cmocka_unit_test(test_growth)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts), cmocka_unit_test(test_graphs),
+                                       cmocka_unit_test(test_steps), cmocka_unit_test(test_some_pages),
+                                       cmocka_unit_test(test_growth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

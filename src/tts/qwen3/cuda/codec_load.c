@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "tts/qwen3/cpu/codec/transformer_internal.h"
+#include "tts/qwen3/cuda/cuda_graphs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,8 @@ tmb_status tmb_cuda_codec_estimate(const tmb_qwen3_codec_config *config, const t
     }
     if (status == TMB_OK) {
         bytes->host = tmb_codec_decoder_estimate(config, TMB_CODEC_F32);
-        bytes->device = tmb_gpu_rounded(codec->arena_bytes) + tmb_gpu_rounded(codec->scratch_bytes);
+        bytes->device = tmb_gpu_rounded(codec->arena_bytes) + tmb_gpu_rounded(codec->scratch_bytes) +
+                        tmb_cuda_codec_kernels(codec) * TMB_CUDA_KERNEL_BYTES;
         *stream = codec->state_floats * sizeof(float);
     }
     if (codec != NULL) {
@@ -291,6 +293,7 @@ void tmb_cuda_codec_destroy(tmb_cuda_codec **codec_address) {
         tmb_gpu_graph_destroy(codec->gpu, &codec->whole[i]);
         tmb_gpu_graph_destroy(codec->gpu, &codec->heard[i]);
     }
+    tmb_cuda_graphs_forget(codec->gpu, &codec->graph_bytes);
     tmb_gpu_free(codec->gpu, codec->arena);
     tmb_gpu_free(codec->gpu, codec->scratch);
     tmb_gpu_stream_destroy(codec->gpu, &codec->stream);
@@ -299,5 +302,5 @@ void tmb_cuda_codec_destroy(tmb_cuda_codec **codec_address) {
 }
 
 size_t tmb_cuda_codec_bytes(const tmb_cuda_codec *codec) {
-    return tmb_gpu_rounded(codec->arena_bytes) + tmb_gpu_rounded(codec->scratch_bytes);
+    return tmb_gpu_rounded(codec->arena_bytes) + tmb_gpu_rounded(codec->scratch_bytes) + codec->graph_bytes;
 }

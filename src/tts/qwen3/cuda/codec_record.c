@@ -2,6 +2,9 @@
 #include "tts/qwen3/cuda/cuda_codec.h"
 
 #include "base/sizes.h"
+#include "tts/qwen3/cuda/cuda_graphs.h"
+
+#include <string.h>
 
 /* Layers with so many rows a frame and more have one warp for each output's sum, and several panels in a block. */
 #define MANY_ROWS 32
@@ -196,9 +199,36 @@ static void record_waveform(const recording *r) {
     convolve(r, &codec->last, &codec->last_plane, &(product){.out = codec->samples, .becomes = TMB_CONVOLVE_CLAMP});
 }
 
+static size_t buckets(const tmb_cuda_codec *codec) {
+    size_t count = 0;
+    while ((size_t)1 << count <= codec->columns) {
+        count++;
+    }
+    return count;
+}
+
+/* For each number of columns those of record_hidden and keep twice, and those of record_waveform. */
+size_t tmb_cuda_codec_kernels(const tmb_cuda_codec *codec) {
+    const tmb_qwen3_codec_decoder_config *config = &codec->config;
+    size_t hidden = 4 + 5 * config->layers + 1;
+    size_t waveform = 1 + 4 * config->upsample_stages + 1 + config->decoder_stages * (1 + 2 * TMB_CODEC_UNITS) + 1;
+    return buckets(codec) * (2 * hidden + waveform);
+}
+
+/* With no column there is nothing to do for any kernel. */
+static tmb_status settle(tmb_cuda_codec *codec, tmb_error *error) {
+    tmb_gpu_graph *all[2 * TMB_CUDA_COLUMN_BUCKETS];
+    memcpy(all, codec->whole, sizeof codec->whole);
+    memcpy(all + TMB_CUDA_COLUMN_BUCKETS, codec->heard, sizeof codec->heard);
+    tmb_status status = tmb_gpu_clear(codec->gpu, codec->stream, codec->live, sizeof(int32_t), error);
+    return status == TMB_OK ? tmb_cuda_graphs_settle(codec->gpu, codec->stream, all, 2 * TMB_CUDA_COLUMN_BUCKETS,
+                                                     &codec->graph_bytes, error)
+                            : status;
+}
+
 tmb_status tmb_cuda_codec_record(tmb_cuda_codec *codec, tmb_error *error) {
     tmb_status status = TMB_OK;
-    for (size_t bucket = 0; (size_t)1 << bucket <= codec->columns && status == TMB_OK; bucket++) {
+    for (size_t bucket = 0; bucket < buckets(codec) && status == TMB_OK; bucket++) {
         for (int whole = 0; whole < 2 && status == TMB_OK; whole++) {
             tmb_gpu_recorder recorder = tmb_gpu_recording(codec->gpu);
             const recording r = {codec, &recorder, (size_t)1 << bucket, {codec->frames, codec->live}};
@@ -210,5 +240,5 @@ tmb_status tmb_cuda_codec_record(tmb_cuda_codec *codec, tmb_error *error) {
             status = tmb_gpu_recorder_end(&recorder, whole ? &codec->whole[bucket] : &codec->heard[bucket], error);
         }
     }
-    return status;
+    return status == TMB_OK ? settle(codec, error) : status;
 }

@@ -68,6 +68,7 @@ typedef struct tmb_cuda_codec {
     tmb_gpu_address arena;   /* weights */
     tmb_gpu_address scratch; /* buffers and planes */
     size_t arena_bytes, scratch_bytes, state_floats;
+    size_t graph_bytes; /* of the device */
 
     tmb_gpu_address entries, frequencies, norm;
     tmb_cuda_conv projection, pre, in, transformer_out, wide_in, last;
@@ -94,7 +95,7 @@ tmb_status tmb_cuda_codec_estimate(const tmb_qwen3_codec_config *config, const t
 tmb_status tmb_cuda_codec_load(tmb_gpu *gpu, const tmb_net_files *files, const tmb_net_options *options,
                                tmb_cuda_codec **out, tmb_error *error);
 void tmb_cuda_codec_destroy(tmb_cuda_codec **codec);
-/* Device bytes of weights and buffers. */
+/* Device bytes of weights, buffers and graphs. */
 size_t tmb_cuda_codec_bytes(const tmb_cuda_codec *codec);
 
 /* ---- codec_layout.c ---- */
@@ -105,6 +106,9 @@ tmb_status tmb_cuda_codec_lay_out(tmb_cuda_codec *codec, tmb_error *error);
 
 /* ---- codec_record.c ---- */
 
+/* Kernels in all graphs. */
+size_t tmb_cuda_codec_kernels(const tmb_cuda_codec *codec);
+/* The graphs of every number of columns, ready to be launched while others speak. */
 tmb_status tmb_cuda_codec_record(tmb_cuda_codec *codec, tmb_error *error);
 
 /* ---- codec_job.c: what backend.h says of streams and jobs ---- */

@@ -74,8 +74,8 @@ typedef struct tmb_cuda_lm {
 
     tmb_gpu_graph *frame[TMB_CUDA_BUCKETS], *talk[TMB_CUDA_BUCKETS];
     tmb_gpu_event *picked;
-    size_t bytes;
-    void *pinned; /* what goes up and down in a step */
+    size_t bytes, graph_bytes; /* of the device: all; what the graphs take of them */
+    void *pinned;              /* what goes up and down in a step */
 } tmb_cuda_lm;
 
 /* Host bytes for a moment while it loads, and device bytes. */
@@ -89,7 +89,7 @@ size_t tmb_cuda_sequence_estimate(const tmb_net_files *files, const tmb_net_opti
 tmb_status tmb_cuda_lm_load(tmb_gpu *gpu, const tmb_net_files *files, const tmb_net_options *options, tmb_team *team,
                             tmb_cuda_lm **out, tmb_error *error);
 void tmb_cuda_lm_destroy(tmb_cuda_lm **lm);
-/* Device bytes of weights and buffers. */
+/* Device bytes of weights, buffers and graphs. */
 size_t tmb_cuda_lm_bytes(const tmb_cuda_lm *lm);
 
 /* ---- layers.c: kernels, one after the other ---- */
@@ -118,6 +118,8 @@ typedef struct tmb_cuda_place {
     bool prompt; /* the columns are a prompt's rows: many of one sequence */
 } tmb_cuda_place;
 
+/* Kernels of one of its layers in a step. */
+size_t tmb_cuda_layer_kernels(const tmb_cuda_stack *stack, tmb_cuda_columns columns, tmb_cuda_place place);
 /* All layers over x [columns, stride], in place. */
 void tmb_cuda_stack_forward(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_stack *stack,
                             tmb_gpu_address x, tmb_cuda_columns columns, tmb_cuda_place place);
@@ -130,7 +132,9 @@ void tmb_cuda_project_text(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, si
 
 /* ---- frame.c ---- */
 
-/* The graphs of every bucket. */
+/* Kernels in the graphs of all buckets: what follows from sizes, and lm->projects. */
+size_t tmb_cuda_step_kernels(const tmb_cuda_lm *lm);
+/* The graphs of every bucket, ready to be launched while others speak. */
 tmb_status tmb_cuda_record(tmb_cuda_lm *lm, tmb_error *error);
 /* The bucket of so many sequences. */
 size_t tmb_cuda_bucket(size_t count);

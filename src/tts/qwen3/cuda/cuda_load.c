@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/sizes.h"
 #include "kernels/matmul.h"
+#include "tts/qwen3/cuda/cuda_graphs.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -169,14 +170,17 @@ tmb_status tmb_cuda_lm_estimate(const tmb_net_files *files, const tmb_net_option
     }
     tmb_cuda_lm lm = {0};
     tmb_lm_plan plan;
-    size_t buffers = 0;
+    size_t buffers = 0, graphs = 0;
     lay_out(&lm, files, options);
     status = tmb_lm_plan_make(files->config, files->weights, options->precisions.talker, options->precisions.predictor,
                               &plan, error);
     bytes->host = plan.pack.bytes;
-    if (status == TMB_OK && (!buffer_bytes(&lm, &buffers) ||
-                             !tmb_add_size(tmb_gpu_rounded(buffers), projected_bytes(&lm, &plan), &buffers) ||
-                             !tmb_add_size(tmb_gpu_rounded(plan.pack.bytes), buffers, &bytes->device))) {
+    lm.projects = plan.projects;
+    if (status == TMB_OK &&
+        (!buffer_bytes(&lm, &buffers) || !tmb_mul_size(tmb_cuda_step_kernels(&lm), TMB_CUDA_KERNEL_BYTES, &graphs) ||
+         !tmb_add_size(graphs, projected_bytes(&lm, &plan), &graphs) ||
+         !tmb_add_size(tmb_gpu_rounded(buffers), graphs, &buffers) ||
+         !tmb_add_size(tmb_gpu_rounded(plan.pack.bytes), buffers, &bytes->device))) {
         status = tmb_fail(error, TMB_ERROR_MODEL, "the model's sizes are absurd");
     }
     tmb_pack_plan_free(&plan.pack);
@@ -434,6 +438,7 @@ void tmb_cuda_lm_destroy(tmb_cuda_lm **lm_address) {
         tmb_gpu_graph_destroy(gpu, &lm->frame[i]);
         tmb_gpu_graph_destroy(gpu, &lm->talk[i]);
     }
+    tmb_cuda_graphs_forget(gpu, &lm->graph_bytes);
     tmb_gpu_free(gpu, lm->buffers);
     tmb_gpu_free(gpu, lm->arena);
     tmb_gpu_free(gpu, lm->projected);

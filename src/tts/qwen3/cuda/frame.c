@@ -1,7 +1,10 @@
 /* The kernels of a step, recorded once for each number of sequences. */
+#include "tts/qwen3/cuda/cuda_graphs.h"
 #include "tts/qwen3/cuda/cuda_lm.h"
 
 #include "tts/qwen3/config.h"
+
+#include <string.h>
 
 size_t tmb_cuda_bucket(size_t count) {
     size_t bucket = 0;
@@ -81,6 +84,40 @@ static void record_talk(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, size_
     tmb_cuda_store_hidden(lm, recorder, lm->x, lm->slots, sequences, lm->live);
 }
 
+/* Of either graph. */
+static size_t frame_kernels(const tmb_cuda_lm *lm) {
+    size_t kernels = 2 + (lm->projects ? 1 : 0);
+    for (size_t book = 1; book < lm->talker_config.code_groups; book++) {
+        kernels += 2 + lm->predictor.config.layers *
+                           tmb_cuda_layer_kernels(&lm->predictor, (tmb_cuda_columns){.each = book == 1 ? 2 : 1},
+                                                  (tmb_cuda_place){.position = book});
+    }
+    return kernels;
+}
+
+static size_t talk_kernels(const tmb_cuda_lm *lm) {
+    return lm->talker.config.layers *
+               tmb_cuda_layer_kernels(&lm->talker, (tmb_cuda_columns){.each = 1}, (tmb_cuda_place){.slots = 1}) +
+           1;
+}
+
+size_t tmb_cuda_step_kernels(const tmb_cuda_lm *lm) {
+    return (tmb_cuda_bucket(lm->sequences) + 1) * (frame_kernels(lm) + talk_kernels(lm));
+}
+
+/* With no sequence there is nothing to do for any kernel. */
+static tmb_status settle(tmb_cuda_lm *lm, tmb_error *error) {
+    tmb_gpu_graph *all[2 * TMB_CUDA_BUCKETS];
+    memcpy(all, lm->frame, sizeof lm->frame);
+    memcpy(all + TMB_CUDA_BUCKETS, lm->talk, sizeof lm->talk);
+    tmb_status status = tmb_gpu_clear(lm->gpu, lm->stream, lm->live, sizeof(int32_t), error);
+    if (status == TMB_OK) {
+        status = tmb_cuda_graphs_settle(lm->gpu, lm->stream, all, 2 * TMB_CUDA_BUCKETS, &lm->graph_bytes, error);
+    }
+    lm->bytes += lm->graph_bytes;
+    return status;
+}
+
 tmb_status tmb_cuda_record(tmb_cuda_lm *lm, tmb_error *error) {
     size_t last = tmb_cuda_bucket(lm->sequences);
     for (size_t bucket = 0; bucket <= last; bucket++) {
@@ -99,5 +136,5 @@ tmb_status tmb_cuda_record(tmb_cuda_lm *lm, tmb_error *error) {
             return status;
         }
     }
-    return TMB_OK;
+    return settle(lm, error);
 }

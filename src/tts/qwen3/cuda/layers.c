@@ -146,6 +146,10 @@ static bool is_few(const tmb_cuda_stack *stack, tmb_cuda_columns columns, tmb_cu
            columns.each <= TMB_FEW_ROWS;
 }
 
+size_t tmb_cuda_layer_kernels(const tmb_cuda_stack *stack, tmb_cuda_columns columns, tmb_cuda_place place) {
+    return is_few(stack, columns, place) ? 4 : 5;
+}
+
 /* x += the output layer's product of what attention makes of lm->qkv. */
 static void attend_and_add(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, const tmb_cuda_stack *stack, size_t layer,
                            tmb_gpu_address x, tmb_cuda_columns columns, tmb_cuda_place place) {
