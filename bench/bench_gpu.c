@@ -1,6 +1,7 @@
 /* Times the parts of a frame on a GPU, and what bounds them.
  *
  *   bench_gpu MODEL [--precision P] [--device N] [--sequences N] [--frames N] [--rounds N]
+ *             [--top-p P]
  *   bench_gpu --ceilings [--device N]
  *
  * A line of JSON for each measurement, the least of the rounds in microseconds. MODEL is a checkpoint of Qwen3-TTS;
@@ -8,8 +9,9 @@
  * graphs alone, one after the other; "frame" is a step as the engine makes it, with what goes up and down; "codec" the
  * decoder for a frame of each; "prefill" a prompt of 45 and of 117 rows; "first" from a prompt of 45 rows to the
  * samples of the first frame. "embed" and "encode" are a recording's of five seconds, for one utterance alone; the
- * spectrogram that the CPU makes is a part of "embed". --ceilings: bytes copied a second on the device (read and
- * written), a kernel of a graph that does nothing, and a copy up, a graph of one kernel and a copy down, waited for.
+ * spectrogram that the CPU makes is a part of "embed". --top-p is that of the picks in "frame". --ceilings: bytes
+ * copied a second on the device (read and written), a kernel of a graph that does nothing, and a copy up, a graph of
+ * one kernel and a copy down, waited for.
  */
 #include "base/memory.h"
 #include "base/team.h"
@@ -52,6 +54,7 @@ typedef struct bench {
     tmb_cuda_codec *codec;
     tmb_cuda_codec_job *job;
     size_t sequences, frames, rounds;
+    double top_p;
 } bench;
 
 static void print(const bench *b, const char *what, size_t count, double seconds) {
@@ -177,7 +180,7 @@ static void make_prompt(const bench *b, size_t rows, tmb_prompt *prompt) {
 static tmb_net_sequence *start(const bench *b, size_t rows, size_t frames) {
     tmb_net_sequence *sequence = NULL;
     tmb_prompt prompt;
-    const tmb_sampling sampling = {.temperature = 0.9, .top_p = 1, .top_k = 50};
+    const tmb_sampling sampling = {.temperature = 0.9, .top_p = b->top_p, .top_k = 50};
     const tmb_lm_sampling both = {
         .talker = sampling, .predictor = sampling, .repetition_penalty = 1.05, .seed = 1, .max_new_tokens = frames + 2};
     make_prompt(b, rows, &prompt);
@@ -368,14 +371,12 @@ static size_t number(const char *text, size_t most) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"precision", required_argument, NULL, 'p'},
-                                            {"device", required_argument, NULL, 'd'},
-                                            {"sequences", required_argument, NULL, 's'},
-                                            {"frames", required_argument, NULL, 'f'},
-                                            {"rounds", required_argument, NULL, 'r'},
-                                            {"ceilings", no_argument, NULL, 'c'},
-                                            {0}};
-    bench b = {.precision = "bf16", .sequences = 1, .frames = 100, .rounds = 20};
+    static const struct option options[] = {
+        {"precision", required_argument, NULL, 'p'}, {"device", required_argument, NULL, 'd'},
+        {"sequences", required_argument, NULL, 's'}, {"frames", required_argument, NULL, 'f'},
+        {"rounds", required_argument, NULL, 'r'},    {"top-p", required_argument, NULL, 't'},
+        {"ceilings", no_argument, NULL, 'c'},        {0}};
+    bench b = {.precision = "bf16", .sequences = 1, .frames = 100, .rounds = 20, .top_p = 1};
     bool ceilings = false;
     int device = 0;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -385,12 +386,14 @@ int main(int argc, char **argv) {
         case 's': b.sequences = number(optarg, SEQUENCES_MAX); break;
         case 'f': b.frames = number(optarg, 4000); break;
         case 'r': b.rounds = number(optarg, ROUNDS_MAX); break;
+        case 't': b.top_p = strtod(optarg, NULL); break;
         case 'c': ceilings = true; break;
         default: return 2;
         }
     }
-    if (optind + (ceilings ? 0 : 1) != argc) {
-        fprintf(stderr, "bench_gpu MODEL [--precision P] [--sequences N] [--frames N] [--rounds N], or --ceilings\n");
+    if (optind + (ceilings ? 0 : 1) != argc || !(b.top_p >= 0 && b.top_p <= 1)) {
+        fprintf(stderr, "bench_gpu MODEL [--precision P] [--sequences N] [--frames N] [--rounds N] [--top-p P], or "
+                        "--ceilings\n");
         return 2;
     }
     b.options = (tmb_net_options){.threads = tmb_cpu_count(), .sequences = b.sequences, .device = device};

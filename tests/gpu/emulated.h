@@ -27,6 +27,7 @@
 #define SQRT(x) sqrtf(x)
 #define FMA64(x, y, z) fma(x, y, z)
 #define ATOMIC_ADD(address, value) ((void)__atomic_fetch_add(address, value, __ATOMIC_RELAXED))
+#define ATOMIC_ADD_LONG(address, value) ATOMIC_ADD(address, value)
 
 #if defined(__FP_FAST_FMAF)
 #define FMA(x, y, z) __builtin_fmaf(x, y, z)

@@ -331,82 +331,6 @@ static void check_few(int type, bool rounded, int heads, int key_heads, int size
     }
 }
 
-/* ---- Picks ---- */
-
-static void check_picks(bool greedy, double top_p, unsigned top_k, int book) {
-    enum { N = 300, WIDTH = 70, GROUPS = 3 };
-    static const int threads[] = {64, 256};
-    int16_t picked[2] = {-1, -1};
-    float *scores = floats(N);
-    for (size_t round = 0; round < 2; round++) {
-        float *copy = memory(N * sizeof *copy), *rows = floats((size_t)(N + 1) * WIDTH);
-        float *table = rows + WIDTH; /* a code that is read too early is -1 */
-        memcpy(copy, scores, N * sizeof *copy);
-        uint32_t *marks = memory(N * sizeof *marks);
-        tmb_gpu_picker *picker = memory(sizeof *picker);
-        uint64_t *seen = memory(64);
-        float *hidden = floats(WIDTH), *next = floats(WIDTH), *text = floats(WIDTH);
-        float *y = floats(2 * WIDTH), *x = floats(WIDTH);
-        float before[WIDTH];
-        memcpy(before, next, sizeof before);
-        *picker = (tmb_gpu_picker){.random = {1, 2, 3, 4},
-                                   .temperature = {0.9, 0.8},
-                                   .top_p = {top_p, top_p},
-                                   .greedy = {greedy, greedy},
-                                   .top_k = {top_k, top_k},
-                                   .penalty = 1.1f,
-                                   .max_new_tokens = 9,
-                                   .end = 250,
-                                   .suppressed = 100};
-        seen[1] = 0xff00ff;
-        tmb_gpu_slot *slot = memory(sizeof *slot);
-        *slot = (tmb_gpu_slot){.hidden = hidden, .next = next, .picker = picker, .seen = seen, .text = text};
-        tmb_gpu_table *tables = memory(GROUPS * sizeof *tables);
-        tables[book] = (tmb_gpu_table){.rows = table};
-        int16_t *codes = memory(GROUPS * sizeof *codes);
-        int32_t *outcomes = memory(sizeof *outcomes), *live = memory(sizeof *live);
-        *live = 1;
-        const tmb_pick_arguments arguments = {.slots = slot,
-                                              .live = live,
-                                              .scores = copy,
-                                              .marks = marks,
-                                              .tables = tables,
-                                              .codes = codes,
-                                              .outcomes = outcomes,
-                                              .y = y,
-                                              .x = x,
-                                              .n = N,
-                                              .scores_stride = N,
-                                              .book = book,
-                                              .groups = GROUPS,
-                                              .width = WIDTH,
-                                              .y_stride = WIDTH};
-        run(run_tmb_pick, 2, 1, threads[round], &arguments);
-        picked[round] = codes[book];
-        bool legal = codes[book] >= 0 && codes[book] < (book == 0 ? N - 100 : N);
-        for (int k = 0; k < WIDTH && legal; k++) {
-            float value = table[codes[book] * WIDTH + k];
-            legal = book == 0   ? y[k] == hidden[k] && y[WIDTH + k] == value && next[k] == value
-                    : book == 1 ? y[k] == value && next[k] == before[k] + value
-                                : x[k] == before[k] + value + text[k] && next[k] == x[k];
-        }
-        if (!legal || outcomes[0] != 0) {
-            (void)printf("pick of book %d: code %d, outcome %d, or what follows from them\n", book, codes[book],
-                         outcomes[0]);
-            failures++;
-        }
-        void *all[] = {copy, rows, marks, picker, seen, hidden, next, text, y, x, slot, tables, codes, outcomes, live};
-        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-            free(all[i]);
-        }
-    }
-    if (picked[0] != picked[1]) {
-        (void)printf("pick of book %d: %d by 64 threads, %d by 256\n", book, picked[0], picked[1]);
-        failures++;
-    }
-    free(scores);
-}
-
 static void check_rows(void) {
     enum { WIDTH = 75, COLUMNS = 3 };
     float *x = floats(COLUMNS * WIDTH), *norm = floats(WIDTH), *hidden = floats(COLUMNS * WIDTH);
@@ -444,12 +368,6 @@ static void check_all(void) {
     check_few(TMB_GPU_BF16, false, 6, 2, 12, 15, 1, 64);
     check_few(TMB_GPU_Q8, true, 4, 4, 20, 3, 1, MANY_THREADS);
     check_few(TMB_GPU_BF16, true, 2, 1, 34, 0, 2, 128);
-    for (int book = 0; book < 3; book++) {
-        check_picks(true, 1.0, 0, book);
-        check_picks(false, 1.0, 50, book);
-        check_picks(false, 0.8, 40, book);
-        check_picks(false, 1.0, 0, book);
-    }
 }
 
 int main(void) { return test_main(check_all); }

@@ -200,8 +200,7 @@ typedef struct tmb_add_codec_arguments {
 typedef struct tmb_pick_arguments {
     TMB_GPU_PTR(const tmb_gpu_slot) slots;
     TMB_GPU_PTR(const int32_t) live;
-    TMB_GPU_PTR(float) scores;   /* [columns, scores_stride] */
-    TMB_GPU_PTR(uint32_t) marks; /* [columns, scores_stride] scratch */
+    TMB_GPU_PTR(float) scores; /* [columns, scores_stride] */
     TMB_GPU_PTR(const tmb_gpu_table) tables;
     TMB_GPU_PTR(int16_t) codes;         /* [columns, groups] */
     TMB_GPU_PTR(int32_t) outcomes;      /* [columns] */

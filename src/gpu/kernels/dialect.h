@@ -12,6 +12,7 @@
  *   MMA_BF16, MMA_S8       a warp's product of 16 rows and 8 columns, by tensor cores
  *   AWAIT()                first in every kernel: what the kernels before have written is there behind it
  *   PREFETCH(address)      what lies there will be read; allowed before AWAIT() if no kernel writes it
+ *   ATOMIC_ADD, ATOMIC_ADD_LONG   of int32_t, of uint64_t, in memory that threads share
  *   UNROLL                 the loop that follows is unrolled
  *   FMA, FMA64, SQRT       rounded once, like all arithmetic here: nothing is contracted or reordered
  */
@@ -39,6 +40,8 @@
 #define FMA64(x, y, z) __nvvm_fma_rn_d(x, y, z)
 #define SQRT(x) __nvvm_sqrt_rn_f(x)
 #define ATOMIC_ADD(address, value) ((void)__nvvm_atom_add_gen_i(address, value))
+#define ATOMIC_ADD_LONG(address, value)                                                                                \
+    ((void)__nvvm_atom_add_gen_ll((long long *)(void *)(address), (long long)(value)))
 #else
 #define THREAD ((int)threadIdx.x)
 #define THREADS ((int)blockDim.x)
@@ -52,6 +55,8 @@
 #define FMA64(x, y, z) __fma_rn(x, y, z)
 #define SQRT(x) __fsqrt_rn(x)
 #define ATOMIC_ADD(address, value) ((void)atomicAdd(address, value))
+#define ATOMIC_ADD_LONG(address, value)                                                                                \
+    ((void)atomicAdd((unsigned long long *)(void *)(address), (unsigned long long)(value)))
 #endif
 
 /* In the text for architectures that have it a kernel may begin while the one before it still runs. */
@@ -155,9 +160,9 @@ DEVICE float EXP(float x) {
     return p * BITS_TO_FLOAT((uint32_t)((int)n + 127) << 23);
 }
 
-/* e^x for x <= 0, rounded to the nearest float but for one case in millions, as C libraries round expf. */
+/* e^x for x <= 0, rounded to the nearest float but for one case in millions, as C libraries round expf; 0 for NaN. */
 DEVICE float EXP_ROUNDED(float x) {
-    if (x < -103.0f) {
+    if (!(x >= -103.0f)) {
         return 0.0f;
     }
     const double y = (double)x * 1.4426950408889634;

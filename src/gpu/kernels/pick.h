@@ -1,7 +1,7 @@
 /* Picking a code: the rules of rules/rules.h and the sampler of rules/sampler.h, by a block a sequence.
  *
  * The same numbers come out as on the CPU: the scores' arithmetic is the same, each weight is rounded alike, and the
- * sums, in double, differ in their last bits at most.
+ * sums, in double or in whole numbers of as many bits, differ in their last bits at most.
  */
 typedef struct pick_shared {
     int32_t histogram[256];
@@ -11,6 +11,8 @@ typedef struct pick_shared {
     int32_t best_id[8];
     int32_t left, digit; /* of the search for the k-th highest */
     int32_t code;
+    uint64_t bins[256]; /* sums of weights */
+    uint64_t below;
 } pick_shared;
 
 /* The order of floats as whole numbers. */
@@ -52,13 +54,14 @@ DEVICE void pick_rules(const tmb_pick_arguments *a, const tmb_gpu_slot *slot, fl
     }
 }
 
-/* The highest score's id, the lowest among equals: to every thread. Once in a kernel. */
+/* The highest score's id, the lowest among equals: to every thread. NaN is never the highest; 0 if there is nothing
+ * else. Once in a kernel. */
 DEVICE int pick_highest(const tmb_pick_arguments *a, pick_shared *s, const float *scores) {
     const int lane = THREAD % 32, warps = THREADS / 32;
     float best = BITS_TO_FLOAT(0xff800000u);
     int id = a->n;
     for (int i = THREAD; i < a->n; i += THREADS) {
-        if (scores[i] > best || id == a->n) {
+        if (scores[i] > best || (id == a->n && scores[i] == best)) {
             best = scores[i];
             id = i;
         }
@@ -79,7 +82,7 @@ DEVICE int pick_highest(const tmb_pick_arguments *a, pick_shared *s, const float
             id = s->best_id[w];
         }
     }
-    return id;
+    return id < a->n ? id : 0;
 }
 
 /* The digit in which the `left`-th key from above lies, looked for by each warp: one lane finds it. */
@@ -148,26 +151,91 @@ DEVICE void pick_sum(const tmb_pick_arguments *a, pick_shared *s, const float *w
     BARRIER();
 }
 
-/* The lowest weights go while their share is no more than 1 - top_p; one stays. */
-DEVICE void pick_top_p(const tmb_pick_arguments *a, pick_shared *s, float *weights, uint32_t *marks, int best,
-                       double top_p) {
-    for (int i = THREAD; i < a->n; i += THREADS) {
-        double below = 0; /* of those that go no later than this */
-        const float weight = weights[i];
-        if (weight > 0) {
-            for (int j = 0; j < a->n; j++) {
-                below += weights[j] < weight || (weights[j] == weight && j <= i) ? (double)weights[j] : 0;
+/* A weight of at most 1 in steps of 2^-48, rounded down. Sums of them are exact in any order, and cards that have few
+ * units for doubles add them as fast as the others. */
+DEVICE uint64_t pick_fixed(float weight) {
+    const uint32_t bits = FLOAT_TO_BITS(weight);
+    const uint64_t mantissa = (bits & 0x7fffffu) | 0x800000u;
+    const int up = (int)(bits >> 23) - 102;
+    return up >= 0 ? mantissa << up : up > -24 ? mantissa >> -up : 0;
+}
+
+/* The digit in which the sum of the weights from below passes `limit`, and that of the digits before it, looked for by
+ * one warp: 256 if it never does. */
+DEVICE void pick_pass(pick_shared *s, uint64_t below, uint64_t limit) {
+    const int lane = THREAD;
+    uint64_t sum = below;
+    for (int d = 0; d < 8 * lane; d++) {
+        sum += s->bins[d];
+    }
+    for (int d = 8 * lane; d < 8 * lane + 8; d++) {
+        const uint64_t next = sum + s->bins[d];
+        if (sum <= limit && next > limit) {
+            s->digit = d;
+            s->below = sum;
+        }
+        sum = next;
+    }
+    if (lane == 31 && sum <= limit) {
+        s->digit = 256;
+    }
+}
+
+/* The lowest weight of which not all are below `limit` when they are added up from the lowest on, as the bits of a
+ * float: to every thread; more than any weight's if all are. *below is the sum of those before it. `best` is none of
+ * them. */
+DEVICE uint32_t pick_limit(const tmb_pick_arguments *a, pick_shared *s, const float *weights, int best, uint64_t limit,
+                           uint64_t *below) {
+    uint32_t prefix = 0;
+    *below = 0;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        for (int i = THREAD; i < 256; i += THREADS) {
+            s->bins[i] = 0;
+        }
+        BARRIER();
+        for (int i = THREAD; i < a->n; i += THREADS) {
+            const uint32_t key = FLOAT_TO_BITS(weights[i]);
+            if (i != best && (shift == 24 || (key >> (shift + 8)) == (prefix >> (shift + 8)))) {
+                ATOMIC_ADD_LONG(&s->bins[key >> shift & 255], pick_fixed(weights[i]));
             }
         }
-        marks[i] = weight > 0 && i != best && below / s->total <= 1.0 - top_p;
+        BARRIER();
+        if (THREAD < 32) {
+            pick_pass(s, *below, limit);
+        }
+        BARRIER();
+        if (s->digit == 256) { /* at the first digit, or never */
+            return 0xffffffffu;
+        }
+        prefix |= (uint32_t)s->digit << shift;
+        *below = s->below;
     }
+    return prefix;
+}
+
+/* The lowest weights go, of equals the lowest ids first, while their share is no more than 1 - top_p; `best` stays. */
+DEVICE void pick_top_p(const tmb_pick_arguments *a, pick_shared *s, float *weights, int best, double top_p) {
+    const int stretch = (a->n + THREADS - 1) / THREADS, begin = THREAD * stretch;
+    const int end = MIN_OF(begin + stretch, a->n);
+    const uint64_t limit = (uint64_t)((1.0 - top_p) * s->total * 281474976710656.0);
+    uint64_t below;
+    const uint32_t key = pick_limit(a, s, weights, best, limit, &below);
+    int equal = 0;
+    for (int i = begin; i < end; i++) {
+        equal += i != best && FLOAT_TO_BITS(weights[i]) == key;
+    }
+    s->histogram[THREAD] = equal;
     BARRIER();
-    for (int i = THREAD; i < a->n; i += THREADS) {
-        if (marks[i]) {
+    int going = equal > 0 ? (int)((limit - below) / pick_fixed(BITS_TO_FLOAT(key))) : 0; /* of the equal ones */
+    for (int t = 0; t < THREAD; t++) {
+        going -= s->histogram[t];
+    }
+    for (int i = begin; i < end; i++) {
+        const uint32_t own = FLOAT_TO_BITS(weights[i]);
+        if (i != best && (own < key || (own == key && going-- > 0))) {
             weights[i] = 0;
         }
     }
-    BARRIER();
     pick_sum(a, s, weights);
 }
 
@@ -188,8 +256,7 @@ DEVICE int pick_draw(const tmb_pick_arguments *a, const pick_shared *s, const fl
 }
 
 /* As tmb_pick. */
-DEVICE int pick_code(const tmb_pick_arguments *a, pick_shared *s, const tmb_gpu_slot *slot, float *scores,
-                     uint32_t *marks) {
+DEVICE int pick_code(const tmb_pick_arguments *a, pick_shared *s, const tmb_gpu_slot *slot, float *scores) {
     tmb_gpu_picker *picker = slot->picker;
     const int which = a->book == 0 ? 0 : 1;
     const int best = pick_highest(a, s, scores);
@@ -209,7 +276,7 @@ DEVICE int pick_code(const tmb_pick_arguments *a, pick_shared *s, const tmb_gpu_
     BARRIER();
     pick_sum(a, s, scores);
     if (picker->top_p[which] < 1.0) {
-        pick_top_p(a, s, scores, marks, best, picker->top_p[which]);
+        pick_top_p(a, s, scores, best, picker->top_p[which]);
     }
     if (THREAD == 0) {
         s->code = pick_draw(a, s, scores, pick_uniform(picker->random) * s->total, best);
@@ -266,7 +333,7 @@ KERNEL(tmb_pick) {
     if (a.book == 0) {
         pick_rules(&a, slot, scores); /* a thread's own, as pick_highest divides them */
     }
-    const int code = pick_code(&a, s, slot, scores, a.marks + (int64_t)column * a.scores_stride);
+    const int code = pick_code(&a, s, slot, scores);
     if (THREAD == 0) {
         a.codes[column * a.groups + a.book] = (int16_t)code;
         if (a.book == 0) {

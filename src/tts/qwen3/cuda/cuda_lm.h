@@ -66,7 +66,7 @@ typedef struct tmb_cuda_lm {
     tmb_gpu_address qkv, attended, hidden; /* [rows, ...] of a layer */
     tmb_gpu_address text, text_hidden;     /* [rows, text_stride] */
     tmb_gpu_address wide;                  /* what a product of many vectors takes, behind norm and rounding */
-    tmb_gpu_address scores, marks;         /* [sequences, scores_stride] */
+    tmb_gpu_address scores;                /* [sequences, scores_stride] */
     tmb_gpu_address predictor_pages;       /* [sequences, page_bytes] */
     tmb_gpu_address slots, live;           /* [sequences]; one number */
     tmb_gpu_address prompt_slot, prompt_rows, prompt_frames, prompt_vector;

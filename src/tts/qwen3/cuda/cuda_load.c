@@ -78,7 +78,7 @@ typedef struct buffer {
     size_t count, size;
 } buffer;
 
-enum { BUFFERS = 26, BUFFER_UNIT = 512 };
+enum { BUFFERS = 25, BUFFER_UNIT = 512 };
 
 /* Floats of lm->wide: whole tiles of 8 vectors, whole blocks of 32 values. */
 static size_t wide_floats(const tmb_cuda_lm *lm) {
@@ -101,7 +101,6 @@ static size_t list_buffers(tmb_cuda_lm *lm, buffer out[BUFFERS]) {
         {&lm->text_hidden, lm->rows * lm->text_stride, 4},
         {&lm->wide, wide_floats(lm), 4},
         {&lm->scores, lm->sequences * lm->scores_stride, 4},
-        {&lm->marks, lm->sequences * lm->scores_stride, 4},
         {&lm->predictor_pages, lm->sequences, lm->predictor.page_bytes},
         {&lm->slots, lm->sequences, sizeof(tmb_gpu_slot)},
         {&lm->live, 1, 4},

@@ -19,7 +19,6 @@ static void pick(const tmb_cuda_lm *lm, tmb_gpu_recorder *recorder, size_t seque
     tmb_pick_arguments arguments = {.slots = lm->slots,
                                     .live = lm->live,
                                     .scores = lm->scores,
-                                    .marks = lm->marks,
                                     .tables = lm->tables,
                                     .codes = lm->codes,
                                     .outcomes = lm->outcomes,
