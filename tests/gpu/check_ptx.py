@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The kernels' PTX stays of the version that every driver takes, and NVIDIA's assembler, if there is one, makes code
-for every architecture of it: no register is spilled, no kernel needs more shared memory than every GPU has.
+for every architecture of it: no register is spilled, no kernel needs more shared memory than every GPU has. Each kernel
+says how many threads its blocks have at most, so that the assembler leaves registers for all of them.
 
     check_ptx.py KERNELS.ptx DEPENDENT.ptx
 
@@ -16,7 +17,7 @@ import sys
 TEXTS = (("7.0", "sm_80", ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")),
          ("7.8", "sm_90", ("sm_90", "sm_100", "sm_120")))
 SHARED_BYTES = 48 << 10
-# Threads of a block, of kernels with more than most have; a multiprocessor has so many registers.
+# Threads of a block at most, of kernels with more than the usual ones; a multiprocessor has so many registers.
 THREADS = {"tmb_attend_linear": 512, "tmb_attend_linear_mma": 512}
 USUAL_THREADS, REGISTERS = 256, 64 << 10
 
@@ -26,6 +27,18 @@ def find_assembler():
     found = [shutil.which("ptxas"), shutil.which("/usr/local/cuda/bin/ptxas")]
     found += [str(path) for path in sorted(cached.glob("nvidia/*/bin/ptxas")) if os.access(path, os.X_OK)]
     return next((path for path in found if path), None)
+
+
+def check_threads(text):
+    kernels = re.findall(r"^\.visible \.entry (\w+)\(", text, re.M)
+    said = re.findall(r"^\.visible \.entry (\w+)\([^)]*\)\n\.maxntid (\d+, 1, 1)\n\.minnctapersm 1\n", text, re.M)
+    bounds = dict(said)
+    for name in kernels:
+        wanted = f"{THREADS.get(name, USUAL_THREADS)}, 1, 1"
+        if bounds.get(name) != wanted:
+            sys.exit(f"{name} says {bounds.get(name)} of its block's threads, not {wanted}")
+    if len(kernels) < 10 or not set(THREADS) <= set(kernels):
+        sys.exit(f"the text has the kernels {kernels}")
 
 
 def check_waits(text):
@@ -70,6 +83,7 @@ def main():
             text = file.read()
         if not text.startswith(f".version {version}\n.target {target}\n"):
             sys.exit(f"{path} is not of version {version} for {target}: {text[:60]}")
+        check_threads(text)
         if version == TEXTS[0][0] and "griddepcontrol" in text:
             sys.exit(f"{path} has instructions that came later")
         if version != TEXTS[0][0]:

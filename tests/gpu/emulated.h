@@ -18,7 +18,9 @@
         tmb_emulated_barrier(&site);                                                                                   \
     } while (0)
 #define WARP_BARRIER() ((void)tmb_emulated_exchange(0))
-#define KERNEL(name) static void name(const name##_arguments a)
+#define KERNEL_OF(name, most)                                                                                          \
+    enum { name##_threads_most = most };                                                                               \
+    static void name(const name##_arguments a)
 #define DEVICE static inline
 #define SHARED(type, name) type *const name = tmb_emulated_shared(sizeof(type))
 #define AWAIT() ((void)0)

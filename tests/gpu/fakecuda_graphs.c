@@ -11,8 +11,8 @@
 #define RUN(name)                                                                                                      \
     static void run_##name(const void *arguments) { name(*(const name##_arguments *)arguments); }
 TMB_GPU_KERNELS(RUN)
-#define ROW(name) {#name, run_##name, sizeof(name##_arguments), false},
-#define WAITING_ROW(name) {#name, run_##name, sizeof(name##_arguments), true},
+#define ROW(name) {#name, run_##name, sizeof(name##_arguments), false, name##_threads_most},
+#define WAITING_ROW(name) {#name, run_##name, sizeof(name##_arguments), true, name##_threads_most},
 static const kernel kernels[] = {TMB_GPU_KERNELS(ROW) TMB_GPU_KERNELS(WAITING_ROW)};
 
 EXPORT int cuModuleLoadData(void **module, const void *image);
@@ -69,7 +69,7 @@ static int fill_node(node *n, const void *function, const unsigned grid[3], cons
     n->threads = (int)(threads[0] * threads[1] * threads[2]);
     memcpy(n->grid, grid, sizeof n->grid);
     if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0 || grid[1] > 65535 || grid[2] > 65535 || n->threads < 1 ||
-        n->threads > 1024 || n->kernel->bytes > MOST_ARGUMENTS) {
+        n->threads > n->kernel->threads_most || n->kernel->bytes > MOST_ARGUMENTS) {
         return INVALID_VALUE;
     }
     memcpy(n->arguments, parameters[0], n->kernel->bytes);

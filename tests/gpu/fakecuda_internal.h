@@ -33,6 +33,7 @@ typedef struct kernel {
     void (*run)(const void *arguments);
     size_t bytes;
     bool waits; /* for those before it itself */
+    int threads_most;
 } kernel;
 
 typedef enum operation_kind { COPY, FILL, KERNEL_RUN, GRAPH, RECORD } operation_kind;

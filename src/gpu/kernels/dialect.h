@@ -1,7 +1,8 @@
 /* The small language that the kernels are written in: C that a compiler for GPUs reads (Clang without any header of
  * NVIDIA's, nvcc, NVRTC), and that the CPU's compiler reads for the tests.
  *
- *   KERNEL(name)           a kernel; its arguments are `a`
+ *   KERNEL(name)           a kernel, of blocks with TMB_THREADS_MOST threads at most; its arguments are `a`
+ *   KERNEL_OF(name, most)  the same of blocks with so many
  *   DEVICE                 a function that kernels call
  *   THREAD, THREADS        number of this thread in its block, threads in a block; a multiple of 32
  *   BLOCK_X, BLOCK_Y, BLOCK_Z
@@ -22,12 +23,17 @@
 #define TMB_GPU_PTR(type) type *
 #include "arguments.h"
 
+/* The assembler gives a thread no more registers than a block of so many has. */
+#define TMB_THREADS_MOST 256
+#define KERNEL(name) KERNEL_OF(name, TMB_THREADS_MOST)
+
 #if defined(__CUDACC__) || defined(__CUDA__)
 
 #if defined(__clang__) && !defined(__CUDACC_RTC__) && !defined(__CLANG_CUDA_RUNTIME_WRAPPER_H__)
 #define __global__ __attribute__((global))
 #define __device__ __attribute__((device))
 #define __shared__ __attribute__((shared))
+#define __launch_bounds__(...) __attribute__((launch_bounds(__VA_ARGS__)))
 #define THREAD ((int)__nvvm_read_ptx_sreg_tid_x())
 #define THREADS ((int)__nvvm_read_ptx_sreg_ntid_x())
 #define BLOCK_X ((int)__nvvm_read_ptx_sreg_ctaid_x())
@@ -69,7 +75,8 @@
 #endif
 
 #define UNROLL _Pragma("unroll")
-#define KERNEL(name) extern "C" __global__ void name(const name##_arguments a)
+/* One block on a multiprocessor is enough: for the sake of more, ptxas would keep registers in memory. */
+#define KERNEL_OF(name, most) extern "C" __global__ void __launch_bounds__(most, 1) name(const name##_arguments a)
 #define DEVICE static __device__ inline __attribute__((always_inline))
 #define SHARED(type, name)                                                                                             \
     __shared__ type name##_storage;                                                                                    \

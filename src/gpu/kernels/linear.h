@@ -181,7 +181,7 @@ typedef struct attend_linear_shared {
     attend_few few;
 } attend_linear_shared;
 
-KERNEL(tmb_attend_linear) {
+KERNEL_OF(tmb_attend_linear, TMB_FEW_THREADS) {
     SHARED(attend_linear_shared, s);
     linear_prefetch(&a.linear);
     AWAIT();

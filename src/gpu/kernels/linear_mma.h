@@ -215,7 +215,7 @@ typedef struct attend_linear_mma_shared {
     attend_few few;
 } attend_linear_mma_shared;
 
-KERNEL(tmb_attend_linear_mma) {
+KERNEL_OF(tmb_attend_linear_mma, TMB_FEW_THREADS) {
     SHARED(attend_linear_mma_shared, s);
     linear_prefetch(&a.linear);
     AWAIT();
