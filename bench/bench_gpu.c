@@ -104,7 +104,7 @@ static void measure_launches(const bench *b, tmb_gpu_stream *stream) {
     check(tmb_gpu_allocate(b->gpu, sizeof *number, "a number", &live, &error));
     check(tmb_gpu_allocate_pinned(b->gpu, sizeof *number, (void **)&number, &error));
     *number = 0;
-    check(tmb_gpu_upload(b->gpu, stream, live, number, sizeof *number, &error));
+    check(tmb_gpu_upload_pinned(b->gpu, stream, live, number, sizeof *number, &error));
     check(tmb_gpu_synchronize(b->gpu, stream, &error));
     tmb_gpu_graph *many = empty_graph(b->gpu, EMPTY_KERNELS, live), *one = empty_graph(b->gpu, 1, live);
     for (size_t round = 0; round < b->rounds; round++) {
@@ -113,7 +113,7 @@ static void measure_launches(const bench *b, tmb_gpu_stream *stream) {
         check(tmb_gpu_synchronize(b->gpu, stream, &error));
         graph_seconds = least(graph_seconds, tmb_now() - begin);
         begin = tmb_now();
-        check(tmb_gpu_upload(b->gpu, stream, live, number, sizeof *number, &error));
+        check(tmb_gpu_upload_pinned(b->gpu, stream, live, number, sizeof *number, &error));
         check(tmb_gpu_graph_launch(b->gpu, one, stream, &error));
         check(tmb_gpu_download(b->gpu, stream, number, live, sizeof *number, &error));
         check(tmb_gpu_synchronize(b->gpu, stream, &error));

@@ -2,12 +2,18 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "gpu/staging.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* CU_STREAM_NON_BLOCKING, CU_EVENT_DISABLE_TIMING */
 enum { STREAM_NON_BLOCKING = 1, EVENT_DISABLE_TIMING = 2 };
+
+struct tmb_gpu_stream {
+    void *handle;
+    tmb_staging staging;
+};
 
 struct tmb_gpu_graph {
     void *executable;
@@ -78,7 +84,7 @@ void tmb_gpu_free_pinned(tmb_gpu *gpu, void *address) {
 
 /* ---- Streams and events ----------------------------------------------------------------------- */
 
-/* The opaque types are the driver's handles. */
+/* Opaque types of events are the driver's handles. */
 static void *handle(const void *opaque) {
     void *address = NULL;
     memcpy(&address, &opaque, sizeof address);
@@ -86,13 +92,24 @@ static void *handle(const void *opaque) {
 }
 
 tmb_status tmb_gpu_stream_create(tmb_gpu *gpu, bool background, tmb_gpu_stream **out, tmb_error *error) {
-    void *stream = NULL;
+    tmb_gpu_stream *stream = tmb_calloc(1, sizeof *stream);
     int least = 0, greatest = 0;
+    *out = NULL;
+    if (stream == NULL) {
+        return tmb_fail_memory(error, "a stream", sizeof *stream);
+    }
     tmb_status status =
         check(gpu, gpu->cuda->stream_priorities(&least, &greatest), "cuCtxGetStreamPriorityRange", error);
     if (status == TMB_OK) {
-        status = check(gpu, gpu->cuda->stream_create(&stream, STREAM_NON_BLOCKING, background ? least : greatest),
-                       "cuStreamCreateWithPriority", error);
+        status =
+            check(gpu, gpu->cuda->stream_create(&stream->handle, STREAM_NON_BLOCKING, background ? least : greatest),
+                  "cuStreamCreateWithPriority", error);
+    }
+    if (status == TMB_OK) {
+        status = check(gpu, tmb_staging_open(gpu->cuda, &stream->staging), "cuMemAllocHost", error);
+    }
+    if (status != TMB_OK) {
+        tmb_gpu_stream_destroy(gpu, &stream);
     }
     *out = stream;
     return status;
@@ -100,13 +117,17 @@ tmb_status tmb_gpu_stream_create(tmb_gpu *gpu, bool background, tmb_gpu_stream *
 
 void tmb_gpu_stream_destroy(tmb_gpu *gpu, tmb_gpu_stream **stream) {
     if (*stream != NULL) {
-        (void)gpu->cuda->stream_destroy(handle(*stream));
+        if ((*stream)->handle != NULL) {
+            (void)gpu->cuda->stream_destroy((*stream)->handle);
+        }
+        tmb_staging_close(gpu->cuda, &(*stream)->staging);
+        free(*stream);
         *stream = NULL;
     }
 }
 
 tmb_status tmb_gpu_synchronize(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_error *error) {
-    return check(gpu, gpu->cuda->stream_synchronize(handle(stream)), "cuStreamSynchronize", error);
+    return check(gpu, gpu->cuda->stream_synchronize(stream->handle), "cuStreamSynchronize", error);
 }
 
 tmb_status tmb_gpu_event_create(tmb_gpu *gpu, tmb_gpu_event **out, tmb_error *error) {
@@ -124,7 +145,7 @@ void tmb_gpu_event_destroy(tmb_gpu *gpu, tmb_gpu_event **event) {
 }
 
 tmb_status tmb_gpu_record(tmb_gpu *gpu, tmb_gpu_event *event, tmb_gpu_stream *stream, tmb_error *error) {
-    return check(gpu, gpu->cuda->event_record(handle(event), handle(stream)), "cuEventRecord", error);
+    return check(gpu, gpu->cuda->event_record(handle(event), stream->handle), "cuEventRecord", error);
 }
 
 tmb_status tmb_gpu_wait(tmb_gpu *gpu, tmb_gpu_event *event, tmb_error *error) {
@@ -139,28 +160,34 @@ tmb_status tmb_gpu_query(tmb_gpu *gpu, tmb_gpu_event *event, bool *done, tmb_err
 
 tmb_status tmb_gpu_upload(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, const void *from, size_t bytes,
                           tmb_error *error) {
+    return check(gpu, tmb_staging_upload(gpu->cuda, &stream->staging, stream->handle, to, from, bytes),
+                 "cuMemcpyHtoDAsync", error);
+}
+
+tmb_status tmb_gpu_upload_pinned(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, const void *from,
+                                 size_t bytes, tmb_error *error) {
     return bytes == 0 ? TMB_OK
-                      : check(gpu, gpu->cuda->copy_up(to, from, bytes, handle(stream)), "cuMemcpyHtoDAsync", error);
+                      : check(gpu, gpu->cuda->copy_up(to, from, bytes, stream->handle), "cuMemcpyHtoDAsync", error);
 }
 
 tmb_status tmb_gpu_download(tmb_gpu *gpu, tmb_gpu_stream *stream, void *to, tmb_gpu_address from, size_t bytes,
                             tmb_error *error) {
-    return check(gpu, gpu->cuda->copy_down(to, from, bytes, handle(stream)), "cuMemcpyDtoHAsync", error);
+    return check(gpu, gpu->cuda->copy_down(to, from, bytes, stream->handle), "cuMemcpyDtoHAsync", error);
 }
 
 tmb_status tmb_gpu_copy(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, tmb_gpu_address from, size_t bytes,
                         tmb_error *error) {
-    return check(gpu, gpu->cuda->copy_across(to, from, bytes, handle(stream)), "cuMemcpyDtoDAsync", error);
+    return check(gpu, gpu->cuda->copy_across(to, from, bytes, stream->handle), "cuMemcpyDtoDAsync", error);
 }
 
 tmb_status tmb_gpu_clear(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, size_t bytes, tmb_error *error) {
-    return check(gpu, gpu->cuda->fill(to, 0, bytes / 4, handle(stream)), "cuMemsetD32Async", error);
+    return check(gpu, gpu->cuda->fill(to, 0, bytes / 4, stream->handle), "cuMemsetD32Async", error);
 }
 
 /* ---- Kernels ---------------------------------------------------------------------------------- */
 
 tmb_gpu_recorder tmb_gpu_direct(tmb_gpu *gpu, tmb_gpu_stream *stream) {
-    return (tmb_gpu_recorder){.gpu = gpu, .stream = handle(stream)};
+    return (tmb_gpu_recorder){.gpu = gpu, .stream = stream->handle};
 }
 
 tmb_gpu_recorder tmb_gpu_recording(tmb_gpu *gpu) {
@@ -236,7 +263,7 @@ void tmb_gpu_graph_destroy(tmb_gpu *gpu, tmb_gpu_graph **graph) {
 }
 
 tmb_status tmb_gpu_graph_launch(tmb_gpu *gpu, tmb_gpu_graph *graph, tmb_gpu_stream *stream, tmb_error *error) {
-    return check(gpu, gpu->cuda->graph_launch(graph->executable, handle(stream)), "cuGraphLaunch", error);
+    return check(gpu, gpu->cuda->graph_launch(graph->executable, stream->handle), "cuGraphLaunch", error);
 }
 
 size_t tmb_gpu_graph_kernels(const tmb_gpu_graph *graph) { return graph->kernels; }

@@ -90,6 +90,8 @@ void tmb_gpu_free_pinned(tmb_gpu *gpu, void *address);
 typedef struct tmb_gpu_stream tmb_gpu_stream;
 typedef struct tmb_gpu_event tmb_gpu_event;
 
+/* Host bytes of a stream, pinned. */
+#define TMB_GPU_STREAM_BYTES ((size_t)2 << 20)
 /* `background`: kernels of other streams go first, whenever a block of them may begin. */
 tmb_status tmb_gpu_stream_create(tmb_gpu *gpu, bool background, tmb_gpu_stream **out, tmb_error *error);
 void tmb_gpu_stream_destroy(tmb_gpu *gpu, tmb_gpu_stream **stream);
@@ -104,10 +106,13 @@ tmb_status tmb_gpu_wait(tmb_gpu *gpu, tmb_gpu_event *event, tmb_error *error);
 /* *done: whether that is so already. */
 tmb_status tmb_gpu_query(tmb_gpu *gpu, tmb_gpu_event *event, bool *done, tmb_error *error);
 
-/* Copies in the order of the stream. Host memory that is not pinned is used before the function returns, pinned memory
- * while the stream runs. */
+/* Copies in the order of the stream. Upload is done with the host memory when it returns: it goes through pinned memory
+ * of the stream, and waits for the stream if that is full. Upload_pinned and download use pinned memory while the
+ * stream runs; a download into other memory is waited for. */
 tmb_status tmb_gpu_upload(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, const void *from, size_t bytes,
                           tmb_error *error);
+tmb_status tmb_gpu_upload_pinned(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, const void *from,
+                                 size_t bytes, tmb_error *error);
 tmb_status tmb_gpu_download(tmb_gpu *gpu, tmb_gpu_stream *stream, void *to, tmb_gpu_address from, size_t bytes,
                             tmb_error *error);
 tmb_status tmb_gpu_copy(tmb_gpu *gpu, tmb_gpu_stream *stream, tmb_gpu_address to, tmb_gpu_address from, size_t bytes,

@@ -22,7 +22,8 @@ static const struct {
                 {"CAPABILITY", &fake.capability, 90},       {"PROGRAMMATIC", &fake.programmatic, 1},
                 {"FAULT_RESULT", &fake.fault_result, 700},  {"CONTEXT_BYTES", &fake.context_bytes, 0},
                 {"EXCLUSIVE", &fake.exclusive, 0},          {"MODULE_RESULT", &fake.module_result, 0},
-                {"FAIL_GRAPH", &fake.fail_graph, 0},        {"GRAPH_KERNEL", &fake.graph_kernel, 64 << 10}};
+                {"FAIL_GRAPH", &fake.fail_graph, 0},        {"GRAPH_KERNEL", &fake.graph_kernel, 64 << 10},
+                {"DEFER_PAGEABLE", &fake.defer_pageable, 0}};
 
 void fake_lock(void) {
     (void)pthread_mutex_lock(&fake.lock);

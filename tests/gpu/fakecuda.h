@@ -14,6 +14,7 @@
  *   TIMBRE_FAKE_CUDA_MODULE_RESULT    what loading a module comes to (0: to what it should)
  *   TIMBRE_FAKE_CUDA_FAIL_GRAPH       the n-th graph put on a stream from now on is refused (0: none)
  *   TIMBRE_FAKE_CUDA_GRAPH_KERNEL     what each kernel of a graph takes of the device from its first launch on (64 KiB)
+ *   TIMBRE_FAKE_CUDA_DEFER_PAGEABLE   1: memory that is not pinned is read when the copy is made (0: at once)
  */
 #ifndef TMB_TESTS_GPU_FAKECUDA_H
 #define TMB_TESTS_GPU_FAKECUDA_H
@@ -26,6 +27,7 @@ typedef struct tmb_fake_cuda_counts {
     uint64_t uploads;                  /* graphs launched for the first time, ever */
     uint64_t programmatic_edges;       /* in graphs, ever: kernels that may begin early */
     uint64_t bytes_up, bytes_down;
+    uint64_t pageable_up;                                        /* of bytes_up: from memory that is not pinned */
     uint64_t allocations, allocated, most_allocated;             /* ever; bytes now; bytes at most */
     uint64_t pinned, contexts, streams, events, graphs, modules; /* that are not yet freed */
     uint64_t contexts_created;                                   /* ever */

@@ -102,7 +102,7 @@ typedef struct fake_driver {
     bool begun;
     int64_t memory, fail_allocation, fault_kernel, hold, version, devices, capability, programmatic;
     int64_t fault_result, context_bytes, exclusive, module_result;
-    int64_t fail_graph, graph_kernel;
+    int64_t fail_graph, graph_kernel, defer_pageable;
     tmb_fake_cuda_counts counts;
     uint64_t allocated[MOST_DEVICES], contexts[MOST_DEVICES]; /* of each device: bytes, and contexts that are there */
     stream *streams;

@@ -140,6 +140,9 @@ int cuMemcpyHtoDAsync_v2(fake_address to, const void *from, size_t bytes, void *
     o->from = from;
     o->bytes = bytes;
     if (!inside(from, bytes, true)) {
+        fake.counts.pageable_up += bytes;
+    }
+    if (!inside(from, bytes, true) && fake.defer_pageable == 0) {
         o->owned = bytes <= MOST_ARGUMENTS ? o->node.arguments : malloc(bytes);
         memcpy(o->owned, from, bytes);
     }

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "fake_driver.h"
+#include "gpu/gpu.h"
 #include "gpu_net.h"
 
 #include <stdlib.h>
@@ -118,7 +119,93 @@ static void test_failed_step(void **state) {
     gpu_net_close(&f);
 }
 
+/* ---- Memory that is not pinned ---- */
+
+/* Copies of all sizes, of which the source is another thing at once: more than the stream's own memory holds. */
+static void test_uploads(void **state) {
+    (void)state;
+    static const size_t sizes[] = {1, 100, 0, 700 << 10, 64, (3 << 20) + 5, 512 << 10, 7};
+    enum { SIZES = sizeof sizes / sizeof sizes[0], MOST = 6 << 20 };
+    tmb_error error = {0};
+    tmb_gpu *gpu = NULL;
+    tmb_gpu_stream *stream = NULL;
+    tmb_gpu_address to = 0;
+    uint8_t *from = malloc(MOST), *expected = malloc(MOST), *got = malloc(MOST);
+    size_t bytes = 0;
+    fake_set("DEFER_PAGEABLE", 1);
+    assert_ok(tmb_gpu_open(0, &gpu, &error), error);
+    assert_ok(tmb_gpu_stream_create(gpu, false, &stream, &error), error);
+    assert_ok(tmb_gpu_allocate(gpu, MOST, "a test", &to, &error), error);
+    for (size_t i = 0; i < SIZES; i++) {
+        for (size_t k = 0; k < sizes[i]; k++) {
+            from[k] = expected[bytes + k] = (uint8_t)(k * (i + 3) + k / 251);
+        }
+        assert_ok(tmb_gpu_upload(gpu, stream, to + bytes, from, sizes[i], &error), error);
+        memset(from, 0xee, sizes[i]);
+        bytes += sizes[i];
+    }
+    assert_ok(tmb_gpu_download(gpu, stream, got, to, bytes, &error), error);
+    assert_ok(tmb_gpu_synchronize(gpu, stream, &error), error);
+    assert_memory_equal(got, expected, bytes);
+    tmb_gpu_stream_destroy(gpu, &stream);
+    tmb_gpu_close(&gpu);
+    fake_set("DEFER_PAGEABLE", 0);
+    free(from);
+    free(expected);
+    free(got);
+}
+
+enum { SAMPLES = 12000, WIDTH_MOST = 256 };
+
+/* What all networks make of the same. */
+typedef struct made {
+    int16_t codes[STEPS * TMB_QWEN3_CODE_GROUPS_MAX];
+    float samples[FRAMES * 1920], embedding[WIDTH_MOST];
+    int16_t *encoded;
+    size_t frames;
+} made;
+
+static void make_all(made *out) {
+    static float recording[SAMPLES];
+    for (size_t i = 0; i < SAMPLES; i++) {
+        recording[i] = (float)(i * 7919 % 1024) / 4096 - 0.125f;
+    }
+    gpu_net f;
+    tmb_error error = {0};
+    tmb_net_stream *stream = NULL;
+    *out = (made){.frames = 0};
+    gpu_net_open(&f, "sample-f", "f32", 2);
+    assert_true(f.config.codec.samples_per_frame <= 1920 && f.config.speaker.embedding_size <= WIDTH_MOST);
+    step_after(&f, 0, out->codes);
+    assert_ok(gpu_backend->stream_create(f.net, &stream, &error), error);
+    assert_int_equal(decode(&f, stream, 5, 1, out->samples), TMB_OK);
+    gpu_backend->stream_destroy(f.net, &stream);
+    assert_ok(gpu_backend->embed_speaker(f.net, recording, SAMPLES, out->embedding, &error), error);
+    assert_ok(gpu_backend->encode(f.net, recording, SAMPLES, &out->encoded, &out->frames, &error), error);
+    gpu_net_close(&f);
+}
+
+/* No copy of all that is done reads memory that is not pinned: nothing changes if the device reads it late. */
+static void test_late_reads(void **state) {
+    (void)state;
+    static made first, late;
+    const uint64_t before = fake_counts().pageable_up;
+    make_all(&first);
+    fake_set("DEFER_PAGEABLE", 1);
+    make_all(&late);
+    fake_set("DEFER_PAGEABLE", 0);
+    assert_int_equal(fake_counts().pageable_up, before);
+    assert_memory_equal(late.codes, first.codes, sizeof first.codes);
+    assert_memory_equal(late.samples, first.samples, sizeof first.samples);
+    assert_memory_equal(late.embedding, first.embedding, sizeof first.embedding);
+    assert_int_equal(late.frames, first.frames);
+    assert_memory_equal(late.encoded, first.encoded, first.frames * sizeof *first.encoded);
+    free(first.encoded);
+    free(late.encoded);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_failed_job), cmocka_unit_test(test_failed_step)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_failed_job), cmocka_unit_test(test_failed_step),
+                                       cmocka_unit_test(test_uploads), cmocka_unit_test(test_late_reads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

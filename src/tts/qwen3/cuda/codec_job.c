@@ -228,11 +228,11 @@ static tmb_status run(tmb_cuda_codec_job *job, const launch *l, bool whole, tmb_
     *live = (int32_t)l->columns;
     job->columns += l->columns;
     tmb_status status = TMB_OK;
-    if ((status = tmb_gpu_upload(gpu, codec->stream, codec->live, live, sizeof *live, error)) != TMB_OK ||
-        (status = tmb_gpu_upload(gpu, codec->stream, codec->frames, l->frames, l->columns * sizeof *l->frames,
-                                 error)) != TMB_OK ||
-        (status = tmb_gpu_upload(gpu, codec->stream, codec->codes, l->codes, l->columns * job->books * sizeof *l->codes,
-                                 error)) != TMB_OK ||
+    if ((status = tmb_gpu_upload_pinned(gpu, codec->stream, codec->live, live, sizeof *live, error)) != TMB_OK ||
+        (status = tmb_gpu_upload_pinned(gpu, codec->stream, codec->frames, l->frames, l->columns * sizeof *l->frames,
+                                        error)) != TMB_OK ||
+        (status = tmb_gpu_upload_pinned(gpu, codec->stream, codec->codes, l->codes,
+                                        l->columns * job->books * sizeof *l->codes, error)) != TMB_OK ||
         (status = tmb_gpu_graph_launch(gpu, whole ? codec->whole[bucket] : codec->heard[bucket], codec->stream,
                                        error)) != TMB_OK) {
         return status;

@@ -40,6 +40,11 @@ static tmb_status estimate_codec(const tmb_net_files *files, const tmb_net_optio
     return TMB_OK;
 }
 
+/* Of the streams that there are. */
+static size_t pinned_bytes(bool codec, bool encoders) {
+    return (size_t)(1 + (codec ? 1 : 0) + (encoders ? 1 : 0)) * TMB_GPU_STREAM_BYTES;
+}
+
 static bool add_parts(size_t *sum, const size_t *parts, size_t count) {
     bool fits = true;
     for (size_t i = 0; i < count && fits; i++) {
@@ -61,7 +66,8 @@ static tmb_status estimate(const tmb_net_files *files, const tmb_net_options *op
         status = tmb_cuda_encoders_estimate(files->config, &encoders, error);
     }
     const size_t host[] = {clones ? tmb_speaker_encoder_estimate(files->weights) : 0,
-                           clones ? tmb_codec_encoder_estimate(&files->config->codec) : 0, codec.host};
+                           clones ? tmb_codec_encoder_estimate(&files->config->codec) : 0, codec.host,
+                           pinned_bytes(!options->codec_on_host, clones && !options->encoders_on_host)};
     const size_t device[] = {codec.device, encoders, tmb_cuda_lm_units(files, options).slab};
     if (status == TMB_OK && (!add_parts(&bytes->host, host, sizeof host / sizeof host[0]) ||
                              !add_parts(&bytes->device, device, sizeof device / sizeof device[0]))) {
@@ -185,7 +191,8 @@ static tmb_status load(const tmb_net_files *files, const tmb_net_options *option
 static tmb_net_bytes bytes(const tmb_net *net) {
     size_t encoders = (net->speaker == NULL ? 0 : tmb_speaker_encoder_bytes(net->speaker)) +
                       (net->codec_sizes == NULL ? 0 : tmb_codec_encoder_bytes(net->codec_sizes));
-    tmb_net_bytes held = {encoders, tmb_cuda_lm_bytes(net->lm) + tmb_gpu_slack(net->gpu)};
+    tmb_net_bytes held = {encoders + pinned_bytes(net->codec != NULL, net->encoders != NULL),
+                          tmb_cuda_lm_bytes(net->lm) + tmb_gpu_slack(net->gpu)};
     if (net->codec != NULL) {
         held.host += tmb_cuda_codec_job_bytes(net->job);
         held.device += tmb_cuda_codec_bytes(net->codec);

@@ -387,8 +387,9 @@ static tmb_status run(tmb_cuda_lm *lm, const pinned *p, size_t live, tmb_error *
     size_t bucket = tmb_cuda_bucket(live);
     tmb_status status = TMB_OK;
     *p->live = (int32_t)live;
-    if ((status = tmb_gpu_upload(gpu, lm->stream, lm->live, p->live, sizeof *p->live, error)) != TMB_OK ||
-        (status = tmb_gpu_upload(gpu, lm->stream, lm->slots, p->slots, live * sizeof *p->slots, error)) != TMB_OK ||
+    if ((status = tmb_gpu_upload_pinned(gpu, lm->stream, lm->live, p->live, sizeof *p->live, error)) != TMB_OK ||
+        (status = tmb_gpu_upload_pinned(gpu, lm->stream, lm->slots, p->slots, live * sizeof *p->slots, error)) !=
+            TMB_OK ||
         (status = tmb_gpu_graph_launch(gpu, lm->frame[bucket], lm->stream, error)) != TMB_OK ||
         (status = tmb_gpu_download(gpu, lm->stream, p->codes, lm->codes,
                                    live * lm->talker_config.code_groups * sizeof *p->codes, error)) != TMB_OK ||
