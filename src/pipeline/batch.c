@@ -160,6 +160,9 @@ static void admit(tmb_lane *lane, tmb_item *item) {
     tmb_finishing_open(item, post_denoiser(item), engine->operations->sample_rate(engine),
                        item->ticket.bytes - item->sequence_bytes, item->whole_bytes);
     tmb_item_add_seconds(item, TMB_STAGE_QUEUED, item->started - item->submitted + item->admitted - item->prepared);
+    if (engine->operations->device_lost != NULL && engine->operations->device_lost(engine)) {
+        tmb_registry_unload_lost(&scheduler->context->registry, TMB_MODEL_ENGINE + lane->index);
+    }
     tmb_status status = engine->operations->admit(engine, &request, item->preparation.voice, &item->sequence, &error);
     if (status == TMB_ERROR_MEMORY && tmb_room_await(lane, item)) {
         return;

@@ -439,9 +439,8 @@ static void unload_idle(tmb_registry *registry, size_t index) {
     (void)pthread_mutex_lock(&registry->lock);
 }
 
-/* Models that are idle on a device that was lost go: as long as they have their share of it, there may be no room for
- * the one that comes back to it. With the lock held; lets go of it meanwhile. */
-static void unload_lost(tmb_registry *registry, size_t except) {
+void tmb_registry_unload_lost(tmb_registry *registry, size_t except) {
+    (void)pthread_mutex_lock(&registry->lock);
     for (size_t i = TMB_MODEL_ENGINE; i < registry->slot_count; i++) {
         const tmb_model_slot *slot = &registry->slots[i];
         const tmb_engine *engine = slot->model;
@@ -450,14 +449,15 @@ static void unload_lost(tmb_registry *registry, size_t except) {
             unload_idle(registry, i);
         }
     }
+    (void)pthread_mutex_unlock(&registry->lock);
 }
 
 static tmb_status use(tmb_registry *registry, size_t index, loading *how, void **out, tmb_error *error) {
     tmb_model_slot *slot = &registry->slots[index];
     tmb_status status = TMB_OK;
     *out = NULL;
+    tmb_registry_unload_lost(registry, index);
     (void)pthread_mutex_lock(&registry->lock);
-    unload_lost(registry, index);
     if (slot->loading) {
         uint64_t attempt = slot->attempt;
         while (slot->attempt == attempt) {

@@ -71,6 +71,9 @@ tmb_status tmb_registry_resolve_denoiser(tmb_registry *registry, tmb_error *erro
 /* Unloads what nobody has used for `seconds`, least recently used first. Returns the seconds until the
  * next could be due, or -1 if nothing idle is loaded. */
 double tmb_registry_unload(tmb_registry *registry, double seconds);
+/* Unloads the models that are idle on a device that was lost, but for the slot `except`: as long as they have their
+ * share of it, there may be no room for the one that comes back to it. */
+void tmb_registry_unload_lost(tmb_registry *registry, size_t except);
 
 /* Bytes that the denoiser and this engine have reserved: what must stay for work on it to go on. */
 uint64_t tmb_registry_bytes(tmb_registry *registry, size_t engine);
