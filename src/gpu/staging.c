@@ -5,14 +5,13 @@
 
 #include <string.h>
 
-_Static_assert((size_t)TMB_STAGING_PARTS * TMB_STAGING_PART_BYTES == TMB_GPU_STREAM_BYTES, "what gpu.h says of it");
+_Static_assert((size_t)TMB_STAGING_PARTS *TMB_STAGING_PART_BYTES == TMB_GPU_STREAM_BYTES, "what gpu.h says of it");
 
 /* CU_EVENT_DISABLE_TIMING; bytes that each copy begins at a multiple of. */
 enum { EVENT_DISABLE_TIMING = 2, APART = 64 };
 
 tmb_cuda_result tmb_staging_open(const tmb_cuda *cuda, tmb_staging *staging) {
-    tmb_cuda_result result =
-        cuda->host_allocate(&staging->memory, (size_t)TMB_STAGING_PARTS * TMB_STAGING_PART_BYTES);
+    tmb_cuda_result result = cuda->host_allocate(&staging->memory, (size_t)TMB_STAGING_PARTS * TMB_STAGING_PART_BYTES);
     for (size_t i = 0; i < TMB_STAGING_PARTS && result == TMB_CUDA_SUCCESS; i++) {
         result = cuda->event_create(&staging->events[i], EVENT_DISABLE_TIMING);
     }

@@ -56,7 +56,7 @@ typedef struct graph {
     size_t count, capacity, chained; /* chained: nodes that depend on the one before */
     bool programmatic;
     bool launched; /* once; then it has memory */
-    int device; /* which has these bytes */
+    int device;    /* which has these bytes */
     uint64_t bytes;
 } graph;
 

@@ -134,6 +134,7 @@ static void test_uploads(void **state) {
     size_t bytes = 0;
     fake_set("DEFER_PAGEABLE", 1);
     assert_ok(tmb_gpu_open(0, &gpu, &error), error);
+    assert_ok(tmb_gpu_enter(gpu, &error), error);
     assert_ok(tmb_gpu_stream_create(gpu, false, &stream, &error), error);
     assert_ok(tmb_gpu_allocate(gpu, MOST, "a test", &to, &error), error);
     for (size_t i = 0; i < SIZES; i++) {
@@ -147,7 +148,9 @@ static void test_uploads(void **state) {
     assert_ok(tmb_gpu_download(gpu, stream, got, to, bytes, &error), error);
     assert_ok(tmb_gpu_synchronize(gpu, stream, &error), error);
     assert_memory_equal(got, expected, bytes);
+    tmb_gpu_free(gpu, to);
     tmb_gpu_stream_destroy(gpu, &stream);
+    tmb_gpu_leave(gpu);
     tmb_gpu_close(&gpu);
     fake_set("DEFER_PAGEABLE", 0);
     free(from);
