@@ -421,9 +421,11 @@ static void print_text(const tmb_server_option *option, const char *text, size_t
         used += (size_t)snprintf(out + used, size - used, "%s",
                                  is_url ? tmb_url_show(text, part, shown, sizeof shown) : shown);
         text += part;
-        if (text < end && used < size) {
-            out[used++] = *text++;
+        if (text < end && used + 1 < size) {
+            out[used++] = *text;
+            out[used] = '\0';
         }
+        text += text < end;
     }
     if (used + 1 < size) {
         (void)snprintf(out + used, size - used, "\"");

@@ -36,8 +36,8 @@ typedef struct job_item {
 /* Pieces that may wait for whoever reads them; about five seconds of audio. */
 static const size_t most_waiting = 64;
 
-/* A server that listens says so every few seconds, also soon after Redis was away. */
-static const double silence_seconds = 5;
+/* A server that listens says so every few seconds; a command to a Redis that was away may take it ten more. */
+static const double silence_seconds = 15;
 
 static bool is_heard(job_item *item, const tmb_call_audience *audience) {
     double now = tmb_now();
@@ -151,7 +151,8 @@ static void on_ended(tmb_item_run *run, const tmb_clone_result *result) {
     job_item *item = (job_item *)run;
     tmb_work_end end = end_of(&run->error, tmb_item_run_is_cancelled(run));
     tmb_item_run_describe(run, result);
-    if (end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_NO_MEMORY || end == TMB_WORK_ELSEWHERE) {
+    bool elsewhere = end == TMB_WORK_ELSEWHERE && tmb_store_is_shared(run->server->store);
+    if (end == TMB_WORK_LATER || end == TMB_WORK_NO_ROOM || end == TMB_WORK_NO_MEMORY || elsewhere) {
         tmb_log(&run->server->logger, TMB_LOG_WARNING, "item %zu of a job waits: %s", item->position,
                 run->error.message);
     }

@@ -96,6 +96,14 @@ static bool read_file(const folder_visit *visit, const tmb_folder_voice *voice, 
     return true;
 }
 
+static bool keep_origin(tmb_server *server, const char *origin, const tmb_voice_info *info, const folder_file *file) {
+    char path[TMB_STORE_PATH];
+    tmb_error error = {.status = TMB_OK};
+    return tmb_store_temporary_path(server->store, path) &&
+           tmb_file_write(path, file->digest, strlen(file->digest), &error) == TMB_OK &&
+           tmb_store_prepared_keep(server->store, info, origin, path) == TMB_STORE_OK;
+}
+
 /* Whether the store has this voice of the folder, as it is now. *foreign: a client, or a server with another folder,
  * stored another under the name. */
 static bool is_stored(const folder_visit *visit, const folder_file *file, bool *foreign) {
@@ -106,23 +114,23 @@ static bool is_stored(const folder_visit *visit, const folder_file *file, bool *
     if (tmb_store_voice_get(visit->server->store, file->name, NULL, &info) != TMB_STORE_OK) {
         return false;
     }
-    if (tmb_store_prepared_open(visit->server->store, &info, visit->origin, &descriptor) == TMB_STORE_OK) {
+    /* Plain, it was kept by a version that knew one folder in a shared store: any server's that has the name may be it.
+     */
+    bool is_old = tmb_store_prepared_open(visit->server->store, &info, visit->origin, &descriptor) != TMB_STORE_OK &&
+                  tmb_store_prepared_open(visit->server->store, &info, ORIGIN, &descriptor) == TMB_STORE_OK;
+    if (descriptor >= 0) {
         const ssize_t got = pread(descriptor, digest, sizeof digest - 1, 0);
         digest[got > 0 ? got : 0] = 0;
         (void)close(descriptor);
     } else {
         *foreign = true;
     }
+    bool same = strcmp(digest, file->digest) == 0;
+    if (is_old && same) {
+        (void)keep_origin(visit->server, visit->origin, &info, file);
+    }
     tmb_voice_info_free(&info);
-    return strcmp(digest, file->digest) == 0;
-}
-
-static bool keep_origin(tmb_server *server, const char *origin, const tmb_voice_info *info, const folder_file *file) {
-    char path[TMB_STORE_PATH];
-    tmb_error error = {.status = TMB_OK};
-    return tmb_store_temporary_path(server->store, path) &&
-           tmb_file_write(path, file->digest, strlen(file->digest), &error) == TMB_OK &&
-           tmb_store_prepared_keep(server->store, info, origin, path) == TMB_STORE_OK;
+    return same;
 }
 
 /* Stores the file as a voice, in the place of an older one; NULL, or why not. */

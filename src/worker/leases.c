@@ -66,17 +66,22 @@ static void *loop(void *argument) {
         double left = due - tmb_now();
         if (worker->runs == NULL && !worker->late) {
             (void)pthread_cond_wait(&worker->changed, &worker->lock);
-            due = tmb_now() + every; /* what was taken in the meantime was taken just now */
+            due = worker->renewed + every;
         } else if (left > 0) {
             struct timespec until = tmb_deadline(left);
             (void)pthread_cond_timedwait(&worker->changed, &worker->lock, &until);
         } else {
+            double begin = tmb_now();
             (void)pthread_mutex_unlock(&worker->lock);
             bool good = renew_all(worker, ++round);
             (void)pthread_mutex_lock(&worker->lock);
             due = tmb_now() + (good ? every : soon);
-            worker->awake = worker->awake || worker->late == good;
+            worker->awake = worker->awake || worker->late == good || (good && worker->overdue);
             worker->late = !good;
+            if (good) {
+                worker->renewed = begin;
+                worker->overdue = false;
+            }
             (void)pthread_cond_broadcast(&worker->changed);
         }
     }

@@ -260,8 +260,10 @@ static void start(tmb_worker *worker, tmb_worker_run *run) {
     (void)pthread_mutex_unlock(&worker->lock);
 }
 
-static void add_run(tmb_worker *worker, tmb_worker_run *run) {
+/* `taken`: when it was asked for. */
+static void add_run(tmb_worker *worker, tmb_worker_run *run, double taken) {
     (void)pthread_mutex_lock(&worker->lock);
+    worker->renewed = worker->runs == NULL ? taken : worker->renewed;
     run->next = worker->runs;
     worker->runs = run;
     worker->running++;
@@ -314,7 +316,9 @@ static void bury(tmb_worker_run *run) {
 static bool may_take(tmb_worker *worker, tmb_taking *how) {
     (void)pthread_mutex_lock(&worker->lock);
     size_t most = worker->options.capacity + worker->options.call_capacity;
-    bool room = !worker->draining && !worker->stopping && !worker->late && worker->running < most;
+    /* After a pause of the machine the leases of what runs may be over: it would take its own items again. */
+    worker->overdue = worker->runs != NULL && tmb_now() - worker->renewed > worker->options.lease_seconds * 2 / 3;
+    bool room = !worker->draining && !worker->stopping && !worker->late && !worker->overdue && worker->running < most;
     *how = (tmb_taking){.after_job = worker->last_job,
                         .lease_seconds = worker->options.lease_seconds,
                         .calls_only = worker->running >= worker->options.capacity,
@@ -335,6 +339,7 @@ static void take_some(tmb_worker *worker) {
     tmb_taking how;
     while (!attend_to_alone(worker) && may_take(worker, &how)) {
         tmb_worker_run *run = tmb_calloc(1, sizeof *run);
+        double asked = tmb_now();
         tmb_store_status status =
             run != NULL ? tmb_store_item_take(worker->store, &how, &run->delivery) : TMB_STORE_BUSY;
         if (status != TMB_STORE_OK) {
@@ -353,7 +358,7 @@ static void take_some(tmb_worker *worker) {
             continue;
         }
         run->alone = run->waiting = run->delivery.attempts > 0;
-        add_run(worker, run);
+        add_run(worker, run, asked);
         if (!run->alone) {
             start(worker, run);
         }

@@ -32,8 +32,10 @@ struct tmb_worker {
     tmb_worker_run *runs;
     size_t running;
     bool awake, draining, stopping;
-    bool late;  /* a lease could not be renewed: nothing is taken before it is */
-    bool ended; /* the worker's thread has: nothing is left to renew */
+    bool late;      /* a lease could not be renewed: nothing is taken before it is */
+    double renewed; /* since when no lease of what runs is older; monotonic */
+    bool overdue;   /* the worker's thread waits for a round of renewing */
+    bool ended;     /* the worker's thread has: nothing is left to renew */
     /* The worker thread's own. Times are of the monotonic clock. */
     double rest_until;
     double look_at;               /* there may be something that nobody will tell; 0 = not so */

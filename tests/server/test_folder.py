@@ -84,6 +84,30 @@ def test_servers_at_one_queue(tmp_path):
             assert sorted(voices(server)) == ["anna", "bert"]
 
 
+def test_voices_of_an_older_version(tmp_path):
+    """It knew one folder in a shared store: what a server's folder has of its voices is that folder's."""
+    need_redis()
+    folder = tmp_path / "voices"
+    folder.mkdir()
+    for name in ("same", "changed"):
+        put(folder, name)
+    with Redis() as redis:
+        with front(redis.url, "--voices", folder) as server:
+            before = voices(server)
+        for key in redis.cli("--raw", "keys", "{timbre}:prepared:*").split():
+            (origin,) = redis.cli("--raw", "hkeys", key).split()
+            redis.cli("hset", key, "folder", redis.cli("--raw", "hget", key, origin).strip())
+            redis.cli("hdel", key, origin)
+        put(folder, "changed", wav(2.0, seed=8))
+        for kept in (["changed", "same"], ["changed"]):
+            with front(redis.url, "--voices", folder) as server:
+                assert sorted(voices(server)) == kept
+                assert server.get(API + "/voices/changed/audio").body == wav(2.0, seed=8)
+                assert kept == ["changed"] or voices(server)["same"]["created"] == before["same"]["created"]
+                assert "from elsewhere" not in server.log()
+            (folder / "same.wav").unlink(missing_ok=True)
+
+
 def test_what_the_operator_wrote(tmp_path):
     folder = tmp_path / "no"
     done = run("serve", "--engine", "preview", "--port", "0", "--state-dir", tmp_path / "state", "--voices", folder)

@@ -225,15 +225,15 @@ static void refused(remote_engine *remote, remote_sequence *sequence, remote_try
     }
 }
 
-/* The server never had the request. */
+/* The server never had the request, and may have the next one. A certificate that is not trusted does not mend itself.
+ */
 static bool was_not_sent(CURLcode result) {
     switch (result) {
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
     case CURLE_OPERATION_TIMEDOUT: /* connecting is all that has a limit */
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION: return true;
+    case CURLE_SSL_CONNECT_ERROR: return true;
     default: return false;
     }
 }

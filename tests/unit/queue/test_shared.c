@@ -293,7 +293,9 @@ static void test_age_of_the_oldest(void **state) {
     }
     assert_true(oldest_seconds(at) > 0.29);
     assert_int_equal(tmb_store_job_remove(at->store, old.id), TMB_STORE_OK);
-    assert_true(oldest_seconds(at) <= 0); /* the others have ended */
+    assert_true(oldest_seconds(at) <= 0);         /* the others have ended */
+    redis_cli("zadd {timbre}:unfinished 1 gone"); /* an older version has removed it */
+    assert_true(oldest_seconds(at) <= 0);
     /* An item that is queued again waits from then on. */
     wanted.call_seconds = 0;
     assert_int_equal(tmb_store_job_add(at->store, &wanted, &job), TMB_STORE_OK);

@@ -4,7 +4,7 @@
 #include "base/thread.h"
 #include "queue/sqlite/database.h"
 #include "store_fixture.h"
-#include "worker/worker.h"
+#include "worker/worker_internal.h"
 
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -30,7 +30,7 @@ int clock_gettime(clockid_t clock, struct timespec *out) {
 static struct {
     const tmb_blob_operations *blobs;
     const tmb_job_operations *jobs;
-    atomic_bool silent, slow;
+    atomic_bool silent, slow, stuck;
     atomic_int refused, renewed, in_vain;
 } elsewhere;
 
@@ -363,6 +363,9 @@ static tmb_store_status adopt_elsewhere(tmb_store *store, const char *path, bool
 
 static tmb_store_status count_renewal(tmb_store *store, const tmb_delivery *delivery, double lease_seconds) {
     atomic_fetch_add(&elsewhere.renewed, 1);
+    while (atomic_load(&elsewhere.stuck)) {
+        nap();
+    }
     return elsewhere.jobs->renew(store, delivery, lease_seconds);
 }
 
@@ -431,6 +434,38 @@ static void test_leases_while_bytes_move(void **state) {
     tmb_worker_stop(&shop.worker);
 }
 
+/* As after a pause of the machine: its leases are over, and the worker does not take its own item again before they are
+ * renewed. */
+static void test_leases_that_are_overdue(void **state) {
+    workshop shop = {.at = *state, .deed = WHEN_TOLD};
+    detour way;
+    take_detour(shop.at->store, &way);
+    tmb_job_info job = add_job(shop.at, 1);
+    begin_work_for(&shop, 10, 0.06);
+    wait_count(&shop.started, 1);
+    atomic_store(&elsewhere.stuck, true);
+    wait_count(&elsewhere.renewed, atomic_load(&elsewhere.renewed) + 1);
+    for (double end = tmb_now() + 0.2; tmb_now() < end; nap()) {
+    }
+    tmb_job_info other = add_job(shop.at, 1); /* there is news */
+    bool waits = false;
+    for (double end = tmb_now() + patience; tmb_now() < end && !waits && atomic_load(&shop.started) == 1; nap()) {
+        (void)pthread_mutex_lock(&shop.worker->lock);
+        waits = shop.worker->overdue;
+        (void)pthread_mutex_unlock(&shop.worker->lock);
+    }
+    assert_true(waits);
+    assert_int_equal(atomic_load(&shop.started), 1);
+    atomic_store(&elsewhere.stuck, false);
+    wait_count(&shop.started, 2);
+    speak_now(shop.waiting[0]);
+    speak_now(shop.waiting[1]);
+    assert_int_equal(wait_job(shop.at, job.id).items[TMB_ITEM_DONE], 1);
+    assert_int_equal(wait_job(shop.at, other.id).items[TMB_ITEM_DONE], 1);
+    assert_int_equal(atomic_load(&shop.spoken), 2);
+    tmb_worker_stop(&shop.worker);
+}
+
 /* The clock on the wall is set back by an hour while the worker rests. */
 static void test_clock_that_jumps(void **state) {
     workshop shop = {.at = *state, .deed = LATER_TWICE};
@@ -457,6 +492,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_short_of_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_audio_that_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leases_while_bytes_move, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leases_that_are_overdue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clock_that_jumps, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

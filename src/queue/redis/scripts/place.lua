@@ -9,6 +9,7 @@ if identity == '-' then
   return {'OK'}
 end
 if identity ~= '' then
+  if call('GET', turn) ~= token then return {'AGAIN'} end -- it took too long: another may be writing meanwhile
   call('HSET', place, 'identity', identity, 'name', ARGV[3])
   call('DEL', turn)
   return {'OK', identity, ARGV[3]}
