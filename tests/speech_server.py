@@ -14,8 +14,10 @@ class SpeechServer(http.server.ThreadingHTTPServer):
     """Answers by the scenario that is the first part of the path."""
     daemon_threads = True
 
-    def __init__(self, port=0):
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, port=0, listens=True):
+        """Without `listens` it has its port, and refuses connections until listen()."""
+        super().__init__(("127.0.0.1", port), Handler, bind_and_activate=False)
+        self.server_bind()
         self.requests, self.checks, self.sent = [], 0, 0
         self.at_once = self.most_at_once = 0
         self.healthy = True
@@ -23,6 +25,13 @@ class SpeechServer(http.server.ThreadingHTTPServer):
         self.gate = threading.Event()  # for the scenario "gated"
         self.company = None  # for the scenario "together": a barrier
         self.lock = threading.Lock()
+        self.listens = False
+        if listens:
+            self.listen()
+
+    def listen(self):
+        self.listens = True
+        self.server_activate()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def url(self, scenario):
@@ -30,7 +39,8 @@ class SpeechServer(http.server.ThreadingHTTPServer):
 
     def close(self):
         self.gate.set()
-        self.shutdown()
+        if self.listens:
+            self.shutdown()
         self.server_close()
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from shared import Redis, Worker, free_port, front, need_redis, worker_on_a_port
+from shared import Redis, Worker, front, need_redis, worker_on_a_port
 from support import API, PATIENCE, SANITIZED, data_uri, wait_for, wav
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -46,14 +46,14 @@ def asks(url):
 
 def test_speech_server_that_comes_later(redis):
     """What a worker's speech server cannot be asked waits for it."""
-    port = free_port()
-    with front(redis.url) as server, Worker(redis.url, *asks(f"http://127.0.0.1:{port}/good")) as worker:
+    with contextlib.closing(SpeechServer(listens=False)) as speech, front(redis.url) as server, \
+            Worker(redis.url, *asks(speech.url("good"))) as worker:
         job = server.job([{"text": "Hi.", "ref_audio": SHORT}] * 20)
         wait_for(lambda: "Failed to connect" in worker.log() or "Could not connect" in worker.log() or
                  server.job_state(job)["failed"] > 0)
-        with contextlib.closing(SpeechServer(port)):
-            results = server.wait_job(job)
-            assert (results["done"], results["failed"]) == (20, 0), results
+        speech.listen()
+        results = server.wait_job(job)
+        assert (results["done"], results["failed"]) == (20, 0), results
 
 
 @pytest.mark.parametrize("scenario", ["broken", "secret", "hang_up", "full"])
@@ -110,8 +110,9 @@ def doomed_front(redis, *options):
         server.folder.cleanup()
 
 
-def kill_amid_a_stream(redis):
+def kill_amid_a_stream(redis, port):
     with doomed_front(redis) as server, contextlib.closing(begin_stream(server, TEXT * 100)):
+        assert calls(port) == [0, 1]
         server.process.send_signal(signal.SIGSTOP)  # it reads nothing more
         server.kill()
 
@@ -119,8 +120,7 @@ def kill_amid_a_stream(redis):
 def test_server_that_dies_amid_a_stream(redis):
     """Nobody reads any more: the worker ends its speech and has its place for others."""
     with worker_on_a_port(redis.url, "--max-batch", 1) as (worker, port):
-        kill_amid_a_stream(redis)
-        assert calls(port) == [0, 1]
+        kill_amid_a_stream(redis, port)
         wait_for(lambda: calls(port) == [0, 0])
         with front(redis.url) as server:
             assert server.clone("Hello.").status == 200
@@ -139,8 +139,8 @@ def test_client_that_pauses(redis):
 
 
 def test_worker_that_ends_while_nobody_reads(redis):
-    with Worker(redis.url, "--drain-grace", 1) as worker:
-        kill_amid_a_stream(redis)
+    with worker_on_a_port(redis.url, "--drain-grace", 1) as (worker, port):
+        kill_amid_a_stream(redis, port)
         worker.stop()
 
 
