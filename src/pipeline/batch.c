@@ -285,11 +285,20 @@ static bool reserve_item(tmb_lane *lane, tmb_item *item) {
     return reserve_device(lane, item);
 }
 
+/* The device was lost, and sequences that were on it have yet to fail: the engine has it again once they have. */
+static bool loses_device(const tmb_lane *lane) {
+    const tmb_engine_operations *operations = lane->engine->operations;
+    return lane->live_count > 0 && operations->device_lost != NULL && operations->device_lost(lane->engine);
+}
+
 /* Fills the batch with what waits and fits. */
 static void fill_batch(tmb_lane *lane, double *wait) {
     tmb_error error = {0};
     lane->kept_out = 0;
     while (taken_places(lane) < lane->max_batch) {
+        if (loses_device(lane)) {
+            return; /* an item that comes now would fail with those */
+        }
         tmb_item *item = lane->admitting;
         if (item != NULL) {
             if (tmb_room_is_too_small(lane, item, &error)) {
@@ -320,16 +329,18 @@ static void fill_batch(tmb_lane *lane, double *wait) {
     (void)pthread_mutex_unlock(&lane->scheduler->lock);
 }
 
-/* Sequences whose callers are behind are left out until they have caught up. Returns how many take part. */
+/* Sequences whose callers are behind are left out until they have caught up; but not from the step in which all fail.
+ * Returns how many take part. */
 static size_t hold_or_let_go(const tmb_lane *lane) {
     const tmb_engine_operations *operations = lane->engine->operations;
+    const bool all = loses_device(lane);
     size_t active = 0;
     for (size_t i = 0; i < lane->live_count; i++) {
         tmb_item *item = lane->live[i];
         bool held = atomic_load(&item->held);
         if (operations->hold != NULL) {
             double limit = held ? TMB_BACKLOG_RESUME : TMB_BACKLOG_HOLD;
-            bool hold = tmb_item_backlog(item) > limit;
+            bool hold = !all && tmb_item_backlog(item) > limit;
             if (hold != held) {
                 operations->hold(lane->engine, item->sequence, hold);
                 atomic_store(&item->held, hold);

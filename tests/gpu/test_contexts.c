@@ -46,7 +46,7 @@ static tmb_context *open_context(const char *device, uint64_t gpu_memory) {
 typedef struct outcome {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool over;
+    bool over, deaf; /* deaf: takes no audio until it no longer is */
     tmb_error error;
 } outcome;
 
@@ -59,21 +59,40 @@ static void take(void *user, const tmb_clone_result *result) {
     (void)pthread_mutex_unlock(&o->lock);
 }
 
-static void submit(tmb_context *context, size_t model, outcome *o) {
-    const tmb_clone_callbacks callbacks = {.user = o, .result = take};
+static bool hear(void *user, uint64_t item, const float *samples, size_t count, int rate) {
+    outcome *o = user;
+    (void)item;
+    (void)samples;
+    (void)count;
+    (void)rate;
+    (void)pthread_mutex_lock(&o->lock);
+    while (o->deaf) {
+        (void)pthread_cond_wait(&o->changed, &o->lock);
+    }
+    (void)pthread_mutex_unlock(&o->lock);
+    return true;
+}
+
+static void submit_frames(tmb_context *context, size_t model, int frames, bool deaf, outcome *o) {
+    const tmb_clone_callbacks callbacks = {.user = o, .audio = hear, .result = take};
     tmb_clone_request request;
     tmb_error error = {0};
     uint64_t number = 0;
-    *o = (outcome){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    *o = (outcome){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .deaf = deaf};
     tmb_clone_request_default(&request);
     request.text = "Some words.";
     request.model = names[model];
     request.speaker = model == 0 ? "mira" : NULL;
     request.instruct = model == 0 ? NULL : "A low voice.";
-    request.max_frames = 4;
+    request.has_seed = true;
+    request.max_frames = frames;
+    request.guard_runaway = false;
+    request.stream = true;
     request.run_pre_processing = request.run_post_processing = false;
     EXPECT(tmb_clone_submit(context, &request, &callbacks, &number, &error) == TMB_OK);
 }
+
+static void submit(tmb_context *context, size_t model, outcome *o) { submit_frames(context, model, 4, false, o); }
 
 static tmb_error wait_for(outcome *o) {
     (void)pthread_mutex_lock(&o->lock);
@@ -263,8 +282,80 @@ static void lose_it(void) {
     expect_nothing_left();
 }
 
+/* Two models have items of unequal lengths, so that the one has a place for another item when a step of the other
+ * loses the device: nobody fails who was not on it. A fault falls into every part of the whole. */
+enum { MANY = 5 };
+
+static void speak_many(tmb_context *context, outcome items[MODELS][MANY], size_t failed[MODELS]) {
+    static const int frames[MANY] = {3, 8, 5, 6, 4};
+    fake_set("HOLD", 1);
+    for (size_t i = 0; i < MANY; i++) {
+        for (size_t m = 0; m < MODELS; m++) {
+            submit_frames(context, m, frames[(i + m) % MANY], false, &items[m][i]);
+        }
+    }
+    fake_set("HOLD", 0);
+    for (size_t m = 0; m < MODELS; m++) {
+        failed[m] = 0;
+        for (size_t i = 0; i < MANY; i++) {
+            failed[m] += wait_for(&items[m][i]).status != TMB_OK;
+        }
+    }
+}
+
+static void lose_it_in_a_step(void) {
+    enum { PARTS = 24 };
+    static outcome items[MODELS][MANY];
+    size_t failed[MODELS];
+    int64_t kernels = 0;
+    for (int64_t part = 0; part < PARTS; part += (STRIDE > 1 ? 6 : 1)) {
+        tmb_context *context = open_context("cuda", 0);
+        for (size_t i = 0; i < MODELS; i++) {
+            EXPECT(speaks(context, i));
+        }
+        if (part == 0) {
+            const uint64_t before = fake_counts().queued;
+            speak_many(context, items, failed);
+            EXPECT(failed[0] == 0 && failed[1] == 0);
+            kernels = (int64_t)(fake_counts().queued - before);
+        }
+        fake_set("FAULT_KERNEL", 1 + kernels * part / PARTS);
+        speak_many(context, items, failed);
+        fake_set("FAULT_KERNEL", 0);
+        EXPECT(failed[0] <= SEQUENCES && failed[1] <= SEQUENCES);
+        tmb_close(&context);
+        expect_nothing_left();
+    }
+}
+
+/* Who is held, because nobody takes its audio, is on a device that is lost as well: the next item is spoken. */
+static void lose_it_while_held(void) {
+    enum { HOLD_SECONDS = 5 }; /* TMB_BACKLOG_HOLD */
+    outcome slow;
+    tmb_statistics statistics = {0};
+    tmb_context *context = open_context("cuda", 0);
+    submit_frames(context, 0, 200, true, &slow);
+    while (statistics.audio_seconds <= HOLD_SECONDS) {
+        tmb_get_statistics(context, &statistics);
+        (void)usleep(1000);
+    }
+    fake_set("FAULT_KERNEL", 1);
+    EXPECT(speak(context, 0).status == TMB_ERROR_INTERNAL);
+    fake_set("FAULT_KERNEL", 0);
+    EXPECT(speaks(context, 0) && is_on(context, "cuda") && fake_counts().contexts_created == 2);
+    (void)pthread_mutex_lock(&slow.lock);
+    slow.deaf = false;
+    (void)pthread_cond_broadcast(&slow.changed);
+    (void)pthread_mutex_unlock(&slow.lock);
+    EXPECT(wait_for(&slow).status == TMB_ERROR_INTERNAL);
+    tmb_close(&context);
+    expect_nothing_left();
+}
+
 static void test_lost(void **state) {
     (void)state;
+    in_process(lose_it_while_held, NULL);
+    in_process(lose_it_in_a_step, NULL);
     in_process(lose_it, NULL);
     in_process(lose_it, (const char *const[]){"TIMBRE_FAKE_CUDA_EXCLUSIVE=1", NULL});
 }

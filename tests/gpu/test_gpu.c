@@ -467,8 +467,47 @@ static void fault_encoding(void) {
     expect_nothing_left();
 }
 
+static void ignore(void *user, const tmb_engine_event *event) {
+    (void)user;
+    (void)event;
+}
+
+/* The device is lost while an utterance is under way, which is cancelled then, and which the codec may have: the next
+ * one is spoken. */
+static void fault_cancelled(void) {
+    enum { COUNT = 12000, FRAMES = 8 };
+    static float samples[COUNT];
+    tmb_error error = {0};
+    tmb_speak_request request;
+    tmb_speak_request_default(&request);
+    request.text = "Some words.";
+    request.max_frames = FRAMES;
+    const tmb_reference reference = {.samples = samples, .count = COUNT, .rate = 24000};
+    for (int steps = 0; steps < FRAMES; steps++) {
+        uint64_t device = 0, sequence = 0;
+        size_t live = 0;
+        tmb_voice *voice = NULL;
+        tmb_engine *engine = open_cloning("cuda", 0, &device);
+        EXPECT(engine->operations->prepare_voice(engine, &reference, true, &voice, &error) == TMB_OK);
+        EXPECT(engine->operations->admit(engine, &request, voice, &sequence, &error) == TMB_OK);
+        for (int i = 0; i < steps; i++) {
+            EXPECT(engine->operations->step(engine, ignore, NULL, &live, &error) == TMB_OK);
+        }
+        fake_set("FAULT_KERNEL", 1);
+        EXPECT(prepare(engine, samples, COUNT, &error) == TMB_ERROR_INTERNAL);
+        fake_set("FAULT_KERNEL", 0);
+        engine->operations->cancel(engine, sequence);
+        EXPECT(engine->operations->admit(engine, &request, voice, &sequence, &error) == TMB_OK);
+        EXPECT(strcmp(engine->operations->device(engine), "cuda") == 0);
+        tmb_voice_release(&voice);
+        engine->operations->destroy(engine);
+        expect_nothing_left();
+    }
+}
+
 static void test_fault_encoding(void **state) {
     (void)state;
+    in_process(fault_cancelled, NULL);
     in_process(fault_encoding, NULL);
 }
 

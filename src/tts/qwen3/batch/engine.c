@@ -47,14 +47,34 @@ static void drop(tmb_qwen3_engine *engine, tmb_speech *speech) {
     }
 }
 
-/* A device that was lost is made again, once those who were on it have failed. */
+/* Waits for the codec and forgets what it made: no job may run while its streams go. */
+static void drain(const tmb_qwen3_engine *engine) {
+    while (engine->net != NULL && !engine->backend->decode_idle(engine->net)) {
+        if (engine->backend->decode_done(engine->net, DRAIN_SECONDS)) {
+            engine->backend->decode_clear(engine->net);
+        }
+    }
+}
+
+/* Ends utterances without an event, whatever the codec is at. */
+static void drop_all(tmb_qwen3_engine *engine) {
+    drain(engine);
+    for (size_t i = 0; i < engine->count; i++) {
+        tmb_speech_destroy(engine, &engine->speeches[i]);
+    }
+    engine->count = 0;
+}
+
+/* A device that was lost is made again, once those who were on it have failed; cancelled ones that the codec was at go
+ * now, since no step would collect them. */
 static tmb_status recover(tmb_qwen3_engine *engine, tmb_error *error) {
     if (engine->net != NULL && (engine->backend->lost == NULL || !engine->backend->lost(engine->net, error))) {
         return TMB_OK;
     }
-    if (engine->count > 0) {
+    if (engine->live > 0) {
         return error != NULL && error->status != TMB_OK ? error->status : TMB_ERROR_INTERNAL;
     }
+    drop_all(engine);
     (void)pthread_rwlock_wrlock(&engine->net_lock);
     tmb_voice_memory_destroy(&engine->memory);
     tmb_status status = tmb_qwen3_model_reload(&engine->model, error);
@@ -158,15 +178,7 @@ static const char *device(const tmb_engine *base) { return ((const tmb_qwen3_eng
 
 static void destroy(tmb_engine *base) {
     tmb_qwen3_engine *engine = (tmb_qwen3_engine *)base;
-    /* No job may run while its streams go. */
-    while (engine->net != NULL && !engine->backend->decode_idle(engine->net)) {
-        if (engine->backend->decode_done(engine->net, DRAIN_SECONDS)) {
-            engine->backend->decode_clear(engine->net);
-        }
-    }
-    for (size_t i = 0; i < engine->count; i++) {
-        tmb_speech_destroy(engine, &engine->speeches[i]);
-    }
+    drop_all(engine);
     tmb_voice_memory_destroy(&engine->memory);
     tmb_qwen3_model_unload(&engine->model);
     free(engine->speeches);
