@@ -243,6 +243,9 @@ tmb_status tmb_gpu_recorder_end(tmb_gpu_recorder *recorder, tmb_gpu_graph **out,
         recorder->graph = NULL;
     }
     if (recorder->status != TMB_OK) {
+        if (graph != NULL && graph->executable != NULL) { /* made, while another thread found the device lost */
+            (void)gpu->cuda->graph_executable_destroy(graph->executable);
+        }
         free(graph);
         if (error != NULL) {
             *error = recorder->error;

@@ -4,11 +4,13 @@
 #include "test.h"
 
 #include "fake_driver.h"
-#include "gpu/gpu.h"
+#include "gpu/gpu_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { ILLEGAL_ADDRESS = 700 };
 
 static const char *expected;
 static int asked;
@@ -155,6 +157,29 @@ static void test_slabs(void **state) {
     in_process(slabs, NULL);
 }
 
+/* Another thread finds the device lost while a graph is made, which the driver still makes: it is not kept. */
+static void lose_graph(void) {
+    const tmb_norm_rows_arguments arguments = {0};
+    const tmb_gpu_grid grid = {1, 1, 1, 32};
+    tmb_error error = {0};
+    tmb_gpu *gpu = NULL;
+    tmb_gpu_graph *graph = NULL;
+    EXPECT(tmb_gpu_open(0, &gpu, &error) == TMB_OK && tmb_gpu_enter(gpu, &error) == TMB_OK);
+    tmb_gpu_recorder recorder = tmb_gpu_recording(gpu);
+    tmb_gpu_kernel(&recorder, TMB_KERNEL_tmb_norm_rows, grid, &arguments);
+    EXPECT(recorder.status == TMB_OK &&
+           tmb_gpu_result(gpu->context, ILLEGAL_ADDRESS, "cuEventQuery", &error) != TMB_OK);
+    EXPECT(tmb_gpu_recorder_end(&recorder, &graph, &error) == TMB_ERROR_INTERNAL && graph == NULL);
+    tmb_gpu_leave(gpu);
+    tmb_gpu_close(&gpu);
+    expect_nothing_left();
+}
+
+static void test_lose_graph(void **state) {
+    (void)state;
+    in_process(lose_graph, NULL);
+}
+
 /* A device has one context, which all share; one that is lost stays until each has let go of it. */
 static void share(void) {
     tmb_error error = {0};
@@ -297,6 +322,7 @@ static void test_driver(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_driver),           cmocka_unit_test(test_slabs),
                                        cmocka_unit_test(test_dependent_launch), cmocka_unit_test(test_contexts),
-                                       cmocka_unit_test(test_results),          cmocka_unit_test(test_kernels_refused)};
+                                       cmocka_unit_test(test_results),          cmocka_unit_test(test_kernels_refused),
+                                       cmocka_unit_test(test_lose_graph)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
