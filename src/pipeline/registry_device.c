@@ -1,25 +1,33 @@
 #include "pipeline/registry_device.h"
 
+uint64_t tmb_registry_device_share(const tmb_registry *registry, uint64_t room) {
+    const uint64_t most = registry->device_most, usual = room / 10 * 9;
+    return most != 0 && most < usual ? most : usual;
+}
+
 /* What has become free on a device: nobody waits for what the pool was made small for. A model that is idle is in the
  * pool as long as nobody needs its room, and would keep it small for others. While nothing of ours is there the pool's
- * size is settled anew, since a neighbour may have had the device until now. */
+ * size is settled anew, since a neighbour may have come or gone; it grows again to the most that it ever was. */
 static tmb_status restore_pool(tmb_registry *registry, const tmb_device_hold *hold, tmb_error *error) {
-    uint64_t total = 0, reserved = 0, room = 0, size = atomic_load(&registry->device_memory);
+    uint64_t total = 0, reserved = 0, room = 0;
+    const uint64_t most = atomic_load(&registry->device_memory);
     tmb_budget_read(registry->device_budget, &total, &reserved);
-    if (reserved > 0 && (total >= size || tmb_budget_waits(registry->device_budget))) {
+    if (reserved > 0 && (total >= most || tmb_budget_waits(registry->device_budget))) {
         return TMB_OK;
     }
     tmb_status status = hold->kind->device_room(hold->held, &room, error);
     if (status != TMB_OK) {
-        return size > 0 ? TMB_OK : status; /* it is as it was */
+        return most > 0 ? TMB_OK : status; /* it is as it was */
     }
-    const uint64_t most = registry->device_most, usual = room / 10 * 9;
-    const uint64_t now = most != 0 && most < usual ? most : usual;
-    if (reserved == 0 && now > size) {
-        atomic_store(&registry->device_memory, now);
-        size = now;
+    const uint64_t share = tmb_registry_device_share(registry, room);
+    if (reserved == 0) {
+        atomic_store(&registry->device_memory, share > most ? share : most);
+        tmb_budget_resize(registry->device_budget, share);
+    } else if (share > total) {
+        tmb_budget_resize(registry->device_budget, share < most ? share : most);
+    } else if (room < total) {
+        tmb_budget_resize(registry->device_budget, room);
     }
-    tmb_budget_resize(registry->device_budget, room < size ? room : size);
     return TMB_OK;
 }
 

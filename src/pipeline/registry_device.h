@@ -16,6 +16,10 @@ void tmb_registry_hold_device(tmb_registry *registry, const tmb_engine_kind *kin
                               tmb_device_hold *out);
 void tmb_registry_release_device(tmb_device_hold *hold);
 
+/* Bytes of a device's `room` that its pool takes: nine tenths, and no more than was asked for. The driver and
+ * neighbours come to need the rest. */
+uint64_t tmb_registry_device_share(const tmb_registry *registry, uint64_t room);
+
 /* Whether it is worth another try: the device had less room for a model of `needed` bytes than its pool said. The pool
  * is then what is there, and if something else has a share of it, the model waits for that. */
 bool tmb_registry_device_is_short(tmb_registry *registry, const tmb_device_hold *hold, uint64_t needed);

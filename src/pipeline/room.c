@@ -3,6 +3,7 @@
 #include "pipeline/scheduler_internal.h"
 
 #include "base/error.h"
+#include "pipeline/registry_device.h"
 
 static uint64_t room_of(const tmb_lane *lane, bool alone) {
     const tmb_engine_operations *operations = lane->engine->operations;
@@ -59,9 +60,9 @@ void tmb_room_restore(tmb_lane *lane) {
     if (!alone || total >= size) {
         return;
     }
-    uint64_t room = room_of(lane, false);
-    if (room > total) {
-        tmb_budget_resize(&context->device_budget, room < size ? room : size);
+    const uint64_t share = tmb_registry_device_share(&context->registry, room_of(lane, false));
+    if (share > total) {
+        tmb_budget_resize(&context->device_budget, share < size ? share : size);
     }
 }
 

@@ -40,7 +40,7 @@ static void take(void *user, const tmb_clone_result *result) {
     (void)pthread_mutex_unlock(&all->lock);
 }
 
-static tmb_context *open_context(const char *device, uint64_t gpu_memory, int max_batch) {
+static tmb_context *open_unloading(const char *device, uint64_t gpu_memory, int max_batch, double idle_unload) {
     tmb_options options;
     tmb_options_default(&options);
     options.engine = "qwen3";
@@ -50,10 +50,15 @@ static tmb_context *open_context(const char *device, uint64_t gpu_memory, int ma
     options.gpu_memory = gpu_memory;
     options.threads = 1;
     options.max_batch = max_batch;
+    options.idle_unload = idle_unload;
     tmb_error error = {0};
     tmb_context *context = NULL;
     EXPECT(tmb_open(&options, &context, &error) == TMB_OK);
     return context;
+}
+
+static tmb_context *open_context(const char *device, uint64_t gpu_memory, int max_batch) {
+    return open_unloading(device, gpu_memory, max_batch, 0);
 }
 
 /* The first item is at its first frame until all have been submitted. `instruct` (may be NULL) is theirs but for its
@@ -367,8 +372,30 @@ static void neighbour(void) {
     expect_nothing_left();
 }
 
+/* A neighbour comes and goes while no model is loaded: the pool leaves a tenth of what is there, as at first, also once
+ * items have been spoken. */
+static void neighbour_between(void) {
+    static const int64_t memory[] = {(int64_t)1 << 30, (int64_t)512 << 20, (int64_t)768 << 20, (int64_t)1 << 30};
+    outcomes all;
+    tmb_statistics statistics;
+    tmb_context *context = open_unloading("cuda", 0, 8, 0.001);
+    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) {
+        fake_set("MEMORY", memory[i]);
+        speak(context, 2, &all);
+        EXPECT(all.finished == 2);
+        while (fake_counts().contexts > 0) {
+            (void)usleep(1000);
+        }
+        tmb_get_statistics(context, &statistics);
+        EXPECT(statistics.device_memory_budget == (uint64_t)memory[i] / 10 * 9);
+    }
+    tmb_close(&context);
+    expect_nothing_left();
+}
+
 static void test_neighbour(void **state) {
     (void)state;
+    in_process(neighbour_between, NULL);
     in_process(neighbour, NULL);
 }
 
