@@ -271,8 +271,9 @@ static tmb_status read_memory(tmb_gpu *gpu, tmb_error *error) {
     return status;
 }
 
-tmb_status tmb_gpu_open(int index, tmb_gpu **out, tmb_error *error) {
+static tmb_status open_once(int index, tmb_gpu **out, bool *is_lost, tmb_error *error) {
     *out = NULL;
+    *is_lost = false;
     tmb_gpu_context *context = NULL;
     tmb_status status = share_context(index, &context, error);
     if (status != TMB_OK) {
@@ -291,11 +292,21 @@ tmb_status tmb_gpu_open(int index, tmb_gpu **out, tmb_error *error) {
     status = status == TMB_OK ? read_memory(gpu, error) : status;
     tmb_gpu_leave(gpu);
     if (status != TMB_OK) {
+        *is_lost = tmb_gpu_lost(gpu, NULL);
         tmb_gpu_close(&gpu);
         return status;
     }
     *out = gpu;
     return TMB_OK;
+}
+
+tmb_status tmb_gpu_open(int index, tmb_gpu **out, tmb_error *error) {
+    bool is_lost = false;
+    tmb_status status = open_once(index, out, &is_lost, error);
+    if (is_lost) { /* which nobody had noticed before; by now there is a new one to be had */
+        status = open_once(index, out, &is_lost, error);
+    }
+    return status;
 }
 
 void tmb_gpu_close(tmb_gpu **gpu_address) {

@@ -352,8 +352,35 @@ static void lose_it_while_held(void) {
     expect_nothing_left();
 }
 
+/* The device is lost while a model is loaded: it is loaded in a new context, and speaks there. */
+static void lose_it_while_loading(void) {
+    enum { PARTS = 8 };
+    static const char *const devices[] = {"cuda", "auto"};
+    tmb_context *context = open_context("cuda", 0);
+    EXPECT(speaks(context, 1));
+    const uint64_t before = fake_counts().queued, launched = fake_counts().uploads;
+    EXPECT(speaks(context, 0));
+    EXPECT(fake_counts().uploads > launched);
+    const uint64_t both = fake_counts().queued - before;
+    EXPECT(speaks(context, 0));
+    const int64_t loading = (int64_t)(2 * both - (fake_counts().queued - before));
+    tmb_close(&context);
+    for (int64_t part = 0; part < PARTS; part++) {
+        const uint64_t created = fake_counts().contexts_created, losses = tmb_gpu_losses();
+        context = open_context(devices[part % 2], 0);
+        EXPECT(speaks(context, 1));
+        fake_set("FAULT_KERNEL", 1 + loading * part / PARTS);
+        EXPECT(speaks(context, 0) && is_on(context, "cuda"));
+        EXPECT(tmb_gpu_losses() == losses + 1 && fake_counts().contexts_created == created + 2);
+        EXPECT(speaks(context, 1) && fake_counts().contexts == 1 && fake_counts().streams == 2 * MODELS);
+        tmb_close(&context);
+        expect_nothing_left();
+    }
+}
+
 static void test_lost(void **state) {
     (void)state;
+    in_process(lose_it_while_loading, NULL);
     in_process(lose_it_while_held, NULL);
     in_process(lose_it_in_a_step, NULL);
     in_process(lose_it, NULL);

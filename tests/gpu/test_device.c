@@ -157,6 +157,32 @@ static void test_slabs(void **state) {
     in_process(slabs, NULL);
 }
 
+/* A kernel has lost the device and nobody has noticed: who opens it then gets a new context. */
+static void lose_unnoticed(void) {
+    const tmb_norm_rows_arguments arguments = {0};
+    const tmb_gpu_grid grid = {1, 1, 1, 32};
+    tmb_error error = {0};
+    tmb_gpu *first = NULL, *second = NULL;
+    tmb_gpu_stream *stream = NULL;
+    tmb_gpu_event *event = NULL;
+    EXPECT(tmb_gpu_open(0, &first, &error) == TMB_OK && tmb_gpu_enter(first, &error) == TMB_OK);
+    EXPECT(tmb_gpu_stream_create(first, false, &stream, &error) == TMB_OK);
+    EXPECT(tmb_gpu_event_create(first, &event, &error) == TMB_OK);
+    fake_set("FAULT_KERNEL", 1);
+    tmb_gpu_recorder recorder = tmb_gpu_direct(first, stream);
+    tmb_gpu_kernel(&recorder, TMB_KERNEL_tmb_norm_rows, grid, &arguments);
+    EXPECT(tmb_gpu_recorder_end(&recorder, NULL, &error) == TMB_OK);
+    tmb_gpu_event_destroy(first, &event); /* by then the driver has run what was there */
+    EXPECT(!tmb_gpu_lost(first, NULL));
+    EXPECT(tmb_gpu_open(0, &second, &error) == TMB_OK && !tmb_gpu_lost(second, NULL) && tmb_gpu_lost(first, NULL));
+    EXPECT(fake_counts().contexts_created == 2 && tmb_gpu_losses() == 1);
+    tmb_gpu_stream_destroy(first, &stream);
+    tmb_gpu_leave(first);
+    tmb_gpu_close(&first);
+    tmb_gpu_close(&second);
+    expect_nothing_left();
+}
+
 /* Another thread finds the device lost while a graph is made, which the driver still makes: it is not kept. */
 static void lose_graph(void) {
     const tmb_norm_rows_arguments arguments = {0};
@@ -175,9 +201,10 @@ static void lose_graph(void) {
     expect_nothing_left();
 }
 
-static void test_lose_graph(void **state) {
+static void test_losses(void **state) {
     (void)state;
     in_process(lose_graph, NULL);
+    in_process(lose_unnoticed, NULL);
 }
 
 /* A device has one context, which all share; one that is lost stays until each has let go of it. */
@@ -320,9 +347,9 @@ static void test_driver(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_driver),           cmocka_unit_test(test_slabs),
-                                       cmocka_unit_test(test_dependent_launch), cmocka_unit_test(test_contexts),
-                                       cmocka_unit_test(test_results),          cmocka_unit_test(test_kernels_refused),
-                                       cmocka_unit_test(test_lose_graph)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_driver),   cmocka_unit_test(test_slabs),   cmocka_unit_test(test_dependent_launch),
+        cmocka_unit_test(test_contexts), cmocka_unit_test(test_results), cmocka_unit_test(test_kernels_refused),
+        cmocka_unit_test(test_losses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

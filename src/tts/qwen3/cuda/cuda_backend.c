@@ -167,8 +167,11 @@ static tmb_status load_networks(tmb_net *net, const tmb_net_files *files, const 
     return load_codec(net, files, options, error);
 }
 
-static tmb_status load(const tmb_net_files *files, const tmb_net_options *options, tmb_net **out, tmb_error *error) {
+/* *is_lost: whether the device was lost meanwhile, for whatever reason. */
+static tmb_status load_once(const tmb_net_files *files, const tmb_net_options *options, tmb_net **out, bool *is_lost,
+                            tmb_error *error) {
     *out = NULL;
+    *is_lost = false;
     tmb_net *net = tmb_calloc(1, sizeof *net);
     if (net == NULL) {
         return tmb_fail_memory(error, "the networks", sizeof *net);
@@ -181,11 +184,23 @@ static tmb_status load(const tmb_net_files *files, const tmb_net_options *option
         tmb_gpu_leave(net->gpu);
     }
     if (status != TMB_OK) {
+        *is_lost = net->gpu != NULL && lost(net, NULL);
         destroy(&net);
         return status;
     }
     *out = net;
     return TMB_OK;
+}
+
+/* Another model may lose the context in which this one is loaded: then it is loaded in a new one. */
+static tmb_status load(const tmb_net_files *files, const tmb_net_options *options, tmb_net **out, tmb_error *error) {
+    bool is_lost = false;
+    tmb_status status = load_once(files, options, out, &is_lost, error);
+    if (status != TMB_OK && is_lost) {
+        tmb_log(options->logger, TMB_LOG_WARNING, "the GPU was lost while a model was loaded: it is loaded once more");
+        status = load_once(files, options, out, &is_lost, error);
+    }
+    return status;
 }
 
 static tmb_net_bytes bytes(const tmb_net *net) {
