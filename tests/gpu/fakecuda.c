@@ -16,14 +16,14 @@ static const struct {
     const char *name;
     int64_t *value;
     int64_t usual;
-} settings[] = {{"MEMORY", &fake.memory, (int64_t)1 << 30}, {"FAIL_ALLOCATION", &fake.fail_allocation, 0},
-                {"FAULT_KERNEL", &fake.fault_kernel, 0},    {"HOLD", &fake.hold, 0},
-                {"VERSION", &fake.version, 12040},          {"DEVICES", &fake.devices, 1},
-                {"CAPABILITY", &fake.capability, 90},       {"PROGRAMMATIC", &fake.programmatic, 1},
-                {"FAULT_RESULT", &fake.fault_result, 700},  {"CONTEXT_BYTES", &fake.context_bytes, 0},
-                {"EXCLUSIVE", &fake.exclusive, 0},          {"MODULE_RESULT", &fake.module_result, 0},
-                {"FAIL_GRAPH", &fake.fail_graph, 0},        {"GRAPH_KERNEL", &fake.graph_kernel, 64 << 10},
-                {"DEFER_PAGEABLE", &fake.defer_pageable, 0}};
+} settings[] = {{"MEMORY", &fake.memory, (int64_t)1 << 30},  {"FAIL_ALLOCATION", &fake.fail_allocation, 0},
+                {"FAULT_KERNEL", &fake.fault_kernel, 0},     {"HOLD", &fake.hold, 0},
+                {"VERSION", &fake.version, 12040},           {"DEVICES", &fake.devices, 1},
+                {"CAPABILITY", &fake.capability, 90},        {"PROGRAMMATIC", &fake.programmatic, 1},
+                {"FAULT_RESULT", &fake.fault_result, 700},   {"CONTEXT_BYTES", &fake.context_bytes, 0},
+                {"EXCLUSIVE", &fake.exclusive, 0},           {"MODULE_RESULT", &fake.module_result, 0},
+                {"FAIL_GRAPH", &fake.fail_graph, 0},         {"GRAPH_KERNEL", &fake.graph_kernel, 64 << 10},
+                {"DEFER_PAGEABLE", &fake.defer_pageable, 0}, {"FAULT_LATER", &fake.fault_later, 0}};
 
 void fake_lock(void) {
     (void)pthread_mutex_lock(&fake.lock);

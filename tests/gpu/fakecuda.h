@@ -3,6 +3,7 @@
  *   TIMBRE_FAKE_CUDA_MEMORY           bytes of each device's memory (default 1 GiB)
  *   TIMBRE_FAKE_CUDA_FAIL_ALLOCATION  the n-th allocation from now on fails (0: none)
  *   TIMBRE_FAKE_CUDA_FAULT_KERNEL     the n-th kernel put on a stream from now on loses the context (0: none)
+ *   TIMBRE_FAKE_CUDA_FAULT_LATER      the same, but counts kernels of graphs that were launched before: none of a load
  *   TIMBRE_FAKE_CUDA_FAULT_RESULT     what that comes to (default 700)
  *   TIMBRE_FAKE_CUDA_HOLD             1: whoever waits for an event waits until it is 0
  *   TIMBRE_FAKE_CUDA_VERSION          of the driver (default 12040)

@@ -90,7 +90,7 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
     if (result == SUCCESS) {
         operation *o = fake_append(s, KERNEL_RUN);
         o->node = n;
-        fake_queue_kernels(o, 1);
+        fake_queue_kernels(o, 1, false);
         fake.counts.launches++;
     }
     return fake_unlock(result);
@@ -213,12 +213,13 @@ static bool upload(graph *g) {
 EXPORT int cuGraphLaunch(void *executable, void *s);
 int cuGraphLaunch(void *executable, void *s) {
     BEGIN;
+    const bool again = ((const graph *)executable)->launched;
     if ((fake.fail_graph > 0 && --fake.fail_graph == 0) || !upload(executable)) {
         return fake_unlock(OUT_OF_MEMORY);
     }
     operation *o = fake_append(s, GRAPH);
     o->graph = executable;
-    fake_queue_kernels(o, o->graph->count);
+    fake_queue_kernels(o, o->graph->count, again);
     fake.counts.graph_launches++;
     return fake_unlock(SUCCESS);
 }

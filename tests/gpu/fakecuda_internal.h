@@ -101,7 +101,7 @@ typedef struct fake_driver {
     pthread_cond_t changed; /* a setting */
     bool begun;
     int64_t memory, fail_allocation, fault_kernel, hold, version, devices, capability, programmatic;
-    int64_t fault_result, context_bytes, exclusive, module_result;
+    int64_t fault_later, fault_result, context_bytes, exclusive, module_result;
     int64_t fail_graph, graph_kernel, defer_pageable;
     tmb_fake_cuda_counts counts;
     uint64_t allocated[MOST_DEVICES], contexts[MOST_DEVICES]; /* of each device: bytes, and contexts that are there */
@@ -138,8 +138,8 @@ int fake_run_stream(stream *s, const event *until);
 void fake_run_all(void);
 /* Puts an operation on a stream. */
 operation *fake_append(void *opaque, operation_kind kind);
-/* `count` kernels that were put on a stream. The one that is to fail is counted here, not when it runs: what was put
- * there before runs at some time. */
-void fake_queue_kernels(operation *o, size_t count);
+/* `count` kernels that were put on a stream; `again`: of a graph that was launched before. The one that is to fail is
+ * counted here, not when it runs: what was put there before runs at some time. */
+void fake_queue_kernels(operation *o, size_t count, bool again);
 
 #endif

@@ -86,11 +86,19 @@ operation *fake_append(void *opaque, operation_kind kind) {
     return o;
 }
 
-void fake_queue_kernels(operation *o, size_t count) {
-    int64_t n = (int64_t)count;
+/* Counts `count` kernels off; returns which of them is to fail, or 0. */
+static int64_t count_off(int64_t *left, int64_t count) {
+    const int64_t fault = *left <= count ? *left : 0;
+    *left -= *left <= count ? *left : count;
+    return fault;
+}
+
+void fake_queue_kernels(operation *o, size_t count, bool again) {
     fake.counts.queued += count;
-    o->fault = fake.fault_kernel <= n ? fake.fault_kernel : 0;
-    fake.fault_kernel -= fake.fault_kernel <= n ? fake.fault_kernel : n;
+    o->fault = count_off(&fake.fault_kernel, (int64_t)count);
+    if (again && o->fault == 0) {
+        o->fault = count_off(&fake.fault_later, (int64_t)count);
+    }
 }
 
 /* As the cards have it: what is usual is the least. */
