@@ -111,7 +111,7 @@ const cli_option cli_engine_options[] = {
      .also = "vram",
      .help =
          "the GPU's memory for models and running sequences, as 6G; at most, and by default, nine tenths of what is "
-         "free when the first model is loaded"},
+         "free when a model is loaded and none is there"},
     {.name = "remote-url",
      .kind = CLI_LIST,
      .offset = offsetof(cli_engine, remote_urls),
