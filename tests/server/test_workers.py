@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from shared import Redis, Worker, front, need_redis, worker_on_a_port
+from shared import Worker, front, need_redis, worker_on_a_port
 from support import API, PATIENCE, SANITIZED, data_uri, wait_for, wav
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -26,18 +26,6 @@ SHORT = data_uri(wav(1.0))
 @pytest.fixture(scope="module", autouse=True)
 def redis_is_there():
     need_redis()
-
-
-@pytest.fixture(scope="module")
-def redis_server():
-    with Redis() as running:
-        yield running
-
-
-@pytest.fixture
-def redis(redis_server):
-    redis_server.cli("flushall")
-    return redis_server
 
 
 def asks(url):
@@ -129,7 +117,8 @@ def test_server_that_dies_amid_a_stream(redis):
 
 def test_client_that_pauses(redis):
     """Its server says that it listens, although it waits for the client: the stream goes on where it was."""
-    with front(redis.url) as server, Worker(redis.url), contextlib.closing(begin_stream(server, TEXT * 100)) as stream:
+    with front(redis.url, "--idle-timeout", 600) as server, Worker(redis.url), \
+            contextlib.closing(begin_stream(server, TEXT * 100)) as stream:
         (live,) = wait_for(lambda: redis.keys("live:*"))
         wait_for(lambda: int(redis.cli("xlen", live)) > 64)  # the worker waits, too
         heard = live.replace("live:", "heard:")
