@@ -160,7 +160,7 @@ static void admit(tmb_lane *lane, tmb_item *item) {
     tmb_finishing_open(item, post_denoiser(item), engine->operations->sample_rate(engine),
                        item->ticket.bytes - item->sequence_bytes, item->whole_bytes);
     tmb_item_add_seconds(item, TMB_STAGE_QUEUED, item->started - item->submitted + item->admitted - item->prepared);
-    if (engine->operations->device_lost != NULL && engine->operations->device_lost(engine)) {
+    if (tmb_engine_device_lost(engine)) {
         tmb_registry_unload_lost(&scheduler->context->registry, TMB_MODEL_ENGINE + lane->index);
     }
     tmb_status status = engine->operations->admit(engine, &request, item->preparation.voice, &item->sequence, &error);
@@ -286,10 +286,7 @@ static bool reserve_item(tmb_lane *lane, tmb_item *item) {
 }
 
 /* The device was lost, and sequences that were on it have yet to fail: the engine has it again once they have. */
-static bool loses_device(const tmb_lane *lane) {
-    const tmb_engine_operations *operations = lane->engine->operations;
-    return lane->live_count > 0 && operations->device_lost != NULL && operations->device_lost(lane->engine);
-}
+static bool loses_device(const tmb_lane *lane) { return lane->live_count > 0 && tmb_engine_device_lost(lane->engine); }
 
 /* Fills the batch with what waits and fits. */
 static void fill_batch(tmb_lane *lane, double *wait) {

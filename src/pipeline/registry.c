@@ -444,8 +444,7 @@ void tmb_registry_unload_lost(tmb_registry *registry, size_t except) {
     for (size_t i = TMB_MODEL_ENGINE; i < registry->slot_count; i++) {
         const tmb_model_slot *slot = &registry->slots[i];
         const tmb_engine *engine = slot->model;
-        if (i != except && engine != NULL && slot->users == 0 && engine->operations->device_lost != NULL &&
-            engine->operations->device_lost(engine)) {
+        if (i != except && engine != NULL && slot->users == 0 && tmb_engine_device_lost(engine)) {
             unload_idle(registry, i);
         }
     }

@@ -18,6 +18,10 @@ void tmb_voice_release(tmb_voice **voice_address) {
     }
 }
 
+bool tmb_engine_device_lost(const tmb_engine *engine) {
+    return engine->operations->device_lost != NULL && engine->operations->device_lost(engine);
+}
+
 void tmb_speak_request_default(tmb_speak_request *request) {
     memset(request, 0, sizeof *request);
     request->temperature = -1;

@@ -170,6 +170,10 @@ struct tmb_voice {
 tmb_voice *tmb_voice_retain(tmb_voice *voice);
 void tmb_voice_release(tmb_voice **voice);
 
+/* Whether the device on which the engine computes is gone, with everything on it. On the engine's thread, or while
+ * nobody uses the engine. */
+bool tmb_engine_device_lost(const tmb_engine *engine);
+
 void tmb_speak_request_default(tmb_speak_request *request);
 
 /* Seconds that UTF-8 text is likely to take to say: a guess for progress, from its letters and characters of CJK. */

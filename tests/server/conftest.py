@@ -1,4 +1,5 @@
 import pytest
+from shared import Redis
 from support import API, SANITIZED, Server
 
 
@@ -39,3 +40,16 @@ def voice(server):
     server.add_voice("anna", ref_text="hello")
     yield "anna"
     server.delete(API + "/voices/anna")
+
+
+@pytest.fixture(scope="module")
+def redis_server():
+    with Redis() as running:
+        yield running
+
+
+@pytest.fixture
+def redis(redis_server):
+    """Empty: what other tests left refers to contents in folders of theirs."""
+    redis_server.cli("flushall")
+    return redis_server

@@ -26,12 +26,6 @@ def redis_server():
         yield running
 
 
-@pytest.fixture
-def redis(redis_server):
-    redis_server.cli("flushall")
-    return redis_server
-
-
 @pytest.fixture(scope="module")
 def bucket_of_all():
     with bucket_server() as keys:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from shared import Redis, Worker, blobs_of, bucket_server, front, need_redis, objects
+from shared import Worker, blobs_of, bucket_server, front, need_redis, objects
 from support import API, PATIENCE, REFERENCE, TIMBRE, data_uri, wait_for, wav
 
 SHORT = data_uri(wav(1.0))
@@ -14,18 +14,6 @@ SHORT = data_uri(wav(1.0))
 @pytest.fixture(scope="module", autouse=True)
 def redis_is_there():
     need_redis()
-
-
-@pytest.fixture(scope="module")
-def redis_server():
-    with Redis() as running:
-        yield running
-
-
-@pytest.fixture
-def redis(redis_server):
-    redis_server.cli("flushall")
-    return redis_server
 
 
 @pytest.fixture(scope="module")

@@ -31,19 +31,6 @@ def redis_is_there():
     need_redis()
 
 
-@pytest.fixture(scope="module")
-def redis_server():
-    with Redis() as running:
-        yield running
-
-
-@pytest.fixture
-def redis(redis_server):
-    """Empty: what other tests left refers to contents in folders of theirs."""
-    redis_server.cli("flushall")
-    return redis_server
-
-
 @pytest.fixture
 def blobs(tmp_path):
     folder = tmp_path / "blobs"

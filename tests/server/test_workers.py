@@ -120,7 +120,8 @@ def test_client_that_pauses(redis):
     with front(redis.url, "--idle-timeout", 600) as server, Worker(redis.url), \
             contextlib.closing(begin_stream(server, TEXT * 100)) as stream:
         (live,) = wait_for(lambda: redis.keys("live:*"))
-        wait_for(lambda: int(redis.cli("xlen", live)) > 64)  # the worker waits, too
+        # The worker waits, too. Until then megabytes go into buffers of the connection, in small pieces.
+        wait_for(lambda: int(redis.cli("xlen", live)) > 64, 4 * PATIENCE)
         heard = live.replace("live:", "heard:")
         redis.cli("del", heard)
         wait_for(lambda: redis.keys("heard:*") == [heard])
