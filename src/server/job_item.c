@@ -80,7 +80,7 @@ static bool on_call_audio(tmb_item_run *run, const float *samples, size_t count,
     int32_t head = rate;
     size_t size = sizeof head + count * sizeof *samples;
     char *piece = tmb_calloc(size, 1);
-    if (!piece) {
+    if (piece == NULL) {
         return false;
     }
     memcpy(piece, &head, sizeof head);
@@ -99,7 +99,7 @@ static void on_call_progress(tmb_item_run *run, tmb_stage stage, double fraction
 
 static void on_call_reference(tmb_item_run *run, const tmb_reference_info *reference) {
     char *text = tmb_call_reference_write(reference);
-    (void)(text && send_piece((job_item *)run, "reference", text, strlen(text)));
+    (void)(text != NULL && send_piece((job_item *)run, "reference", text, strlen(text)));
     free(text);
 }
 
@@ -229,7 +229,8 @@ static bool prepare(job_item *item, tmb_item_inputs *inputs, tmb_work_end *end) 
     }
     item->references = tmb_references_create(run->server, NULL, NULL);
     const tmb_format *format = tmb_format_find(tmb_text_at(item->arguments, "response_format", 0, "wav"));
-    if (!item->references || (!item->is_call && tmb_item_run_to_file(run, format, 0, 1, &run->error) != TMB_OK)) {
+    if (item->references == NULL ||
+        (!item->is_call && tmb_item_run_to_file(run, format, 0, 1, &run->error) != TMB_OK)) {
         *end = TMB_WORK_LATER;
         return false;
     }
@@ -283,7 +284,7 @@ static void read_call(job_item *item, const tmb_server *server, double seconds_l
 static void start(void *user, tmb_worker_run *taken, const tmb_delivery *delivery, void **state) {
     job_item *item = tmb_calloc(1, sizeof *item);
     *state = item;
-    if (!item) {
+    if (item == NULL) {
         tmb_worker_ended(taken, TMB_WORK_LATER);
         return;
     }

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/name.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "server/references.h"
 #include "server/state.h"
@@ -53,9 +54,7 @@ static void write_digest(folder_file *file) {
     sha256_update(&context, file->ref_text != NULL ? strlen(file->ref_text) : 0,
                   (const uint8_t *)(file->ref_text != NULL ? file->ref_text : ""));
     sha256_digest(&context, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) {
-        (void)snprintf(file->digest + 2 * i, 3, "%02x", digest[i]);
-    }
+    tmb_hex_encode(digest, sizeof digest, file->digest);
 }
 
 /* The transcript without a byte order mark and without blanks around it; false: it is no text. */

@@ -618,7 +618,9 @@ def test_bucket_that_cannot_be_asked(redis, bucket, tmp_path):
             ("s3://", bucket, 2, "s3://BUCKET"), ("s3://a/../b", bucket, 2, "s3://BUCKET"),
             ("s3://key:secret@sounds", bucket, 2, "--blobs s3://***@sounds: it is s3://BUCKET"),
             ("s3://sounds", {**bucket, "AWS_SECRET_ACCESS_KEY": ""}, 2, "AWS_SECRET_ACCESS_KEY"),
+            ("s3://sounds", {**bucket, "AWS_ENDPOINT_URL": "http://key:secret@127.0.0.1:1"}, 2, "without a user"),
             ("s3://sounds", {**bucket, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, 1, "cannot be asked")):
         result = subprocess.run([*arguments, "--blobs", blobs], env={**os.environ, **environment}, capture_output=True,
                                 text=True)
         assert result.returncode == status and message in result.stderr, (blobs, result)
+        assert "secret" not in result.stderr, result

@@ -250,6 +250,12 @@ static tmb_status fill(tmb_bucket *bucket, const char *url, tmb_error *error) {
         return tmb_fail(error, TMB_ERROR_ARGUMENT,
                         "--blobs %.200s: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment", url);
     }
+    if (strchr(endpoint, '@') != NULL) { /* the text is not shown: it may be a password */
+        return tmb_fail(error, TMB_ERROR_ARGUMENT,
+                        "--blobs %.200s: AWS_ENDPOINT_URL is SCHEME://HOST[:PORT] without a user and a password: the "
+                        "keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                        url);
+    }
     size_t end = strlen(endpoint);
     end -= endpoint[end - 1] == '/';
     int place = snprintf(bucket->place, sizeof bucket->place, "%.*s/%.*s", (int)end, endpoint, (int)length, rest);

@@ -31,9 +31,7 @@ static tmb_store_status command(tmb_contents *contents, tmb_arguments *arguments
     if (number != NULL) {
         *number = tmb_reply_integer(reply);
     }
-    if (reply != NULL) {
-        freeReplyObject(reply);
-    }
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -98,9 +96,7 @@ static tmb_store_status open_content(tmb_contents *contents, const char *sum, co
             *descriptor = -1;
         }
     }
-    if (reply != NULL) {
-        freeReplyObject(reply);
-    }
+    tmb_reply_free(&reply);
     return status;
 }
 

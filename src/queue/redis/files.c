@@ -28,17 +28,10 @@ tmb_store_status tmb_shared_check_room(tmb_shared *store, size_t bytes) {
     return (double)used + 2 * (double)bytes > used_most * (double)allowed ? TMB_STORE_FULL : TMB_STORE_OK;
 }
 
-static void free_reply(redisReply **reply) {
-    if (*reply != NULL) {
-        freeReplyObject(*reply);
-        *reply = NULL;
-    }
-}
-
 static tmb_store_status simple(tmb_shared *store, tmb_arguments *arguments) {
     redisReply *reply = NULL;
     tmb_store_status status = tmb_redis_command(store->redis, arguments, &reply);
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -53,7 +46,7 @@ static bool claim(tmb_shared *store, const char *sum, const char *token, bool *c
     redisReply *reply = NULL;
     tmb_store_status status = tmb_redis_run(store->redis, TMB_SCRIPT_CLAIM, &reply, "ss", sum, token);
     *claimed = status == TMB_STORE_OK && tmb_reply_integer(reply) != 0;
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status == TMB_STORE_OK;
 }
 
@@ -80,7 +73,7 @@ bool tmb_shared_delete(tmb_shared *store, const redisReply *reply, size_t first,
         }
         redisReply *answer = NULL;
         (void)tmb_redis_run(store->redis, TMB_SCRIPT_DELETED, &answer, "ss", text, token);
-        free_reply(&answer);
+        tmb_reply_free(&answer);
     }
     return true;
 }
@@ -98,7 +91,7 @@ tmb_store_status tmb_shared_put(tmb_shared *store, const char *path, const char 
     tmb_store_status status = TMB_STORE_OK;
     *reply = NULL;
     do {
-        free_reply(reply);
+        tmb_reply_free(reply);
         status = announce(store, sum);
         status = status == TMB_STORE_OK ? store->contents->put(store->contents, path, sum, bytes) : status;
         if (status != TMB_STORE_OK) {
@@ -121,7 +114,7 @@ tmb_store_status tmb_shared_put(tmb_shared *store, const char *path, const char 
         if (tmb_redis_run(store->redis, TMB_SCRIPT_ABANDON, &gone, "s", sum) == TMB_STORE_OK) {
             (void)tmb_shared_delete(store, gone, 0, INFINITY);
         }
-        free_reply(&gone);
+        tmb_reply_free(&gone);
     }
     tmb_arguments_free(arguments);
     return status;
@@ -151,7 +144,7 @@ static tmb_store_status adopt(tmb_store *base, const char *path, bool pending, u
         (void)unlink(path);
     }
     tmb_shared_unbook(base, booked);
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -177,7 +170,7 @@ static tmb_store_status look_up(tmb_shared *store, const char *id, tmb_file_info
         info->expires = tmb_reply_real(tmb_reply_at(reply, 6));
         (void)snprintf(sum, TMB_SUM_SIZE, "%s", tmb_reply_text(tmb_reply_at(reply, 7), ""));
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -224,7 +217,7 @@ static tmb_store_status remove_file(tmb_store *base, const char *id) {
     if (status == TMB_STORE_OK) {
         (void)tmb_shared_delete(store, reply, 1, INFINITY);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 

@@ -7,13 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void free_reply(redisReply **reply) {
-    if (*reply) {
-        freeReplyObject(*reply);
-        *reply = NULL;
-    }
-}
-
 static int64_t milliseconds(double seconds) { return (int64_t)(seconds * 1000); }
 
 /* Says once for each need that its items are left to others. */
@@ -67,9 +60,9 @@ tmb_store_status tmb_shared_take(tmb_store *base, const tmb_taking *how, tmb_del
         out->attempts = (unsigned)tmb_reply_integer(tmb_reply_at(reply, 7));
         out->returned = (unsigned)tmb_reply_integer(tmb_reply_at(reply, 8));
         out->seconds_left = tmb_reply_real(tmb_reply_at(reply, 9));
-        status = out->request ? TMB_STORE_OK : TMB_STORE_BUSY;
+        status = out->request != NULL ? TMB_STORE_OK : TMB_STORE_BUSY;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -78,7 +71,7 @@ static tmb_store_status yes_or_no(tmb_store_status status, redisReply *reply) {
     if (status == TMB_STORE_OK && tmb_reply_integer(reply) != 1) {
         status = TMB_STORE_NOT_FOUND;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -106,7 +99,7 @@ tmb_store_status tmb_shared_pass_on(tmb_store *base, const tmb_delivery *deliver
         tmb_redis_run(tmb_shared_of(base)->redis, TMB_SCRIPT_PASS_ON, &reply, "siii", delivery->job,
                       (int64_t)delivery->position, delivery->number, (int64_t)memory);
     status = status == TMB_STORE_OK ? tmb_reply_status(reply) : status;
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -117,7 +110,7 @@ tmb_store_status tmb_shared_finish(tmb_store *base, const tmb_delivery *delivery
         tmb_redis_run(tmb_shared_of(base)->redis, TMB_SCRIPT_FINISH, &reply, "siiiss", delivery->job,
                       (int64_t)delivery->position, delivery->number, (int64_t)state, result, audio);
     status = status == TMB_STORE_OK ? tmb_reply_status(reply) : status;
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -129,7 +122,7 @@ tmb_store_status tmb_shared_bury(tmb_store *base, const tmb_delivery *delivery, 
     tmb_store_status status = tmb_redis_run(tmb_shared_of(base)->redis, TMB_SCRIPT_BURY, &reply, "siiss", delivery->job,
                                             (int64_t)delivery->position, delivery->number, result, reason);
     status = status == TMB_STORE_OK ? tmb_reply_status(reply) : status;
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -140,7 +133,7 @@ tmb_store_status tmb_shared_dead_list(tmb_store *base, size_t limit, tmb_dead_le
     size_t most = status == TMB_STORE_OK && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
     *count = 0;
     *out = NULL;
-    if (status == TMB_STORE_OK && !(*out = tmb_calloc(most ? most : 1, sizeof **out))) {
+    if (status == TMB_STORE_OK && (*out = tmb_calloc(most > 0 ? most : 1, sizeof **out)) == NULL) {
         status = TMB_STORE_BUSY;
     }
     for (size_t i = 0; status == TMB_STORE_OK && i < most; i++) {
@@ -153,7 +146,7 @@ tmb_store_status tmb_shared_dead_list(tmb_store *base, size_t limit, tmb_dead_le
         letter->time = tmb_reply_real(tmb_reply_at(fields, 4));
         (void)snprintf(letter->reason, sizeof letter->reason, "%s", tmb_reply_text(tmb_reply_at(fields, 5), ""));
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -191,7 +184,7 @@ tmb_store_status tmb_shared_send(tmb_store *base, const tmb_delivery *delivery, 
         audience->listens = tmb_reply_integer(tmb_reply_at(reply, 1)) != 0;
         status = length < 0 ? TMB_STORE_NOT_FOUND : TMB_STORE_OK;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -202,7 +195,7 @@ tmb_store_status tmb_shared_listening(tmb_store *base, const char (*jobs)[TMB_ST
         tmb_arguments_text(&arguments, jobs[i]);
     }
     tmb_store_status status = tmb_redis_eval(tmb_shared_of(base)->redis, TMB_SCRIPT_LISTEN, &arguments, &reply);
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -242,7 +235,7 @@ tmb_store_status tmb_shared_receive(tmb_store *base, const char *job, tmb_call_p
         tmb_arguments read = {.count = 0};
         tmb_arguments_list(&read, "ssss", "XTRIM", key, "MINID", place->entry);
         tmb_store_status status = tmb_redis_command(store->redis, &read, &reply);
-        free_reply(&reply);
+        tmb_reply_free(&reply);
         if (status != TMB_STORE_OK) {
             return status;
         }
@@ -258,6 +251,6 @@ tmb_store_status tmb_shared_receive(tmb_store *base, const char *job, tmb_call_p
     if (status == TMB_STORE_OK) {
         status = read_piece(reply, place, out);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }

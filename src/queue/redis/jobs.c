@@ -7,13 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void free_reply(redisReply **reply) {
-    if (*reply != NULL) {
-        freeReplyObject(*reply);
-        *reply = NULL;
-    }
-}
-
 /* label, created, finished, then a count for each state. False: there is no such job. */
 static bool read_job(const redisReply *fields, const char *id, tmb_job_info *info) {
     char own[TMB_STORE_ID]; /* `id` may be the one in `info` */
@@ -40,7 +33,7 @@ static tmb_store_status get(tmb_store *base, const char *id, tmb_job_info *info)
     if (status == TMB_STORE_OK && !read_job(reply, id, info)) {
         status = TMB_STORE_NOT_FOUND;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -88,7 +81,7 @@ static tmb_store_status add(tmb_store *base, const tmb_new_job *job, tmb_job_inf
         tmb_store_status found = get(base, tmb_reply_text(tmb_reply_at(reply, 1), ""), info);
         status = found == TMB_STORE_OK ? status : TMB_STORE_BUSY;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -102,7 +95,7 @@ static tmb_store_status remove_job(tmb_store *base, const char *id) {
     if (status == TMB_STORE_OK) {
         (void)tmb_shared_delete(store, reply, 0, INFINITY);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -119,7 +112,7 @@ static tmb_store_status list_jobs(tmb_store *base, size_t limit, tmb_job_info **
         const char *id = tmb_reply_text(tmb_reply_at(reply, 2 * i), "");
         *count += read_job(tmb_reply_at(reply, 2 * i + 1), id, &(*out)[*count]);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     if (status != TMB_STORE_OK) {
         free(*out);
         *out = NULL;
@@ -152,7 +145,7 @@ static tmb_store_status list_items(tmb_store *base, const char *job, tmb_job_ite
     for (size_t i = 0; status == TMB_STORE_OK && i < most; i++) {
         status = read_item(tmb_reply_at(reply, i), i, &(*out)[(*count)++]) ? TMB_STORE_OK : TMB_STORE_BUSY;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     if (status != TMB_STORE_OK) {
         tmb_item_list_free(*out, *count);
         *out = NULL;
@@ -172,7 +165,7 @@ static tmb_store_status counts(tmb_store *base, size_t *queued, size_t *running)
         *queued = values[0] > 0 ? (size_t)values[0] : 0;
         *running = values[1] > 0 ? (size_t)values[1] : 0;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 

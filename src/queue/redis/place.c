@@ -26,9 +26,7 @@ static tmb_store_status ask(tmb_shared *store, const char *token, const char *id
     status = status == TMB_STORE_OK ? tmb_reply_status(reply) : status;
     (void)snprintf(known->identity, sizeof known->identity, "%s", tmb_reply_text(tmb_reply_at(reply, 1), ""));
     (void)snprintf(known->name, sizeof known->name, "%s", tmb_reply_text(tmb_reply_at(reply, 2), ""));
-    if (reply != NULL) {
-        freeReplyObject(reply);
-    }
+    tmb_reply_free(&reply);
     return status;
 }
 

@@ -238,8 +238,7 @@ static tmb_store_status exchange(tmb_redis *redis, const tmb_arguments *argument
         }
         if (*reply != NULL) {
             (void)tmb_fail(&error, TMB_ERROR_IO, "%s: %.200s", redis->address.name, (*reply)->str);
-            freeReplyObject(*reply);
-            *reply = NULL;
+            tmb_reply_free(reply);
         }
         if (tmb_now() + wait >= end) {
             note_reach(redis, true, error.message);
@@ -257,8 +256,7 @@ static tmb_store_status judge(tmb_redis *redis, redisReply **reply) {
     }
     bool full = begins((*reply)->str, "OOM") || strstr((*reply)->str, "-OOM") != NULL;
     tmb_log(redis->logger, full ? TMB_LOG_WARNING : TMB_LOG_ERROR, "%s: %.300s", redis->address.name, (*reply)->str);
-    freeReplyObject(*reply);
-    *reply = NULL;
+    tmb_reply_free(reply);
     return full ? TMB_STORE_NO_SPACE : TMB_STORE_FAILED;
 }
 
@@ -298,8 +296,7 @@ tmb_store_status tmb_redis_eval(tmb_redis *redis, tmb_redis_script script, tmb_a
     tmb_store_status status = whole.failed ? TMB_STORE_BUSY : exchange(redis, &whole, reply);
     if (status == TMB_STORE_OK && (*reply)->type == REDIS_REPLY_ERROR && begins((*reply)->str, "NOSCRIPT")) {
         /* A new server, or somebody flushed its scripts. */
-        freeReplyObject(*reply);
-        *reply = NULL;
+        tmb_reply_free(reply);
         swap(&whole, 0, "EVAL");
         swap(&whole, 1, tmb_redis_scripts[script]);
         status = whole.failed ? TMB_STORE_BUSY : exchange(redis, &whole, reply);
@@ -318,6 +315,13 @@ tmb_store_status tmb_redis_run(tmb_redis *redis, tmb_redis_script script, redisR
 }
 
 /* ---- Replies ---- */
+
+void tmb_reply_free(redisReply **reply) {
+    if (*reply != NULL) {
+        freeReplyObject(*reply);
+        *reply = NULL;
+    }
+}
 
 const redisReply *tmb_reply_at(const redisReply *reply, size_t index) {
     return reply != NULL && reply->type == REDIS_REPLY_ARRAY && index < reply->elements ? reply->element[index] : NULL;
@@ -373,8 +377,6 @@ tmb_store_status tmb_redis_memory(tmb_redis *redis, uint64_t *used, uint64_t *al
         *allowed = field(text, "\nmaxmemory:");
         *keeps_all = policy != NULL && begins(policy, "maxmemory_policy:noeviction");
     }
-    if (reply != NULL) {
-        freeReplyObject(reply);
-    }
+    tmb_reply_free(&reply);
     return status;
 }

@@ -30,7 +30,7 @@ void tmb_arguments_integer(tmb_arguments *arguments, int64_t value);
 void tmb_arguments_real(tmb_arguments *arguments, double value);
 void tmb_arguments_free(tmb_arguments *arguments);
 
-/* Runs a command and frees its arguments. *reply (freed by freeReplyObject) is never an error reply: that is
+/* Runs a command and frees its arguments. *reply (freed by tmb_reply_free) is never an error reply: that is
  * TMB_STORE_NO_SPACE if Redis has no memory left, TMB_STORE_BUSY if it cannot be reached or is not ready, and
  * TMB_STORE_FAILED otherwise, logged. */
 tmb_store_status tmb_redis_command(tmb_redis *redis, tmb_arguments *arguments, redisReply **reply);
@@ -45,6 +45,8 @@ void tmb_arguments_list(tmb_arguments *arguments, const char *types, ...);
 
 /* ---- Replies, whatever they are -------------------------------------------------------------- */
 
+/* *reply may be NULL, and is afterwards. */
+void tmb_reply_free(redisReply **reply);
 /* The element of an array, or NULL. */
 const redisReply *tmb_reply_at(const redisReply *reply, size_t index);
 /* Its text, or `otherwise`. */

@@ -22,20 +22,13 @@ static const double patience_seconds = 2;
 
 static const tmb_store_operations operations;
 
-static void free_reply(redisReply **reply) {
-    if (*reply != NULL) {
-        freeReplyObject(*reply);
-        *reply = NULL;
-    }
-}
-
 /* A worker that ends is not counted on. If the server is away, it sees that by the silence. */
 static void say_goodbye(tmb_shared *store) {
     redisReply *reply = NULL;
     if (store->labels != NULL && store->labels[0] && store->redis != NULL && !tmb_redis_is_away(store->redis)) {
         (void)tmb_redis_run(store->redis, TMB_SCRIPT_LEAVE, &reply, "s", store->consumer);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
 }
 
 static void close_store(tmb_store *base) {
@@ -60,7 +53,7 @@ static tmb_store_status introduce(tmb_shared *store) {
     redisReply *reply = NULL;
     tmb_store_status status =
         tmb_redis_run(store->redis, TMB_SCRIPT_OPEN, &reply, "ss", store->labels, store->consumer);
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -79,7 +72,7 @@ static bool expire(tmb_store *base) {
         size_t count = status == TMB_STORE_OK && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
         deleted = status == TMB_STORE_OK && tmb_shared_delete(store, reply, 0, end);
         more = count >= expired_most || tmb_now() >= end;
-        free_reply(&reply);
+        tmb_reply_free(&reply);
     } while (more && deleted && tmb_now() < end);
     if (store->contents->sweep != NULL) {
         store->contents->sweep(store->contents);
@@ -93,7 +86,7 @@ static uint64_t bytes_of(tmb_store *base) {
     tmb_arguments arguments = {.count = 0};
     tmb_arguments_list(&arguments, "ss", "GET", TMB_REDIS_PREFIX "bytes");
     int64_t bytes = tmb_redis_command(store->redis, &arguments, &reply) == TMB_STORE_OK ? tmb_reply_integer(reply) : 0;
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return (bytes > 0 ? (uint64_t)bytes : 0) + atomic_load(&store->spooled);
 }
 
@@ -233,11 +226,11 @@ static bool measure(tmb_store *base, tmb_store_figures *out) {
                                .dead = (uint64_t)tmb_reply_integer(tmb_reply_at(reply, 3)),
                                .calls_queued = (uint64_t)tmb_reply_integer(tmb_reply_at(reply, 4)),
                                .calls_running = (uint64_t)tmb_reply_integer(tmb_reply_at(reply, 5))};
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     if (good && tmb_redis_run(store->redis, TMB_SCRIPT_OLDEST, &reply, "") == TMB_STORE_OK) {
         out->oldest = tmb_reply_real(reply);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return good;
 }
 

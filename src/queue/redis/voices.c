@@ -8,13 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static void free_reply(redisReply **reply) {
-    if (*reply != NULL) {
-        freeReplyObject(*reply);
-        *reply = NULL;
-    }
-}
-
 /* A voice's bytes stay, even in Redis. The scripts see to it; this is for those that were put once more after them. */
 static void keep_for_ever(tmb_shared *store, const char *sum) {
     char key[128];
@@ -23,7 +16,7 @@ static void keep_for_ever(tmb_shared *store, const char *sum) {
     (void)snprintf(key, sizeof key, "%sbytes:%s", TMB_REDIS_PREFIX, sum);
     tmb_arguments_list(&arguments, "ss", "PERSIST", key);
     (void)tmb_redis_command(store->redis, &arguments, &reply);
-    free_reply(&reply);
+    tmb_reply_free(&reply);
 }
 
 static tmb_store_status add(tmb_store *base, const char *path, tmb_voice_info *info) {
@@ -52,7 +45,7 @@ static tmb_store_status add(tmb_store *base, const char *path, tmb_voice_info *i
         (void)unlink(path);
         tmb_shared_unbook(base, booked);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -93,7 +86,7 @@ static tmb_store_status get(tmb_store *base, const char *name, int *descriptor, 
     if (status == TMB_STORE_OK) {
         status = read_voice(reply, name, info, sum);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     if (status == TMB_STORE_OK && descriptor != NULL) {
         status = tmb_shared_open_content(store, sum, info->bytes, descriptor);
     }
@@ -111,7 +104,7 @@ static tmb_store_status remove_voice(tmb_store *base, const char *name, const ch
     if (status == TMB_STORE_OK) {
         (void)tmb_shared_delete(store, reply, 1, INFINITY);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -130,7 +123,7 @@ static tmb_store_status list_voices(tmb_store *base, tmb_voice_info **out, size_
         *count += status != TMB_STORE_NOT_FOUND;
         status = status == TMB_STORE_NOT_FOUND ? TMB_STORE_OK : status;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     if (status != TMB_STORE_OK) {
         tmb_voice_list_free(*out, *count);
         *out = NULL;
@@ -158,7 +151,7 @@ static tmb_store_status prepared_keep(tmb_store *base, const tmb_voice_info *inf
         keep_for_ever(store, sum);
         (void)tmb_shared_delete(store, reply, 1, INFINITY);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     (void)unlink(path);
     return status;
 }
@@ -183,7 +176,7 @@ static tmb_store_status find_prepared(tmb_shared *store, const tmb_voice_info *i
         *bytes = good ? strtoull(space, NULL, 10) : 0;
         status = good ? TMB_STORE_OK : TMB_STORE_NOT_FOUND;
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
     return status;
 }
 
@@ -201,7 +194,7 @@ static void prepared_drop(tmb_store *base, const tmb_voice_info *info, const cha
     if (tmb_redis_run(store->redis, TMB_SCRIPT_PREPARED_DROP, &reply, "ss", info->id, model) == TMB_STORE_OK) {
         (void)tmb_shared_delete(store, reply, 0, INFINITY);
     }
-    free_reply(&reply);
+    tmb_reply_free(&reply);
 }
 
 static bool prepared_exists(tmb_store *base, const tmb_voice_info *info, const char *model) {
