@@ -3,7 +3,7 @@
 
     bench/service_times.py [--build build] [--engine preview|qwen3] [--model DIR] [--cpus 0] [--batch 8] [--name NAME]
 
-Needs only Python, Linux and an idle machine. Starts `timbre serve` on the given CPUs and measures the processor time of
+Needs simpy, Linux and an idle machine. Starts `timbre serve` on the given CPUs and measures the processor time of
 its threads (/proc), by what they are for: other programs on the machine make it later, but hardly longer. A step's time
 is that of the batch's thread with its team, codec included, for each frame of 80 ms of a batch of that size; an engine
 that is a program of its own (espeak-ng) is counted with it. Stages are processor seconds for a second of audio.
@@ -30,6 +30,8 @@ options.add_argument("--nice", type=int, help="of the worker; less than none nee
 arguments = options.parse_args()
 os.environ["TIMBRE"] = str(pathlib.Path(arguments.build) / "cli/timbre")
 sys.path.insert(0, str(root / "tests/server"))
+sys.path.insert(0, str(root / "tools"))
+from capacity import Item, Kind, System  # noqa: E402
 from load import prefer  # noqa: E402
 from support import Server, wav  # noqa: E402
 
@@ -145,24 +147,23 @@ def measure(server):
     steps, batch = {}, 1
     while batch <= arguments.batch:
         cpu, spoken, _ = repeated(lambda _, batch=batch: work(server, known, batch, 3))
-        steps[str(batch)] = max(cpu["speech"] - batch * prefill, 0) / (spoken / batch / FRAME)
+        steps[str(batch)] = max(cpu["speech"] - batch * prefill, 0) / (spoken / batch / FRAME) / len(CPUS)
         batch *= 2
     # `cpu` is now that of the largest batch: enough of everything.
     new, _, _ = repeated(lambda number: work(server, server.upload(voice(100 + number)), 1, 1))
+    started = prefill if arguments.engine == "preview" else 0
     times = {
         "name": arguments.name or arguments.engine, "engine": arguments.engine, "cpus": len(CPUS),
-        "max_batch": arguments.batch, "frame_seconds": FRAME, "prefill": prefill, "step": steps,
+        "max_batch": arguments.batch, "frame_seconds": FRAME, "prefill": prefill - started, "step": steps,
         "codec": codec_seconds(),
         "stage1": max(new["resample"] - short["resample"], 0) / REFERENCE_SECONDS,
         "stage2": max(new["enhance"] - short["enhance"], 0) / REFERENCE_SECONDS,
         "stage4": cpu["resample"] / spoken, "stage5": cpu["enhance"] / spoken,
         "voice": max(new["encode"] - short["encode"], 0),
-        "overhead": sum(max(one["other"], 0) for one, *_ in singles) / 4,
+        "overhead": started + sum(max(one["other"], 0) for one, *_ in singles) / 4,
         "single": sum(short.values()),  # of one short item alone: bench/capacity_check.py asks for it again
     }
-    busy = times["overhead"] + prefill + short_spoken / FRAME * steps["1"]
-    busy += short_spoken * (times["stage4"] + times["stage5"])
-    times["latency"] = max(short_took - busy / len(CPUS), 0)
+    times["latency"] = max(short_took - System(Kind(times), 1).run([Item(0, short_spoken, None)]).p(0), 0)
     times["load"] = max(first - short_took, 0)
     times["conditions"] = {
         "machine": platform.machine(), "cpu": next(

@@ -8,12 +8,14 @@
 FILE is what bench/service_times.py writes; bench/redis_rate.py writes the other. Rates are items a second, lengths are
 seconds of speech. Needs simpy.
 
-The model. A worker has `cpus` processors that its tasks share; workers on one machine may share its processors, less
-what other programs take of them. An item is taken from one queue by a worker that has a
-place, at best one that knows its voice. It is prepared (overhead, prefill; its voice too, if the worker does not know
-it: stages 1 and 2 and the encoders), then joins the batch of at most `max_batch`, of which every frame of 80 ms costs
-step(batch), and stages 4 and 5 of each sequence. Between two changes of a worker's batch its progress is linear, so an
-item costs a handful of events, whatever its length.
+The model. A worker has `cpus` processors; workers on one machine may share its processors, less what other programs
+take of them. An item is taken from one queue by a worker that has a place, at best one that knows its voice. It is
+prepared on a thread of its own (overhead; its voice too, if the worker does not know it: stages 1 and 2 and the
+encoders). Then it joins the batch of at most `max_batch` on the thread of speech with its team: the prefill, for which
+the others in the batch wait, and frames of 80 ms, of which one costs step(batch). Its frames go through stages 4 and 5
+on another thread, of which there are `cleaners`, while the next are spoken. Threads that have work share the
+processors equally. Between two changes of a worker all progress is linear, so an item costs a handful of events,
+whatever its length.
 """
 import argparse
 import bisect
@@ -38,15 +40,17 @@ class Kind:
         self.name = times.get("name", "worker")
         self.cpus = times["cpus"]
         self.max_batch = times["max_batch"]
+        self.cleaners = times.get("cleaners", 3)
         self.steps = sorted((int(size), seconds) for size, seconds in times["step"].items())
-        self.fixed = times.get("overhead", 0) + times.get("prefill", 0)
+        self.overhead = times.get("overhead", 0)  # CPU, on a thread of its own
+        self.prefill = times.get("prefill", 0)  # CPU, on the thread of speech with its team
         self.after = (times.get("stage4", 0) + times.get("stage5", 0)) * FRAME  # CPU for a frame
         self.before = times.get("stage1", 0) + times.get("stage2", 0)  # CPU for a second of reference
         self.voice = times.get("voice", 0)
         self.latency = times.get("latency", 0)
         self.load = times.get("load", 0)
         self.price = times.get("price", 1.0)
-        self.frames = [self._frame(batch) for batch in range(self.max_batch + 1)]
+        self.frames = [self.step(batch) if batch else 0 for batch in range(self.max_batch + 1)]
 
     def step(self, batch):
         """Seconds of a step of so many sequences, between and beyond what was measured in a line."""
@@ -57,9 +61,6 @@ class Kind:
         (low, a), (high, b) = self.steps[at - 1], self.steps[at]
         return max(a + (b - a) * (batch - low) / (high - low), 0)
 
-    def _frame(self, batch):
-        return self.step(batch) + batch * self.after / self.cpus if batch else 0
-
     def slower(self, factor):
         """The same worker on a processor on which everything takes `factor` times as long."""
         seconds = ("overhead", "prefill", "stage1", "stage2", "stage4", "stage5", "voice", "latency", "load")
@@ -69,40 +70,50 @@ class Kind:
     def busiest(self, seconds):
         """Items a second that one worker can speak at most, without preparing voices."""
         frames = seconds / FRAME
-        return max(1 / (self.fixed / self.cpus + frames * self.frames[batch] / batch)
-                   for batch in range(1, self.max_batch + 1))
+        fixed = (self.overhead + self.prefill + frames * self.after) / self.cpus
+        return max(1 / (fixed + frames * self.frames[batch] / batch) for batch in range(1, self.max_batch + 1))
 
 
 class Item:
-    __slots__ = ("arrived", "frames", "voice", "ended", "left", "finish", "taken")
+    __slots__ = ("arrived", "frames", "voice", "ended", "left", "behind", "taken")
 
     def __init__(self, arrived, seconds, voice):
         self.arrived, self.frames, self.voice = arrived, seconds / FRAME, voice
-        self.ended = self.left = self.finish = self.taken = None
+        self.left = 0.0  # of what it is at: CPU seconds, or frames
+        self.behind = 0.0  # CPU seconds of stages 4 and 5 for what is spoken
+        self.ended = self.taken = None
 
 
 class Worker:
-    """Shares its processors among the preparation of items and the batch."""
+    """Its threads share processors: one for each item that is prepared, one for speech, some that clean behind it."""
 
     def __init__(self, system, number, kind, ready_at):
         self.system, self.number, self.kind = system, number, kind
-        self.preparing, self.waiting, self.live = [], collections.deque(), []
+        self.begin()
         self.voices = collections.OrderedDict()
         self.version, self.updated, self.busy = 0, 0.0, 0.0
         self.window_ends = None
-        self.share = 1.0  # of its processors, that it gets
+        self.level = 0.0  # what one of its threads gets of a processor
         self.alive = ready_at <= system.env.now
         if not self.alive:
             system.at(ready_at, self.start)
+
+    def begin(self):
+        self.preparing, self.waiting = [], collections.deque()
+        self.prefilling = collections.deque()  # one after the other
+        self.live, self.cleaning = [], []
 
     def start(self):
         self.alive = True
         self.updated = self.system.env.now
         self.system.offer(self)
 
+    def items(self):
+        return [*self.preparing, *self.waiting, *self.prefilling, *self.live, *self.cleaning]
+
     @property
     def count(self):
-        return len(self.preparing) + len(self.waiting) + len(self.live)
+        return (len(self.preparing) + len(self.waiting) + len(self.prefilling) + len(self.live) + len(self.cleaning))
 
     def has_place(self):
         return self.alive and self.count < self.kind.max_batch
@@ -110,7 +121,7 @@ class Worker:
     def take(self, item):
         self.advance()
         item.taken = self.system.env.now
-        work = self.kind.fixed
+        work = self.kind.overhead
         if item.voice is not None:
             if item.voice not in self.voices:
                 work += self.kind.before * self.system.reference_seconds + self.kind.voice
@@ -120,7 +131,7 @@ class Worker:
                 forgotten, _ = self.voices.popitem(last=False)
                 self.system.forget(self, forgotten)
             self.system.learn(self, item.voice)
-        item.left = work
+        item.left, item.behind = work, 0.0
         if work > 0:
             self.preparing.append(item)
         else:
@@ -128,93 +139,131 @@ class Worker:
         self.plan()
 
     def ready(self, item):
-        item.left = item.frames
-        if not self.live and not self.waiting and self.system.window > 0:
+        if not self.speaks() and not self.waiting and self.system.window > 0:
             self.window_ends = self.system.env.now + self.system.window
         self.waiting.append(item)
 
+    def speaks(self):
+        return bool(self.live or self.prefilling)
+
     def fill(self):
         now = self.system.env.now
-        if not self.live and self.window_ends is not None:
+        if not self.speaks() and self.window_ends is not None:
             if now < self.window_ends - 1e-12 and len(self.waiting) < self.kind.max_batch:
                 return
             self.window_ends = None
-        while self.waiting and len(self.live) < self.kind.max_batch:
-            self.live.append(self.waiting.popleft())
+        kept = max(len(self.cleaning) - self.kind.cleaners, 0)
+        while self.waiting and len(self.live) + len(self.prefilling) + kept < self.kind.max_batch:
+            item = self.waiting.popleft()
+            item.left = self.kind.prefill
+            if item.left > 0:
+                self.prefilling.append(item)
+            else:
+                self.join(item)
 
-    def rates(self):
-        """Of one preparation, in CPU seconds a second; of the batch, in frames a second."""
-        preparing, batch, cpus = len(self.preparing), len(self.live), self.kind.cpus
-        one = min(1.0, cpus / self.threads()) if preparing else 0.0
-        left = (cpus - preparing * one) / cpus
-        frame = self.kind.frames[batch]
-        return one * self.share, (math.inf if batch and frame == 0 else left / frame * self.share if batch else 0.0)
+    def join(self, item):
+        item.left = item.frames
+        self.live.append(item)
 
-    def demand(self):
-        """Processors that it would keep busy now."""
-        preparing = len(self.preparing)
-        return self.kind.cpus if self.live else min(preparing, self.kind.cpus)
+    def flow(self):
+        """Of a thread that has a whole processor: frames a second of the batch; CPU seconds a second of stages 4 and
+        5 that they bring for an item, and that are done for one that is behind."""
+        cleaned = sum(item.behind > 0 for item in self.live) + len(self.cleaning)
+        if self.prefilling or not self.live:
+            return 0.0, 0.0, min(1.0, self.kind.cleaners / cleaned) if cleaned else 0.0
+        step = self.kind.frames[len(self.live)]
+        frames = 1 / step if step > 0 else math.inf
+        cleaned = len(self.live) + len(self.cleaning)
+        return frames, frames * self.kind.after if self.kind.after else 0.0, min(1.0, self.kind.cleaners / cleaned)
 
     def threads(self):
-        """With work: one for each item that is prepared, one for the batch, one for what cleans behind it."""
-        return len(self.preparing) + (0 if not self.live else 2 if self.kind.after else 1)
+        """That have work; one that waits for another's work most of the time is a part of one."""
+        _, brought, cleans = self.flow()
+        late = sum(item.behind > 0 for item in self.live)
+        cleaning = (late + len(self.cleaning)) * cleans + (len(self.live) - late) * min(brought, cleans)
+        return len(self.preparing) + cleaning + (self.kind.cpus if self.speaks() else 0)
 
     def advance(self):
         now = self.system.env.now
         passed, self.updated = now - self.updated, now
         if passed <= 0:
             return
-        one, frames = self.rates()
-        self.busy += passed if self.preparing or self.live else 0
+        self.busy += passed if self.count > len(self.waiting) else 0
+        done = passed * self.level
+        frames, brought, cleans = self.flow()
         for item in self.preparing:
-            item.left -= passed * one
+            item.left -= done
+        if self.prefilling:
+            self.prefilling[0].left -= done * self.kind.cpus
         for item in self.live:
-            item.left -= passed * frames
+            item.left -= done * frames
+            item.behind = max(item.behind + done * (brought - cleans), 0.0)
+        for item in self.cleaning:
+            item.behind -= done * cleans
 
     def plan(self):
         self.fill()
         self.system.share_out(self)
 
+    def next_change(self):
+        """How long until something ends, if each thread has a whole processor."""
+        frames, brought, cleans = self.flow()
+        waits = [item.left for item in self.preparing]
+        waits += [item.left / self.kind.cpus for item in itertools.islice(self.prefilling, 1)]
+        waits += [item.behind / cleans for item in self.cleaning]
+        if frames == math.inf:
+            return 0.0
+        if frames > 0:
+            waits.append(min(item.left for item in self.live) / frames)
+        if cleans > brought:
+            waits += [item.behind / (cleans - brought) for item in self.live if item.behind > 0]
+        return min(waits, default=math.inf)
+
     def schedule(self):
         """The next change."""
         self.version += 1
-        one, frames = self.rates()
-        wait = math.inf
-        if self.preparing:
-            wait = min(item.left for item in self.preparing) / one
-        if self.live:
-            wait = min(wait, 0 if frames == math.inf else min(item.left for item in self.live) / frames)
-        if self.waiting and not self.live and self.window_ends is not None:
+        wait = self.next_change()
+        wait = wait / self.level if wait < math.inf else wait
+        if self.waiting and not self.speaks() and self.window_ends is not None:
             wait = min(wait, self.window_ends - self.system.env.now)
         if wait < math.inf:
             version = self.version
             self.system.after(max(wait, 0), lambda: self.change() if version == self.version else None)
 
     def change(self):
-        one, frames = self.rates()
-        self.advance()
+        frames, _, _ = self.flow()
+        if frames == math.inf:  # speech itself costs nothing
+            for item in self.live:
+                item.left, item.behind = 0.0, item.behind + item.left * self.kind.after
+        else:
+            self.advance()
         # What is less than the clock can tell from nothing is nothing.
-        instant = max(1e-9, self.system.env.now * 1e-14)
-        little, less = one * instant, 1e-9 if frames == math.inf else frames * instant
-        prepared = [item for item in self.preparing if item.left <= little]
-        if prepared:
-            self.preparing = [item for item in self.preparing if item.left > little]
-            for item in prepared:
-                self.ready(item)
+        instant = max(1e-9, self.system.env.now * 1e-14) * self.level
+        little = instant * max(self.kind.cpus, 1)
+        less = 1e-9 if frames == math.inf else frames * instant
+        for item in [item for item in self.preparing if item.left <= little]:
+            self.preparing.remove(item)
+            self.ready(item)
+        if self.prefilling and self.prefilling[0].left <= little:
+            self.join(self.prefilling.popleft())
+        for item in self.live + self.cleaning:
+            item.behind = 0.0 if item.behind <= little else item.behind
         spoken = [item for item in self.live if item.left <= less]
-        if spoken:
-            self.live = [item for item in self.live if item.left > less]
-            for item in spoken:
-                self.system.done(item, self.kind.latency)
+        self.live = [item for item in self.live if item.left > less]
+        self.cleaning += spoken
+        ended = [item for item in self.cleaning if item.behind == 0]
+        self.cleaning = [item for item in self.cleaning if item.behind > 0]
+        for item in ended:
+            self.system.done(item, self.kind.latency)
         self.plan()
-        if spoken:
+        if ended:
             self.system.offer(self)
 
     def die(self):
         """Loses what it has; the items come back when their leases end."""
         self.advance()
-        lost = self.preparing + list(self.waiting) + self.live
-        self.preparing, self.waiting, self.live = [], collections.deque(), []
+        lost = self.items()
+        self.begin()
         self.alive = False
         self.version += 1
         for voice in list(self.voices):
@@ -257,50 +306,37 @@ class System:
         self.after(max(when - self.env.now, 0), call)
 
     def share_out(self, changed):
-        """After a worker's work changed: what each of them gets of the machine from now on."""
-        if changed.number not in self.set_of:
+        """After a worker's work changed: what the threads of each get of the processors from now on."""
+        one = self.set_of.get(changed.number)
+        if one is None:
+            changed.level = self.level(changed.kind.cpus, [changed])
             changed.schedule()
             return
-        for one in self.sets if self.together != 1 else [self.set_of[changed.number]]:
-            self.share_out_set(one, changed)
+        for each in self.sets if self.together != 1 else [one]:
+            self.share_out_set(each, changed)
 
     def share_out_set(self, one, changed):
-        cpus, workers = one[0], [self.workers[member] for member in one[1]]
-        slower = self.slower(one)
-        shares = [share / slower for share in self.divide(cpus, workers)]
-        if all(worker.share == share for worker, share in zip(workers, shares)):
-            if changed in workers:
-                changed.schedule()
-            return
-        for worker, share in zip(workers, shares):
-            worker.advance()
-            worker.share = share
-            worker.schedule()
+        workers = [self.workers[member] for member in one[1]]
+        level = self.level(one[0], workers) / self.slower(one)
+        for worker in workers:
+            if worker is changed or worker.level != level:
+                worker.advance()
+                worker.level = level
+                worker.schedule()
+
+    @staticmethod
+    def level(cpus, workers):
+        """Every thread that has work gets as much as another, none more than a processor."""
+        threads = sum(worker.threads() for worker in workers)
+        return min(1.0, cpus / threads) if threads > 0 else 1.0
 
     def slower(self, one):
         """Processors share caches, memory and, if they are threads of one core, what computes."""
         others = [other for other in self.sets if other is not one]
         if self.together == 1 or not others:
             return 1.0
-        working = sum(any(self.workers[member].demand() for member in members) for _, members in others)
+        working = sum(any(self.workers[member].threads() for member in members) for _, members in others)
         return 1 + (self.together - 1) * working / len(others)
-
-    @staticmethod
-    def divide(cpus, workers):
-        """Shares of their processors: every thread that has work gets as much as another, none more than it can use."""
-        got, left = dict.fromkeys(workers, 1.0), cpus
-        open_ = [worker for worker in workers if worker.demand()]
-        while open_:
-            weights = sum(worker.threads() for worker in open_)
-            sated = [worker for worker in open_ if left * worker.threads() / weights >= worker.demand()]
-            for worker in sated:
-                left -= worker.demand()
-            if not sated:
-                for worker in open_:
-                    got[worker] = left * worker.threads() / weights / worker.demand()
-                break
-            open_ = [worker for worker in open_ if worker not in sated]
-        return [got[worker] for worker in workers]
 
     def learn(self, worker, voice):
         self.holders.setdefault(voice, set()).add(worker)

@@ -123,6 +123,31 @@ def test_what_an_item_costs():
     assert one.busiest(2) == pytest.approx(1 / (0.3 + 2.4))
 
 
+def test_a_prefill_stops_the_batch():
+    """It is on the thread of speech; what prepares items before it is not."""
+    one = kind(max_batch=2, prefill=0.5, step={"1": FRAME, "2": FRAME})
+    items = [Item(0, 1, None), Item(1, 1, None)]
+    together(one, items)
+    assert [item.ended for item in items] == pytest.approx([2, 2.5])
+    one = kind(cpus=2, max_batch=2, overhead=0.5, step={"1": FRAME, "2": FRAME})
+    items = [Item(0, 1, None), Item(1, 1, None)]
+    together(one, items)
+    # The second's half second goes beside the first's speech: three threads on two processors.
+    assert [item.ended for item in items] == pytest.approx([1.75, 2.75])
+
+
+def test_stages_4_and_5_go_beside_speech():
+    for cpus, stage5, end in ((2, 0.5, 2.5), (1, 0.5, 3), (1, 2, 6), (3, 1, 2 + 2 / 3), (3, 4, 8 + 2 / 3)):
+        items = [Item(0, 2, None)]
+        together(kind(cpus=cpus, stage5=stage5), items)
+        assert items[0].ended == pytest.approx(end), (cpus, stage5)
+    # Speech that costs nothing: what is left is their work, of so many items at once.
+    for cleaners, end in ((3, 1), (2, 1.5), (1, 3)):
+        items = [Item(0, 1, None) for _ in range(3)]
+        together(kind(cpus=4, max_batch=3, cleaners=cleaners, stage5=1, step={"1": 0, "3": 0}), items)
+        assert [item.ended for item in items] == pytest.approx([end] * 3), cleaners
+
+
 def test_interpolation():
     steps = kind(max_batch=8, step={"1": 0.01, "4": 0.04, "8": 0.06})
     assert [steps.step(batch) for batch in (1, 2, 4, 6, 8, 10)] == pytest.approx([0.01, 0.02, 0.04, 0.05, 0.06, 0.07])
