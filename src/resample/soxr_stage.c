@@ -10,6 +10,9 @@
 /* Two to three times as fast as one large call: what a call touches stays in the cache. */
 #define BLOCK 4096
 
+/* More than its buffers grow in a call. */
+#define GROWTH ((size_t)1 << 20)
+
 typedef struct soxr_state {
     soxr_t soxr;
     size_t up, down;   /* the rates' ratio */
@@ -47,11 +50,19 @@ static tmb_status create(int input_rate, int output_rate, uint64_t first_output,
     return TMB_OK;
 }
 
+/* libsoxr writes through NULL if one of its buffers cannot grow. So nothing is asked of it while there is no memory;
+ * what other threads take in the same moment remains possible. */
+static bool may_grow(void) {
+    void *probe = tmb_realloc(NULL, GROWTH, 1);
+    free(probe);
+    return probe != NULL;
+}
+
 /* Gives `count` inputs (NULL: the end) and appends what comes out. */
 static tmb_status feed(soxr_state *state, const float *samples, size_t count, tmb_fifo *out, tmb_error *error) {
     for (;;) {
         float *room = tmb_fifo_reserve(out, BLOCK);
-        if (room == NULL) {
+        if (room == NULL || !may_grow()) {
             return tmb_fail_memory(error, "resampled audio", BLOCK * sizeof(float));
         }
         size_t taken = 0;

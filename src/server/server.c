@@ -24,6 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Of each thread. Decoders and TLS want some hundred KiB, sanitizers twice as much. */
+#define STACK_BYTES ((size_t)2 << 20)
+
 /* How long after the grace the cancelled work may take to notice. */
 static const double cancel_seconds = 30;
 
@@ -535,6 +538,22 @@ static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t 
     return TMB_OK;
 }
 
+/* One heap for all threads, and what is large never lies in it: the threads compute, they rarely allocate. Under a limit
+ * of the address space (ulimit -v) stacks count as a whole, and the usual ones of 8 MiB for each thread leave no room
+ * for the work, although nearly nothing of them is ever used. */
+static void keep_memory_flat(void) {
+#ifdef __GLIBC__
+    pthread_attr_t attributes;
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    if (pthread_getattr_default_np(&attributes) == 0) {
+        (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+        (void)pthread_setattr_default_np(&attributes);
+        (void)pthread_attr_destroy(&attributes);
+    }
+#endif
+}
+
 tmb_status tmb_server_run(const tmb_server_config *config, FILE *out, tmb_error *error) {
     sigset_t signals;
     sigset_t before;
@@ -545,12 +564,7 @@ tmb_status tmb_server_run(const tmb_server_config *config, FILE *out, tmb_error 
     /* A file at its limit is an error of the write, not the end of the server. */
     (void)signal(SIGXFSZ, SIG_IGN);
     raise_descriptor_limit();
-    /* Memory stays flat: one heap for all threads, and what is large never lies in it. The threads compute, they
-     * rarely allocate. */
-#ifdef __GLIBC__
-    (void)mallopt(M_ARENA_MAX, 1);
-    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
-#endif
+    keep_memory_flat();
     bool listens = !config->is_worker || config->port != 0;
     tmb_status status = listens ? open_socket(config, &socket, error) : TMB_OK;
     if (status != TMB_OK) {
