@@ -538,9 +538,9 @@ static tmb_status run(tmb_server *server, int socket, FILE *out, const sigset_t 
     return TMB_OK;
 }
 
-/* One heap for all threads, and what is large never lies in it: the threads compute, they rarely allocate. Under a limit
- * of the address space (ulimit -v) stacks count as a whole, and the usual ones of 8 MiB for each thread leave no room
- * for the work, although nearly nothing of them is ever used. */
+/* One heap for all threads, and what is large never lies in it: the threads compute, they rarely allocate. Under a
+ * limit of the address space (ulimit -v) stacks count as a whole, and the usual ones of 8 MiB for each thread leave no
+ * room for the work, although nearly nothing of them is ever used. */
 static void keep_memory_flat(void) {
 #ifdef __GLIBC__
     pthread_attr_t attributes;
