@@ -60,6 +60,12 @@ void *tmb_realloc(void *pointer, size_t count, size_t size) {
     return realloc(pointer, bytes == 0 ? 1 : bytes);
 }
 
+bool tmb_memory_is_free(size_t bytes) {
+    void *probe = tmb_realloc(NULL, bytes, 1);
+    free(probe);
+    return probe != NULL;
+}
+
 char *tmb_strdup(const char *text) {
     if (text == NULL) {
         return NULL;

@@ -2,6 +2,7 @@
 #ifndef TMB_BASE_MEMORY_H
 #define TMB_BASE_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Alignment of tmb_alloc_aligned: one cache line, one AVX-512 register. */
@@ -20,6 +21,11 @@ void *tmb_alloc_huge(size_t count, size_t size);
 
 /* Resizes `pointer` to count * size bytes; NULL (and `pointer` still valid) if that fails. */
 void *tmb_realloc(void *pointer, size_t count, size_t size);
+
+/* Whether so many bytes could be allocated now. For libraries that write through NULL if a buffer of theirs cannot grow
+ * (libsoxr, libvorbis): nothing is asked of them while there is no memory. What other threads take in the same moment
+ * remains possible. */
+bool tmb_memory_is_free(size_t bytes);
 
 /* A copy of `text` (NULL gives NULL), or NULL when out of memory. */
 char *tmb_strdup(const char *text);

@@ -89,6 +89,10 @@ static void patch_total(tmb_source *link, uint64_t length) {
 static tmb_status open_next(sndfile_state *state, SF_INFO *info, tmb_error *error) {
     static SF_VIRTUAL_IO callbacks = {source_size, source_seek, source_read, source_write, source_tell};
     char reason[160];
+    tmb_status status = tmb_sndfile_ready(error);
+    if (status != TMB_OK) {
+        return status;
+    }
     if (state->file != NULL) {
         (void)sf_close(state->file);
     }
@@ -152,6 +156,10 @@ static tmb_status read_part(sndfile_state *state, float *out, size_t capacity, s
     if (wanted == 0) {
         return TMB_OK;
     }
+    tmb_status status = tmb_sndfile_ready(error);
+    if (status != TMB_OK) {
+        return status;
+    }
     float *place = out + *count * (size_t)state->channels;
     const sf_count_t got = sf_readf_float(state->file, place, (sf_count_t)wanted);
     if (got > 0 && state->vorbis_order) {
@@ -163,7 +171,6 @@ static tmb_status read_part(sndfile_state *state, float *out, size_t capacity, s
     if (state->link.error_number != 0) {
         return tmb_fail_errno(error, TMB_ERROR_IO, state->link.error_number, "cannot be read");
     }
-    tmb_status status = TMB_OK;
     if (sf_error(state->file) != SF_ERR_NO_ERROR) {
         state->ended = true;
         status = tmb_lost(state->notes, error, "is damaged after %llu samples: %s", (unsigned long long)state->done,

@@ -63,6 +63,10 @@ static tmb_status failure(const sndfile_state *state, tmb_error *error) {
 }
 
 static tmb_status write_lossy(sndfile_state *state, const float *samples, size_t count, tmb_error *error) {
+    tmb_status status = tmb_sndfile_ready(error);
+    if (status != TMB_OK) {
+        return status;
+    }
     const sf_count_t done = sf_writef_float(state->file, samples, (sf_count_t)count);
     return done == (sf_count_t)count && state->sink->failure.status == TMB_OK ? TMB_OK : failure(state, error);
 }
@@ -266,6 +270,11 @@ tmb_status tmb_encoder_sndfile(const tmb_audio_shape *shape, tmb_sink *sink, con
     static SF_VIRTUAL_IO callbacks = {sink_size, sink_seek, sink_read, sink_write, sink_tell};
     SF_INFO info = {.samplerate = shape->rate, .channels = shape->channels, .format = format_of(shape)};
     char reason[160];
+    status = tmb_sndfile_ready(error);
+    if (status != TMB_OK) {
+        destroy(state);
+        return status;
+    }
     state->file = tmb_sndfile_open(&callbacks, SFM_WRITE, &info, sink, reason, sizeof reason);
     if (state->file == NULL) {
         status = sink->failure.status != TMB_OK ? failure(state, error)

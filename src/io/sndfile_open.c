@@ -1,9 +1,19 @@
 #include "io/sndfile_open.h"
 
+#include "base/error.h"
+#include "base/memory.h"
+
 #include <pthread.h>
 #include <stdio.h>
 
+/* What a codec allocates at once, at most. */
+#define CODEC_BYTES ((size_t)2 << 20)
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+tmb_status tmb_sndfile_ready(tmb_error *error) {
+    return tmb_memory_is_free(CODEC_BYTES) ? TMB_OK : tmb_fail_memory(error, "an audio codec", CODEC_BYTES);
+}
 
 SNDFILE *tmb_sndfile_open(SF_VIRTUAL_IO *callbacks, int mode, SF_INFO *info, void *user, char *reason, size_t size) {
     (void)pthread_mutex_lock(&lock);

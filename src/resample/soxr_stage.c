@@ -50,19 +50,11 @@ static tmb_status create(int input_rate, int output_rate, uint64_t first_output,
     return TMB_OK;
 }
 
-/* libsoxr writes through NULL if one of its buffers cannot grow. So nothing is asked of it while there is no memory;
- * what other threads take in the same moment remains possible. */
-static bool may_grow(void) {
-    void *probe = tmb_realloc(NULL, GROWTH, 1);
-    free(probe);
-    return probe != NULL;
-}
-
 /* Gives `count` inputs (NULL: the end) and appends what comes out. */
 static tmb_status feed(soxr_state *state, const float *samples, size_t count, tmb_fifo *out, tmb_error *error) {
     for (;;) {
         float *room = tmb_fifo_reserve(out, BLOCK);
-        if (room == NULL || !may_grow()) {
+        if (room == NULL || !tmb_memory_is_free(GROWTH)) {
             return tmb_fail_memory(error, "resampled audio", BLOCK * sizeof(float));
         }
         size_t taken = 0;

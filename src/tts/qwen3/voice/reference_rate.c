@@ -26,7 +26,12 @@ tmb_status tmb_reference_resample(const float *samples, size_t count, int from, 
     } else {
         soxr_io_spec_t format = soxr_io_spec(SOXR_FLOAT32_I, SOXR_FLOAT32_I);
         soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
-        size_t taken = 0, made = 0;
+        size_t taken = 0, made = 0, buffers = 0;
+        /* All of it at once, in double precision. */
+        if (!tmb_mul_size(count + length, 2 * sizeof(double), &buffers) || !tmb_memory_is_free(buffers)) {
+            free(result);
+            return tmb_fail_memory(error, "resampling the reference", buffers);
+        }
         soxr_error_t problem =
             soxr_oneshot(from, to, 1, samples, count, &taken, result, length, &made, &format, &quality, NULL);
         if (problem != NULL) {
