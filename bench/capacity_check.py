@@ -2,7 +2,7 @@
 """What tools/capacity.py says of workers on this machine beside what they do: JSON on standard output.
 
     bench/capacity_check.py --service FILE [--build build] [--engine preview|qwen3] [--model DIR] [--cpus 0 ...]
-                            [--items 60] [--rounds 1]
+                            [--items 60] [--rounds 1] [--keep FILE]
 
 Each of --cpus is a worker (numbers with commas between are the processors that it may use), a `timbre serve` of its
 own with as many threads as the service times are for; this program is the queue in front of them. Workers with the
@@ -12,7 +12,8 @@ latencies. The model is given the same arrivals and the lengths of speech that c
 were: a virtual machine's speed changes within minutes, and two of its processors may be threads of one core. For that,
 single items are spoken before, between and after, on each set of processors alone and then on all, and their
 processor time beside that of such an item in FILE is the factor for all service times of that half of the round.
-Nothing else of what was measured reaches the model.
+Nothing else of what was measured reaches the model. --keep leaves every item in a file: when it came, how long its
+speech is, when it ended and when the model says, with what the model was told, so that another model can be tried.
 """
 import argparse
 import contextlib
@@ -37,6 +38,7 @@ options.add_argument("--probes", type=int, default=8, help="single items for eac
 options.add_argument("--load", type=float, default=0.6, help="of the throughput that the model says")
 options.add_argument("--nice", type=int, help="of the workers and of this; below 0 needs root")
 options.add_argument("--seed", type=int, default=1)
+options.add_argument("--keep", help="JSON, a line for each run")
 arguments = options.parse_args()
 os.environ["TIMBRE"] = str(pathlib.Path(arguments.build) / "cli/timbre")
 sys.path.insert(0, str(root / "tests/server"))
@@ -144,6 +146,15 @@ def model(arrivals, spoken, others, speed):
     return [item.ended for item in items]
 
 
+def keep(arrivals, spoken, ends, said, others, speed):
+    if arguments.keep is not None:
+        with open(arguments.keep, "a") as file:
+            json.dump({"service": KIND.times, "cpus": arguments.cpus, "arrivals": arrivals, "spoken": spoken,
+                       "ends": ends, "said": said, "others": others, "alone": speed.alone,
+                       "together": speed.together}, file)
+            file.write("\n")
+
+
 def processor_time(servers):
     """Seconds that the workers have had, with programs that they started and that have ended."""
     ticks = 0
@@ -190,7 +201,9 @@ def at_once(workers, sentences, before):
     out, others, busy = attended(workers.servers, lambda: workers.run(arrivals, sentences))
     after = Speed.measure(workers)
     ends, spoken = zip(*out)
-    return max(ends), max(model(arrivals, spoken, others, before.between(after))), others, busy, after
+    said = model(arrivals, spoken, others, before.between(after))
+    keep(arrivals, spoken, ends, said, others, before.between(after))
+    return max(ends), max(said), others, busy, after
 
 
 def poisson(workers, sentences, rate, others, before, rng):
@@ -203,6 +216,7 @@ def poisson(workers, sentences, rate, others, before, rng):
     ends, spoken = zip(*workers.run(arrivals, sentences))
     after = Speed.measure(workers)
     said = model(arrivals, spoken, others, before.between(after))
+    keep(arrivals, spoken, ends, said, others, before.between(after))
     return latencies(arrivals, ends), latencies(arrivals, said), after
 
 
