@@ -17,6 +17,7 @@ speech is, when it ended and when the model says, with what the model was told, 
 """
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -45,48 +46,45 @@ sys.path.insert(0, str(root / "tests/server"))
 sys.path.insert(0, str(root / "tools"))
 from capacity import Item, System, percentile, read_kind  # noqa: E402
 from load import parallel, prefer  # noqa: E402
+from probe import processor_time, single_item, speak  # noqa: E402
 from support import Server, wav  # noqa: E402
 
 KIND = read_kind(arguments.service)
 if "single" not in KIND.times:
     sys.exit(f"{arguments.service}: bench/service_times.py was older and left \"single\" out: make it again")
-SENTENCE = "This is one of the sentences that are spoken to see how long it takes. "
 
 
 class Workers:
-    """The least loaded one that has a place takes the next item."""
+    """The least loaded one that has a place takes the next item; of several, the one that has been so for longest."""
 
     def __init__(self, servers):
         self.servers, self.count = servers, [0] * len(servers)
+        self.turns, self.turn = itertools.count(), [0] * len(servers)
         self.references = [server.upload(wav(6)) for server in servers]
         self.changed = threading.Condition()
         for worker in range(len(servers)):
-            self.speak(worker, 1)
+            speak(servers[worker], self.references[worker], 1)
 
-    def speak(self, worker, sentences):
-        """Returns the seconds of speech."""
-        answer = self.servers[worker].clone(
-            SENTENCE * sentences, path="/voice-clone-enhanced", seed=1, max_seconds=3.2 * sentences,
-            ref_audio=self.references[worker], timeout=600, ref_text="A reference of a few seconds.")
-        assert answer.status == 200 and "error" not in answer.json()["items"][0], answer
-        return answer.json()["items"][0]["duration"]
+    def add(self, worker, items):
+        self.count[worker] += items
+        self.turn[worker] = next(self.turns)
 
     def run(self, arrivals, sentences):
         """Returns for each item when it ended and how long its speech is."""
         out, threads, start = [None] * len(arrivals), [], time.monotonic()
 
         def one(index, worker):
-            spoken = self.speak(worker, sentences[index])
+            spoken = speak(self.servers[worker], self.references[worker], sentences[index])
             out[index] = (time.monotonic() - start, spoken)
             with self.changed:
-                self.count[worker] -= 1
+                self.add(worker, -1)
                 self.changed.notify()
         for index, arrival in enumerate(arrivals):
             time.sleep(max(arrival - (time.monotonic() - start), 0))
             with self.changed:
                 self.changed.wait_for(lambda: min(self.count) < KIND.max_batch)
-                worker = self.count.index(min(self.count))
-                self.count[worker] += 1
+                worker = min(range(len(self.count)), key=lambda worker: (self.count[worker], self.turn[worker]))
+                self.add(worker, 1)
             threads.append(threading.Thread(target=one, args=(index, worker)))
             threads[-1].start()
         for thread in threads:
@@ -128,12 +126,7 @@ class Speed:
 
 
 def probe(workers, worker):
-    server = workers.servers[worker]
-    before = processor_time([server])
-    for _ in range(arguments.probes):
-        workers.speak(worker, 1)
-    server.wait_idle()
-    return (processor_time([server]) - before) / arguments.probes / KIND.times["single"]
+    return single_item(workers.servers[worker], workers.references[worker], arguments.probes) / KIND.times["single"]
 
 
 def model(arrivals, spoken, others, speed):
@@ -153,15 +146,6 @@ def keep(arrivals, spoken, ends, said, others, speed):
                        "ends": ends, "said": said, "others": others, "alone": speed.alone,
                        "together": speed.together}, file)
             file.write("\n")
-
-
-def processor_time(servers):
-    """Seconds that the workers have had, with programs that they started and that have ended."""
-    ticks = 0
-    for server in servers:
-        fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def work(servers):

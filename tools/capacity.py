@@ -10,12 +10,13 @@ seconds of speech. Needs simpy.
 
 The model. A worker has `cpus` processors; workers on one machine may share its processors, less what other programs
 take of them. An item is taken from one queue by a worker that has a place, at best one that knows its voice. It is
-prepared on a thread of its own (overhead; its voice too, if the worker does not know it: stages 1 and 2 and the
-encoders). Then it joins the batch of at most `max_batch` on the thread of speech with its team: the prefill, for which
-the others in the batch wait, and frames of 80 ms, of which one costs step(batch). Its frames go through stages 4 and 5
-on another thread, of which there are `cleaners`, while the next are spoken. Threads that have work share the
-processors equally. Between two changes of a worker all progress is linear, so an item costs a handful of events,
-whatever its length.
+prepared on a thread of its own (overhead, more of it if the worker was at rest; its voice too, if the worker does not
+know it: stages 1 and 2 and the encoders). Then it joins the batch of at most `max_batch` on the thread of speech with
+its team: the prefill, for which the others in the batch wait; frames of 80 ms, of which one costs step(batch); and if
+the service times tell the codec's part of that, its frames are decoded behind those of who was ready before. They go
+through stages 4 and 5 on another thread, of which there are `cleaners`, meanwhile. Threads that have work share the
+processors equally, and if there are several items, all takes `crowd` times as long. Between two changes of a worker
+all progress is linear, so an item costs a handful of events, whatever its length.
 """
 import argparse
 import bisect
@@ -43,6 +44,8 @@ class Kind:
         self.cleaners = times.get("cleaners", 3)
         self.steps = sorted((int(size), seconds) for size, seconds in times["step"].items())
         self.overhead = times.get("overhead", 0)  # CPU, on a thread of its own
+        self.wake = times.get("wake", 0)  # CPU that an item takes more if it finds the worker at rest
+        self.crowd = times.get("crowd", 1)  # how many times as long all takes if processors have several items
         self.prefill = times.get("prefill", 0)  # CPU, on the thread of speech with its team
         self.after = (times.get("stage4", 0) + times.get("stage5", 0)) * FRAME  # CPU for a frame
         self.before = times.get("stage1", 0) + times.get("stage2", 0)  # CPU for a second of reference
@@ -50,7 +53,10 @@ class Kind:
         self.latency = times.get("latency", 0)
         self.load = times.get("load", 0)
         self.price = times.get("price", 1.0)
-        self.frames = [self.step(batch) if batch else 0 for batch in range(self.max_batch + 1)]
+        self.codec = min((times.get("codec") or 0) / self.cpus, min(self.step(1), self.step(self.max_batch)))
+        # Of a step, what is not the codec's.
+        self.frames = [max(self.step(batch) - batch * self.codec, 0) if batch else 0
+                       for batch in range(self.max_batch + 1)]
 
     def step(self, batch):
         """Seconds of a step of so many sequences, between and beyond what was measured in a line."""
@@ -63,7 +69,8 @@ class Kind:
 
     def slower(self, factor):
         """The same worker on a processor on which everything takes `factor` times as long."""
-        seconds = ("overhead", "prefill", "stage1", "stage2", "stage4", "stage5", "voice", "latency", "load")
+        seconds = ("overhead", "prefill", "stage1", "stage2", "stage4", "stage5", "voice", "latency", "load",
+                   "wake")
         return Kind({**self.times, **{name: self.times.get(name, 0) * factor for name in seconds},
                      "step": {size: step * factor for size, step in self.times["step"].items()}})
 
@@ -71,7 +78,8 @@ class Kind:
         """Items a second that one worker can speak at most, without preparing voices."""
         frames = seconds / FRAME
         fixed = (self.overhead + self.prefill + frames * self.after) / self.cpus
-        return max(1 / (fixed + frames * self.frames[batch] / batch) for batch in range(1, self.max_batch + 1))
+        return max(1 / (fixed + frames * (self.frames[batch] / batch + self.codec))
+                   for batch in range(1, self.max_batch + 1))
 
 
 class Item:
@@ -102,6 +110,7 @@ class Worker:
         self.preparing, self.waiting = [], collections.deque()
         self.prefilling = collections.deque()  # one after the other
         self.live, self.cleaning = [], []
+        self.decoding = collections.deque()  # one after the other, too
 
     def start(self):
         self.alive = True
@@ -109,11 +118,12 @@ class Worker:
         self.system.offer(self)
 
     def items(self):
-        return [*self.preparing, *self.waiting, *self.prefilling, *self.live, *self.cleaning]
+        return [*self.preparing, *self.waiting, *self.prefilling, *self.live, *self.decoding, *self.cleaning]
 
     @property
     def count(self):
-        return (len(self.preparing) + len(self.waiting) + len(self.prefilling) + len(self.live) + len(self.cleaning))
+        return (len(self.preparing) + len(self.waiting) + len(self.prefilling) + len(self.live) + len(self.decoding) +
+                len(self.cleaning))
 
     def has_place(self):
         return self.alive and self.count < self.kind.max_batch
@@ -121,7 +131,7 @@ class Worker:
     def take(self, item):
         self.advance()
         item.taken = self.system.env.now
-        work = self.kind.overhead
+        work = self.kind.overhead + (self.kind.wake if self.count == 0 else 0)
         if item.voice is not None:
             if item.voice not in self.voices:
                 work += self.kind.before * self.system.reference_seconds + self.kind.voice
@@ -144,7 +154,7 @@ class Worker:
         self.waiting.append(item)
 
     def speaks(self):
-        return bool(self.live or self.prefilling)
+        return bool(self.live or self.prefilling or self.decoding)
 
     def fill(self):
         now = self.system.env.now
@@ -153,11 +163,13 @@ class Worker:
                 return
             self.window_ends = None
         kept = max(len(self.cleaning) - self.kind.cleaners, 0)
-        while self.waiting and len(self.live) + len(self.prefilling) + kept < self.kind.max_batch:
+        kept += len(self.prefilling) + len(self.decoding)
+        while self.waiting and len(self.live) + kept < self.kind.max_batch:
             item = self.waiting.popleft()
             item.left = self.kind.prefill
             if item.left > 0:
                 self.prefilling.append(item)
+                kept += 1
             else:
                 self.join(item)
 
@@ -165,22 +177,35 @@ class Worker:
         item.left = item.frames
         self.live.append(item)
 
+    def speaking(self):
+        """Whose frames the thread of speech makes now: of one that is decoded, before those of the batch."""
+        return [] if self.prefilling else [self.decoding[0]] if self.decoding else self.live
+
+    def bring(self):
+        """Whose frames stages 4 and 5 get now."""
+        return self.speaking() if self.kind.codec == 0 or self.decoding else []
+
     def flow(self):
-        """Of a thread that has a whole processor: frames a second of the batch; CPU seconds a second of stages 4 and
-        5 that they bring for an item, and that are done for one that is behind."""
-        cleaned = sum(item.behind > 0 for item in self.live) + len(self.cleaning)
-        if self.prefilling or not self.live:
-            return 0.0, 0.0, min(1.0, self.kind.cleaners / cleaned) if cleaned else 0.0
-        step = self.kind.frames[len(self.live)]
+        """Of a thread that has a whole processor: frames a second of those who speak; CPU seconds a second of stages 4
+        and 5 that they bring for an item, and that are done for one that is behind."""
+        now, gets = self.speaking(), self.bring()
+        behind = self.behind()
+        cleaned = len(gets) + sum(item not in gets for item in behind)
+        cleans = min(1.0, self.kind.cleaners / cleaned) if cleaned else 0.0
+        if not now:
+            return 0.0, 0.0, cleans
+        step = self.kind.codec if self.decoding else self.kind.frames[len(self.live)]
         frames = 1 / step if step > 0 else math.inf
-        cleaned = len(self.live) + len(self.cleaning)
-        return frames, frames * self.kind.after if self.kind.after else 0.0, min(1.0, self.kind.cleaners / cleaned)
+        return frames, frames * self.kind.after if self.kind.after and gets else 0.0, cleans
+
+    def behind(self):
+        return [item for item in (*self.live, *self.decoding, *self.cleaning) if item.behind > 0]
 
     def threads(self):
         """That have work; one that waits for another's work most of the time is a part of one."""
         _, brought, cleans = self.flow()
-        late = sum(item.behind > 0 for item in self.live)
-        cleaning = (late + len(self.cleaning)) * cleans + (len(self.live) - late) * min(brought, cleans)
+        behind, gets = self.behind(), self.bring()
+        cleaning = len(behind) * cleans + sum(item.behind <= 0 for item in gets) * min(brought, cleans)
         return len(self.preparing) + cleaning + (self.kind.cpus if self.speaks() else 0)
 
     def advance(self):
@@ -191,15 +216,18 @@ class Worker:
         self.busy += passed if self.count > len(self.waiting) else 0
         done = passed * self.level
         frames, brought, cleans = self.flow()
+        speaking, gets, behind = self.speaking(), self.bring(), self.behind()
         for item in self.preparing:
             item.left -= done
         if self.prefilling:
             self.prefilling[0].left -= done * self.kind.cpus
-        for item in self.live:
+        for item in speaking:
             item.left -= done * frames
+        for item in gets:
             item.behind = max(item.behind + done * (brought - cleans), 0.0)
-        for item in self.cleaning:
-            item.behind -= done * cleans
+        for item in behind:
+            if item not in gets:
+                item.behind -= done * cleans
 
     def plan(self):
         self.fill()
@@ -208,15 +236,15 @@ class Worker:
     def next_change(self):
         """How long until something ends, if each thread has a whole processor."""
         frames, brought, cleans = self.flow()
-        waits = [item.left for item in self.preparing]
-        waits += [item.left / self.kind.cpus for item in itertools.islice(self.prefilling, 1)]
-        waits += [item.behind / cleans for item in self.cleaning]
+        gets = self.bring()
         if frames == math.inf:
             return 0.0
-        if frames > 0:
-            waits.append(min(item.left for item in self.live) / frames)
+        waits = [item.left for item in self.preparing]
+        waits += [item.left / self.kind.cpus for item in itertools.islice(self.prefilling, 1)]
+        waits += [item.left / frames for item in self.speaking()]
+        waits += [item.behind / cleans for item in self.behind() if item not in gets]
         if cleans > brought:
-            waits += [item.behind / (cleans - brought) for item in self.live if item.behind > 0]
+            waits += [item.behind / (cleans - brought) for item in gets if item.behind > 0]
         return min(waits, default=math.inf)
 
     def schedule(self):
@@ -233,24 +261,33 @@ class Worker:
     def change(self):
         frames, _, _ = self.flow()
         if frames == math.inf:  # speech itself costs nothing
-            for item in self.live:
-                item.left, item.behind = 0.0, item.behind + item.left * self.kind.after
+            for item in self.speaking():
+                item.left, item.behind = 0.0, item.behind + (item.left * self.kind.after if self.kind.codec == 0 else 0)
         else:
             self.advance()
         # What is less than the clock can tell from nothing is nothing.
         instant = max(1e-9, self.system.env.now * 1e-14) * self.level
         little = instant * max(self.kind.cpus, 1)
-        less = 1e-9 if frames == math.inf else frames * instant
+        less = 1e-9 if frames == math.inf else max(frames, 1) * instant
+        decoded = self.decoding[0] if self.decoding and not self.prefilling and self.decoding[0].left <= less else None
         for item in [item for item in self.preparing if item.left <= little]:
             self.preparing.remove(item)
             self.ready(item)
         if self.prefilling and self.prefilling[0].left <= little:
             self.join(self.prefilling.popleft())
-        for item in self.live + self.cleaning:
+        for item in (*self.live, *self.decoding, *self.cleaning):
             item.behind = 0.0 if item.behind <= little else item.behind
+        if decoded is not None:
+            self.decoding.popleft()
+            self.cleaning.append(decoded)
         spoken = [item for item in self.live if item.left <= less]
         self.live = [item for item in self.live if item.left > less]
-        self.cleaning += spoken
+        for item in spoken:
+            if self.kind.codec > 0:
+                item.left = item.frames
+                self.decoding.append(item)
+            else:
+                self.cleaning.append(item)
         ended = [item for item in self.cleaning if item.behind == 0]
         self.cleaning = [item for item in self.cleaning if item.behind > 0]
         for item in ended:
@@ -328,7 +365,8 @@ class System:
     def level(cpus, workers):
         """Every thread that has work gets as much as another, none more than a processor."""
         threads = sum(worker.threads() for worker in workers)
-        return min(1.0, cpus / threads) if threads > 0 else 1.0
+        crowd = workers[0].kind.crowd if sum(worker.count for worker in workers) > 1 else 1
+        return min(1.0, cpus / threads) / crowd if threads > 0 else 1.0
 
     def slower(self, one):
         """Processors share caches, memory and, if they are threads of one core, what computes."""

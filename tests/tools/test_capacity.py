@@ -148,6 +148,31 @@ def test_stages_4_and_5_go_beside_speech():
         assert [item.ended for item in items] == pytest.approx([end] * 3), cleaners
 
 
+def test_a_worker_at_rest():
+    items = [Item(0, 1, None), Item(0.5, 1, None), Item(5, 1, None)]
+    together(kind(max_batch=2, wake=0.5, step={"1": FRAME, "2": FRAME}), items)
+    assert [item.ended for item in items] == pytest.approx([1.5, 1.5, 6.5])
+
+
+def test_decoding_one_after_the_other():
+    """Two whose frames are made together are decoded in turn, and the last one's stages 4 and 5 end it."""
+    one = kind(max_batch=2, step={"1": FRAME, "2": 1.5 * FRAME}, codec=FRAME / 2)
+    items = [Item(0, 1, None), Item(0, 1, None), Item(10, 1, None)]
+    together(one, items)
+    assert [item.ended for item in items] == pytest.approx([1, 1.5, 11])
+    assert one.busiest(1) == pytest.approx(1 / 0.75)
+    one = kind(cpus=2, max_batch=2, step={"1": FRAME, "2": FRAME}, codec=FRAME, stage5=0.5)
+    items = [Item(0, 1, None)]
+    together(one, items)
+    assert items[0].ended == pytest.approx(1.25)  # three threads' work on two processors, half of one of them
+
+
+def test_a_crowd():
+    items = [Item(0, 1, None), Item(0, 1, None), Item(10, 1, None)]
+    together(kind(max_batch=2, crowd=1.25, step={"1": FRAME, "2": 2 * FRAME}), items)
+    assert [item.ended for item in items] == pytest.approx([2.5, 2.5, 11])
+
+
 def test_interpolation():
     steps = kind(max_batch=8, step={"1": 0.01, "4": 0.04, "8": 0.06})
     assert [steps.step(batch) for batch in (1, 2, 4, 6, 8, 10)] == pytest.approx([0.01, 0.02, 0.04, 0.05, 0.06, 0.07])

@@ -33,7 +33,8 @@ const char *redis_socket(void) {
 
 void redis_cli(const char *arguments) {
     char line[512];
-    (void)snprintf(line, sizeof line, "redis-cli -s %s %s >/dev/null 2>&1", redis_socket(), arguments);
+    /* -e: an error is one, too. A Redis that is reading its file again answers that it is. */
+    (void)snprintf(line, sizeof line, "redis-cli -e -s %s %s >/dev/null 2>&1", redis_socket(), arguments);
     int result = system(line);
     for (int i = 0; i < 500 && result != 0; i++) { /* it may be just starting again */
         (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
