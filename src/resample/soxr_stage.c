@@ -10,13 +10,15 @@
 /* Two to three times as fast as one large call: what a call touches stays in the cache. */
 #define BLOCK 4096
 
-/* More than its buffers grow in a call. */
+/* More than its buffers grow in a call. After some calls they have their sizes, but for the end. */
 #define GROWTH ((size_t)1 << 20)
+#define GROWING_CALLS 64
 
 typedef struct soxr_state {
     soxr_t soxr;
     size_t up, down;   /* the rates' ratio */
     uint64_t consumed; /* inputs given to it */
+    unsigned calls;    /* up to GROWING_CALLS */
     bool finished;     /* it was told the end and gave the rest */
 } soxr_state;
 
@@ -54,7 +56,9 @@ static tmb_status create(int input_rate, int output_rate, uint64_t first_output,
 static tmb_status feed(soxr_state *state, const float *samples, size_t count, tmb_fifo *out, tmb_error *error) {
     for (;;) {
         float *room = tmb_fifo_reserve(out, BLOCK);
-        if (room == NULL || !tmb_memory_is_free(GROWTH)) {
+        const bool grows = samples == NULL || state->calls < GROWING_CALLS;
+        state->calls += state->calls < GROWING_CALLS;
+        if (room == NULL || (grows && !tmb_memory_is_free(GROWTH))) {
             return tmb_fail_memory(error, "resampled audio", BLOCK * sizeof(float));
         }
         size_t taken = 0;
