@@ -61,9 +61,9 @@ void *tmb_realloc(void *pointer, size_t count, size_t size) {
 }
 
 bool tmb_memory_is_free(size_t bytes) {
-    void *probe = tmb_realloc(NULL, bytes, 1);
-    free(probe);
-    return probe != NULL;
+    /* Not by malloc: glibc would put what is as large into its heap from then on, which gives back less. */
+    void *probe = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return probe != MAP_FAILED && munmap(probe, bytes) == 0;
 }
 
 char *tmb_strdup(const char *text) {
