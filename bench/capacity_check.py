@@ -129,23 +129,22 @@ def probe(workers, worker):
     return single_item(workers.servers[worker], workers.references[worker], arguments.probes) / KIND.times["single"]
 
 
-def model(arrivals, spoken, others, speed):
-    """The ends that the model says. `others`: of each set, the processors that were busy with something else."""
+def model(arrivals, spoken, ends, others, speed):
+    """The ends that the model says; --keep leaves them beside those that were. `others`: of each set, the processors
+    that were busy with something else."""
     items = [Item(arrival, seconds, None) for arrival, seconds in zip(arrivals, spoken)]
     least = min(speed.alone)
     shares = [((len(cpus.split(",")) - taken) * least / factor, members)
               for (cpus, members), taken, factor in zip(machines(), others, speed.alone)]
     System(KIND.slower(least), len(arguments.cpus), machines=shares, together=speed.together).run(items)
-    return [item.ended for item in items]
-
-
-def keep(arrivals, spoken, ends, said, others, speed):
+    said = [item.ended for item in items]
     if arguments.keep is not None:
         with open(arguments.keep, "a") as file:
             json.dump({"service": KIND.times, "cpus": arguments.cpus, "arrivals": arrivals, "spoken": spoken,
                        "ends": ends, "said": said, "others": others, "alone": speed.alone,
                        "together": speed.together}, file)
             file.write("\n")
+    return said
 
 
 def work(servers):
@@ -185,8 +184,7 @@ def at_once(workers, sentences, before):
     out, others, busy = attended(workers.servers, lambda: workers.run(arrivals, sentences))
     after = Speed.measure(workers)
     ends, spoken = zip(*out)
-    said = model(arrivals, spoken, others, before.between(after))
-    keep(arrivals, spoken, ends, said, others, before.between(after))
+    said = model(arrivals, spoken, ends, others, before.between(after))
     return max(ends), max(said), others, busy, after
 
 
@@ -199,8 +197,7 @@ def poisson(workers, sentences, rate, others, before, rng):
         arrivals.append(now)
     ends, spoken = zip(*workers.run(arrivals, sentences))
     after = Speed.measure(workers)
-    said = model(arrivals, spoken, others, before.between(after))
-    keep(arrivals, spoken, ends, said, others, before.between(after))
+    said = model(arrivals, spoken, ends, others, before.between(after))
     return latencies(arrivals, ends), latencies(arrivals, said), after
 
 

@@ -5,8 +5,9 @@
 
 Needs simpy, Linux and an idle machine. Starts `timbre serve` on the given CPUs and measures the processor time of
 its threads (/proc), by what they are for: other programs on the machine make it later, but hardly longer. A step's time
-is that of the batch's thread with its team, codec included, for each frame of 80 ms of a batch of that size; an engine
-that is a program of its own (espeak-ng) is counted with it. Stages are processor seconds for a second of audio.
+is that of the batch's thread with its team, codec included, for each frame of 80 ms of a batch of that size, if it has
+all processors; an engine that is a program of its own (espeak-ng) is counted with it, but its start with the overhead,
+since no other item waits for that. The rest are processor seconds, of stages for a second of audio.
 """
 import argparse
 import json

@@ -69,9 +69,9 @@ class Kind:
 
     def slower(self, factor):
         """The same worker on a processor on which everything takes `factor` times as long."""
-        seconds = ("overhead", "prefill", "stage1", "stage2", "stage4", "stage5", "voice", "latency", "load",
-                   "wake")
-        return Kind({**self.times, **{name: self.times.get(name, 0) * factor for name in seconds},
+        seconds = ("overhead", "wake", "prefill", "codec", "stage1", "stage2", "stage4", "stage5", "voice", "latency",
+                   "load")
+        return Kind({**self.times, **{name: (self.times.get(name) or 0) * factor for name in seconds},
                      "step": {size: step * factor for size, step in self.times["step"].items()}})
 
     def busiest(self, seconds):
@@ -122,8 +122,7 @@ class Worker:
 
     @property
     def count(self):
-        return (len(self.preparing) + len(self.waiting) + len(self.prefilling) + len(self.live) + len(self.decoding) +
-                len(self.cleaning))
+        return len(self.items())
 
     def has_place(self):
         return self.alive and self.count < self.kind.max_batch
